@@ -1,0 +1,5 @@
+"""``python -m lmsuite`` is ``lm``."""
+
+from lmsuite.cli.app import main
+
+main()

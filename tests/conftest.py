@@ -1,0 +1,26 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference data beside the project; tests that need it skip without it."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"no reference data: {folder} does not exist")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def play() -> str:
+    """The embedded play, whole."""
+    return "".join(
+        path.read_text(encoding="utf-8") for path in sorted((ROOT / "corpora").glob("act*.txt"))
+    )
