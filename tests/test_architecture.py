@@ -1,0 +1,85 @@
+"""The rooms and the direction of imports between them, read from the source itself."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "lmsuite"
+
+# Each room and the rooms it may import, itself apart. The words a user types are at the bottom,
+# the arrays at the top; the two workshops, ``ngram`` and ``nn``, never see each other.
+MAY_IMPORT = {
+    "errors": set(),
+    "text": {"errors"},
+    "nn": {"errors"},
+    "ngram": {"text", "errors"},
+    "models": {"ngram", "nn", "text", "errors"},
+    "storage": {"models", "text", "errors"},
+    "evaluation": {"models", "text", "errors"},
+    "sampling": {"models", "text", "errors"},
+    "training": {"storage", "evaluation", "models", "nn", "text", "errors"},
+    "cli": {"storage", "evaluation", "sampling", "training", "models", "ngram", "text", "errors"},
+}
+THIRD_PARTY_OF_NN = {"numpy"}
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(source: Path) -> str:
+    first = source.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported_modules(source: Path) -> set[str]:
+    """Full names of all modules that the file imports, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{source}: relative import"
+            names.add(node.module or "")
+            if node.module == "lmsuite":
+                names.update(f"lmsuite.{alias.name}" for alias in node.names)
+    return names
+
+
+def rooms_imported(source: Path) -> set[str]:
+    parts = (name.split(".") for name in imported_modules(source))
+    rooms = {part[1] for part in parts if part[0] == "lmsuite" and len(part) > 1}
+    return rooms - {"__version__"}
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(source: Path) -> None:
+    room = room_of(source)
+    if room in {"__init__", "__main__"}:
+        assert room == "__main__" or "cli" not in rooms_imported(source)
+        return
+    assert room in MAY_IMPORT, f"{room} is a room that the design does not know"
+    forbidden = rooms_imported(source) - MAY_IMPORT[room] - {room}
+    assert not forbidden, f"{room} may not import {sorted(forbidden)}"
+
+
+@pytest.mark.parametrize(
+    "source", sorted((PACKAGE / "nn").glob("*.py")), ids=lambda path: path.name
+)
+def test_the_array_workshop_needs_numpy_alone(source: Path) -> None:
+    tops = {name.partition(".")[0] for name in imported_modules(source)}
+    foreign = tops - set(sys.stdlib_module_names) - {"lmsuite"} - THIRD_PARTY_OF_NN
+    assert not foreign, f"{source.name} imports {sorted(foreign)}"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_framework_and_no_compiler(source: Path) -> None:
+    banned = {"torch", "jax", "numba", "tensorflow", "cupy", "scipy", "pickle", "cffi", "ctypes"}
+    tops = {name.partition(".")[0] for name in imported_modules(source)}
+    assert not tops & banned
+
+
+def test_there_is_no_drawer_for_everything() -> None:
+    names = {source.stem for source in SOURCES}
+    assert not names & {"utils", "util", "helpers", "common", "misc", "config"}
