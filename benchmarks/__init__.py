@@ -1,0 +1,1 @@
+"""Measurements against KenLM, NLTK and PyTorch, side by side in one run."""
