@@ -1,0 +1,161 @@
+"""The command ``lm``: finds the command that was typed, and turns errors into one line each."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from lmsuite import __version__
+from lmsuite.cli.commands import COMMANDS, GROUPS
+from lmsuite.cli.failures import reporting_failures
+
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+@dataclass
+class Session:
+    """What every command can learn of the run it belongs to, as ``context.obj``."""
+
+    arguments: list[str]
+    debug: bool = False
+
+
+class _LazyCommands(Mapping[str, Any]):
+    """The commands of one group by name; each is imported when it is asked for."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def __getitem__(self, name: str) -> Any:
+        path = self._prefix + name
+        if path in GROUPS:
+            return make_group(path)
+        module, function = COMMANDS[path].target.split(":")
+        command = getattr(importlib.import_module(f"lmsuite.cli.{module}"), function)
+        application = typer.Typer(add_completion=False, rich_markup_mode=None)
+        application.command(name, context_settings=_CONTEXT)(command)
+        click_command = typer.main.get_command(application)
+        click_command.params += _debug_option()
+        return click_command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.help_lines())
+
+    def __len__(self) -> int:
+        return len(self.help_lines())
+
+    def help_lines(self) -> dict[str, str]:
+        """The one-line help of every command of this group, in order."""
+        lines: dict[str, str] = {}
+        for path, entry in COMMANDS.items():
+            if path.startswith(self._prefix):
+                first, *rest = path.removeprefix(self._prefix).split()
+                lines[first] = GROUPS[self._prefix + first] if rest else entry.help
+        return lines
+
+
+class _LazyGroup(TyperGroup):
+    """A group whose help is written from the table of commands, without importing them."""
+
+    commands: Any
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.commands.help_lines().items()))
+
+    def invoke(self, ctx: Any) -> Any:
+        if ctx.parent is not None:
+            return super().invoke(ctx)
+        with reporting_failures(lambda: ctx.obj.debug):
+            return super().invoke(ctx)
+
+
+def make_group(path: str = "") -> Any:
+    """The group of the commands that begin with the words of `path`; all of ``lm`` if empty."""
+    application = typer.Typer(
+        name=path or "lm",
+        cls=_LazyGroup,
+        add_completion=not path,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        context_settings=_CONTEXT,
+    )
+    if path:
+        application.callback(help=GROUPS[path])(_group)
+    else:
+        application.callback()(_lm)
+    group = typer.main.get_command(application)
+    vars(group)["commands"] = _LazyCommands(f"{path} " if path else "")
+    return group
+
+
+def _group() -> None:
+    """What a group does before its command: nothing."""
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"lm {__version__}")
+        raise typer.Exit
+
+
+def _lm(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Train, compare and sample language models.
+
+    \b
+    Examples:
+      lm demo
+      lm train ngram play.txt --n 5
+      lm sample ngram "My lord," --temp 0.8
+      lm eval
+
+    A TEXT is a file, `-` for standard input, or a name from `lm corpus list`; without one, what is
+    piped in, or else the embedded play. A MODEL is a name in the models folder (`lm models`), or a
+    file.
+    """
+
+
+def _set_debug(context: typer.Context, value: bool) -> None:
+    if value and isinstance(context.obj, Session):
+        context.obj.debug = True
+
+
+def _with_debug(
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug",
+            callback=_set_debug,
+            is_eager=True,
+            expose_value=False,
+            help="Show the traceback of an error.",
+        ),
+    ] = False,
+) -> None:
+    """The option that every command has."""
+
+
+def _debug_option() -> list[Any]:
+    application = typer.Typer(add_completion=False, rich_markup_mode=None)
+    application.command()(_with_debug)
+    return list(typer.main.get_command(application).params)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 data or disk, 2 usage, 130 interrupted."""
+    session = Session(list(sys.argv[1:] if arguments is None else arguments))
+    make_group()(args=session.arguments, prog_name="lm", obj=session)

@@ -1,0 +1,36 @@
+"""The table of commands: what ``lm --help`` lists, and where each command's code is found.
+
+A command is a function in a module of its own; nothing of it is imported before the command is
+invoked, completed, or its own help is shown, so that ``lm --help`` stays quick. To add a command:
+write the function (its docstring is its help) and add its line here. The first line of the
+docstring is repeated as `Entry.help`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """Where a command is, and the line that ``--help`` of its group shows."""
+
+    target: str  # "module:function" below lmsuite.cli
+    help: str
+
+
+GROUPS = {
+    "train": "Train a model on a text.",
+    "corpus": "Texts that can be named instead of a file.",
+}
+
+COMMANDS = {
+    "train ngram": Entry("train_ngram:train_ngram", "Train an n-gram model."),
+    "eval": Entry("evaluate:evaluate", "Compare models on a text: perplexity in one table."),
+    "sample": Entry("sample:sample", "Write text in the manner of a model."),
+    "score": Entry("score:score", "Print the log-probability of each sentence of a text."),
+    "convert": Entry("convert:convert", "Turn an ARPA file into a model file, or back."),
+    "info": Entry("info:info", "Show what a model is and how it was made."),
+    "models": Entry("models:models", "List the models in the models folder."),
+    "demo": Entry("demo:demo", "Train, compare and sample models of the embedded play."),
+}
+"""By the words that a user types, in the order of ``--help``."""

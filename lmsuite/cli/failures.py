@@ -1,0 +1,63 @@
+"""What becomes of an exception: one line on stderr and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from lmsuite.errors import LmError
+
+INTERRUPTED = 130
+
+
+@contextmanager
+def reporting_failures(debug: Callable[[], bool]) -> Iterator[None]:
+    """Exit with one line on stderr for every failure that a user can mend.
+
+    A closed pipe (``lm sample … | head``) ends the program quietly with 0. Anything that is a
+    mistake of the program itself passes through, so that its traceback can be reported.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_stdout()
+        raise SystemExit(0) from None
+    except (LmError, KeyboardInterrupt, MemoryError, OSError) as failure:
+        _flush_or_discard()
+        if debug():
+            raise
+        message, code = _explained(failure)
+        sys.stderr.write(f"{message}\n")
+        raise SystemExit(code) from None
+
+
+def _explained(failure: BaseException) -> tuple[str, int]:
+    if isinstance(failure, LmError):
+        return f"error: {_one_line(str(failure))}", failure.exit_code
+    if isinstance(failure, KeyboardInterrupt):
+        return "interrupted", INTERRUPTED
+    if isinstance(failure, OSError):
+        named = f"{failure.filename}: " if failure.filename else ""
+        hint = "; free some space" if failure.errno == errno.ENOSPC else ""
+        return f"error: {_one_line(named + (failure.strerror or str(failure)) + hint)}", 1
+    return f"error: not enough memory ({_one_line(str(failure)) or 'allocation refused'})", 1
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
+
+
+def _flush_or_discard() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_stdout()
+
+
+def _discard_stdout() -> None:
+    """Let the interpreter's own flush at exit go nowhere: the reader has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
