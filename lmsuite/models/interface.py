@@ -13,7 +13,8 @@ Invariants, tested for every model and every smoothing in ``tests/test_contract.
   probability zero (``<s>`` always; ``</s>`` too in stream mode, where a text has no end). Models
   with ``is_normalised`` false (stupid backoff) are excused from the sum alone.
 * ``score(ids)`` equals the chain of `step`s and `log_probs`, to 1e-4 a token.
-* `restore` of `settings_dict`, `arrays` and the encoder gives an equal model: same scores, to the bit.
+* `restore` of `settings_dict`, `arrays` and the encoder gives an equal model: same scores, to the
+  bit.
 * Training twice with the same seed on the same machine gives the same arrays, to the bit.
 """
 
@@ -77,7 +78,7 @@ class LanguageModel(ABC):
 
     @abstractmethod
     def arrays(self) -> Mapping[str, Array]:
-        """What the model has learned, by name: all that `restore` needs beside settings and text."""
+        """What the model has learned, by name: all that `restore` needs besides settings, text."""
 
     @classmethod
     @abstractmethod

@@ -1,0 +1,26 @@
+"""Which class a model file's ``kind`` names; imported only when such a model is met."""
+
+from __future__ import annotations
+
+import importlib
+
+from lmsuite.errors import ModelFileError
+from lmsuite.models.interface import LanguageModel
+
+MODELS = {
+    "ngram": "lmsuite.models.ngram:NgramModel",
+}
+"""Kind to ``module:class``."""
+
+
+def model_class(kind: str) -> type[LanguageModel]:
+    """The class of models of this kind.
+
+    Raises:
+        ModelFileError: there is no such kind.
+    """
+    if kind not in MODELS:
+        raise ModelFileError(f"no such kind of model: {kind!r} (known: {', '.join(MODELS)})")
+    module, name = MODELS[kind].split(":")
+    found: type[LanguageModel] = getattr(importlib.import_module(module), name)
+    return found

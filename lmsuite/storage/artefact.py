@@ -1,0 +1,179 @@
+"""The model file: one ``.safetensors`` file, complete by itself, never code.
+
+The arrays are stored by name, the encoder's below ``text.`` and the model's below ``model.``; the
+metadata entry ``lmsuite`` holds the manifest as JSON. Any reader of safetensors can open it.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.errors import LmError, ModelFileError
+from lmsuite.models.interface import LanguageModel
+from lmsuite.models.registry import model_class
+from lmsuite.storage.atomic import replacing
+from lmsuite.storage.header import read_header
+from lmsuite.text.encoding import TextEncoder
+
+FORMAT_VERSION = 1
+
+_TEXT, _MODEL = "text.", "model."
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a model came to be."""
+
+    command: str
+    version: str  # of lmsuite
+    corpus: str
+    corpus_sha256: str
+    created: str  # ISO 8601, UTC
+    validation: dict[str, Any] = field(default_factory=dict)  # empty: none was set aside
+    training: dict[str, Any] = field(default_factory=dict)  # steps, minutes, threads, …
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a model file says of itself; readable without loading the model."""
+
+    kind: str
+    settings: dict[str, Any]
+    text: dict[str, Any]  # TextEncoder.describe()
+    checksum: int  # CRC-32 of the arrays' bytes, in the order of their names
+    provenance: Provenance
+
+
+def save_model(path: Path, model: LanguageModel, provenance: Provenance) -> None:
+    """Write `model` to `path`, making its folder if need be; a file there is replaced at once.
+
+    Raises:
+        ModelFileError: the folder is not writable or the disk is full; an old model is unharmed.
+    """
+    from safetensors.numpy import save
+
+    arrays = _named(_TEXT, model.text.arrays()) | _named(_MODEL, model.arrays())
+    manifest = Manifest(
+        kind=model.kind,
+        settings=model.settings_dict(),
+        text=model.text.describe(),
+        checksum=_checksum(arrays),
+        provenance=provenance,
+    )
+    document = {"format": FORMAT_VERSION, **asdict(manifest)}
+    content = save(arrays, metadata={"lmsuite": json.dumps(document, ensure_ascii=False)})
+    make_folder(path.parent)
+    with replacing(path) as stream:
+        stream.write(content)
+
+
+def load_model(path: Path) -> tuple[LanguageModel, Manifest]:
+    """The model in the file `path`, as it was saved, and its manifest.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, cut short, no model, or of a newer version;
+            the message names the file and what is wrong with it.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    manifest = read_manifest(path)
+    try:
+        arrays = load_file(path)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise ModelFileError(f"{path} is damaged: {error}") from error
+    if _checksum(arrays) != manifest.checksum:
+        raise ModelFileError(f"{path} is damaged: its arrays do not match their checksum")
+    try:
+        text = TextEncoder.restore(manifest.text, _below(_TEXT, arrays))
+        model = model_class(manifest.kind).restore(text, manifest.settings, _below(_MODEL, arrays))
+    except LmError as error:
+        raise ModelFileError(f"{path} cannot be used: {error}") from error
+    return model, manifest
+
+
+def read_manifest(path: Path) -> Manifest:
+    """What the model file `path` says of itself, without reading its arrays.
+
+    Raises:
+        ModelFileError: as `load_model`, for all that the head of the file shows.
+    """
+    entry = read_header(path).metadata.get("lmsuite")
+    if entry is None:
+        raise ModelFileError(f"{path} is a safetensors file, but no model of lmsuite")
+    try:
+        document = json.loads(entry)
+        version = document.pop("format")
+        if not isinstance(version, int):
+            raise TypeError("its format is no number")
+        if version > FORMAT_VERSION:
+            raise ModelFileError(
+                f"{path} was written by a newer lmsuite (format {version}, this one reads up to "
+                f"{FORMAT_VERSION}): upgrade lmsuite to use it"
+            )
+        provenance = _restored(Provenance, document.pop("provenance"))
+        return _restored(Manifest, document | {"provenance": provenance})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ModelFileError(f"{path} has a damaged manifest: {error}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and those above it, unless they are there.
+
+    Raises:
+        ModelFileError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ModelFileError(f"cannot make the folder {folder}: {reason}") from error
+
+
+def _named(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    # safetensors writes an array's memory as it lies, so it must lie in C order.
+    return {prefix + name: np.asarray(array, order="C") for name, array in arrays.items()}
+
+
+def _below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _checksum(arrays: Mapping[str, NDArray[Any]]) -> int:
+    checksum = 0
+    for name in sorted(arrays):
+        checksum = zlib.crc32(_bytes(arrays[name]), zlib.crc32(name.encode(), checksum))
+    return checksum
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+_Record = TypeVar("_Record", Manifest, Provenance)
+
+_JSON_TYPES = {"str": str, "int": int, "dict[str, Any]": dict, "Provenance": Provenance}
+
+
+def _restored(record: type[_Record], values: Mapping[str, Any]) -> _Record:
+    """The record of these values, after a check that each has the type its field declares."""
+    declared = {entry.name: _JSON_TYPES[str(entry.type)] for entry in fields(record)}
+    if declared.keys() != values.keys():
+        difference = ", ".join(sorted(declared.keys() ^ values.keys()))
+        raise ValueError(f"entries missing or unknown: {difference}")
+    for name, kind in declared.items():
+        if not isinstance(values[name], kind):
+            raise TypeError(f"{name} is of type {type(values[name]).__name__}")
+    return record(**values)

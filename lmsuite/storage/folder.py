@@ -1,0 +1,79 @@
+"""The models folder: which file belongs to a model's name, and which names there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmsuite.errors import ModelFileError, UsageError
+
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class ModelsFolder:
+    """A folder of trained models; it need not exist yet."""
+
+    root: Path
+
+    def names(self) -> list[str]:
+        """The names of the models here, sorted."""
+        if not self.root.is_dir():
+            return []
+        return sorted(
+            file.name.removesuffix(SUFFIX)
+            for file in self.root.glob(f"*{SUFFIX}")
+            if not file.name.startswith(".")
+        )
+
+    def path(self, name: str) -> Path:
+        """The model file of this name, there or not.
+
+        Raises:
+            UsageError: a file cannot have that name.
+        """
+        if not name or name.startswith(".") or any(mark in name for mark in "/\\\0"):
+            raise UsageError(
+                f"{name!r} is no name for a model: leave out slashes and a leading dot "
+                "(another folder is named by --models)"
+            )
+        return self.root / f"{name}{SUFFIX}"
+
+    def resolve(self, name_or_path: str) -> Path:
+        """The file of an existing model, given by its name here or by its path.
+
+        Raises:
+            ModelFileError: there is none; the message says which there are.
+        """
+        if "/" not in name_or_path and "\\" not in name_or_path and name_or_path[:1] not in ".":
+            by_name = self.path(name_or_path)
+            if by_name.is_file():
+                return by_name
+        by_path = Path(name_or_path)
+        if by_path.is_file():
+            return by_path
+        if by_path.is_dir():
+            raise ModelFileError(f"{name_or_path} is a folder, not a model (--models names one)")
+        names = self.names()
+        there_are = f"there are: {', '.join(names)}" if names else "there are none yet: lm train"
+        raise ModelFileError(f"no model {name_or_path!r} in {self.root} ({there_are})")
+
+    def checkpoint_path(self, name: str) -> Path:
+        """Where an unfinished training of the model of this name is kept."""
+        return self._beside(name, ".checkpoint")
+
+    def history_path(self, name: str) -> Path:
+        """The learning curve of the model of this name."""
+        return self._beside(name, ".history.jsonl")
+
+    def valid_path(self, name: str) -> Path:
+        """The validation text of the model of this name."""
+        return valid_path_beside(self.path(name))
+
+    def _beside(self, name: str, suffix: str) -> Path:
+        return self.path(name).with_name(name + suffix)
+
+
+def valid_path_beside(model: Path) -> Path:
+    """The validation text of the model in this file, wherever the file is."""
+    return model.with_name(model.name.removesuffix(SUFFIX) + ".valid.txt.gz")

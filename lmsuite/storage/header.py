@@ -1,0 +1,70 @@
+"""The head of a safetensors file, checked against the file's length before anything is read.
+
+Layout: eight bytes n (little-endian), n bytes of JSON, then the arrays' bytes to the end of file.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lmsuite.errors import ModelFileError
+
+_LENGTH_BYTES = 8
+_LONGEST_HEADER = 100_000_000  # the limit of the safetensors library itself
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says it holds."""
+
+    metadata: dict[str, str]
+    arrays: dict[str, dict[str, Any]]  # name -> dtype, shape, data_offsets
+
+
+def read_header(path: Path) -> Header:
+    """The head of the file `path`.
+
+    Raises:
+        ModelFileError: it is missing, cut short, too long, or no safetensors file.
+    """
+    try:
+        with path.open("rb") as stream:
+            return _parsed(path, stream, path.stat().st_size)
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _parsed(path: Path, stream: BinaryIO, file_size: int) -> Header:
+    start = stream.read(_LENGTH_BYTES)
+    if not start:
+        raise ModelFileError(f"{path} is empty, no model file")
+    length = int.from_bytes(start, "little")
+    if len(start) < _LENGTH_BYTES or length > _LONGEST_HEADER:
+        raise ModelFileError(f"{path} is no model file{_what_it_is(start)}")
+    if _LENGTH_BYTES + length > file_size:
+        raise ModelFileError(f"{path} is no model file, or was cut short within its header")
+    try:
+        document = json.loads(stream.read(length).decode("utf-8"))
+        metadata = document.pop("__metadata__", {})
+        ends = [entry["data_offsets"][1] for entry in document.values()]
+        data_size = max(ends, default=0)
+        if not all(isinstance(end, int) for end in ends) or not isinstance(metadata, dict):
+            raise TypeError("offsets are no numbers")
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise ModelFileError(f"{path} is no model file: its header is damaged ({error})") from error
+    expected = _LENGTH_BYTES + length + data_size
+    if expected != file_size:
+        fault = "was cut short" if file_size < expected else "has bytes that belong to no array"
+        raise ModelFileError(f"{path} {fault}: {file_size:,} bytes, its header says {expected:,}")
+    return Header(metadata, document)
+
+
+def _what_it_is(start: bytes) -> str:
+    if start.startswith(b"\x1f\x8b"):
+        return " (it is gzip data: an ARPA file? lm convert reads .arpa.gz)"
+    if start.lstrip().startswith((b"\\data", b"ngram")):
+        return " (it looks like an ARPA file: lm convert makes a model of it)"
+    return ""
