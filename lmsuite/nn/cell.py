@@ -1,0 +1,213 @@
+"""What the recurrent cells share: inputs, weights, and the two ways in.
+
+A cell reads a sequence in two parts. What the inputs contribute to its gates does not depend on
+the recurrence, so it is formed for all steps in one product:
+
+    drive_t = x_t Wx + b          (T, B, G·H)
+
+Then the cell runs through time, each kind by its own equations, on drive_t and h_{t-1} Wh.
+
+If the inputs are embedded ids of a small vocabulary, the drive is even cheaper: there are only V
+different rows of it, so the *input table* A Wx + b (V, G·H) is formed once and its rows are
+gathered; its gradient comes back as one product with one-hot vectors.
+
+A state is an array (S, B, H): S = 1 for Elman and GRU (h), S = 2 for the LSTM (h, c).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lmsuite.nn.arrays import BoolArray, FloatArray, IntArray
+from lmsuite.nn.initialisation import glorot_uniform, orthogonal
+from lmsuite.nn.layers import ONE_HOT_LIMIT, Embedding, Shapes, add_rows_by_id
+from lmsuite.nn.parameter import Parameters
+
+
+@dataclass(frozen=True)
+class CellCache:
+    """What `backward` needs of `forward`."""
+
+    inputs: FloatArray | None
+    """The inputs (T, B, D), if the cell was given vectors or embedded the ids one by one."""
+    ids: IntArray | None
+    """The ids (T, B), if it was given ids."""
+    embedding: Embedding | None
+    run: Any
+    """The cell's own account of its run through time."""
+
+
+class Cell(ABC):
+    """A recurrent layer: reads (T, B, D) or ids (T, B), gives hidden vectors (T, B, H)."""
+
+    gates: ClassVar[int]
+    """G: blocks of H columns in Wx."""
+    states: ClassVar[int]
+    """S: arrays of (B, H) in a state."""
+
+    def __init__(self, parameters: Parameters, prefix: str) -> None:
+        self.Wx, self.d_Wx = _pair(parameters, f"{prefix}.Wx")  # (D, G·H)
+        self.Wh, self.d_Wh = _pair(parameters, f"{prefix}.Wh")  # (H, G·H)
+        self.b, self.d_b = _pair(parameters, f"{prefix}.b")  # (G·H,)
+        self.hidden_size = self.Wh.shape[0]
+
+    @classmethod
+    def shapes(cls, prefix: str, inputs: int, hidden: int) -> Shapes:
+        width = cls.gates * hidden
+        return {
+            f"{prefix}.Wx": (inputs, width),
+            f"{prefix}.Wh": (hidden, width),
+            f"{prefix}.b": (width,),
+        }
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Each gate by itself: Glorot for Wx, orthogonal for Wh, zero for b."""
+        H = self.hidden_size
+        for first in range(0, self.gates * H, H):
+            glorot_uniform(self.Wx[:, first : first + H], rng)
+            orthogonal(self.Wh[:, first : first + H], rng)
+        self.b[...] = 0
+
+    def start(self, batch_size: int) -> FloatArray:
+        """The state (S, B, H) before anything is read: zeros."""
+        return np.zeros((self.states, batch_size, self.hidden_size), self.Wh.dtype)
+
+    # One whole sequence at a time, for training and scoring.
+
+    def forward(
+        self, inputs: FloatArray, state: FloatArray, resets: BoolArray | None = None
+    ) -> tuple[FloatArray, FloatArray, CellCache]:
+        """Read inputs (T, B, D) from a state (S, B, H).
+
+        Args:
+            inputs: the sequence.
+            state: the state before its first step.
+            resets: (T, B), true where the state is put back to zero *before* that step.
+
+        Returns:
+            Hidden vectors (T, B, H), the state after the last step, the cache for `backward`.
+        """
+        T, B, D = inputs.shape
+        drive = inputs.reshape(T * B, D) @ self.Wx
+        drive += self.b
+        hidden, final, run = self._run(drive.reshape(T, B, -1), state, _any_resets(resets))
+        return hidden, final, CellCache(inputs, None, None, run)
+
+    def forward_ids(
+        self,
+        ids: IntArray,
+        embedding: Embedding,
+        state: FloatArray,
+        resets: BoolArray | None = None,
+    ) -> tuple[FloatArray, FloatArray, CellCache]:
+        """`forward` of the embedded ids (T, B), by way of the input table where that is cheaper."""
+        if len(embedding.table) > ONE_HOT_LIMIT:
+            inputs, _ = embedding.forward(ids)
+            hidden, final, cache = self.forward(inputs, state, resets)
+            return hidden, final, CellCache(inputs, ids, embedding, cache.run)
+        drive = self.input_table(embedding).take(ids, axis=0)
+        hidden, final, run = self._run(drive, state, _any_resets(resets))
+        return hidden, final, CellCache(None, ids, embedding, run)
+
+    def backward(
+        self, d_hidden: FloatArray, d_final_state: FloatArray | None, cache: CellCache
+    ) -> tuple[FloatArray, FloatArray]:
+        """Backpropagation through the T steps of a `forward`, whose cache it uses up.
+
+        Args:
+            d_hidden: gradient by the hidden vectors, (T, B, H).
+            d_final_state: gradient by the final state; None where backpropagation is truncated.
+            cache: from `forward`.
+
+        Returns:
+            Gradients by the inputs (T, B, D) and by the initial state (S, B, H).
+        """
+        if cache.inputs is None:
+            raise ValueError("the cache is of forward_ids: backward_ids takes it")
+        d_drive, d_state = self._run_back(d_hidden, d_final_state, cache.run)
+        inputs = cache.inputs.reshape(len(d_drive), -1)
+        self.d_Wx += inputs.T @ d_drive
+        self.d_b += np.ones(len(d_drive), d_drive.dtype) @ d_drive
+        return (d_drive @ self.Wx.T).reshape(cache.inputs.shape), d_state
+
+    def backward_ids(
+        self, d_hidden: FloatArray, d_final_state: FloatArray | None, cache: CellCache
+    ) -> FloatArray:
+        """`backward` of `forward_ids`: the embedding's gradient too; returns the state's alone."""
+        if cache.ids is None or cache.embedding is None:
+            raise ValueError("the cache is of forward: backward takes it")
+        embedding = cache.embedding
+        if cache.inputs is not None:
+            d_inputs, d_state = self.backward(d_hidden, d_final_state, cache)
+            embedding.backward(d_inputs, cache.ids)
+            return d_state
+        d_drive, d_state = self._run_back(d_hidden, d_final_state, cache.run)
+        d_input_table = np.zeros((len(embedding.table), d_drive.shape[1]), d_drive.dtype)
+        add_rows_by_id(d_input_table, cache.ids.reshape(-1), d_drive)
+        self.d_Wx += embedding.table.T @ d_input_table
+        self.d_b += d_input_table.sum(axis=0)
+        embedding.d_table += d_input_table @ self.Wx.T
+        return d_state
+
+    # One token at a time, for sampling.
+
+    def step(self, inputs: FloatArray, state: FloatArray) -> FloatArray:
+        """The state (S, B, H) after one more input (B, D)."""
+        drive = inputs @ self.Wx
+        drive += self.b
+        return self.step_drive(drive, state)
+
+    def input_table(self, embedding: Embedding) -> FloatArray:
+        """A Wx + b (V, G·H): row v is the drive of id v, for `step_drive`."""
+        table: FloatArray = embedding.table @ self.Wx
+        table += self.b
+        return table
+
+    @abstractmethod
+    def step_drive(self, drive: FloatArray, state: FloatArray) -> FloatArray:
+        """The state after a step whose drive (B, G·H) is known; neither argument is changed."""
+
+    @abstractmethod
+    def _run(
+        self, drive: FloatArray, state: FloatArray, resets: BoolArray | None
+    ) -> tuple[FloatArray, FloatArray, Any]:
+        """Through time: hidden (T, B, H), final state, and what `_run_back` needs.
+
+        The memory of `drive` (T, B, G·H) may be used.
+        """
+
+    @abstractmethod
+    def _run_back(
+        self, d_hidden: FloatArray, d_final_state: FloatArray | None, run: Any
+    ) -> tuple[FloatArray, FloatArray]:
+        """Back through time: gradients by the drive (T·B, G·H) and the initial state (S, B, H).
+
+        Adds the gradients of the parameters that belong to the recurrence.
+        """
+
+
+def reset_steps(resets: BoolArray | None, T: int) -> list[bool]:
+    """For each step whether any sequence is reset before it."""
+    if resets is None:
+        return [False] * T
+    return [bool(any_lane) for any_lane in resets.any(axis=1)]
+
+
+def states_before(states: FloatArray, resets: BoolArray | None) -> FloatArray:
+    """From states (T+1, B, H), the initial one first, what each of the T steps started from."""
+    before = states[:-1]
+    if resets is None:
+        return before
+    return np.where(resets[:, :, None], before.dtype.type(0), before)
+
+
+def _any_resets(resets: BoolArray | None) -> BoolArray | None:
+    return resets if resets is not None and resets.any() else None
+
+
+def _pair(parameters: Parameters, name: str) -> tuple[FloatArray, FloatArray]:
+    return parameters[name], parameters.gradient(name)

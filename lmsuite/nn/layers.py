@@ -1,0 +1,173 @@
+"""Layers without a memory: embedding, linear, dropout.
+
+A layer holds views of its parameters and their gradients. `shapes` says which it needs, under a
+prefix; `initialise` fills them. `forward` gives (outputs, cache); `backward` takes the gradient of
+the loss by the outputs and that cache, *adds* the parameters' gradients to their buffers, and
+returns the gradient by the inputs. Leading dimensions are free: (N, D) and (T, B, D) both work.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from lmsuite.nn.arrays import FloatArray, IntArray
+from lmsuite.nn.initialisation import glorot_uniform, normal
+from lmsuite.nn.parameter import Parameters
+
+Shapes: TypeAlias = dict[str, tuple[int, ...]]
+
+ONE_HOT_LIMIT = 256
+"""Up to this many rows, summing by id is faster as a one-hot product than by sorting."""
+
+
+class Embedding:
+    """A vector for each id: row ids of `table` (V, E)."""
+
+    def __init__(self, parameters: Parameters, prefix: str) -> None:
+        self.table = parameters[f"{prefix}.table"]
+        self.d_table = parameters.gradient(f"{prefix}.table")
+
+    @staticmethod
+    def shapes(prefix: str, vocabulary: int, size: int) -> Shapes:
+        return {f"{prefix}.table": (vocabulary, size)}
+
+    def initialise(self, rng: np.random.Generator, deviation: float = 1.0) -> None:
+        """Normal; a smaller deviation suits a table that also serves as the output's weights."""
+        normal(self.table, rng, deviation)
+
+    def forward(self, ids: IntArray) -> tuple[FloatArray, IntArray]:
+        """Vectors (..., E) of ids (...)."""
+        return self.table.take(ids, axis=0), ids
+
+    def backward(self, d_outputs: FloatArray, cache: IntArray) -> None:
+        """Ids have no gradient; the table's is, for each id, the sum over its occurrences."""
+        add_rows_by_id(self.d_table, cache.reshape(-1), _rows(d_outputs))
+
+
+class Linear:
+    """y = x W + b with W (D, outputs), b (outputs,)."""
+
+    def __init__(self, parameters: Parameters, prefix: str) -> None:
+        self.W = parameters[f"{prefix}.W"]
+        self.b = parameters[f"{prefix}.b"]
+        self.d_W = parameters.gradient(f"{prefix}.W")
+        self.d_b = parameters.gradient(f"{prefix}.b")
+
+    @staticmethod
+    def shapes(prefix: str, inputs: int, outputs: int) -> Shapes:
+        return {f"{prefix}.W": (inputs, outputs), f"{prefix}.b": (outputs,)}
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        glorot_uniform(self.W, rng)
+        self.b[...] = 0
+
+    def forward(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
+        outputs = _rows(inputs) @ self.W
+        outputs += self.b
+        return outputs.reshape(*inputs.shape[:-1], -1), inputs
+
+    def backward(self, d_outputs: FloatArray, cache: FloatArray) -> FloatArray:
+        d_rows = _rows(d_outputs)
+        self.d_b += _column_sums(d_rows)
+        self.d_W += _rows(cache).T @ d_rows
+        return (d_rows @ self.W.T).reshape(cache.shape)
+
+
+class TiedLinear:
+    """y = x Aᵀ + b where A (V, E) is the table of an embedding: Press and Wolf (2017).
+
+    The embedding's gradient receives what comes from both ends.
+    """
+
+    def __init__(self, parameters: Parameters, prefix: str, embedding: Embedding) -> None:
+        self.embedding = embedding
+        self.b = parameters[f"{prefix}.b"]
+        self.d_b = parameters.gradient(f"{prefix}.b")
+
+    @staticmethod
+    def shapes(prefix: str, vocabulary: int) -> Shapes:
+        return {f"{prefix}.b": (vocabulary,)}
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """The bias at zero; the table is the embedding's to initialise: `rng` stays untouched."""
+        self.b[...] = 0
+
+    def forward(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
+        outputs = _rows(inputs) @ self.embedding.table.T
+        outputs += self.b
+        return outputs.reshape(*inputs.shape[:-1], -1), inputs
+
+    def backward(self, d_outputs: FloatArray, cache: FloatArray) -> FloatArray:
+        d_rows = _rows(d_outputs)
+        self.d_b += _column_sums(d_rows)
+        self.embedding.d_table += d_rows.T @ _rows(cache)
+        return (d_rows @ self.embedding.table).reshape(cache.shape)
+
+
+class Dropout:
+    """Inverted dropout, y = x · mask, with mask 0 or 1 / (1 - rate): Srivastava et al. (2014).
+
+    The mask is drawn apart from its use, so that a gradient check can hold it fixed. With
+    `variational`, one mask serves all the steps of a sequence (T, B, D): Gal and Ghahramani (2016).
+    """
+
+    def __init__(self, rate: float, *, variational: bool = False) -> None:
+        if not 0 <= rate < 1:
+            raise ValueError(f"a dropout rate of {rate}: it must be at least 0 and below 1")
+        self.rate = rate
+        self.variational = variational
+
+    def mask(
+        self, rng: np.random.Generator, shape: tuple[int, ...], dtype: DTypeLike = np.float32
+    ) -> FloatArray | None:
+        """A mask for inputs of this shape; None, which drops nothing, if the rate is zero."""
+        if self.rate == 0:
+            return None
+        if self.variational:
+            shape = (1, *shape[1:])
+        keep = 1 - self.rate
+        kept = rng.random(shape, dtype=np.float32) < keep
+        return np.multiply(kept, 1 / keep, dtype=dtype)
+
+    def forward(
+        self, inputs: FloatArray, mask: FloatArray | None
+    ) -> tuple[FloatArray, FloatArray | None]:
+        """Inputs times mask. Without a mask (evaluation) the inputs themselves."""
+        return (inputs if mask is None else inputs * mask), mask
+
+    def backward(self, d_outputs: FloatArray, cache: FloatArray | None) -> FloatArray:
+        return d_outputs if cache is None else d_outputs * cache
+
+
+def add_rows_by_id(sums: FloatArray, ids: IntArray, rows: FloatArray) -> None:
+    """Add each of rows (N, D) to the row of sums (V, D) that ids (N,) names.
+
+    `sums[ids] += rows` would drop all but one of the rows that share an id.
+    """
+    if len(sums) <= ONE_HOT_LIMIT:
+        sums += one_hot(ids, len(sums), rows.dtype).T @ rows
+        return
+    order = np.argsort(ids, kind="stable")
+    present, first = np.unique(ids[order], return_index=True)
+    if len(present):
+        sums[present] += np.add.reduceat(rows[order], first, axis=0)
+
+
+def one_hot(ids: IntArray, size: int, dtype: DTypeLike) -> FloatArray:
+    """(N, size): row n is zero but for a one in column ids[n]."""
+    rows = np.zeros((len(ids), size), dtype)
+    rows[np.arange(len(ids)), ids] = 1
+    return rows
+
+
+def _rows(array: FloatArray) -> FloatArray:
+    """(..., D) seen as (N, D)."""
+    return array.reshape(-1, array.shape[-1])
+
+
+def _column_sums(rows: FloatArray) -> FloatArray:
+    """Sum over N, as a product: BLAS adds faster than a reduction along the first axis."""
+    return np.ones(len(rows), rows.dtype) @ rows

@@ -1,0 +1,115 @@
+"""Losses in nats and their gradients.
+
+A loss is a weighted sum over rows. The default weight 1/N makes it the mean; a number gives all
+rows that weight (a share of a larger batch passes 1/N of the whole); an array (N,) gives each its
+own, and a row of weight 0 does not count, whatever its target.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+
+from lmsuite.nn.arrays import FloatArray, IntArray
+
+Weights: TypeAlias = float | FloatArray | None
+
+NOTHING: IntArray = np.empty(0, np.int32)
+
+BLOCK = 1 << 16
+"""Logits handled at a time: what fits in a core's L2 cache several times over."""
+
+
+def softmax_cross_entropy(
+    logits: FloatArray, targets: IntArray, weights: Weights = None, impossible: IntArray = NOTHING
+) -> tuple[float, FloatArray]:
+    """Cross-entropy of softmax(logits) with the targets, and its gradient by the logits.
+
+        loss = sum_n w_n (log sum_v exp a_nv - a_n,target)
+        d_nv = w_n (softmax(a_n)_v - [v = target_n])
+
+    Args:
+        logits: a (N, V); overwritten by the gradient.
+        targets: ids (N,).
+        weights: w, as the module says.
+        impossible: ids of probability zero, left out of the sum.
+
+    Returns:
+        The loss, and the gradient (N, V) in the memory of `logits`.
+    """
+    N, V = logits.shape
+    w = _row_weights(weights, N, logits.dtype)
+    rows_at_once = max(1, BLOCK // V)
+    loss = 0.0
+    for begin in range(0, N, rows_at_once):
+        part = slice(begin, begin + rows_at_once)
+        loss += _cross_entropy_block(logits[part], targets[part], w[part], impossible)
+    return loss, logits
+
+
+def _cross_entropy_block(
+    logits: FloatArray, targets: IntArray, w: FloatArray, impossible: IntArray
+) -> float:
+    """The loss of a block of rows whose logits become their gradient."""
+    rows = np.arange(len(logits))
+    logits[:, impossible] = -np.inf
+    logits -= logits.max(axis=1, keepdims=True)
+    at_target = logits[rows, targets]
+    np.exp(logits, out=logits)
+    total = logits.sum(axis=1)
+    surprisal = np.log(total) - at_target
+    logits *= (w / total)[:, None]
+    logits[rows, targets] -= w
+    return float(np.dot(w, np.where(w == 0, 0, surprisal)))
+
+
+def log_softmax(logits: FloatArray, impossible: IntArray = NOTHING) -> FloatArray:
+    """Log-probabilities (N, V), in the memory of `logits`; -inf for the impossible ids."""
+    logits[:, impossible] = -np.inf
+    logits -= logits.max(axis=1, keepdims=True)
+    logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return logits
+
+
+def target_log_probs(
+    logits: FloatArray, targets: IntArray, impossible: IntArray = NOTHING
+) -> FloatArray:
+    """Log-probability (N,) of each row's target; the logits (N, V) are used up."""
+    rows = np.arange(len(logits))
+    logits[:, impossible] = -np.inf
+    logits -= logits.max(axis=1, keepdims=True)
+    at_target = logits[rows, targets]
+    np.exp(logits, out=logits)
+    log_probs: FloatArray = at_target - np.log(logits.sum(axis=1))
+    return log_probs
+
+
+def squared_error(
+    outputs: FloatArray, targets: FloatArray, weights: Weights = None
+) -> tuple[float, FloatArray]:
+    """sum_n w_n |y_n - t_n|² / 2 over outputs (N, D), and its gradient w_n (y_n - t_n)."""
+    w = _row_weights(weights, len(outputs), outputs.dtype)[:, None]
+    error = outputs - targets
+    return float(0.5 * np.sum(w * error * error)), w * error
+
+
+def binary_cross_entropy(
+    logits: FloatArray, targets: FloatArray, weights: Weights = None
+) -> tuple[float, FloatArray]:
+    """Cross-entropy of y = sigmoid(a) with targets t in [0, 1], and its gradient by the logits a.
+
+        loss = sum_n w_n (log(1 + exp a_n) - t_n a_n)  =  -sum_n w_n (t log y + (1-t) log(1-y))
+        d_n  = w_n (y_n - t_n)
+
+    Logits and targets are (N, D), the loss summed over D.
+    """
+    w = _row_weights(weights, len(logits), logits.dtype)[:, None]
+    loss = float(np.sum(w * (np.logaddexp(0, logits) - targets * logits)))
+    return loss, w * (0.5 * np.tanh(0.5 * logits) + 0.5 - targets)
+
+
+def _row_weights(weights: Weights, N: int, dtype: np.dtype[np.floating]) -> FloatArray:
+    if weights is None:
+        weights = 1 / max(N, 1)
+    return np.broadcast_to(np.asarray(weights, dtype), (N,))
