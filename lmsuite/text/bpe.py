@@ -1,0 +1,167 @@
+"""Byte-pair encoding: tokens are frequent runs of bytes, learned from the training text.
+
+Sennrich, Haddow and Birch 2016, "Neural machine translation of rare words with subword units";
+over bytes as Radford et al. 2019 do, so that every text has tokens and none is unknown. The
+``tokenizers`` library learns and applies the merges.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lmsuite.errors import DataError, ModelFileError, UsageError
+from lmsuite.text.tokenizer import Joiner, Tokenizer
+from lmsuite.text.vocabulary import IntArray
+
+if TYPE_CHECKING:
+    import tokenizers
+
+
+@cache
+def byte_letters() -> dict[str, int]:
+    """The printable character that stands for each byte in a token, in order of the characters.
+
+    Printable Latin-1 characters stand for themselves, the others are moved up to U+0100 and on
+    (the alphabet of GPT-2, which the ``tokenizers`` library calls ByteLevel).
+    """
+    itself = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    moved = [byte for byte in range(256) if byte not in set(itself)]
+    return {chr(byte): byte for byte in itself} | {
+        chr(0x100 + index): byte for index, byte in enumerate(moved)
+    }
+
+
+class BpeTokenizer(Tokenizer):
+    """Byte-level byte-pair encoding. A token is written in the letters of `byte_letters`."""
+
+    name = "bpe"
+    lossless = True
+    newline = "Ċ"
+
+    def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
+        """The tokenizer that applies these merges, in this order."""
+        self._merges = list(merges)
+        # Two different merges may spell the same token: dict keeps the first, in order.
+        self._tokens = tuple(
+            dict.fromkeys([*byte_letters(), *(left + right for left, right in merges)])
+        )
+        self._library = _library(self._tokens, self._merges)
+
+    @classmethod
+    def train(cls, text: str, size: int) -> BpeTokenizer:
+        """Learns `size` tokens, the 256 bytes included; fewer if the text has no more.
+
+        Raises:
+            UsageError: the size does not hold the bytes.
+            DataError: the text is not Unicode.
+        """
+        if size < len(byte_letters()):
+            raise UsageError(
+                f"--bpe-size {size} does not hold the {len(byte_letters())} bytes; give more"
+            )
+        library = _library(tuple(byte_letters()), [])
+        from tokenizers.trainers import BpeTrainer
+
+        trainer = BpeTrainer(
+            vocab_size=size, initial_alphabet=list(byte_letters()), show_progress=False
+        )
+        try:
+            library.train_from_iterator(text.split("\n"), trainer)
+        except UnicodeEncodeError as error:
+            raise _not_unicode(error) from None
+        return cls(
+            [(left, right) for left, right in json.loads(library.to_str())["model"]["merges"]]
+        )
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> BpeTokenizer:
+        """The tokenizer whose `describe` gave this.
+
+        Raises:
+            ModelFileError: it did not.
+        """
+        known = set(byte_letters())
+        merges: list[tuple[str, str]] = []
+        entries = description.get("merges")
+        for entry in entries if isinstance(entries, list) else [None]:
+            left, space, right = entry.partition(" ") if isinstance(entry, str) else ("", "", "")
+            if not space or left not in known or right not in known:
+                raise ModelFileError(
+                    f"{entry!r} is no merge of known tokens in the description of a bpe tokenizer; "
+                    "the model file is damaged"
+                )
+            merges.append((left, right))
+            known.add(left + right)
+        return cls(merges)
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name, "merges": [f"{left} {right}" for left, right in self._merges]}
+
+    def fixed_tokens(self) -> tuple[str, ...]:
+        return self._tokens
+
+    def tokens(self, text: str) -> list[str]:
+        types, index = self.distinct(text)
+        return [types[number] for number in index]
+
+    def distinct(self, text: str) -> tuple[list[str], IntArray]:
+        try:
+            lines = self._library.encode_batch(text.split("\n"), add_special_tokens=False)
+        except UnicodeEncodeError as error:
+            raise _not_unicode(error) from None
+        line_end = [self._tokens.index(self.newline)]
+        every = chain.from_iterable(chain.from_iterable((line_end, line.ids) for line in lines))
+        numbers = np.fromiter(every, dtype=np.int32)[1:]  # no line end before the first line
+        used, index = np.unique(numbers, return_inverse=True)
+        return [self._tokens[number] for number in used], index.astype(np.int32)
+
+    def joiner(self) -> Joiner:
+        return _ByteJoiner()
+
+    def visible(self, token: str) -> str:
+        return _bytes(token).decode("utf-8", "backslashreplace")
+
+
+class _ByteJoiner:
+    """Writes a character when all its bytes are there."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, token: str) -> str:
+        return self._decoder.decode(_bytes(token))
+
+    def finish(self) -> str:
+        return self._decoder.decode(b"", final=True)
+
+
+def _bytes(token: str) -> bytes:
+    letters = byte_letters()
+    return bytes(letters[letter] for letter in token)
+
+
+def _library(tokens: Sequence[str], merges: list[tuple[str, str]]) -> tokenizers.Tokenizer:
+    # With its threads, the library would warn at every process that is later forked.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from tokenizers import Tokenizer as Library
+    from tokenizers.models import BPE
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    library = Library(BPE(vocab={t: number for number, t in enumerate(tokens)}, merges=merges))
+    library.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    return library
+
+
+def _not_unicode(error: UnicodeEncodeError) -> DataError:
+    return DataError(
+        f"the text holds {error.object[error.start]!r} at character {error.start}, half a "
+        "character, which bpe cannot encode; read the text in its right --encoding"
+    )

@@ -1,0 +1,242 @@
+"""From text to tokens and back.
+
+Every tokenizer cuts the text into strings, the tokens, and makes a newline a token of its own, so
+that no token reaches over a line end and a text can be cut there. What the tokenizers differ in:
+
+==========  =========================================================  ========
+name        a token is                                                 lossless
+==========  =========================================================  ========
+char        a Unicode character                                        yes
+word        a word, a number, a punctuation mark                       no
+whitespace  what stands between spaces, as KenLM's ``lmplz`` reads it  no
+treebank    a word by the rules of the Penn Treebank (NLTK's)          no
+bpe         a frequent run of bytes, learned from the training text    yes
+==========  =========================================================  ========
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from lmsuite.errors import ModelFileError, UsageError
+from lmsuite.text.vocabulary import IntArray
+
+TOKENIZERS = ("char", "word", "whitespace", "treebank", "bpe")
+
+DEFAULT_BPE_SIZE = 2000
+
+# Long texts are cut into tokens in pieces of about so many characters: the strings of one piece
+# fit into memory when those of the whole text would not.
+_PIECE = 1 << 22
+
+
+class Joiner(Protocol):
+    """Writes tokens as text, one after the other: undoes a tokenizer as far as that can be."""
+
+    def push(self, token: str) -> str:
+        """The text that has become certain now that `token` is known; may be empty."""
+
+    def finish(self) -> str:
+        """What is left to write after the last token."""
+
+
+class Tokenizer(ABC):
+    """Cuts text into tokens and joins tokens to text."""
+
+    name: ClassVar[str]
+
+    lossless: ClassVar[bool]
+    """Whether `detokenize` gives back every character of every text."""
+
+    newline: ClassVar[str] = "\n"
+    """The token that stands for a line end."""
+
+    @abstractmethod
+    def tokens(self, text: str) -> list[str]:
+        """The text's tokens, in order."""
+
+    @abstractmethod
+    def joiner(self) -> Joiner:
+        """A writer of tokens, at the beginning of a text."""
+
+    def detokenize(self, tokens: Sequence[str]) -> str:
+        """The tokens as text."""
+        joiner = self.joiner()
+        return "".join(map(joiner.push, tokens)) + joiner.finish()
+
+    def distinct(self, text: str) -> tuple[list[str], IntArray]:
+        """The distinct tokens of the text, and for each token its index among them, int32 (N,).
+
+        This is `tokens`, in the form from which ids are looked up: as ``np.unique`` with
+        ``return_inverse``, but in order of first occurrence.
+        """
+        number: defaultdict[str, int] = defaultdict()
+        number.default_factory = number.__len__
+        parts = [np.zeros(0, np.int32)]
+        for piece in _pieces(text):
+            tokens = self.tokens(piece)
+            parts.append(
+                np.fromiter(map(number.__getitem__, tokens), dtype=np.int32, count=len(tokens))
+            )
+        return list(number), np.concatenate(parts)
+
+    def fixed_tokens(self) -> tuple[str, ...] | None:
+        """All tokens that can ever occur, if the tokenizer has such a list of its own."""
+        return None
+
+    def visible(self, token: str) -> str:
+        """The token as it is shown to a person."""
+        return token
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values from which `tokenizer_from` makes an equal tokenizer."""
+        return {"name": self.name}
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text in pieces of about `_PIECE` characters, each but the last ending in a newline."""
+    start = 0
+    while len(text) - start > _PIECE:
+        end = text.find("\n", start + _PIECE) + 1
+        if end == 0:
+            break
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+class _Concatenation:
+    """Joins tokens that hold all their spaces themselves."""
+
+    def push(self, token: str) -> str:
+        return token
+
+    def finish(self) -> str:
+        return ""
+
+
+class CharTokenizer(Tokenizer):
+    """Every Unicode character is a token."""
+
+    name = "char"
+    lossless = True
+
+    def tokens(self, text: str) -> list[str]:
+        return list(text)
+
+    def joiner(self) -> Joiner:
+        return _Concatenation()
+
+    def distinct(self, text: str) -> tuple[list[str], IntArray]:
+        """As `Tokenizer.distinct`, in order of code point and without a string per character."""
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")  # (N,)
+        if not points.size:
+            return [], np.zeros(0, np.int32)
+        seen = np.zeros(int(points.max()) + 1, bool)
+        seen[points] = True
+        index = np.cumsum(seen, dtype=np.int32) - 1
+        return [chr(point) for point in np.flatnonzero(seen)], index[points].astype(np.int32)
+
+
+class WhitespaceTokenizer(Tokenizer):
+    """A token is what stands between white space, as for KenLM's ``lmplz``.
+
+    White space is what ``lmplz`` takes for it, the bytes NUL, tab, newline, carriage return and
+    space; other spaces of Unicode, such as U+00A0, are part of a token.
+    """
+
+    name = "whitespace"
+    lossless = False
+
+    def tokens(self, text: str) -> list[str]:
+        for space in "\t\r\0":
+            text = text.replace(space, " ")
+        # The single space as separator leaves Unicode's other spaces alone, and empty strings.
+        return list(filter(None, text.replace("\n", " \n ").split(" ")))
+
+    def joiner(self) -> Joiner:
+        return _SpaceBetween()
+
+
+class _SpaceBetween:
+    """Puts one space between tokens, and none beside a newline."""
+
+    def __init__(self) -> None:
+        self._space = ""
+
+    def push(self, token: str) -> str:
+        text = token if token == "\n" else self._space + token
+        self._space = "" if token == "\n" else " "
+        return text
+
+    def finish(self) -> str:
+        return ""
+
+
+def make_tokenizer(
+    name: str, training_text: str | None = None, bpe_size: int = DEFAULT_BPE_SIZE
+) -> Tokenizer:
+    """The tokenizer of that name.
+
+    Args:
+        name: one of `TOKENIZERS`.
+        training_text: what ``bpe`` learns its tokens from; the others need none.
+        bpe_size: how many tokens ``bpe`` learns, the 256 single bytes included.
+
+    Raises:
+        UsageError: the name is unknown, or ``bpe`` has no text or too small a size.
+    """
+    if name == "bpe":
+        from lmsuite.text.bpe import BpeTokenizer
+
+        if training_text is None:
+            raise UsageError("the tokenizer bpe is learned from a text; give one")
+        return BpeTokenizer.train(training_text, bpe_size)
+    if name not in TOKENIZERS:
+        raise UsageError(f"no tokenizer is called {name!r}; there are {', '.join(TOKENIZERS)}")
+    return _PLAIN[name]()
+
+
+def tokenizer_from(description: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer whose `describe` gave this.
+
+    Raises:
+        ModelFileError: it did not.
+    """
+    name = description.get("name")
+    if name == "bpe":
+        from lmsuite.text.bpe import BpeTokenizer
+
+        return BpeTokenizer.from_description(description)
+    if name not in TOKENIZERS or set(description) != {"name"}:
+        raise ModelFileError(
+            f"not the description of a tokenizer: {dict(description)!r}; "
+            "the model file is damaged or of a newer version"
+        )
+    return _PLAIN[name]()
+
+
+def _word() -> Tokenizer:
+    from lmsuite.text.words import WordTokenizer
+
+    return WordTokenizer()
+
+
+def _treebank() -> Tokenizer:
+    from lmsuite.text.treebank import TreebankTokenizer
+
+    return TreebankTokenizer()
+
+
+# Those without parameters. Word and treebank bring a large pattern and NLTK, loaded when used.
+_PLAIN = {
+    "char": CharTokenizer,
+    "whitespace": WhitespaceTokenizer,
+    "word": _word,
+    "treebank": _treebank,
+}

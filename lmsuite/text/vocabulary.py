@@ -1,0 +1,164 @@
+"""The vocabulary: which tokens have a number, and which number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.errors import DataError, ModelFileError, UsageError
+
+IntArray: TypeAlias = NDArray[np.int32]
+
+UNK, BOS, EOS = 0, 1, 2
+SPECIALS = ("<unk>", "<s>", "</s>")
+
+# A byte that no UTF-8 text contains, so that any token can stand beside any other.
+_SEPARATOR = b"\xff"
+
+# How a vocabulary file, one token a line, spells the token that is itself a line end.
+_NEWLINE_IN_FILE = "\\n"
+
+
+class Vocabulary:
+    """Tokens and their ids, frozen: 0 to 2 are `SPECIALS`, then whatever was given, in order."""
+
+    __slots__ = ("_ids", "tokens")
+
+    tokens: tuple[str, ...]
+    """Every token; its index is its id."""
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        """A vocabulary of the specials and of `tokens`, which are neither special nor repeated.
+
+        Raises:
+            DataError: a token is there twice.
+        """
+        self.tokens = (*SPECIALS, *tokens)
+        self._ids = {token: number for number, token in enumerate(self.tokens)}
+        if len(self._ids) != len(self.tokens):
+            twice = next(t for number, t in enumerate(self.tokens) if self._ids[t] != number)
+            raise DataError(f"the vocabulary holds the token {twice!r} twice; list each token once")
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __contains__(self, token: object) -> bool:
+        return token in self._ids
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.tokens == other.tokens
+
+    def __hash__(self) -> int:
+        return hash(self.tokens)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self)} tokens)"
+
+    def id(self, token: str) -> int:
+        """The token's id; `UNK` if it has none."""
+        return self._ids.get(token, UNK)
+
+    def ids(self, tokens: Sequence[str]) -> IntArray:
+        """The id of each token, int32 (N,); `UNK` where there is none."""
+        return np.fromiter(
+            map(self._ids.get, tokens, repeat(UNK)), dtype=np.int32, count=len(tokens)
+        )
+
+    @classmethod
+    def build(
+        cls, counts: Mapping[str, int], *, min_count: int = 1, max_size: int | None = None
+    ) -> Vocabulary:
+        """The tokens seen at least `min_count` times, by falling count, ties by code point.
+
+        Args:
+            counts: how often each token was seen; the specials among them are passed over.
+            min_count: tokens seen less often become ``<unk>``.
+            max_size: at most so many tokens, the three specials included.
+
+        Raises:
+            UsageError: `min_count` is below 1, or `max_size` leaves no room beside the specials.
+        """
+        if min_count < 1:
+            raise UsageError(f"a token cannot be seen {min_count} times; --min-count starts at 1")
+        if max_size is not None and max_size <= len(SPECIALS):
+            raise UsageError(
+                f"--max-vocab {max_size} leaves no room beside {', '.join(SPECIALS)}; "
+                f"give {len(SPECIALS) + 1} or more"
+            )
+        kept = [
+            (-count, token)
+            for token, count in counts.items()
+            if count >= min_count and token not in SPECIALS
+        ]
+        kept.sort()
+        room = None if max_size is None else max_size - len(SPECIALS)
+        return cls(token for _, token in kept[:room])
+
+    @classmethod
+    def read(cls, path: str | Path) -> Vocabulary:
+        r"""The vocabulary of a file, one token a line, in the file's order.
+
+        The specials may be listed or not and keep ids 0 to 2. The newline token is written ``\n``;
+        a line that holds one space is the space token.
+
+        Raises:
+            DataError: the file cannot be read, is empty, or has an empty or repeated line; the
+                message names the line.
+        """
+        from lmsuite.text.corpus import read_text
+
+        lines = read_text(Path(path)).removesuffix("\n").split("\n")
+        line_of: dict[str, int] = {}
+        for number, line in enumerate(lines, start=1):
+            if not line:
+                raise DataError(f"{path}, line {number}: empty; give one token a line")
+            token = "\n" if line == _NEWLINE_IN_FILE else line
+            if token in line_of:
+                raise DataError(
+                    f"{path}, line {number}: {line!r} is already on line {line_of[token]}; "
+                    "list each token once"
+                )
+            line_of[token] = number
+        return cls(token for token in line_of if token not in SPECIALS)
+
+    def to_array(self) -> NDArray[np.uint8]:
+        """All tokens as UTF-8, joined by the byte 0xFF; `from_array` reads it back."""
+        # surrogatepass: a Python string may hold what no file can.
+        encoded = (token.encode("utf-8", "surrogatepass") for token in self.tokens)
+        return np.frombuffer(_SEPARATOR.join(encoded), dtype=np.uint8)
+
+    @classmethod
+    def from_array(cls, array: NDArray[np.uint8]) -> Vocabulary:
+        """The vocabulary that `to_array` wrote.
+
+        Raises:
+            ModelFileError: the array is not such a vocabulary.
+        """
+        if array.dtype != np.uint8 or array.ndim != 1:
+            raise ModelFileError(
+                f"the vocabulary is {array.dtype} {array.shape}, not a row of bytes; "
+                "the model file is damaged"
+            )
+        try:
+            tokens = [
+                token.decode("utf-8", "surrogatepass")
+                for token in array.tobytes().split(_SEPARATOR)
+            ]
+        except UnicodeDecodeError as error:
+            raise ModelFileError(
+                f"the vocabulary is not UTF-8 ({error.reason}); the model file is damaged"
+            ) from None
+        if tuple(tokens[: len(SPECIALS)]) != SPECIALS:
+            raise ModelFileError(
+                f"the vocabulary does not begin with {', '.join(SPECIALS)}; "
+                "the model file is damaged"
+            )
+        try:
+            return cls(tokens[len(SPECIALS) :])
+        except DataError as error:
+            raise ModelFileError(f"{error} (the model file is damaged)") from None
