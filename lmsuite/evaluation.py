@@ -1,0 +1,99 @@
+"""How well a model predicts a text: every figure derives from one total in nats.
+
+The total is L = -sum of ln p(token | history) over all M predicted tokens (all ids but ``<s>``),
+in float64. Then
+
+* cross-entropy = L / M, in nats a token;
+* perplexity = exp(L / M): out-of-vocabulary tokens are charged the probability of ``<unk>``;
+* perplexity without OOV: the same, with those tokens left out of the sum *and* of the count (they
+  stay in the histories), as KenLM's ``query`` prints it;
+* bits per character = L / (C ln 2), C the characters of the text with their newlines: the one
+  figure that models of different tokens have in common.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmsuite.errors import DataError, UsageError
+from lmsuite.models.interface import IntArray, LanguageModel
+from lmsuite.text.vocabulary import BOS, UNK
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on one text. Perplexities are infinite where a token had probability zero."""
+
+    model: str
+    kind: str
+    tokens: int  # M, the predicted ones, </s> among them
+    oov: int  # how many of them are <unk>
+    zero_tokens: int  # how many of them have probability zero
+    cross_entropy: float  # nats a token
+    perplexity: float
+    perplexity_without_oov: float  # nan if every token is <unk>
+    chars: int
+    bits_per_char: float
+    seconds: float  # of scoring alone
+    tokens_per_second: float
+
+
+def evaluate(model: LanguageModel, text: str, *, name: str, block: int | None = None) -> Evaluation:
+    """Score `text` with `model`, shown as `name`.
+
+    With `block`, in blocks of so many predicted tokens, each with no context before it.
+
+    Raises:
+        DataError: the text has no token.
+        UsageError: `block` is not positive.
+    """
+    ids = model.text.encode(text)
+    if block is not None:
+        ids = in_blocks(ids, block)
+    began = time.perf_counter()
+    log_probs = model.score(ids)
+    seconds = time.perf_counter() - began
+    predicted = ids[ids != BOS]
+    tokens = len(predicted)
+    if not tokens:
+        raise DataError("nothing to score: the text has no tokens")
+    known = predicted != UNK
+    known_count = int(known.sum())
+    total = -float(log_probs.sum())
+    known_total = -float(log_probs[known].sum())
+    return Evaluation(
+        model=name,
+        kind=model.kind,
+        tokens=tokens,
+        oov=tokens - known_count,
+        zero_tokens=int(np.isneginf(log_probs).sum()),
+        cross_entropy=total / tokens,
+        perplexity=_exp(total / tokens),
+        perplexity_without_oov=_exp(known_total / known_count) if known_count else math.nan,
+        chars=len(text),
+        bits_per_char=total / math.log(2) / len(text),
+        seconds=seconds,
+        tokens_per_second=tokens / max(seconds, 1e-9),
+    )
+
+
+def in_blocks(ids: IntArray, block: int) -> IntArray:
+    """`ids` with an ``<s>`` before each run of `block` predicted tokens, where none stands yet.
+
+    Raises:
+        UsageError: `block` is not positive.
+    """
+    if block < 1:
+        raise UsageError(f"a block has at least 1 token, not {block}")
+    firsts = np.flatnonzero(ids != BOS)[::block]
+    preceded = (firsts > 0) & (ids[firsts - 1] == BOS)
+    return np.insert(ids, firsts[~preceded], BOS)
+
+
+def _exp(nats: float) -> float:
+    """e to the power of `nats`; infinite where a float cannot hold it."""
+    return math.exp(nats) if nats < 700 else math.inf
