@@ -1,0 +1,219 @@
+"""The n-gram model: a text encoder and a back-off table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.errors import ModelFileError
+from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel, State
+from lmsuite.ngram.discounts import Discounts
+from lmsuite.ngram.estimate import SMOOTHINGS, NgramSettings, estimate
+from lmsuite.ngram.table import BackoffTable, Match
+from lmsuite.text.encoding import Boundaries, TextEncoder
+from lmsuite.text.vocabulary import BOS
+
+__all__ = ["SMOOTHINGS", "NgramModel", "NgramSettings", "Trace"]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """How the model came to one probability; natural logarithms."""
+
+    id: int
+    """The word."""
+    context: tuple[int, ...]
+    """The longest context that the model knows, the last ids of the history."""
+    order: int
+    """The order of the n-gram found: 1 + the number of context words used."""
+    log_prob: float
+    """That n-gram's log-probability."""
+    log_backoffs: tuple[tuple[int, float], ...]
+    """(number of context words, log back-off weight) for each longer context that was given up."""
+
+    @property
+    def total(self) -> float:
+        """The log-probability of the word: that of the n-gram and the weights, added up."""
+        return self.log_prob + sum(weight for _, weight in self.log_backoffs)
+
+
+class NgramModel(LanguageModel):
+    """A distribution over the next token given the last order - 1 ones."""
+
+    kind: ClassVar[str] = "ngram"
+
+    def __init__(
+        self,
+        text: TextEncoder,
+        settings: NgramSettings,
+        table: BackoffTable,
+        discounts: tuple[Discounts, ...] = (),
+        messages: tuple[str, ...] = (),
+    ) -> None:
+        """A model from its parts; `fit` makes one from text."""
+        self.text = text
+        self._settings = settings
+        self.table = table
+        self.discounts = discounts
+        self.messages = messages
+        self.is_normalised = settings.smoothing != "stupid-backoff"
+
+    @property
+    def settings(self) -> NgramSettings:
+        """How the model was estimated."""
+        return self._settings
+
+    @classmethod
+    def fit(
+        cls,
+        text: TextEncoder,
+        ids: IntArray,
+        settings: NgramSettings,
+        held_out: IntArray | None = None,
+    ) -> Self:
+        """Estimate a model from ids (N,) as `text.encode` gives them.
+
+        Args:
+            text: the encoder of the ids.
+            ids: the training text.
+            settings: order, smoothing and the rest.
+            held_out: ids of other text, to which jelinek-mercer's weights are fitted; without it
+                the last tenth of the training text is set aside for that.
+
+        Raises:
+            TrainingError: the text is shorter than the order, or has only one kind of token.
+            UsageError: the settings are out of range or contradict each other.
+        """
+        estimated = estimate(
+            ids,
+            text.impossible,
+            len(text.vocabulary),
+            settings,
+            sentences=text.boundaries is Boundaries.LINES,
+        )
+        return cls(text, settings, estimated.table, estimated.discounts, estimated.messages)
+
+    def start(self, batch_size: int) -> State:
+        """The state of `batch_size` texts of which nothing has been read."""
+        return self.table.start(batch_size)
+
+    def step(self, state: State, ids: IntArray) -> State:
+        """The state after each text of the batch is continued by one token, ids (B,)."""
+        return self.table.extend(state, np.asarray(ids))
+
+    def log_probs(self, state: State) -> FloatArray:
+        """Natural log-probabilities of the next token, (B, V)."""
+        return self.table.log_probs(state)
+
+    def score(self, ids: IntArray) -> NDArray[np.float64]:
+        """Natural log-probabilities (M,) of every id in ids (N,) that is not ``<s>``, in order."""
+        return self.table.score(ids)[np.asarray(ids) != BOS]
+
+    def matched_orders(self, ids: IntArray) -> NDArray[np.int64]:
+        """For every id that is not ``<s>``, the order of the n-gram that `score` found, (M,)."""
+        return self.table.matched_orders(ids)[np.asarray(ids) != BOS]
+
+    def trace(self, history: IntArray, id: int) -> Trace:
+        """How the probability of `id` after `history`, ids (N,) from the beginning, comes about."""
+        state = self.start(1)
+        recent = np.concatenate(([BOS], history))[-self.table.order :]
+        for word in recent.tolist():
+            state = self.table.extend(state, np.array([word]))
+        match: Match = self.table.trace(state, id)
+        known = np.flatnonzero(state[0] >= 0)
+        length = int(known[-1]) + 1 if len(known) else 0
+        context = tuple(recent[len(recent) - length :].tolist())
+        return Trace(id, context, match.order, match.log_prob, match.log_backoffs)
+
+    def arrays(self) -> Mapping[str, Array]:
+        """The table, the discounts (order, 3) and the messages (UTF-8)."""
+        discounts = [discounts.as_tuple() for discounts in self.discounts]
+        return {
+            **self.table.arrays(),
+            "discounts": np.array(discounts, dtype=np.float64).reshape(-1, 3),
+            "messages": np.frombuffer("\n".join(self.messages).encode(), dtype=np.uint8),
+        }
+
+    @classmethod
+    def restore(
+        cls, text: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
+    ) -> Self:
+        """The model whose `settings_dict`, `arrays` and encoder these are.
+
+        Raises:
+            ModelFileError: a setting or an array is missing, superfluous or does not fit.
+        """
+        restored = _settings_from(settings)
+        learned = dict(arrays)
+        discounts, messages = learned.pop("discounts", None), learned.pop("messages", None)
+        table = BackoffTable.from_arrays(learned, restored.order, len(text.vocabulary))
+        return cls(text, restored, table, _discounts_from(discounts), _messages_from(messages))
+
+    def summary(self) -> Mapping[str, Any]:
+        """Order, smoothing, sizes, discounts and notes."""
+        facts: dict[str, Any] = {
+            "order": self.table.order,
+            "smoothing": self._settings.smoothing,
+            "vocabulary": self.table.vocabulary_size,
+        }
+        for n, size in enumerate(self.table.sizes, start=1):
+            facts[f"{n}-grams"] = size
+        for n, discounts in enumerate(self.discounts, start=1):
+            amounts = dict.fromkeys(discounts.as_tuple())
+            facts[f"discounts {n}"] = " ".join(f"{amount:.6g}" for amount in amounts)
+        if self.messages:
+            facts["notes"] = list(self.messages)
+        return facts
+
+
+def _settings_from(given: Mapping[str, Any]) -> NgramSettings:
+    """The settings that a manifest holds."""
+    expected = {field.name: field for field in fields(NgramSettings)}
+    for name in sorted(expected.keys() ^ given.keys()):
+        what = "lacks" if name in expected else "has an unknown"
+        raise ModelFileError(f"the n-gram model {what} setting {name!r}; make the model again")
+    for name, value in given.items():
+        if not _fits(value, str(expected[name].type)):
+            raise ModelFileError(f"the n-gram model's setting {name!r} cannot be {value!r}")
+    return NgramSettings(**{**given, "prune": tuple(given["prune"])})
+
+
+def _fits(value: object, annotation: str) -> bool:
+    """Whether a JSON value is what an annotation of `NgramSettings` says."""
+    if annotation == "tuple[int, ...]":
+        return isinstance(value, list | tuple) and all(type(item) is int for item in value)
+    kinds: dict[str, tuple[type, ...]] = {
+        "int": (int,),
+        "str": (str,),
+        "bool": (bool,),
+        "float": (int, float),
+        "float | None": (int, float, type(None)),
+    }
+    return type(value) in kinds[annotation]
+
+
+def _discounts_from(array: Array | None) -> tuple[Discounts, ...]:
+    if array is None or array.dtype != np.float64 or array.ndim != 2 or array.shape[1] != 3:
+        raise ModelFileError(
+            "the n-gram model's array 'discounts' is missing or has the wrong shape; the file is "
+            "damaged"
+        )
+    return tuple(Discounts(*row) for row in array.tolist())
+
+
+def _messages_from(array: Array | None) -> tuple[str, ...]:
+    if array is None or array.dtype != np.uint8 or array.ndim != 1:
+        raise ModelFileError(
+            "the n-gram model's array 'messages' is missing or has the wrong shape; the file is "
+            "damaged"
+        )
+    try:
+        return tuple(array.tobytes().decode().splitlines())
+    except UnicodeDecodeError as error:
+        raise ModelFileError(
+            "the n-gram model's array 'messages' is not UTF-8; the file is damaged"
+        ) from error

@@ -1,0 +1,75 @@
+"""The discounts of Kneser-Ney and absolute smoothing, from counts of counts.
+
+With n_r the number of n-grams of an order that were counted r times, and Y = n_1 / (n_1 + 2 n_2):
+
+* one discount D = Y (Ney, Essen & Kneser 1994);
+* three discounts D_r = r - (r + 1) Y n_{r+1} / n_r for r = 1, 2 and 3 or more (Chen & Goodman 1999,
+  equation 17).
+
+Small texts, and orders in which nearly everything is frequent (characters), give no usable
+discounts: some n_r is zero, or a D_r falls outside of 0 ... r. Then that order takes the fallback of
+``lmplz --discount_fallback``, 0.5, 1 and 1.5 (or 0.75 where there is one discount), and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmsuite.ngram.adjusted import counts_of_counts
+from lmsuite.ngram.counting import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class Discounts:
+    """What is taken off counts of 1, 2, and 3 or more, in one order."""
+
+    one: float
+    two: float
+    three: float
+
+    def of(self, count: IntArray) -> FloatArray:
+        """The discount of each count; of 0 it is 0."""
+        discount = np.array([0.0, self.one, self.two, self.three])[np.minimum(count, 3)]
+        return np.asarray(discount, dtype=np.float64)
+
+    def as_tuple(self) -> tuple[float, float, float]:
+        """(D_1, D_2, D_3+)."""
+        return self.one, self.two, self.three
+
+
+FALLBACK = Discounts(0.5, 1.0, 1.5)
+SINGLE_FALLBACK = Discounts(0.75, 0.75, 0.75)
+
+
+def modified_discounts(count: IntArray, n: int) -> tuple[Discounts, list[str]]:
+    """Chen & Goodman's three discounts for the n-grams of order n, and what there is to say."""
+    of_count = counts_of_counts(count, 4).astype(np.float64)
+    missing = [r for r in (1, 2, 3) if not of_count[r]]
+    if missing:
+        return FALLBACK, [
+            _message(FALLBACK, n, f"no {n}-gram has an adjusted count of {missing[0]}")
+        ]
+    y = of_count[1] / (of_count[1] + 2 * of_count[2])
+    amounts = [r - (r + 1) * y * of_count[r + 1] / of_count[r] for r in (1, 2, 3)]
+    for r, amount in enumerate(amounts, start=1):
+        if not 0 <= amount <= r:
+            reason = f"the closed form gives {amount:.3g} for a count of {r}"
+            return FALLBACK, [_message(FALLBACK, n, reason)]
+    return Discounts(*(float(amount) for amount in amounts)), []
+
+
+def single_discount(count: IntArray, n: int) -> tuple[Discounts, list[str]]:
+    """The one discount n_1 / (n_1 + 2 n_2) for the n-grams of order n, and what there is to say."""
+    _, once, twice = counts_of_counts(count, 2).tolist()
+    if not once or not twice:
+        reason = f"no {n}-gram has a count of {2 if once else 1}"
+        return SINGLE_FALLBACK, [_message(SINGLE_FALLBACK, n, reason)]
+    amount = once / (once + 2 * twice)
+    return Discounts(amount, amount, amount), []
+
+
+def _message(fallback: Discounts, n: int, reason: str) -> str:
+    amounts = ", ".join(f"{amount:g}" for amount in dict.fromkeys(fallback.as_tuple()))
+    return f"Order {n}: discounts fall back to {amounts}, because {reason}."

@@ -1,0 +1,76 @@
+"""Absolute discounting and its descendants: a fixed amount is taken off every count.
+
+    share(hw) = (c(hw) - D(c(hw))) / c(h.)        leftover(h) = the sum of D(c(hw)) / c(h.)
+
+with c(h.) the sum of c(hw) over w. The three differ in c and D alone:
+
+* absolute discounting (Ney, Essen & Kneser 1994): occurrences, one D an order;
+* Kneser-Ney (Kneser & Ney 1995): adjusted counts, one D an order;
+* modified Kneser-Ney (Chen & Goodman 1999): adjusted counts, a D each for 1, 2, and 3 or more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lmsuite.ngram.adjusted import adjusted_counts
+from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts
+from lmsuite.ngram.discounts import Discounts, modified_discounts, single_discount
+from lmsuite.ngram.smoothing import Shares, Smoothed, context_sums, divide
+
+
+def modified_kneser_ney(counts: NgramCounts) -> Smoothed:
+    """Chen & Goodman's modified Kneser-Ney, with the conventions of lmplz."""
+    adjusted = adjusted_counts(counts)
+    return _discounted(
+        counts, adjusted, [modified_discounts(count, n) for n, count in enumerate(adjusted, 1)]
+    )
+
+
+def kneser_ney(counts: NgramCounts, discount: float | None = None) -> Smoothed:
+    """Interpolated Kneser-Ney with one discount an order, or the one given."""
+    adjusted = adjusted_counts(counts)
+    return _discounted(counts, adjusted, _single(adjusted, discount))
+
+
+def absolute(counts: NgramCounts, discount: float | None = None) -> Smoothed:
+    """Interpolated absolute discounting with one discount an order, or the one given."""
+    occurrences = [order.count for order in counts.orders]
+    return _discounted(counts, occurrences, _single(occurrences, discount))
+
+
+def _single(
+    adjusted: Sequence[IntArray], discount: float | None
+) -> list[tuple[Discounts, list[str]]]:
+    if discount is not None:
+        return [(Discounts(discount, discount, discount), [])] * len(adjusted)
+    return [single_discount(count, n) for n, count in enumerate(adjusted, 1)]
+
+
+def _discounted(
+    counts: NgramCounts,
+    adjusted: Sequence[IntArray],
+    discounts: Sequence[tuple[Discounts, list[str]]],
+) -> Smoothed:
+    shares = [
+        discounted_shares(order.prefix, count, of_order.of(count), counts.contexts(n))
+        for n, (order, count, (of_order, _)) in enumerate(
+            zip(counts.orders, adjusted, discounts, strict=True), start=1
+        )
+    ]
+    return Smoothed(
+        tuple(shares),
+        discounts=tuple(of_order for of_order, _ in discounts),
+        messages=tuple(message for _, messages in discounts for message in messages),
+    )
+
+
+def discounted_shares(
+    prefix: IntArray, count: IntArray, discount: FloatArray, contexts: int
+) -> Shares:
+    """The shares of one order after a discount (M,) is taken off each count (M,)."""
+    total = context_sums(prefix, count, contexts)
+    leftover = divide(context_sums(prefix, discount, contexts), total, otherwise=1.0)
+    return Shares((count - discount) / np.maximum(total, 1.0)[prefix], leftover)

@@ -1,0 +1,75 @@
+"""Making models smaller: count cut-offs, and entropy pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmsuite.errors import UsageError
+from lmsuite.ngram.counting import IntArray, NgramCounts
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """The n-grams of one order that are kept, M of them, numbered anew."""
+
+    index: IntArray | None
+    """(M,) their indexes among all n-grams of the order; None where all are kept."""
+    prefix: IntArray
+    """(M,) as in `CountedOrder`, among the kept ones."""
+    suffix: IntArray
+    """(M,) as in `CountedOrder`, among the kept ones."""
+    word: IntArray
+    """(M,)"""
+
+
+def cutoffs_of(thresholds: Sequence[int], order: int) -> tuple[int, ...]:
+    """One cut-off an order, from what ``--prune`` takes: the last holds for all longer n-grams.
+
+    Raises:
+        UsageError: more thresholds than orders, one that is below its predecessor or below 0, or
+            one for unigrams.
+    """
+    given = " ".join(map(str, thresholds))
+    if len(thresholds) > order:
+        raise UsageError(
+            f"Cut-offs {given}: there are {len(thresholds)} of them, but the order is only {order}."
+        )
+    cutoffs = (*thresholds, *[thresholds[-1] if thresholds else 0] * (order - len(thresholds)))
+    if any(cutoff < 0 for cutoff in cutoffs):
+        raise UsageError(f"Cut-offs {given}: a count cannot be negative.")
+    if cutoffs[0]:
+        raise UsageError(
+            f"Cut-offs {given}: unigrams cannot be pruned; begin with 0 and limit the vocabulary "
+            "with --min-count instead."
+        )
+    if list(cutoffs) != sorted(cutoffs):
+        raise UsageError(
+            f"Cut-offs {given}: they may not fall, or a kept n-gram would lose its context."
+        )
+    return cutoffs
+
+
+def survivors_of(counts: NgramCounts, cutoffs: Sequence[int]) -> tuple[Survivors, ...]:
+    """The n-grams that occur more often than their order's cut-off, as lmplz prunes.
+
+    What begins or ends an n-gram occurs at least as often as it does, so that with cut-offs that
+    do not fall it is kept too.
+    """
+    survivors: list[Survivors] = []
+    renumbered: IntArray | None = None  # old index in order n - 1 -> new index
+    for order, cutoff in zip(counts.orders, cutoffs, strict=True):
+        index = np.flatnonzero(order.count > cutoff) if cutoff else None
+        prefix, suffix, word = order.prefix, order.suffix, order.word
+        if index is not None:
+            prefix, suffix, word = prefix[index], suffix[index], word[index]
+        if renumbered is not None:
+            prefix, suffix = renumbered[prefix], renumbered[suffix]
+        survivors.append(Survivors(index, prefix, suffix, word))
+        renumbered = None
+        if index is not None:
+            renumbered = np.full(len(order), -1, dtype=np.int32)
+            renumbered[index] = np.arange(len(index))
+    return tuple(survivors)

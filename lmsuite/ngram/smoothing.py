@@ -1,0 +1,124 @@
+"""What every smoothing has in common: discounted shares, a leftover weight, and one recursion.
+
+An estimator answers, for each order, two questions: which *share* of its context's probability an
+n-gram keeps for itself, and which weight is *left over* in each context. What becomes of the
+leftover is written once, in `combine`:
+
+* interpolated (Chen & Goodman 1999, equation 4): the distribution of the context without its first
+  word is mixed in with that weight, p(w | h) = share(hw) + leftover(h) p(w | h');
+* backing off (Katz 1987): words not seen in the context divide it in the proportions of that
+  distribution, p(w | h) = share(hw) if seen, else alpha(h) p(w | h');
+* as scores (Brants et al. 2007): the leftover multiplies as it is, and nothing sums to one.
+
+The recursion ends in a base distribution below the unigrams, into which these are always mixed: the
+uniform one, so that ``<unk>`` has a probability, or all of it on ``<unk>``.
+
+Pruned n-grams give their share back to their context's leftover weight, whatever the smoothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import numpy as np
+
+from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts
+from lmsuite.ngram.discounts import Discounts
+from lmsuite.ngram.pruning import Survivors
+from lmsuite.ngram.table import BackoffTable
+
+
+class Leftover(Enum):
+    """What becomes of the weight that the n-grams of a context leave over."""
+
+    INTERPOLATED = auto()
+    BACKING_OFF = auto()
+    SCORES = auto()
+
+
+@dataclass(frozen=True)
+class Shares:
+    """One order's answer: M n-grams, C contexts. A context without n-grams leaves over 1."""
+
+    share: FloatArray
+    """(M,) the part of its context's probability that an n-gram keeps for itself."""
+    leftover: FloatArray
+    """(C,) the weight left over in each context."""
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """An estimator's answer for all orders, and what it has to say."""
+
+    shares: tuple[Shares, ...]
+    leftover: Leftover = Leftover.INTERPOLATED
+    discounts: tuple[Discounts, ...] = ()
+    messages: tuple[str, ...] = ()
+
+
+def context_sums(prefix: IntArray, values: FloatArray | IntArray, contexts: int) -> FloatArray:
+    """The sum of values (M,) over the n-grams of each context, (contexts,)."""
+    sums = np.bincount(prefix, weights=values, minlength=contexts)
+    return sums.astype(np.float64, copy=False)
+
+
+def divide(numerator: FloatArray, denominator: FloatArray, otherwise: float) -> FloatArray:
+    """numerator / denominator, and `otherwise` where the denominator is 0."""
+    quotient: FloatArray = np.full(np.broadcast(numerator, denominator).shape, otherwise)
+    np.divide(numerator, denominator, out=quotient, where=denominator != 0)
+    return quotient
+
+
+def combine(
+    counts: NgramCounts, smoothed: Smoothed, survivors: Sequence[Survivors], base: FloatArray
+) -> BackoffTable:
+    """The recursion from the base distribution (V,) up to the highest order."""
+    lower = base
+    log_probs, log_backoffs = [], []
+    for n, (shares, order, kept) in enumerate(
+        zip(smoothed.shares, counts.orders, survivors, strict=True), start=1
+    ):
+        weight = shares.leftover
+        if kept.index is not None:
+            pruned = np.ones(len(order), dtype=bool)
+            pruned[kept.index] = False
+            if smoothed.leftover is not Leftover.SCORES:
+                given_back = np.where(pruned, shares.share, 0.0)
+                weight = weight + context_sums(order.prefix, given_back, len(weight))
+        if n > 1 and survivors[n - 2].index is not None:
+            weight = weight[survivors[n - 2].index]
+        share = shares.share if kept.index is None else shares.share[kept.index]
+        shorter = lower[kept.suffix] if n > 1 else lower
+        if n == 1 or smoothed.leftover is Leftover.INTERPOLATED:
+            probs = share + weight[kept.prefix] * shorter
+        elif smoothed.leftover is Leftover.BACKING_OFF:
+            probs, weight = _back_off(share, weight, shorter, kept.prefix)
+        else:
+            probs = share
+        with np.errstate(divide="ignore"):
+            log_probs.append(np.log(probs))
+            log_backoffs.append(np.log(weight))
+        lower = probs
+    return BackoffTable.build(
+        [kept.prefix for kept in survivors],
+        [kept.word for kept in survivors],
+        log_probs,
+        log_backoffs[1:],
+    )
+
+
+def _back_off(
+    share: FloatArray, leftover: FloatArray, shorter: FloatArray, prefix: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Katz's alpha(h) = leftover(h) / (1 - the sum of p(w | h') over the w seen after h).
+
+    Where the words seen are all that h' allows, there is nobody to leave a weight to, and the
+    shares are scaled to sum to one.
+    """
+    unseen = 1.0 - context_sums(prefix, shorter, len(leftover))
+    nobody = unseen < 1e-9
+    alpha = np.where(nobody, 0.0, leftover / np.where(nobody, 1.0, unseen))
+    scale = np.where(nobody, 1.0 / np.maximum(1.0 - leftover, 1e-300), 1.0)
+    return share * scale[prefix], alpha

@@ -1,0 +1,343 @@
+"""BackoffTable: the finished, read-only n-gram model.
+
+Every smoothing ends here: each stored n-gram has a log-probability, each stored context a log
+back-off weight, and
+
+    log p(w | h) = log p(hw)                       if hw is stored,
+                   log b(h) + log p(w | h')        if only h is stored,
+                   log p(w | h')                   otherwise,
+
+where h' is h without its first word. This is the model of an ARPA file, in nats.
+
+The layout is a trie in arrays. An n-gram's *index* is its place among the sorted n-grams of its
+order; the continuations of a context lie side by side, from ``first_child[i]`` to
+``first_child[i + 1]`` in the next order. What begins or ends a stored n-gram is itself stored.
+
+A history is kept as *contexts*, (B, order - 1): in column l - 1 the index of its last l words, or
+-1 where those are not stored. The beginning of a text is the context ``<s>``; in a model that has no
+``<s>`` this context has no continuations and is as good as none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.errors import ModelFileError
+from lmsuite.ngram.counting import FloatArray, IntArray
+from lmsuite.ngram.lookup import KeyIndex
+from lmsuite.text.vocabulary import BOS
+
+Float32Array = NDArray[np.float32]
+
+_FEW = 64  # queries that are quicker one by one than through a hash table still to be made
+_CHUNK = 1 << 15  # ids scored at a time, so that what is computed for them stays in the cache
+
+
+@dataclass(frozen=True)
+class TableOrder:
+    """The stored n-grams of one order, M of them, sorted by their words."""
+
+    words: IntArray
+    """(M,) the last word; of unigrams 0 ... V - 1."""
+    log_probs: Float32Array
+    """(M,) in nats."""
+    log_backoffs: Float32Array
+    """(M,) in nats; (0,) in the highest order."""
+    first_child: IntArray
+    """(M + 1,) where the continuations lie in the next order; (0,) in the highest order."""
+
+    def __len__(self) -> int:
+        return len(self.log_probs)
+
+
+@dataclass(frozen=True)
+class Match:
+    """How one probability came about, see `BackoffTable.trace`."""
+
+    order: int
+    """The order of the n-gram found."""
+    log_prob: float
+    """That n-gram's log-probability."""
+    log_backoffs: tuple[tuple[int, float], ...]
+    """(length of the context, its log back-off weight) of every longer stored context."""
+
+    @property
+    def total(self) -> float:
+        """The log-probability of the word in its context."""
+        return self.log_prob + sum(weight for _, weight in self.log_backoffs)
+
+
+@dataclass(frozen=True)
+class BackoffTable:
+    """N-grams with log-probabilities and log back-off weights, and how to look them up."""
+
+    orders: tuple[TableOrder, ...]
+    _indexes: dict[int, KeyIndex] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @property
+    def order(self) -> int:
+        """The length of the longest stored n-grams."""
+        return len(self.orders)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V, the number of ids."""
+        return len(self.orders[0])
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The number of n-grams of every order."""
+        return tuple(len(order) for order in self.orders)
+
+    def prefixes(self, n: int) -> NDArray[np.int64]:
+        """The index (M,) in order n - 1 of all words but the last, for the n-grams of order n."""
+        first_child = self.orders[n - 2].first_child.astype(np.int64)
+        return np.repeat(np.arange(len(first_child) - 1), first_child[1:] - first_child[:-1])
+
+    def suffixes(self, n: int, shorter: IntArray | None = None) -> NDArray[np.int64]:
+        """The index (M,) in order n - 1 of all words but the first, for the n-grams of order n.
+
+        `shorter` is the same for order n - 1, where the caller has it.
+        """
+        words = self.orders[n - 1].words.astype(np.int64)
+        if n == 2:
+            return words
+        if shorter is None:
+            shorter = self.suffixes(n - 1)
+        return self.find(n - 1, shorter[self.prefixes(n)], words)
+
+    def find(self, n: int, prefix: IntArray, words: IntArray) -> NDArray[np.int64]:
+        """The index (K,) of n-grams of order n >= 2, or -1, by the index of prefix and last word.
+
+        A prefix may not be -1.
+        """
+        if len(words) <= _FEW and n not in self._indexes:
+            pairs = zip(prefix.tolist(), words.tolist(), strict=True)
+            return np.array([self._find_one(n, at, word) for at, word in pairs], dtype=np.int64)
+        if n not in self._indexes:
+            keys = self.prefixes(n) * self.vocabulary_size + self.orders[n - 1].words
+            self._indexes[n] = KeyIndex(keys)
+        keys = prefix.astype(np.int64) * self.vocabulary_size + words
+        return self._indexes[n].find(keys)
+
+    def _find_one(self, n: int, prefix: int, word: int) -> int:
+        first_child = self.orders[n - 2].first_child
+        low, high = int(first_child[prefix]), int(first_child[prefix + 1])
+        words = self.orders[n - 1].words[low:high]
+        at = int(words.searchsorted(words.dtype.type(word)))
+        return low + at if at < len(words) and words[at] == word else -1
+
+    def start(self, batch_size: int) -> NDArray[np.int64]:
+        """The contexts (B, order - 1) at the beginning of a text."""
+        contexts = np.full((batch_size, self.order - 1), -1, dtype=np.int64)
+        contexts[:, :1] = BOS
+        return contexts
+
+    def extend(self, contexts: NDArray[np.int64], ids: IntArray) -> NDArray[np.int64]:
+        """The contexts (B, order - 1) after each is continued by one id, ids (B,).
+
+        ``<s>`` leads back to the beginning.
+        """
+        longer = np.full_like(contexts, -1)
+        longer[:, :1] = ids[:, None]
+        for length in range(2, self.order):
+            known = np.flatnonzero(contexts[:, length - 2] >= 0)
+            if len(known):
+                prefix = contexts[known, length - 2]
+                longer[known, length - 1] = self.find(length, prefix, ids[known])
+        return longer
+
+    def log_probs(self, contexts: NDArray[np.int64]) -> FloatArray:
+        """The log-probabilities of every next word, (B, V)."""
+        dense = np.repeat(self.orders[0].log_probs[None].astype(np.float64), len(contexts), axis=0)
+        for row, lengths in zip(dense, contexts.tolist(), strict=True):
+            for context, order, longer in zip(lengths, self.orders, self.orders[1:], strict=False):
+                if context < 0:
+                    continue
+                row += float(order.log_backoffs[context])
+                low, high = int(order.first_child[context]), int(order.first_child[context + 1])
+                row[longer.words[low:high]] = longer.log_probs[low:high]
+        return dense
+
+    def score(self, ids: IntArray) -> FloatArray:
+        """The log-probability of every id (N,) after those before it (``<s>``: meaningless).
+
+        The first id follows ``<s>``, and no history reaches back beyond a ``<s>``.
+        """
+        scores = np.empty(len(ids))
+        history = np.concatenate(([BOS], ids)).astype(np.int64)
+        for begin in range(0, len(ids), _CHUNK):
+            end = min(begin + _CHUNK, len(ids))
+            reach = max(begin + 2 - max(self.order, 2), 0)
+            scores[begin:end] = self._score_chunk(history[reach : end + 1])[begin + 1 - reach :]
+        return scores
+
+    def _score_chunk(self, ids: NDArray[np.int64]) -> FloatArray:
+        total = self.orders[0].log_probs[ids].astype(np.float64)
+        for n, here, context, index in self._walk(ids):
+            shorter, order = self.orders[n - 2], self.orders[n - 1]
+            backed_off = total[here] + shorter.log_backoffs[context]
+            total[here] = np.where(index >= 0, order.log_probs[index], backed_off)
+        return total
+
+    def matched_orders(self, ids: IntArray) -> NDArray[np.int64]:
+        """The order of the longest n-gram found at every id (N,), with histories as in `score`."""
+        history = np.concatenate(([BOS], ids)).astype(np.int64)
+        matched = np.ones(len(history), dtype=np.int64)
+        for n, here, _, index in self._walk(history):
+            matched[here[index >= 0]] = n
+        return matched[1:]
+
+    def _walk(
+        self, ids: NDArray[np.int64]
+    ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+        """For n = 2, 3, ...: n, where in ids a stored context of n - 1 words precedes, the index
+        of that context, and the index of the n-gram that ends there or -1.
+        """
+        here, context = np.arange(1, len(ids)), ids[:-1]
+        for n in range(2, self.order + 1):
+            index = self.find(n, context, ids[here])
+            yield n, here, context, index
+            goes_on = (index >= 0) & (here + 1 < len(ids))
+            here, context = here[goes_on] + 1, index[goes_on]
+
+    def trace(self, contexts: NDArray[np.int64], word: int) -> Match:
+        """How the probability of `word` comes about after contexts (1, order - 1)."""
+        match = Match(1, float(self.orders[0].log_probs[word]), ())
+        for length, context in enumerate(contexts[0].tolist(), start=1):
+            if context < 0:
+                continue
+            index = self._find_one(length + 1, context, word)
+            if index >= 0:
+                match = Match(length + 1, float(self.orders[length].log_probs[index]), ())
+            else:
+                weight = float(self.orders[length - 1].log_backoffs[context])
+                match = Match(match.order, match.log_prob, (*match.log_backoffs, (length, weight)))
+        return match
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that `from_arrays` needs, by name."""
+        named: dict[str, NDArray[Any]] = {}
+        for n, order in enumerate(self.orders, start=1):
+            if n > 1:
+                named[f"order{n}.words"] = order.words
+            named[f"order{n}.log_probs"] = order.log_probs
+            if n < self.order:
+                named[f"order{n}.log_backoffs"] = order.log_backoffs
+                named[f"order{n}.first_child"] = order.first_child
+        return named
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], order: int, vocabulary_size: int
+    ) -> BackoffTable:
+        """The table whose `arrays` these are.
+
+        Raises:
+            ModelFileError: an array is missing or superfluous, or has a shape, dtype or value that
+                does not fit the others; the message names it.
+        """
+        remaining = dict(arrays)
+        orders: list[TableOrder] = []
+        size = vocabulary_size
+        for n in range(1, order + 1):
+            words = np.arange(vocabulary_size, dtype=word_dtype(vocabulary_size))
+            if n > 1:
+                words = _take(remaining, f"order{n}.words", words.dtype, size)
+                _check_words(words, orders[-1].first_child, vocabulary_size, n)
+            log_probs = _take(remaining, f"order{n}.log_probs", np.float32, size)
+            _require(bool((log_probs <= 0).all()), f"order{n}.log_probs", "is not all <= 0")
+            backoffs = np.empty(0, dtype=np.float32)
+            children = np.empty(0, dtype=np.uint32)
+            if n < order:
+                name = f"order{n}.log_backoffs"
+                backoffs = _take(remaining, name, np.float32, size)
+                _require(bool((backoffs < np.inf).all()), name, "has a value that is no weight")
+                name = f"order{n}.first_child"
+                children = _take(remaining, name, np.uint32, size + 1)
+                ordered = children[0] == 0 and bool((children[1:] >= children[:-1]).all())
+                _require(ordered, name, "does not rise from 0")
+                size = int(children[-1])
+            orders.append(TableOrder(words, log_probs, backoffs, children))
+        if remaining:
+            raise ModelFileError(
+                f"The n-gram model holds an array {min(remaining)!r} that its order {order} "
+                "has no use for: the file is damaged or foreign."
+            )
+        return cls(tuple(orders))
+
+    @classmethod
+    def build(
+        cls,
+        prefixes: Sequence[IntArray],
+        words: Sequence[IntArray],
+        log_probs: Sequence[FloatArray],
+        log_backoffs: Sequence[FloatArray],
+    ) -> BackoffTable:
+        """A table from sorted n-grams, one entry of each sequence an order.
+
+        The first entries of `prefixes` and `words` are unread: unigrams have every id. There is one
+        entry fewer in `log_backoffs`, each with the weights of its order's n-grams.
+        """
+        vocabulary_size = len(log_probs[0])
+        orders = []
+        for n, probs in enumerate(log_probs):
+            last = words[n] if n else np.arange(vocabulary_size)
+            backoffs, children = np.empty(0), np.empty(0)
+            if n + 1 < len(log_probs):
+                backoffs = log_backoffs[n]
+                per_context = np.bincount(prefixes[n + 1], minlength=len(probs))
+                children = np.concatenate(([0], np.cumsum(per_context)))
+            orders.append(
+                TableOrder(
+                    last.astype(word_dtype(vocabulary_size)),
+                    # Sums of rounded shares may exceed one by the last bit.
+                    np.minimum(probs, 0.0).astype(np.float32),
+                    backoffs.astype(np.float32),
+                    children.astype(np.uint32),
+                )
+            )
+        return cls(tuple(orders))
+
+
+def word_dtype(vocabulary_size: int) -> np.dtype[Any]:
+    """The narrowest dtype in which tables keep the words of a vocabulary."""
+    return np.dtype(np.uint16 if vocabulary_size <= 1 << 16 else np.uint32)
+
+
+def _take(
+    arrays: dict[str, NDArray[Any]], name: str, dtype: np.dtype[Any] | type, size: int
+) -> NDArray[Any]:
+    """Take an array of the given dtype and shape (size,) out of `arrays`."""
+    if name not in arrays:
+        raise ModelFileError(f"The n-gram model lacks its array {name!r}: the file is damaged.")
+    array = arrays.pop(name)
+    fits = array.dtype == dtype and array.shape == (size,)
+    expected = f"is {array.dtype} {array.shape}, not {np.dtype(dtype)} {(size,)}"
+    _require(fits, name, expected)
+    return array
+
+
+def _check_words(
+    words: NDArray[Any], first_child: NDArray[Any], vocabulary_size: int, n: int
+) -> None:
+    """Refuse words out of range, or not rising among the continuations of one context."""
+    name = f"order{n}.words"
+    _require(not len(words) or int(words.max()) < vocabulary_size, name, "has an id out of range")
+    rises = np.concatenate(([True], words[1:] > words[:-1], [True]))[: len(words) + 1]
+    rises[first_child] = True
+    _require(bool(rises.all()), name, "is not sorted")
+
+
+def _require(condition: bool, name: str, what: str) -> None:
+    if not condition:
+        raise ModelFileError(
+            f"The n-gram model's array {name!r} {what}: the file is damaged; make the model again."
+        )
