@@ -6,7 +6,7 @@ from lmsuite.text.tokenizer import Joiner, Tokenizer
 
 
 class TreebankTokenizer(Tokenizer):
-    """NLTK's ``NLTKWordTokenizer``, a line at a time; a newline token between lines.
+    """NLTK's ``TreebankWordTokenizer``, a line at a time; a newline token between lines.
 
     Changes characters (straight double quotes become `````` and ``''``) and is slow, about 0.1
     million tokens a second; it is here for texts and models that use these conventions.
@@ -16,9 +16,9 @@ class TreebankTokenizer(Tokenizer):
     lossless = False
 
     def __init__(self) -> None:
-        from nltk.tokenize import NLTKWordTokenizer
+        from nltk.tokenize import TreebankWordTokenizer
 
-        self._tokenize_line = NLTKWordTokenizer().tokenize
+        self._tokenize_line = TreebankWordTokenizer().tokenize
 
     def tokens(self, text: str) -> list[str]:
         first, *others = text.split("\n")

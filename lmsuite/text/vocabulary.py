@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
+from lmsuite.text.plain import read_text
 
 IntArray: TypeAlias = NDArray[np.int32]
 
@@ -110,8 +111,6 @@ class Vocabulary:
             DataError: the file cannot be read, is empty, or has an empty or repeated line; the
                 message names the line.
         """
-        from lmsuite.text.corpus import read_text
-
         lines = read_text(Path(path)).removesuffix("\n").split("\n")
         line_of: dict[str, int] = {}
         for number, line in enumerate(lines, start=1):

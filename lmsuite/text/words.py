@@ -40,8 +40,8 @@ def word_pattern() -> str:
             r"(?:[^\W\d_]\.){2,}",  # e.g., U.S.
             # salt-pans, don't, 3,000.5, 10:30; and the apostrophe that ends lords' and o'
             rf"{letters}(?:(?:['’_-]|(?<=\d)[.,:](?=\d)){letters})*"
-            r"(?:['’](?!\w)(?:(?<=[sS].)|(?<=\b[oiaty].)|(?<=\b[Oo].)|(?<=\b(?:th|ha|wi|an).)))?",
-            r"&c(?!\w)",
+            r"(?:['’](?!\w)(?:(?<=[sS].)|(?<=ce.)|(?<=\b[AIOTYaioty].)|(?<=\b(?:th|ha|wi|gi|an).)))?",
+            r"&[cC](?!\w)",
             r"-{2,}",
             r"\.{2,}",
             r"\S",

@@ -1,0 +1,73 @@
+"""Files and bytes as text: compression, encoding, byte order mark, line ends."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+from lmsuite.errors import DataError, UsageError
+
+_GZIP = b"\x1f\x8b"
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes, as they are.
+
+    Raises:
+        DataError: it cannot be read; the message says why.
+    """
+    try:
+        return path.read_bytes()
+    except IsADirectoryError:
+        raise DataError(f"{path}: a directory, not a file; name the files in it") from None
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """The file's text, as `decode_text` reads it.
+
+    Raises:
+        DataError: as `read_bytes` and `decode_text`.
+    """
+    return decode_text(read_bytes(path), str(path), encoding)
+
+
+def decode_text(raw: bytes, name: str, encoding: str = "utf-8") -> str:
+    """Bytes, perhaps compressed by gzip, as text without byte order mark and with LF line ends.
+
+    Raises:
+        DataError: they are not in that encoding, or are damaged; the message begins with `name`.
+        UsageError: there is no such encoding.
+    """
+    unpacked = _unpack(raw, name) if raw.startswith(_GZIP) else raw
+    try:
+        text = unpacked.decode(encoding)
+    except UnicodeDecodeError as error:
+        inside = " of its unpacked contents" if unpacked is not raw else ""
+        raise DataError(
+            f"{name}: not {encoding} at byte {error.start}{inside} ({error.reason}); "
+            "if it is in another encoding, name it: --encoding latin-1 (or cp1252, utf-16, ...)"
+        ) from None
+    except UnicodeError as error:  # utf-16 without byte order mark
+        raise DataError(
+            f"{name}: not {encoding} ({error}); name its encoding: --encoding"
+        ) from None
+    except (LookupError, ValueError):
+        raise UsageError(
+            f"no text encoding is called {encoding!r}; "
+            "try --encoding utf-8, latin-1, cp1252 or utf-16"
+        ) from None
+    return text.removeprefix("\ufeff").replace("\r\n", "\n")
+
+
+def _unpack(raw: bytes, name: str) -> bytes:
+    try:
+        return gzip.decompress(raw)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{name}: damaged gzip file ({error}); unpack it or make it again"
+        ) from None
