@@ -1,0 +1,203 @@
+"""The feed-forward language model of Bengio et al. (2003), "A Neural Probabilistic Language Model".
+
+    symbol      here            shape
+    w_{t-j}     inputs          (n-1, B)    the last n-1 ids, oldest first
+    C           embedding       (V, m)      a vector for each token
+    x           x               (B, (n-1)m) the vectors of the window, one after another
+    H, d        hidden layers   ((n-1)m, h) a = f(x H + d); more layers stack on it
+    U, W, b     output          (h, V)      y = b + a U, and + x W with direct connections
+
+    P(w_t | window) = softmax(y)                                                       (eq. 1)
+
+Dropout, if any, is on x and on each hidden layer's output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.errors import UsageError
+from lmsuite.models.interface import FloatArray, IntArray
+from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel
+from lmsuite.nn.activations import ACTIVATIONS
+from lmsuite.nn.layers import Dropout, Embedding, Linear
+from lmsuite.nn.losses import log_softmax, softmax_cross_entropy, target_log_probs
+from lmsuite.nn.parameter import Parameters
+from lmsuite.text.encoding import TextEncoder
+from lmsuite.text.vocabulary import BOS
+
+
+@dataclass(frozen=True)
+class FeedForwardSettings:
+    """The architecture.
+
+    Raises:
+        UsageError: a size is below one, a rate outside [0, 1), an activation unknown.
+    """
+
+    context: int = 5
+    embed: int = 60
+    hidden: tuple[int, ...] = (100,)
+    activation: str = "tanh"
+    direct: bool = False
+    dropout: float = 0.0
+    unknown_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, size in [("context", self.context), ("embed", self.embed)]:
+            if size < 1:
+                raise UsageError(f"--{name} {size}: at least 1 is needed")
+        if not self.hidden or min(self.hidden) < 1:
+            sizes = ",".join(map(str, self.hidden))
+            raise UsageError(f"--hidden {sizes}: one or more sizes of at least 1 are needed")
+        if self.activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise UsageError(f"--activation {self.activation}: choose from {known}")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"--dropout {self.dropout}: at least 0 and below 1 is needed")
+
+
+def windows(
+    ids: IntArray, positions: NDArray[np.int64], since: NDArray[np.int64], context: int
+) -> IntArray:
+    """The `context` ids before each position (B,), oldest first: (context, B).
+
+    ids (N,); since (B,) is where the reading of each begins: what lies before is ``<s>``.
+    """
+    read = positions + np.arange(-context, 0)[:, None]
+    return np.where(read >= since, ids[np.maximum(read, 0)], np.int32(BOS))
+
+
+class FeedForward(NeuralModel):
+    """A softmax over a window of the last tokens."""
+
+    kind: ClassVar[str] = "ffnn"
+    settings_type = FeedForwardSettings
+
+    def __init__(
+        self, text: TextEncoder, settings: FeedForwardSettings, parameters: Parameters
+    ) -> None:
+        super().__init__(text, settings, parameters)
+        self._activation = ACTIVATIONS[settings.activation]
+        self._dropout = Dropout(settings.dropout)
+        self._embedding = Embedding(parameters, "embedding")
+        self._layers = [Linear(parameters, f"hidden.{i}") for i in range(len(settings.hidden))]
+        self._output = Linear(parameters, "output")
+
+    @classmethod
+    def shapes(cls, vocabulary: int, settings: FeedForwardSettings) -> dict[str, tuple[int, ...]]:
+        window = settings.context * settings.embed
+        shapes = Embedding.shapes("embedding", vocabulary, settings.embed)
+        inputs = window
+        for i, size in enumerate(settings.hidden):
+            shapes |= Linear.shapes(f"hidden.{i}", inputs, size)
+            inputs = size
+        # [a | x] times [U over W] is a U + x W.
+        inputs += window if settings.direct else 0
+        return shapes | Linear.shapes("output", inputs, vocabulary)
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        self._embedding.initialise(rng)
+        for layer in [*self._layers, self._output]:
+            layer.initialise(rng)
+
+    def _logits(
+        self, inputs: IntArray, rng: np.random.Generator | None = None
+    ) -> tuple[FloatArray, list[Any]]:
+        """Logits (B, V) of windows (context, B), and the caches; with dropout if given rng."""
+        caches: list[Any] = []
+        vectors, cache = self._embedding.forward(inputs.T)  # (B, context, m)
+        x = vectors.reshape(inputs.shape[1], -1)  # (B, context m)
+        x, mask = self._drop(x, rng)
+        caches.append((cache, mask))
+        a = x
+        for layer in self._layers:
+            z, linear = layer.forward(a)
+            y, activation = self._activation.forward(z)  # (B, h)
+            a, mask = self._drop(y, rng)
+            caches.append((linear, activation, mask))
+        top = np.concatenate([a, x], axis=1) if self._settings.direct else a
+        logits, cache_top = self._output.forward(top)  # (B, V)
+        caches.append(cache_top)
+        return logits, caches
+
+    def _drop(
+        self, array: FloatArray, rng: np.random.Generator | None
+    ) -> tuple[FloatArray, FloatArray | None]:
+        if rng is None:
+            return array, None
+        return self._dropout.forward(array, self._dropout.mask(rng, array.shape, array.dtype))
+
+    def _backward(self, d_logits: FloatArray, caches: list[Any]) -> None:
+        """Adds to the gradients, from d_logits (B, V)."""
+        d_top = self._output.backward(d_logits, caches.pop())
+        size = self._settings.hidden[-1]
+        d_a, d_direct = d_top[:, :size], d_top[:, size:]
+        for layer in reversed(self._layers):
+            linear, activation, mask = caches.pop()
+            d_y = self._dropout.backward(d_a, mask)
+            d_z = self._activation.backward(d_y, activation)
+            d_a = layer.backward(d_z, linear)
+        d_x = d_a + d_direct if self._settings.direct else d_a
+        ids, mask = caches.pop()
+        d_x = self._dropout.backward(d_x, mask)
+        self._embedding.backward(d_x.reshape(*ids.shape, -1), ids)
+
+    def accumulate(
+        self,
+        inputs: IntArray,
+        targets: IntArray,
+        carry: FloatArray,
+        *,
+        weight: float,
+        rng: np.random.Generator,
+    ) -> float:
+        logits, caches = self._logits(inputs, rng)
+        loss, d_logits = softmax_cross_entropy(logits, targets, weight, self.text.impossible)
+        self._backward(d_logits, caches)
+        return loss
+
+    def start(self, batch_size: int) -> IntArray:
+        return np.full((batch_size, self._settings.context), BOS, np.int32)
+
+    def step(self, state: IntArray, ids: IntArray) -> IntArray:
+        following = np.concatenate([state[:, 1:], ids[:, None]], axis=1, dtype=np.int32)
+        following[ids == BOS] = BOS
+        return following
+
+    def log_probs(self, state: IntArray) -> FloatArray:
+        return log_softmax(self._logits(state.T)[0], self.text.impossible)
+
+    def score(self, ids: IntArray) -> NDArray[np.float64]:
+        places = np.arange(ids.size)
+        since = np.maximum.accumulate(np.where(ids == BOS, places, 0))
+        positions = np.flatnonzero(ids != BOS)
+        rows = max(16, LOGITS_AT_ONCE // len(self.text.vocabulary))
+        scores = np.empty(positions.size)
+        for begin in range(0, positions.size, rows):
+            chunk = positions[begin : begin + rows]
+            inputs = windows(ids, chunk, since[chunk], self._settings.context)
+            logits, _ = self._logits(inputs)
+            scores[begin : begin + rows] = target_log_probs(
+                logits, ids[chunk], self.text.impossible
+            )
+        return scores
+
+    def summary(self) -> Mapping[str, Any]:
+        settings = self._settings
+        return {
+            "architecture": "feed-forward network (Bengio et al. 2003)",
+            "context": f"{settings.context} tokens",
+            "embedding": settings.embed,
+            "hidden layers": " → ".join(map(str, settings.hidden)),
+            "activation": settings.activation,
+            "direct connections": "yes" if settings.direct else "no",
+            "dropout": settings.dropout,
+            "parameters": len(self.parameters),
+            "unknown tokens": self._unknown_note(),
+        }

@@ -1,0 +1,141 @@
+"""What the neural models share: parameters in one buffer, gradients, save and restore."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from lmsuite.errors import ModelFileError, UsageError
+from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel
+from lmsuite.nn.parameter import Parameters
+from lmsuite.text.encoding import TextEncoder
+
+LOGITS_AT_ONCE = 1 << 21
+"""How many logits a scoring pass holds at a time: 8 MB in float32."""
+
+
+class NeuralModel(LanguageModel):
+    """A language model that is trained by gradient descent.
+
+    The training loop knows no more of a model than this: it fills a batch's inputs and targets,
+    calls `accumulate`, and changes `parameters.values` along `parameters.gradients`.
+    """
+
+    settings_type: ClassVar[type]
+    parameters: Parameters
+
+    def __init__(self, text: TextEncoder, settings: Any, parameters: Parameters) -> None:
+        """A model over `parameters` as they are; `initial` makes one to be trained."""
+        self.text = text
+        self._settings = settings
+        self.parameters = parameters
+
+    @property
+    def settings(self) -> Any:
+        return self._settings
+
+    @classmethod
+    @abstractmethod
+    def shapes(cls, vocabulary: int, settings: Any) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter by name."""
+
+    @abstractmethod
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Fills the parameters with where training starts."""
+
+    @abstractmethod
+    def accumulate(
+        self,
+        inputs: IntArray,
+        targets: IntArray,
+        carry: FloatArray,
+        *,
+        weight: float,
+        rng: np.random.Generator,
+    ) -> float:
+        """Adds the gradient of `weight` times the summed loss of a batch to the gradients.
+
+        Args:
+            inputs: (T, B), or (context, B) for a feed-forward model.
+            targets: (T, B), or (B,).
+            carry: (*carry_shape[:1], B, *carry_shape[1:]), the state before the batch; overwritten
+                by the state after it. No gradient flows through it.
+            weight: of each token; one over the size of the whole batch makes the loss a mean.
+            rng: for dropout.
+
+        Returns:
+            `weight` times the summed cross-entropy, in nats.
+        """
+
+    @property
+    def carry_shape(self) -> tuple[int, int]:
+        """How many arrays of what length each lane carries from batch to batch."""
+        return (0, 0)
+
+    @classmethod
+    def initial(
+        cls,
+        text: TextEncoder,
+        settings: Any,
+        rng: np.random.Generator,
+        dtype: DTypeLike = np.float32,
+    ) -> Self:
+        """An untrained model. float64 is for gradient checks."""
+        model = cls(text, settings, Parameters(cls.shapes(len(text.vocabulary), settings), dtype))
+        model.initialise(rng)
+        return model
+
+    def over(self, values: FloatArray, gradients: FloatArray) -> Self:
+        """The same model with its parameters in other buffers (P,), which keep their contents."""
+        parameters = Parameters(self.parameters.shapes, values=values, gradients=gradients)
+        return type(self)(self.text, self._settings, parameters)
+
+    def arrays(self) -> Mapping[str, Array]:
+        return {name: self.parameters[name] for name in self.parameters}
+
+    @classmethod
+    def restore(
+        cls, text: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
+    ) -> Self:
+        restored = cls._restore_settings(settings)
+        shapes = cls.shapes(len(text.vocabulary), restored)
+        for name in shapes.keys() ^ arrays.keys():
+            what = "lacks" if name in shapes else "has an unknown"
+            raise ModelFileError(f"the {cls.kind} model {what} array '{name}'")
+        for name, shape in shapes.items():
+            array = arrays[name]
+            if array.shape != shape or array.dtype != np.float32:
+                raise ModelFileError(
+                    f"array '{name}' of the {cls.kind} model is {array.dtype}{list(array.shape)}; "
+                    f"its settings need float32{list(shape)}"
+                )
+            if not np.isfinite(array).all():
+                raise ModelFileError(f"array '{name}' of the {cls.kind} model is not finite")
+        parameters = Parameters(shapes)
+        for name in shapes:
+            parameters[name][...] = arrays[name]
+        return cls(text, restored, parameters)
+
+    @classmethod
+    def _restore_settings(cls, settings: Mapping[str, Any]) -> Any:
+        names = {field.name for field in fields(cls.settings_type)}
+        for name in names ^ settings.keys():
+            what = "lacks the" if name in names else "has an unknown"
+            raise ModelFileError(f"the {cls.kind} model {what} setting '{name}'")
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        try:
+            return cls.settings_type(**values)
+        except (UsageError, TypeError) as error:
+            raise ModelFileError(f"a setting of the {cls.kind} model is wrong: {error}") from error
+
+    def _unknown_note(self) -> str:
+        """How the model came to know unknown words, for `summary`."""
+        share = self._settings.unknown_share
+        if share == 0:
+            return "as in the training text"
+        return f"{share:.2g} of the rarest training tokens were read as <unk>"

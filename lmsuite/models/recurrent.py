@@ -1,0 +1,281 @@
+"""The recurrent language model of Mikolov et al. (2010): Elman, GRU or LSTM layers, stacked.
+
+    symbol      here            shape
+    w_t         inputs          (T, B)       ids; <s> puts its sequence back to the zero state
+    C           embedding       (V, E)       a vector for each token
+    h^l_t       hidden          (T, B, H)    layer l reads layer l-1, the first the embeddings
+    W, b        output          (H, V)       y_t = h^L_t W + b; with tied embeddings W = Cᵀ
+
+    P(w_{t+1} | w_1 … w_t) = softmax(y_t)
+
+Dropout, if any, is on the embeddings, between layers and before the output, never on the way
+through time: Zaremba et al. (2014); with `variational` one mask serves a whole window of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.errors import UsageError
+from lmsuite.models.interface import FloatArray, IntArray
+from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel
+from lmsuite.nn.arrays import BoolArray
+from lmsuite.nn.cells import CELLS, CellCache
+from lmsuite.nn.layers import ONE_HOT_LIMIT, Dropout, Embedding, Linear, TiedLinear
+from lmsuite.nn.losses import log_softmax, softmax_cross_entropy, target_log_probs
+from lmsuite.nn.parameter import Parameters
+from lmsuite.text.encoding import TextEncoder
+from lmsuite.text.vocabulary import BOS
+
+SCORED_LANES = 64  # segments scored side by side
+SCORED_STEPS = 256  # steps of them at a time
+
+
+@dataclass(frozen=True)
+class RecurrentSettings:
+    """The architecture.
+
+    Raises:
+        UsageError: a size is below one, a rate outside [0, 1), a cell unknown, or the embeddings
+            are to be tied but differ in size from the hidden layer.
+    """
+
+    cell: str = "lstm"
+    layers: int = 1
+    hidden: int = 256
+    embed: int = 64
+    tied: bool = False
+    dropout: float = 0.0
+    variational: bool = False
+    unknown_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.cell not in CELLS:
+            raise UsageError(f"--cell {self.cell}: choose from {', '.join(CELLS)}")
+        sizes = {"layers": self.layers, "hidden": self.hidden, "embed": self.embed}
+        for name, size in sizes.items():
+            if size < 1:
+                raise UsageError(f"--{name} {size}: at least 1 is needed")
+        if self.tied and self.embed != self.hidden:
+            raise UsageError(
+                f"--tied needs --embed equal to --hidden, not {self.embed} and {self.hidden}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"--dropout {self.dropout}: at least 0 and below 1 is needed")
+
+
+@dataclass(frozen=True)
+class _Caches:
+    """What `_backward` needs of `_hidden`: for every layer its cache and the mask of its inputs."""
+
+    layers: list[CellCache]
+    masks: list[FloatArray | None]
+    ids: IntArray
+
+
+class Recurrent(NeuralModel):
+    """A softmax over the top hidden vector of a recurrent network.
+
+    A state is one array (L S, B, H): the S state arrays of each of the L layers, h first.
+    """
+
+    kind: ClassVar[str] = "rnn"
+    settings_type = RecurrentSettings
+
+    def __init__(
+        self, text: TextEncoder, settings: RecurrentSettings, parameters: Parameters
+    ) -> None:
+        super().__init__(text, settings, parameters)
+        cell = CELLS[settings.cell]
+        self._states = cell.states
+        self._dropout = Dropout(settings.dropout, variational=settings.variational)
+        self._embedding = Embedding(parameters, "embedding")
+        self._layers = [cell(parameters, f"layer.{i}") for i in range(settings.layers)]
+        self._output: Linear | TiedLinear = (
+            TiedLinear(parameters, "output", self._embedding)
+            if settings.tied
+            else Linear(parameters, "output")
+        )
+        self._input_table: FloatArray | None = None
+
+    @classmethod
+    def shapes(cls, vocabulary: int, settings: RecurrentSettings) -> dict[str, tuple[int, ...]]:
+        cell = CELLS[settings.cell]
+        shapes = Embedding.shapes("embedding", vocabulary, settings.embed)
+        inputs = settings.embed
+        for i in range(settings.layers):
+            shapes |= cell.shapes(f"layer.{i}", inputs, settings.hidden)
+            inputs = settings.hidden
+        if settings.tied:
+            return shapes | TiedLinear.shapes("output", vocabulary)
+        return shapes | Linear.shapes("output", settings.hidden, vocabulary)
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        # A tied table is the output's weights too, and must not start with large logits.
+        self._embedding.initialise(rng, self._settings.embed**-0.5 if self._settings.tied else 1.0)
+        for layer in self._layers:
+            layer.initialise(rng)
+        self._output.initialise(rng)
+
+    @property
+    def carry_shape(self) -> tuple[int, int]:
+        return (len(self._layers) * self._states, self._settings.hidden)
+
+    def _state_of(self, layer: int) -> slice:
+        return slice(layer * self._states, (layer + 1) * self._states)
+
+    def _hidden(
+        self,
+        inputs: IntArray,
+        state: FloatArray,
+        resets: BoolArray | None,
+        rng: np.random.Generator | None = None,
+    ) -> tuple[FloatArray, FloatArray, _Caches]:
+        """Top hidden vectors (T, B, H) of ids (T, B), the state after them, and the caches."""
+        caches = _Caches([], [], inputs)
+        after = np.empty_like(state)
+        hidden: FloatArray | None = None
+        for i, layer in enumerate(self._layers):
+            mine = self._state_of(i)
+            if i == 0 and (rng is None or self._dropout.rate == 0):
+                mask = None
+                hidden, after[mine], cache = layer.forward_ids(
+                    inputs, self._embedding, state[mine], resets
+                )
+            else:
+                below = self._embedding.forward(inputs)[0] if hidden is None else hidden
+                below, mask = self._drop(below, rng)
+                hidden, after[mine], cache = layer.forward(below, state[mine], resets)
+            caches.layers.append(cache)
+            caches.masks.append(mask)
+        assert hidden is not None
+        return hidden, after, caches
+
+    def _drop(
+        self, array: FloatArray, rng: np.random.Generator | None
+    ) -> tuple[FloatArray, FloatArray | None]:
+        if rng is None:
+            return array, None
+        return self._dropout.forward(array, self._dropout.mask(rng, array.shape, array.dtype))
+
+    def _backward(self, d_hidden: FloatArray, caches: _Caches) -> None:
+        """Adds to the gradients, from that of the top hidden vectors (T, B, H)."""
+        for i in reversed(range(len(self._layers))):
+            layer, cache, mask = self._layers[i], caches.layers[i], caches.masks[i]
+            if cache.ids is not None:
+                layer.backward_ids(d_hidden, None, cache)
+                return
+            d_below, _ = layer.backward(d_hidden, None, cache)
+            d_hidden = self._dropout.backward(d_below, mask)
+        self._embedding.backward(d_hidden, caches.ids)
+
+    def accumulate(
+        self,
+        inputs: IntArray,
+        targets: IntArray,
+        carry: FloatArray,
+        *,
+        weight: float,
+        rng: np.random.Generator,
+    ) -> float:
+        self._input_table = None
+        hidden, carry[...], caches = self._hidden(inputs, carry, inputs == BOS, rng)
+        rows, mask = self._drop(hidden, rng)
+        T, B, H = rows.shape
+        logits, cache = self._output.forward(rows.reshape(T * B, H))  # (T B, V)
+        loss, d_logits = softmax_cross_entropy(
+            logits, targets.reshape(-1), weight, self.text.impossible
+        )
+        d_rows = self._output.backward(d_logits, cache).reshape(T, B, H)
+        self._backward(self._dropout.backward(d_rows, mask), caches)
+        return loss
+
+    def _zero_state(self, batch_size: int) -> FloatArray:
+        arrays, H = self.carry_shape
+        return np.zeros((arrays, batch_size, H), self.parameters.values.dtype)
+
+    def start(self, batch_size: int) -> FloatArray:
+        return self.step(self._zero_state(batch_size), np.full(batch_size, BOS, np.int32))
+
+    def step(self, state: FloatArray, ids: IntArray) -> FloatArray:
+        begins = ids == BOS
+        if begins.any():
+            state = np.where(begins[:, None], state.dtype.type(0), state)
+        after = np.empty_like(state)
+        after[self._state_of(0)] = self._first_step(state[self._state_of(0)], ids)
+        for i, layer in enumerate(self._layers[1:], start=1):
+            below = after[(i - 1) * self._states]
+            after[self._state_of(i)] = layer.step(below, state[self._state_of(i)])
+        return after
+
+    def _first_step(self, state: FloatArray, ids: IntArray) -> FloatArray:
+        layer = self._layers[0]
+        if len(self.text.vocabulary) > ONE_HOT_LIMIT:
+            return layer.step(self._embedding.table[ids], state)
+        if self._input_table is None:  # kept until the next training step
+            self._input_table = layer.input_table(self._embedding)
+        return layer.step_drive(self._input_table[ids], state)
+
+    def log_probs(self, state: FloatArray) -> FloatArray:
+        top = state[(len(self._layers) - 1) * self._states]
+        return log_softmax(self._output.forward(top)[0], self.text.impossible)
+
+    def score(self, ids: IntArray) -> NDArray[np.float64]:
+        positions = np.flatnonzero(ids != BOS)
+        targets = ids[positions]
+        before = np.where(positions > 0, ids[positions - 1], np.int32(BOS))
+        scores = np.empty(positions.size)
+        # Every <s> begins a segment that knows nothing of the others: they are read side by side.
+        first = np.flatnonzero(before == BOS)
+        lengths = np.diff(first, append=positions.size)
+        longest_first = np.argsort(-lengths, kind="stable")
+        for begin in range(0, first.size, SCORED_LANES):
+            lanes = longest_first[begin : begin + SCORED_LANES]
+            for places, hidden in self._read_lanes(first[lanes], lengths[lanes], before):
+                scores[places] = self._score_rows(hidden, targets[places])
+        return scores
+
+    def _read_lanes(
+        self, first: NDArray[np.int64], lengths: NDArray[np.int64], before: IntArray
+    ) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
+        """Reads segments of `before` side by side, the longest first; those that end drop out.
+
+        Yields the places (n,) in `before` that were read, and the hidden vectors (n, H) after them.
+        """
+        state = self._zero_state(first.size)
+        for t in range(0, int(lengths[0]), SCORED_STEPS):
+            lanes = int(np.sum(lengths > t))
+            steps = np.arange(t, min(t + SCORED_STEPS, int(lengths[0])))[:, None]  # (T, 1)
+            places = first[:lanes] + steps  # (T, B)
+            inputs = before[np.minimum(places, before.size - 1)]
+            hidden, state, _ = self._hidden(inputs, state[:, :lanes], None)
+            inside = steps < lengths[:lanes]
+            yield places[inside], hidden[inside]
+
+    def _score_rows(self, hidden: FloatArray, targets: IntArray) -> FloatArray:
+        """Log-probability (n,) of each target after its hidden vector (n, H)."""
+        at_once = max(16, LOGITS_AT_ONCE // len(self.text.vocabulary))
+        scores = np.empty(targets.size, hidden.dtype)
+        for begin in range(0, targets.size, at_once):
+            rows = slice(begin, begin + at_once)
+            logits, _ = self._output.forward(hidden[rows])
+            scores[rows] = target_log_probs(logits, targets[rows], self.text.impossible)
+        return scores
+
+    def summary(self) -> Mapping[str, Any]:
+        settings = self._settings
+        dropout = f"{settings.dropout}{' (variational)' if settings.variational else ''}"
+        return {
+            "architecture": f"recurrent network ({settings.cell})",
+            "layers": settings.layers,
+            "hidden": settings.hidden,
+            "embedding": f"{settings.embed}{' (tied to the output)' if settings.tied else ''}",
+            "dropout": dropout,
+            "parameters": len(self.parameters),
+            "unknown tokens": self._unknown_note(),
+        }

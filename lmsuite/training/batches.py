@@ -1,0 +1,199 @@
+"""What is trained on at which step: batches as a pure function of the seed and the step.
+
+Nothing here has a position that could be lost: the batch of a step is computed from the seed and
+the step's number alone, so a training that is killed and resumed reads on where it was, and every
+worker process derives the same batch without being told.
+
+Lanes are always the last axis, so that a batch is split over workers by its columns.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.errors import DataError
+from lmsuite.models.feedforward import windows
+from lmsuite.models.interface import IntArray
+from lmsuite.text.vocabulary import BOS
+from lmsuite.training.unknown import HiddenWords
+
+# The streams of random numbers, kept apart by the first word after the seed.
+ORDER, RESETS, HIDING, DROPOUT = range(4)
+
+RESET_PROBABILITY = 0.05
+"""How often a lane starts afresh at a window's begin.
+
+A state that is carried through a whole epoch teaches the model to depend on a long-warmed state,
+and it scores badly from a fresh one; a text to score begins with a fresh one.
+"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs and the tokens that follow them.
+
+    Recurrent: both (T, B), and an input ``<s>`` means that its lane starts afresh. Feed-forward:
+    inputs (context, B), oldest token first, and targets (B,).
+    """
+
+    inputs: IntArray
+    targets: IntArray
+    fresh: bool
+    """Whether no lane continues what it read at the step before."""
+
+    def share(self, rank: int, size: int) -> tuple[IntArray, IntArray, slice]:
+        """The inputs, targets and lanes of one of `size` workers."""
+        lanes = self.targets.shape[-1]
+        mine = slice(lanes * rank // size, lanes * (rank + 1) // size)
+        return self.inputs[..., mine], self.targets[..., mine], mine
+
+
+class Batches(ABC):
+    """The batches of a text, epoch after epoch without end."""
+
+    lanes: int
+    steps_per_epoch: int
+
+    def __init__(self, ids: IntArray, hidden: HiddenWords, seed: int) -> None:
+        """ids (N,) as encoded: in lines mode with every line's ``<s>``, in stream mode without."""
+        self._ids = ids
+        self._hidden = hidden
+        self._seed = seed
+        self._positions = np.flatnonzero(ids != BOS)  # (M,) of the tokens to predict
+        if self._positions.size == 0:
+            raise DataError("the training text holds no token to predict; give a longer text")
+        self._epoch = -1
+        self._tokens = ids
+
+    @property
+    def tokens_per_epoch(self) -> int:
+        """How many tokens an epoch predicts, up to a lane's remainder."""
+        return int(self._positions.size)
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, counted from 0."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._tokens = self._hidden.hide(self._ids, self._random(HIDING, epoch))
+            self._open_epoch(epoch)
+            self._epoch = epoch
+        return self._batch(step, index)
+
+    def _random(self, stream: int, number: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, stream, number])
+
+    @abstractmethod
+    def _open_epoch(self, epoch: int) -> None: ...
+
+    @abstractmethod
+    def _batch(self, step: int, index: int) -> Batch: ...
+
+
+def even_cuts(length: int, piece: int) -> NDArray[np.int64]:
+    """Cuts of range(length) into pieces of about `piece`, all within one of the same length."""
+    pieces = max(1, round(length / piece))
+    return np.arange(pieces + 1, dtype=np.int64) * length // pieces
+
+
+class Lanes(Batches):
+    """Contiguous lanes of text, read window by window; a window continues where the last ended.
+
+    In stream mode each epoch cuts the text, taken as a ring, at another place, and lanes start
+    afresh at random. In lines mode each epoch shuffles the lines, and a line's ``<s>`` is its
+    fresh start.
+    """
+
+    def __init__(
+        self,
+        ids: IntArray,
+        hidden: HiddenWords,
+        seed: int,
+        *,
+        batch: int,
+        window: int,
+        shuffle_lines: bool,
+    ) -> None:
+        super().__init__(ids, hidden, seed)
+        total = self.tokens_per_epoch
+        self.lanes = min(batch, max(1, total // window))
+        self._cuts = even_cuts(total // self.lanes, window)
+        self.steps_per_epoch = len(self._cuts) - 1
+        self._shuffle_lines = shuffle_lines
+
+    def _open_epoch(self, epoch: int) -> None:
+        order = self._order(self._random(ORDER, epoch))
+        length = int(self._cuts[-1])
+        taken = order[: self.lanes * length].reshape(self.lanes, length).T  # (length, B)
+        self._targets = np.ascontiguousarray(self._tokens[taken])
+        # What stands before the first token of a text in stream mode is its beginning.
+        before = np.where(taken > 0, self._tokens[taken - 1], np.int32(BOS))
+        self._inputs = np.ascontiguousarray(before, dtype=np.int32)
+
+    def _order(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """The positions to predict in this epoch's order."""
+        if not self._shuffle_lines:
+            return np.roll(self._positions, -int(rng.integers(self._positions.size)))
+        first = np.flatnonzero(np.diff(self._positions, prepend=-1) > 1)
+        lengths = np.diff(first, append=self._positions.size)
+        lines = rng.permutation(first.size)
+        shift = first[lines] - np.concatenate([[0], np.cumsum(lengths[lines])[:-1]])
+        places = np.arange(self._positions.size) + np.repeat(shift, lengths[lines])
+        ordered: NDArray[np.int64] = self._positions[places]
+        return ordered
+
+    def _batch(self, step: int, index: int) -> Batch:
+        window = slice(self._cuts[index], self._cuts[index + 1])
+        inputs, targets = self._inputs[window], self._targets[window]
+        if not self._shuffle_lines:
+            fresh = self._random(RESETS, step).random(self.lanes) < RESET_PROBABILITY
+            if index == 0:
+                fresh[:] = True
+            inputs = inputs.copy()
+            inputs[0, fresh] = BOS
+        return Batch(inputs, targets, fresh=index == 0)
+
+
+class Windows(Batches):
+    """Single tokens in random order, each with the `context` tokens before it.
+
+    A window reaches back to its line's ``<s>``, or in stream mode to a random fresh start (about
+    one window in twenty meets one), and is padded with ``<s>`` from there.
+    """
+
+    def __init__(
+        self,
+        ids: IntArray,
+        hidden: HiddenWords,
+        seed: int,
+        *,
+        batch: int,
+        context: int,
+        stream: bool,
+    ) -> None:
+        super().__init__(ids, hidden, seed)
+        self.lanes = min(batch, self.tokens_per_epoch)
+        self._cuts = even_cuts(self.tokens_per_epoch, self.lanes)
+        self.steps_per_epoch = len(self._cuts) - 1
+        self.lanes = int(np.diff(self._cuts).max())
+        self._context = context
+        self._stream = stream
+
+    def _open_epoch(self, epoch: int) -> None:
+        rng = self._random(ORDER, epoch)
+        self._order = rng.permutation(self._positions)
+        starts = self._ids == BOS
+        if self._stream:
+            starts = starts | (rng.random(starts.size) < RESET_PROBABILITY / self._context)
+            starts[0] = True
+        # For every position the place from which its window may read.
+        places = np.where(starts, np.arange(starts.size), 0)
+        self._since = np.maximum.accumulate(places)
+
+    def _batch(self, step: int, index: int) -> Batch:
+        positions = self._order[self._cuts[index] : self._cuts[index + 1]]  # (B,)
+        inputs = windows(self._tokens, positions, self._since[positions], self._context)
+        return Batch(inputs, self._tokens[positions], fresh=True)

@@ -1,0 +1,216 @@
+"""One step of training, shared by a crew of processes.
+
+Every rank runs the model forward and backward on its columns of the batch, into a gradient buffer
+of its own. At a barrier the roles change: every rank now owns a *slice* of the parameters, sums the
+ranks' gradients there in a fixed order, and, once the global norm is known, clips and updates its
+slice. So the result depends on the number of ranks (it orders the sums) but on nothing else, and
+the model knows nothing of processes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from lmsuite.models.interface import FloatArray, IntArray
+from lmsuite.models.neural import NeuralModel
+from lmsuite.nn.optimizers import OPTIMIZERS, Optimizer, add_penalty, squared_norm
+from lmsuite.training.batches import DROPOUT, Batches
+from lmsuite.training.settings import TrainingSettings
+from lmsuite.training.workers import Crew, can_fork
+
+TINY = 2e7
+"""Parameters times tokens of a step below which one process is as fast as several."""
+
+STOP, STEP, VALIDATE = range(3)
+
+
+@dataclass(frozen=True)
+class Order:
+    """One update, as rank 0 orders it."""
+
+    step: int  # which batch
+    phase: int  # which optimizer
+    update: int  # how many this optimizer has made with this one, from 1
+    rate: float
+
+
+class Engine:
+    """Steps and validations of one model; a context manager that ends the crew on leaving."""
+
+    def __init__(
+        self,
+        model: NeuralModel,
+        batches: Batches,
+        settings: TrainingSettings,
+        validation: Sequence[IntArray],
+    ) -> None:
+        """`validation` are pieces of text that each begin with ``<s>``."""
+        size = crew_size(model, batches, settings)
+        self._crew = Crew(size)
+        self._model, self._batches, self._settings = model, batches, settings
+        self._validation = validation
+        count = len(model.parameters)
+        arrays, width = model.carry_shape
+        shared, dtype = self._crew.shared, model.parameters.values.dtype
+        self.values: FloatArray = shared((count,), dtype)
+        self.values[:] = model.parameters.values
+        self.carry: FloatArray = shared((arrays, batches.lanes, width), dtype)
+        names = [settings.optimizer] + ([settings.then] if settings.then else [])
+        self._optimizers = [OPTIMIZERS[name] for name in names]
+        self.moments: list[dict[str, FloatArray]] = [
+            {name: shared((count,), dtype) for name in optimizer.moments}
+            for optimizer in self._optimizers
+        ]
+        self._gradients = shared((size, count), dtype)
+        self._losses = shared((size,), np.float64)
+        self._norms = shared((size,), np.float64)  # of the slices, squared
+        self._command = shared((4,), np.int64)  # what, step, phase, update
+        self._rate = shared((1,), np.float64)
+
+    @property
+    def processes(self) -> int:
+        return self._crew.size
+
+    def __enter__(self) -> Self:
+        from threadpoolctl import threadpool_limits
+
+        # Several processes of several BLAS threads each would fight over the cores.
+        one_process = self._crew.size == 1 and not can_fork()
+        threads = self._settings.threads if one_process else 1
+        self._limits = threadpool_limits(threads, user_api="blas")
+        self._crew.start(self._serve)
+        self._open(0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._command[0] = STOP
+                self._crew.barrier(0)
+        finally:
+            self._crew.close()
+            self._limits.restore_original_limits()
+
+    def step(self, order: Order) -> tuple[float, float]:
+        """Makes one update. The mean loss of the batch and the gradient's norm before clipping.
+
+        If either is not finite, nothing was updated.
+        """
+        self._rate[0] = order.rate
+        self._together(STEP, order.step, order.phase, order.update)
+        return self._loss_and_norm()
+
+    def validate(self) -> float:
+        """Mean cross-entropy of the validation pieces, in nats a token."""
+        self._together(VALIDATE)
+        tokens = sum(piece.size - 1 for piece in self._validation)
+        return float(self._losses.sum()) / tokens
+
+    def forget(self) -> None:
+        """Zeroes what is carried from step to step: optimizers' moments and lanes' states."""
+        self.carry[:] = 0
+        for moments in self.moments:
+            for array in moments.values():
+                array[:] = 0
+
+    def _together(self, what: int, *details: int) -> None:
+        """Has every rank do `what`, this one too; returns when all are done."""
+        self._command[: 1 + len(details)] = (what, *details)
+        self._crew.barrier(0)
+        self._do(0)
+        self._crew.barrier(0)
+
+    def _serve(self, rank: int) -> None:
+        """The life of a worker."""
+        self._open(rank)
+        while True:
+            self._crew.barrier(rank)
+            if self._command[0] == STOP:
+                return
+            self._do(rank)
+            self._crew.barrier(rank)
+
+    def _open(self, rank: int) -> None:
+        """What each process makes for itself."""
+        size, count = self._crew.size, self.values.size
+        self._replica = self._model.over(self.values, self._gradients[rank])
+        self._mine = slice(count * rank // size, count * (rank + 1) // size)
+        self._updaters: list[Optimizer] = [
+            optimizer(
+                self._mine.stop - self._mine.start,
+                self.values.dtype,
+                state={name: array[self._mine] for name, array in moments.items()},
+            )
+            for optimizer, moments in zip(self._optimizers, self.moments, strict=True)
+        ]
+
+    def _do(self, rank: int) -> None:
+        what, step, phase, update = map(int, self._command)
+        if what == STEP:
+            self._run_share(rank, step)
+            self._crew.barrier(rank)
+            self._sum_slice(rank)
+            self._crew.barrier(rank)
+            self._update_slice(phase, update)
+        else:
+            self._validate_share(rank)
+
+    def _run_share(self, rank: int, step: int) -> None:
+        """Forward and backward over this rank's columns of the batch."""
+        batch = self._batches.batch(step)
+        inputs, targets, lanes = batch.share(rank, self._crew.size)
+        carry = self.carry[:, lanes]
+        if batch.fresh:
+            carry[...] = 0
+        self._gradients[rank] = 0
+        self._losses[rank] = self._replica.accumulate(
+            inputs,
+            targets,
+            carry,
+            weight=1 / batch.targets.size,
+            rng=np.random.default_rng([self._settings.seed, DROPOUT, step, rank]),
+        )
+
+    def _sum_slice(self, rank: int) -> None:
+        """All ranks' gradients of this rank's slice, summed into rank 0's buffer."""
+        total = self._gradients[0, self._mine]
+        for other in self._gradients[1:]:
+            total += other[self._mine]
+        add_penalty(self.values[self._mine], total, self._settings.l1, self._settings.l2)
+        self._norms[rank] = squared_norm(total)
+
+    def _update_slice(self, phase: int, update: int) -> None:
+        loss, norm = self._loss_and_norm()
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            return
+        total = self._gradients[0, self._mine]
+        if norm > self._settings.clip > 0:
+            total *= self._settings.clip / norm
+        self._updaters[phase].update(self.values[self._mine], total, float(self._rate[0]), update)
+
+    def _loss_and_norm(self) -> tuple[float, float]:
+        return float(self._losses.sum()), float(self._norms.sum()) ** 0.5
+
+    def _validate_share(self, rank: int) -> None:
+        pieces = self._validation[rank :: self._crew.size]
+        text = np.concatenate([np.empty(0, np.int32), *pieces], dtype=np.int32)
+        self._losses[rank] = -float(self._replica.score(text).sum())
+
+
+def crew_size(model: NeuralModel, batches: Batches, settings: TrainingSettings) -> int:
+    """How many processes are worth their coordination for steps of this size."""
+    tokens = batches.tokens_per_epoch / batches.steps_per_epoch
+    if not can_fork() or len(model.parameters) * tokens < TINY:
+        return 1
+    return min(settings.threads, batches.lanes)

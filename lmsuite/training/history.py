@@ -1,0 +1,66 @@
+"""The learning curve: one row a validation, kept as ``NAME.history.jsonl`` beside the model."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from lmsuite.errors import ModelFileError
+from lmsuite.storage.atomic import replacing
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """How the training stood at one validation. Losses are in nats a token."""
+
+    step: int
+    epoch: float
+    seconds: float  # of training, over all its sittings
+    train_loss: float  # mean over the steps since the row before
+    valid_loss: float
+    learning_rate: float
+    tokens_per_second: float
+
+    @property
+    def valid_perplexity(self) -> float:
+        return math.exp(min(self.valid_loss, 700.0))
+
+
+def write_history(path: Path, rows: Sequence[HistoryRow]) -> None:
+    """Write all rows; the file is replaced at once.
+
+    Raises:
+        ModelFileError: it cannot be written.
+    """
+    with replacing(path) as stream:
+        for row in rows:
+            document = asdict(row) | {"valid_perplexity": row.valid_perplexity}
+            stream.write((json.dumps(document) + "\n").encode())
+
+
+def read_history(path: Path) -> list[HistoryRow]:
+    """The rows of a learning curve.
+
+    Raises:
+        ModelFileError: the file is missing, or a line of it is no row; the message says which.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelFileError(f"cannot read the learning curve {path}: {error}") from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(history_row(json.loads(line)))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelFileError(f"{path}, line {number}: no row of a learning curve") from error
+    return rows
+
+
+def history_row(document: dict[str, Any]) -> HistoryRow:
+    """The row that was written as this JSON object."""
+    return HistoryRow(**{field.name: document[field.name] for field in fields(HistoryRow)})
