@@ -1,0 +1,70 @@
+"""``lm convert``."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmsuite.cli.opening import ARPA_SUFFIXES, open_model
+from lmsuite.cli.options import DEFAULT_FOLDER, ModelArgument, ModelsOption
+from lmsuite.cli.preparing import command_line, new_provenance
+from lmsuite.errors import LmError, UsageError
+from lmsuite.storage.folder import SUFFIX
+
+if TYPE_CHECKING:
+    from lmsuite.cli.opening import OpenedModel
+    from lmsuite.storage.artefact import Provenance
+
+
+def convert(
+    context: typer.Context,
+    model: ModelArgument,
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="The file to write: .arpa, .arpa.gz or .safetensors."),
+    ],
+    folder: ModelsOption = DEFAULT_FOLDER,
+) -> None:
+    """Turn an ARPA file into a model file, or back.
+
+    \b
+    Examples:
+      lm convert ngram play.arpa.gz
+      lm convert play.arpa.gz models/imported.safetensors
+    """
+    if not out.name.endswith((*ARPA_SUFFIXES, SUFFIX)):
+        raise UsageError(f"{out}: the name must end in .arpa, .arpa.gz or {SUFFIX}")
+    opened = open_model(folder, model)
+    if out.name.endswith(SUFFIX):
+        from lmsuite.storage.artefact import save_model
+
+        save_model(out, opened.model, _provenance(opened, command_line(context)))
+    else:
+        _write_arpa(opened, out)
+    typer.echo(f"saved {out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _write_arpa(opened: OpenedModel, out: Path) -> None:
+    import gzip
+
+    from lmsuite.models.ngram import NgramModel
+    from lmsuite.storage.atomic import replacing
+
+    if not isinstance(opened.model, NgramModel):
+        raise LmError(f"{opened.name} is a {opened.model.kind} model; ARPA holds n-grams only")
+    with replacing(out) as stream:
+        if out.name.endswith(".gz"):
+            with gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=6, mtime=0) as packed:
+                opened.model.to_arpa(packed)
+        else:
+            opened.model.to_arpa(stream)
+
+
+def _provenance(opened: OpenedModel, command: str) -> Provenance:
+    if opened.manifest is not None:
+        return opened.manifest.provenance
+    checksum = hashlib.sha256(opened.path.read_bytes()).hexdigest()
+    return new_provenance(command, opened.path.name, checksum)

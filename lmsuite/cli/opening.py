@@ -1,0 +1,72 @@
+"""Opening what a user calls MODEL: a name in the models folder, a model file, or an ARPA file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lmsuite.errors import DataError, LmError
+from lmsuite.storage.folder import SUFFIX, ModelsFolder, valid_path_beside
+
+if TYPE_CHECKING:
+    from lmsuite.models.interface import LanguageModel
+    from lmsuite.storage.artefact import Manifest
+
+ARPA_SUFFIXES = (".arpa", ".arpa.gz")
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model, and what it is called in tables."""
+
+    name: str
+    path: Path
+    model: LanguageModel
+    manifest: Manifest | None  # an ARPA file has none
+
+
+def open_model(folder: Path, name_or_path: str) -> OpenedModel:
+    """Load the model of this name in `folder`, or at this path.
+
+    Raises:
+        ModelFileError: there is none, or it cannot be used.
+    """
+    path = ModelsFolder(folder).resolve(name_or_path)
+    if path.name.endswith(ARPA_SUFFIXES):
+        from lmsuite.models.ngram import NgramModel
+
+        return OpenedModel(path.name, path, NgramModel.from_arpa(path), None)
+    from lmsuite.storage.artefact import load_model
+
+    model, manifest = load_model(path)
+    return OpenedModel(path.name.removesuffix(SUFFIX), path, model, manifest)
+
+
+def model_names(folder: Path, names: list[str] | None) -> list[str]:
+    """`names`, or all models of the folder if there are none.
+
+    Raises:
+        LmError: the folder has no model.
+    """
+    found = names or ModelsFolder(folder).names()
+    if not found:
+        raise LmError(f"no models in {folder}; make one: lm train ngram")
+    return found
+
+
+def validation_text(opened: OpenedModel) -> str:
+    """The text that was set aside when the model was trained.
+
+    Raises:
+        DataError: there is none, or it is that of another training.
+    """
+    from lmsuite.storage.validation_text import load_validation_text
+
+    validation = opened.manifest.provenance.validation if opened.manifest else {}
+    if "sha256" not in validation:
+        raise DataError(f"{opened.name} has no validation text; give a text with --text FILE")
+    try:
+        return load_validation_text(valid_path_beside(opened.path), validation["sha256"])
+    except DataError as error:
+        raise DataError(f"{error}; give a text with --text FILE") from error

@@ -1,0 +1,66 @@
+"""Tables: drawn to the width of a terminal, plain and complete in a pipe."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import typer
+
+from lmsuite.cli.streams import printable
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading, and whether what stands below it is numbers, which are aligned to the right."""
+
+    heading: str
+    number: bool = False
+
+
+def show_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; a terminal too narrow for it gets a block of lines for each row instead."""
+    widths = [
+        max(len(line) for line in (column.heading, *(row[at] for row in rows)))
+        for at, column in enumerate(columns)
+    ]
+    if not sys.stdout.isatty():
+        for line in ([column.heading for column in columns], *rows):
+            typer.echo(_aligned(line, widths, columns))
+    elif sum(widths) + 2 * (len(widths) - 1) <= shutil.get_terminal_size().columns:
+        _draw(columns, rows)
+    else:
+        for row in rows:
+            show_facts(dict(zip([column.heading for column in columns], row, strict=True)))
+
+
+def show_facts(facts: dict[str, str]) -> None:
+    """Print labelled values, a line each; the a blank line ends them."""
+    width = max(map(len, facts))
+    for label, value in facts.items():
+        for number, line in enumerate(value.splitlines() or [""]):
+            typer.echo(printable(f"{label if not number else '':<{width}}  {line}").rstrip())
+    typer.echo()
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
+    cells = (
+        cell.rjust(width) if column.number else cell.ljust(width)
+        for cell, width, column in zip(line, widths, columns, strict=True)
+    )
+    return "  ".join(cells).rstrip()
+
+
+def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.heading, justify="right" if column.number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    Console(highlight=False).print(table)
