@@ -95,7 +95,7 @@ def load_model(path: Path) -> tuple[LanguageModel, Manifest]:
     try:
         text = TextEncoder.restore(manifest.text, _below(_TEXT, arrays))
         model = model_class(manifest.kind).restore(text, manifest.settings, _below(_MODEL, arrays))
-    except LmError as error:
+    except (LmError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} cannot be used: {error}") from error
     return model, manifest
 
