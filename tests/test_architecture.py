@@ -19,10 +19,17 @@ MAY_IMPORT = {
     "ngram": {"text", "errors"},
     "models": {"ngram", "nn", "text", "errors"},
     "storage": {"models", "text", "errors"},
-    "evaluation": {"models", "text", "errors"},
+    "bootstrap": set(),
+    "evaluation": {"models", "bootstrap", "text", "errors"},
     "sampling": {"models", "text", "errors"},
+    "comparison": {"models", "bootstrap", "text", "errors"},
+    "explanation": {"models", "text", "errors"},
+    "novelty": {"text", "errors"},
     "training": {"storage", "evaluation", "models", "nn", "text", "errors"},
-    "cli": {"storage", "evaluation", "sampling", "training", "models", "ngram", "text", "errors"},
+    "cli": {
+        *("comparison", "explanation", "novelty", "report"),
+        *("storage", "evaluation", "sampling", "training", "models", "ngram", "text", "errors"),
+    },
 }
 THIRD_PARTY_OF_NN = {"numpy"}
 SOURCES = sorted(PACKAGE.rglob("*.py"))

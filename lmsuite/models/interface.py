@@ -49,6 +49,9 @@ class LanguageModel(ABC):
     is_normalised: bool = True
     """Whether `log_probs` are probabilities; only stupid backoff's scores are not."""
 
+    remembers_text: bool = False
+    """Whether a state keeps, beyond every ``<s>``, a memory of the whole text (a cache does)."""
+
     @property
     @abstractmethod
     def settings(self) -> Any:
@@ -62,7 +65,8 @@ class LanguageModel(ABC):
     def step(self, state: State, ids: IntArray) -> State:
         """The state after each text of the batch is continued by one token, ids (B,).
 
-        ``<s>`` is allowed as a token and leads back to `start`.
+        ``<s>`` is allowed as a token and leads back to `start`; a model that `remembers_text` keeps
+        its memory of the text, and forgets all else.
         """
 
     @abstractmethod
@@ -73,7 +77,7 @@ class LanguageModel(ABC):
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         """Natural log-probabilities (M,) of every id in ids (N,) that is not ``<s>``, in order.
 
-        Scoring begins in `start`; every ``<s>`` among the ids leads back there.
+        Scoring begins in `start`; every ``<s>`` among the ids does what it does in `step`.
         """
 
     @abstractmethod
@@ -95,6 +99,10 @@ class LanguageModel(ABC):
     @abstractmethod
     def summary(self) -> Mapping[str, Any]:
         """Facts for ``lm info``, by label, in the order to show: sizes, discounts, notes."""
+
+    def embedding(self) -> FloatArray | None:
+        """The learned vector of every token, (V, E); None in a model that has none."""
+        return None
 
     def settings_dict(self) -> dict[str, Any]:
         """`settings` as plain JSON values."""

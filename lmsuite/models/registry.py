@@ -9,6 +9,8 @@ from lmsuite.models.interface import LanguageModel
 
 MODELS = {
     "ngram": "lmsuite.models.ngram:NgramModel",
+    "mixture": "lmsuite.models.mixture:Mixture",
+    "cache": "lmsuite.models.cache:CacheModel",
 }
 """Kind to ``module:class``."""
 

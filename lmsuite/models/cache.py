@@ -1,0 +1,130 @@
+r"""The decaying unigram cache: what was said a moment ago is likely to be said again.
+
+Kuhn and De Mori (1990), "A cache-based natural language model for speech recognition", with the
+exponential decay of Clarkson and Robinson (1997), "Language model adaptation using mixtures and an
+exponentially decaying cache". A token read i tokens ago weighs d^i, with d = 2^(-1/half-life):
+
+    p(w | h) = (sum of d^i over w in h + u(w)) / (sum of d^i over all of h + 1),
+
+where u, uniform over the possible tokens, stands for a text of which little is known yet: an empty
+memory gives u, and a token never read is never impossible.
+
+The memory is of the whole text: in LINES mode, too, it is kept from line to line. It holds every
+token that is predicted, ``</s>`` and ``<unk>`` among them. Alone this is a poor model; it is meant
+as a member of a mixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.errors import ModelFileError, UsageError
+from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel
+from lmsuite.text.encoding import TextEncoder
+from lmsuite.text.vocabulary import BOS
+
+
+@dataclass(frozen=True)
+class CacheSettings:
+    """How fast the cache forgets.
+
+    Raises:
+        UsageError: the half-life is not positive, or not finite.
+    """
+
+    half_life: float = 256.0  # tokens after which a token weighs half
+
+    def __post_init__(self) -> None:
+        if not 0 < self.half_life < np.inf:
+            raise UsageError(f"a cache's half-life is a positive number, not {self.half_life}")
+
+
+class CacheModel(LanguageModel):
+    """A unigram distribution over the recent past. Its state: the weight of each token, (B, V)."""
+
+    kind: ClassVar[str] = "cache"
+    remembers_text = True
+
+    def __init__(self, text: TextEncoder, settings: CacheSettings) -> None:
+        self.text = text
+        self._settings = settings
+        self._decay = 2.0 ** (-1.0 / settings.half_life)
+        self._possible = np.ones(len(text.vocabulary), bool)  # (V,)
+        self._possible[text.impossible] = False
+        self._uniform = self._possible / self._possible.sum()  # (V,), u
+
+    @property
+    def settings(self) -> CacheSettings:
+        return self._settings
+
+    def start(self, batch_size: int) -> NDArray[np.float64]:
+        return np.zeros((batch_size, len(self._uniform)))
+
+    def step(self, state: NDArray[np.float64], ids: IntArray) -> NDArray[np.float64]:
+        # <s> is not remembered, nor does the memory fade while it is read.
+        rows = np.flatnonzero(self._possible[ids])
+        state = state.copy()
+        state[rows] *= self._decay
+        state[rows, ids[rows]] += 1.0
+        return state
+
+    def log_probs(self, state: NDArray[np.float64]) -> FloatArray:
+        with np.errstate(divide="ignore"):
+            weights = np.log(state + self._uniform)  # (B, V)
+        return weights - np.log(state.sum(axis=1, keepdims=True) + 1.0)
+
+    def score(self, ids: IntArray) -> NDArray[np.float64]:
+        predicted = ids[ids != BOS]
+        remembered = self._possible[predicted]
+        scores = np.full(len(predicted), -np.inf)
+        read = predicted[remembered]
+        # All before a token at place i weighs 1 + d + … + d^(i-1).
+        everything = -np.expm1(np.arange(len(read)) * np.log(self._decay)) / (1 - self._decay)
+        own = self._weights_before(read) + self._uniform[read]
+        scores[remembered] = np.log(own) - np.log(everything + 1.0)
+        return scores
+
+    def _weights_before(self, ids: IntArray) -> NDArray[np.float64]:
+        """The weight (M,) that each of the ids (M,) has in the memory of those before it.
+
+        Over the places of one token the weight obeys a_k = D_k a_(k-1) + 1, D_k the decay between
+        two places; all such recurrences are run at once, doubling the reach of each sum per pass
+        (Hillis and Steele 1986, "Data parallel algorithms").
+        """
+        order = np.argsort(ids, kind="stable")
+        decays = np.zeros(len(ids))
+        same = ids[order[1:]] == ids[order[:-1]]
+        decays[1:][same] = self._decay ** np.diff(order)[same]
+        after = np.ones(len(ids))  # a: just after each place
+        reach, carried = 1, decays.copy()
+        while carried[reach:].any():
+            after[reach:] += carried[reach:] * after[:-reach]
+            carried[reach:] *= carried[:-reach]
+            reach *= 2
+        before = np.zeros(len(ids))
+        before[order[1:]] = decays[1:] * after[:-1] / self._decay
+        return before
+
+    def arrays(self) -> Mapping[str, Array]:
+        return {}
+
+    @classmethod
+    def restore(
+        cls, text: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
+    ) -> Self:
+        if arrays:
+            raise ModelFileError(f"a cache has no arrays, but there is {min(arrays)!r}")
+        if settings.keys() != {"half_life"} or not isinstance(settings["half_life"], int | float):
+            raise ModelFileError("a cache has one setting, the number half_life")
+        try:
+            return cls(text, CacheSettings(float(settings["half_life"])))
+        except UsageError as error:
+            raise ModelFileError(str(error)) from error
+
+    def summary(self) -> Mapping[str, Any]:
+        return {"cache": f"unigrams, half-life {self._settings.half_life:g} tokens"}

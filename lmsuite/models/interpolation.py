@@ -1,0 +1,71 @@
+"""The weights of a linear interpolation, by expectation maximisation.
+
+Jelinek and Mercer (1980), "Interpolated estimation of Markov source parameters from sparse data":
+with p(w) = sum_k w_k p_k(w), the share of member k in predicting token i is its posterior
+probability w_k p_k(i) / p(i), and the new weight is the mean of these shares,
+
+    w_k  <-  w_k g_k,    g_k = (1/M) sum_i p_k(i) / p(i).
+
+The log-likelihood is concave in the weights, so there is one maximum, and a known distance to it:
+no weights give more than ln(max_k g_k) nats a token above the present ones (Cover 1984, "An
+algorithm for maximizing expected log investment return", theorem 3). That is when to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.errors import DataError
+
+_CLOSE_ENOUGH = 1e-10  # nats a token that the best weights could still gain
+_MOST_ROUNDS = 20_000
+
+
+def em_weights(log_probs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The weights (K,) with which K members together predict a text best.
+
+    Args:
+        log_probs: of every member, for each of the M tokens of the text, in nats.
+
+    Raises:
+        DataError: there is no token to which a member gives a probability.
+    """
+    stacked = np.stack(log_probs)  # (K, M)
+    best = stacked.max(axis=0)
+    # A token that no member can predict is lost whatever the weights are.
+    possible = best > -np.inf
+    if not possible.any():
+        raise DataError("no weights can be found: the text has no token that a member can predict")
+    probs = np.exp(stacked[:, possible] - best[possible])  # (K, M), 1 for the best member
+    weights = np.full(len(stacked), 1 / len(stacked))
+    for _ in range(_MOST_ROUNDS):
+        gains = (probs / (weights @ probs)).mean(axis=1)  # (K,)
+        weights *= gains
+        if np.log(gains.max()) < _CLOSE_ENOUGH:
+            break
+    # EM approaches a corner of the simplex without end; where one is the maximum, it is taken.
+    with np.errstate(divide="ignore"):
+        alone = np.log(probs).mean(axis=1)
+    corner = int(alone.argmax())
+    if alone[corner] >= np.log(weights @ probs).mean():
+        weights = np.zeros(len(stacked))
+        weights[corner] = 1.0
+    return weights / weights.sum()
+
+
+def interpolate(
+    weights: NDArray[np.float64], log_probs: Sequence[NDArray[np.floating]]
+) -> NDArray[np.float64]:
+    """ln sum_k w_k p_k, from the members' log-probabilities, K arrays of any one shape."""
+    with np.errstate(divide="ignore"):
+        log_weights = np.log(weights)
+    terms = np.stack([w + logs for w, logs in zip(log_weights, log_probs, strict=True)])
+    best = terms.max(axis=0)
+    best[best == -np.inf] = 0.0
+    terms -= best
+    with np.errstate(divide="ignore"):
+        total: NDArray[np.float64] = np.log(np.exp(terms, out=terms).sum(axis=0))
+    return total + best

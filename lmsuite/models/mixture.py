@@ -1,0 +1,231 @@
+"""Linear interpolation: several models that predict together, p(w | h) = sum_k w_k p_k(w | h).
+
+The weights are those that predict a held-out text best, by EM (`lmsuite.models.interpolation`). A
+cache among the members (`lmsuite.models.cache`) has its half-life chosen on the same text, from
+powers of two: for each the best weights are found, and the best of all is kept.
+
+A mixture is complete in itself: its settings and arrays contain those of its members, the arrays of
+member i below ``i.``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.errors import DataError, ModelFileError, UsageError
+from lmsuite.models.cache import CacheModel, CacheSettings
+from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel, State
+from lmsuite.models.interpolation import em_weights, interpolate
+from lmsuite.models.registry import model_class
+from lmsuite.text.encoding import TextEncoder
+
+HALF_LIVES = tuple(float(2**k) for k in range(2, 15))
+"""The half-lives, in tokens, among which that of a cache is chosen."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """What a mixture keeps of a member, besides its arrays."""
+
+    name: str
+    kind: str
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MixtureSettings:
+    """Who is mixed."""
+
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one member had to do with the probability of a token."""
+
+    name: str
+    weight: float
+    prob: float  # the member's own
+    share: float  # weight times prob, over the mixture's probability: its posterior
+
+
+class DifferentTokensError(DataError):
+    """A model that was to predict the same tokens as another does not."""
+
+    def __init__(self, reference: str, other: str) -> None:
+        super().__init__(
+            f"{other} has other tokens than {reference} (tokenizer, vocabulary or boundaries): "
+            f"train it again with --like {reference}"
+        )
+        self.reference, self.other = reference, other
+
+
+class Mixture(LanguageModel):
+    """The weighted sum of its members' distributions. Its state is the tuple of their states."""
+
+    kind: ClassVar[str] = "mixture"
+
+    def __init__(
+        self, members: Mapping[str, LanguageModel], weights: Sequence[float] | NDArray[np.float64]
+    ) -> None:
+        """The mixture of `members`, by name, with weights (K,) that are scaled to sum to one.
+
+        Raises:
+            UsageError, DifferentTokensError: see `check_members`; or the weights are of another
+                number, negative, or all zero.
+        """
+        check_members(members)
+        self.names = tuple(members)
+        self.members = tuple(members.values())
+        self.weights = _checked_weights(weights, len(members))
+        self.text = self.members[0].text
+        self.remembers_text = any(member.remembers_text for member in self.members)
+
+    @classmethod
+    def fit(cls, members: Mapping[str, LanguageModel], ids: IntArray) -> Self:
+        """The mixture whose weights, and half-life if there is a cache, suit the text `ids` (N,).
+
+        The half-life that a cache among the members has is not looked at.
+
+        Raises:
+            UsageError: as for a mixture with given weights.
+            DataError: the text has no token that a member can predict.
+        """
+        check_members(members)
+        scores = {n: m.score(ids) for n, m in members.items() if not isinstance(m, CacheModel)}
+        caches = [name for name, member in members.items() if isinstance(member, CacheModel)]
+        if len(caches) > 1:
+            raise UsageError("one cache is enough: leave the other out")
+        if not caches:
+            return cls(members, em_weights([scores[name] for name in members]))
+        text = members[caches[0]].text
+        best, best_score = None, -np.inf
+        for half_life in HALF_LIVES:
+            cache = CacheModel(text, CacheSettings(half_life))
+            candidates = scores | {caches[0]: cache.score(ids)}
+            columns = [candidates[name] for name in members]
+            weights = em_weights(columns)
+            total = interpolate(weights, columns)
+            score = float(total[total > -np.inf].sum())
+            if score > best_score:
+                best, best_score = cls({**members, caches[0]: cache}, weights), score
+        assert best is not None
+        return best
+
+    @property
+    def settings(self) -> MixtureSettings:
+        pairs = zip(self.names, self.members, strict=True)
+        return MixtureSettings(tuple(Member(n, m.kind, m.settings_dict()) for n, m in pairs))
+
+    def start(self, batch_size: int) -> tuple[State, ...]:
+        return tuple(member.start(batch_size) for member in self.members)
+
+    def step(self, state: tuple[State, ...], ids: IntArray) -> tuple[State, ...]:
+        return tuple(m.step(s, ids) for m, s in zip(self.members, state, strict=True))
+
+    def log_probs(self, state: tuple[State, ...]) -> FloatArray:
+        return interpolate(self.weights, self._log_probs(state))
+
+    def score(self, ids: IntArray) -> NDArray[np.float64]:
+        return interpolate(self.weights, [member.score(ids) for member in self.members])
+
+    def contributions(self, state: tuple[State, ...], token_id: int) -> tuple[Contribution, ...]:
+        """How each member predicts one token after a state of batch size 1."""
+        probs = np.array([np.exp(logs[0, token_id]) for logs in self._log_probs(state)])
+        parts = self.weights * probs
+        shares = parts / parts.sum() if parts.sum() else np.zeros(len(parts))
+        columns = zip(self.names, self.weights, probs, shares, strict=True)
+        return tuple(Contribution(n, float(w), float(p), float(s)) for n, w, p, s in columns)
+
+    def _log_probs(self, state: tuple[State, ...]) -> list[FloatArray]:
+        return [m.log_probs(s) for m, s in zip(self.members, state, strict=True)]
+
+    def arrays(self) -> Mapping[str, Array]:
+        arrays: dict[str, Array] = {"weights": self.weights}
+        for i, member in enumerate(self.members):
+            arrays |= {f"{i}.{name}": array for name, array in member.arrays().items()}
+        return arrays
+
+    @classmethod
+    def restore(
+        cls, text: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
+    ) -> Self:
+        of_member: dict[str, dict[str, Array]] = {}
+        for name, array in arrays.items():
+            place, rest = name.split(".", 1) if "." in name else ("", name)
+            of_member.setdefault(place, {})[rest] = array
+        weights = of_member.pop("", {})
+        if weights.keys() != {"weights"} or weights["weights"].dtype != np.float64:
+            raise ModelFileError("a mixture has one array of its own, the float64 'weights'")
+        described = _described(settings)
+        members: dict[str, LanguageModel] = {}
+        for i, member in enumerate(described):
+            own = of_member.pop(str(i), {})
+            members[member.name] = model_class(member.kind).restore(text, member.settings, own)
+        if of_member:
+            raise ModelFileError(f"a mixture of {len(described)} has no member {min(of_member)!r}")
+        if len(members) < len(described):
+            raise ModelFileError("two members of the mixture have the same name")
+        try:
+            return cls(members, weights["weights"])
+        except UsageError as error:
+            raise ModelFileError(str(error)) from error
+
+    def summary(self) -> Mapping[str, Any]:
+        facts: dict[str, Any] = {"interpolation": f"of {len(self.members)} models"}
+        for name, member, weight in zip(self.names, self.members, self.weights, strict=True):
+            facts[name] = f"{weight:.4f} × {member.kind}"
+            facts |= {f"{name}: {label}": fact for label, fact in member.summary().items()}
+        return facts
+
+
+def check_members(members: Mapping[str, LanguageModel]) -> None:
+    """Refuse members that cannot be mixed.
+
+    Raises:
+        UsageError: there are fewer than two, or one gives scores that are no probabilities.
+        DifferentTokensError: one has other tokens than the first.
+    """
+    if len(members) < 2:
+        raise UsageError("a mixture has two members or more")
+    (first, reference), *others = members.items()
+    expected = reference.text.fingerprint()
+    for name, member in others:
+        if member.text.fingerprint() != expected:
+            raise DifferentTokensError(first, name)
+    for name, member in members.items():
+        if not member.is_normalised:
+            raise UsageError(
+                f"{name} gives scores that are not probabilities (stupid backoff): it cannot be "
+                "mixed; train it with another --smoothing"
+            )
+
+
+def _checked_weights(
+    weights: Sequence[float] | NDArray[np.float64], count: int
+) -> NDArray[np.float64]:
+    checked = np.array(weights, np.float64)
+    shown = ",".join(f"{weight:g}" for weight in checked.ravel())
+    if checked.shape != (count,):
+        raise UsageError(f"weights {shown}: {count} members need {count} weights")
+    if not (np.isfinite(checked).all() and (checked >= 0).all() and checked.sum() > 0):
+        raise UsageError(f"weights {shown}: they must be numbers from 0 up, and not all be 0")
+    checked /= checked.sum()
+    return checked
+
+
+def _described(settings: Mapping[str, Any]) -> list[Member]:
+    try:
+        members = [Member(**member) for member in settings["members"]]
+    except (KeyError, TypeError) as error:
+        raise ModelFileError(f"the list of the mixture's members is damaged: {error}") from error
+    for member in members:
+        names_are_text = isinstance(member.name, str) and isinstance(member.kind, str)
+        if not names_are_text or not isinstance(member.settings, Mapping):
+            raise ModelFileError("the list of the mixture's members is damaged: wrong types")
+    return members
