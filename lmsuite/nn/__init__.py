@@ -34,5 +34,7 @@ checks) alike. Sequences are time-major; arrays.py binds the letters.
   gradients, l1, l2) -> penalty`.
 * `schedules.SCHEDULES[name](warmup=0.0)`: `.factor(progress)` in [0, 1] of the peak rate,
   `.observe(validation_loss)`, `.state()`, `.restore(state)`.
+* `memory.keep_freed_memory()`: to be called once by every process that trains; worth a third of a
+  step, because large arrays are then made without page faults.
 * `gradient_check.check_gradients(loss, values, gradients, ...)`: analytic against numeric.
 """

@@ -3,9 +3,12 @@
 A cell reads a sequence in two parts. What the inputs contribute to its gates does not depend on
 the recurrence, so it is formed for all steps in one product:
 
-    drive_t = x_t Wx + b          (T, B, G·H)
+    drive_t = x_t Wx + b
 
-Then the cell runs through time, each kind by its own equations, on drive_t and h_{t-1} Wh.
+Then the cell runs through time, each kind by its own equations, on drive_t and h_{t-1} Wh. The
+gates lie step by step, (T, G, B, H), so that the vector operations of a step run over contiguous
+memory; their gradients lie gate by gate, (G, T, B, H), so that the products which sum over all
+steps do.
 
 If the inputs are embedded ids of a small vocabulary, the drive is even cheaper: there are only V
 different rows of it, so the *input table* A Wx + b (V, G·H) is formed once and its rows are
@@ -17,6 +20,7 @@ A state is an array (S, B, H): S = 1 for Elman and GRU (h), S = 2 for the LSTM (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,8 +28,12 @@ import numpy as np
 
 from lmsuite.nn.arrays import BoolArray, FloatArray, IntArray
 from lmsuite.nn.initialisation import glorot_uniform, orthogonal
-from lmsuite.nn.layers import ONE_HOT_LIMIT, Embedding, Shapes, add_rows_by_id
+from lmsuite.nn.layers import ONE_HOT_LIMIT, Embedding, Shapes, one_hot
 from lmsuite.nn.parameter import Parameters
+from lmsuite.nn.products import GateProducts, by_gate
+
+CHUNK = 1 << 17
+"""Numbers in an array of which a few fit in a core's L2 cache."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +99,13 @@ class Cell(ABC):
         Returns:
             Hidden vectors (T, B, H), the state after the last step, the cache for `backward`.
         """
-        T, B, D = inputs.shape
-        drive = inputs.reshape(T * B, D) @ self.Wx
-        drive += self.b
-        hidden, final, run = self._run(drive.reshape(T, B, -1), state, _any_resets(resets))
+        T, B, _ = inputs.shape
+        drive = np.empty((T, self.gates, B, self.hidden_size), self.Wx.dtype)
+        times_Wx = GateProducts(by_gate(self.Wx, self.gates), B)
+        b = np.repeat(self.b.reshape(self.gates, 1, -1), B, axis=1)
+        for t in range(T):
+            np.add(times_Wx(inputs[t]), b, out=drive[t])
+        hidden, final, run = self._run(drive, state, _any_resets(resets))
         return hidden, final, CellCache(inputs, None, None, run)
 
     def forward_ids(
@@ -109,7 +120,9 @@ class Cell(ABC):
             inputs, _ = embedding.forward(ids)
             hidden, final, cache = self.forward(inputs, state, resets)
             return hidden, final, CellCache(inputs, ids, embedding, cache.run)
-        drive = self.input_table(embedding).take(ids, axis=0)
+        # Row v·G + g of this view of the table is what id v adds to gate g.
+        table = self.input_table(embedding).reshape(-1, self.hidden_size)
+        drive = table.take(ids[:, None] * self.gates + np.arange(self.gates)[:, None], axis=0)
         hidden, final, run = self._run(drive, state, _any_resets(resets))
         return hidden, final, CellCache(None, ids, embedding, run)
 
@@ -128,11 +141,15 @@ class Cell(ABC):
         """
         if cache.inputs is None:
             raise ValueError("the cache is of forward_ids: backward_ids takes it")
-        d_drive, d_state = self._run_back(d_hidden, d_final_state, cache.run)
-        inputs = cache.inputs.reshape(len(d_drive), -1)
-        self.d_Wx += inputs.T @ d_drive
-        self.d_b += np.ones(len(d_drive), d_drive.dtype) @ d_drive
-        return (d_drive @ self.Wx.T).reshape(cache.inputs.shape), d_state
+        d_drive, d_state = self._backward_run(d_hidden, d_final_state, cache.run)
+        inputs = cache.inputs.reshape(d_drive.shape[1], -1)
+        d_Wx = by_gate(self.d_Wx, self.gates)
+        d_Wx += np.matmul(inputs.T, d_drive)
+        self.d_b += _sums_over_steps(d_drive)
+        d_inputs = np.zeros_like(inputs)
+        for d_gate, W in zip(d_drive, by_gate(self.Wx, self.gates), strict=True):
+            d_inputs += d_gate @ W.T
+        return d_inputs.reshape(cache.inputs.shape), d_state
 
     def backward_ids(
         self, d_hidden: FloatArray, d_final_state: FloatArray | None, cache: CellCache
@@ -145,13 +162,22 @@ class Cell(ABC):
             d_inputs, d_state = self.backward(d_hidden, d_final_state, cache)
             embedding.backward(d_inputs, cache.ids)
             return d_state
-        d_drive, d_state = self._run_back(d_hidden, d_final_state, cache.run)
-        d_input_table = np.zeros((len(embedding.table), d_drive.shape[1]), d_drive.dtype)
-        add_rows_by_id(d_input_table, cache.ids.reshape(-1), d_drive)
-        self.d_Wx += embedding.table.T @ d_input_table
-        self.d_b += d_input_table.sum(axis=0)
-        embedding.d_table += d_input_table @ self.Wx.T
+        d_drive, d_state = self._backward_run(d_hidden, d_final_state, cache.run)
+        ids = one_hot(cache.ids.reshape(-1), len(embedding.table), d_drive.dtype)
+        d_input_table = np.matmul(ids.T, d_drive)  # (G, V, H)
+        d_Wx = by_gate(self.d_Wx, self.gates)
+        d_Wx += np.matmul(embedding.table.T, d_input_table)
+        self.d_b += _sums_over_steps(d_input_table)
+        for d_gate, W in zip(d_input_table, by_gate(self.Wx, self.gates), strict=True):
+            embedding.d_table += d_gate @ W.T
         return d_state
+
+    def _backward_run(
+        self, d_hidden: FloatArray, d_final_state: FloatArray | None, run: Any
+    ) -> tuple[FloatArray, FloatArray]:
+        """Gradients by the drive (G, T·B, H), all steps in a row, and by the initial state."""
+        d_drive, d_state = self._run_back(d_hidden, d_final_state, run)
+        return d_drive.reshape(self.gates, -1, self.hidden_size), d_state
 
     # One token at a time, for sampling.
 
@@ -177,32 +203,38 @@ class Cell(ABC):
     ) -> tuple[FloatArray, FloatArray, Any]:
         """Through time: hidden (T, B, H), final state, and what `_run_back` needs.
 
-        The memory of `drive` (T, B, G·H) may be used.
+        The memory of `drive` (T, G, B, H) is the run's to use and keep.
         """
 
     @abstractmethod
     def _run_back(
         self, d_hidden: FloatArray, d_final_state: FloatArray | None, run: Any
     ) -> tuple[FloatArray, FloatArray]:
-        """Back through time: gradients by the drive (T·B, G·H) and the initial state (S, B, H).
+        """Back through time: gradients by the drive (G, T, B, H) and the initial state (S, B, H).
 
         Adds the gradients of the parameters that belong to the recurrence.
         """
 
 
-def reset_steps(resets: BoolArray | None, T: int) -> list[bool]:
-    """For each step whether any sequence is reset before it."""
+def reset_lanes(resets: BoolArray | None, T: int) -> list[BoolArray | None]:
+    """For each step which sequences of the batch are reset before it; None where none is."""
     if resets is None:
-        return [False] * T
-    return [bool(any_lane) for any_lane in resets.any(axis=1)]
+        return [None] * T
+    return [lanes if lanes.any() else None for lanes in resets]
 
 
-def states_before(states: FloatArray, resets: BoolArray | None) -> FloatArray:
-    """From states (T+1, B, H), the initial one first, what each of the T steps started from."""
-    before = states[:-1]
-    if resets is None:
-        return before
-    return np.where(resets[:, :, None], before.dtype.type(0), before)
+def after_reset(states: FloatArray, lanes: BoolArray | None) -> FloatArray:
+    """States (..., H) with those of `lanes` (...) zeroed, in a copy; as they are without lanes."""
+    if lanes is None:
+        return states
+    return np.where(lanes[..., None], states.dtype.type(0), states)
+
+
+def chunks_from_the_end(T: int, width: int) -> Iterator[tuple[int, int]]:
+    """Ranges of steps, last first, for work on (steps, width) arrays that should stay in L2."""
+    steps = max(1, CHUNK // width)
+    for end in range(T, 0, -steps):
+        yield max(0, end - steps), end
 
 
 def _any_resets(resets: BoolArray | None) -> BoolArray | None:
@@ -211,3 +243,9 @@ def _any_resets(resets: BoolArray | None) -> BoolArray | None:
 
 def _pair(parameters: Parameters, name: str) -> tuple[FloatArray, FloatArray]:
     return parameters[name], parameters.gradient(name)
+
+
+def _sums_over_steps(d_drive: FloatArray) -> FloatArray:
+    """Sums (G·H,) over N of (G, N, H), as a product, which is faster than a reduction."""
+    sums: FloatArray = np.ones(d_drive.shape[1], d_drive.dtype) @ d_drive
+    return sums.reshape(-1)

@@ -27,7 +27,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmsuite.nn.arrays import BoolArray, FloatArray
-from lmsuite.nn.cell import Cell, reset_steps, states_before
+from lmsuite.nn.cell import Cell, after_reset, reset_lanes
+from lmsuite.nn.products import GateProducts
 
 
 @dataclass(frozen=True)
@@ -41,39 +42,39 @@ class Elman(Cell):
     states = 1
 
     def step_drive(self, drive: FloatArray, state: FloatArray) -> FloatArray:
-        a = state[0] @ self.Wh
-        a += drive
-        return np.tanh(a, out=a)[None]
+        h: FloatArray = state[0] @ self.Wh
+        h += drive
+        return np.tanh(h, out=h)[None]
 
     def _run(
         self, drive: FloatArray, state: FloatArray, resets: BoolArray | None
     ) -> tuple[FloatArray, FloatArray, _Run]:
-        T, B, H = drive.shape
+        T, _, B, H = drive.shape
         h = np.empty((T + 1, B, H), drive.dtype)
         h[0] = state[0]
-        for t, reset in enumerate(reset_steps(resets, T)):
-            before = h[t]
-            if reset:
-                before = states_before(h[t : t + 2], resets[t : t + 1])[0]  # type: ignore[index]
-            a = np.matmul(before, self.Wh, out=h[t + 1])
-            a += drive[t]
-            np.tanh(a, out=a)
+        times_Wh = GateProducts(self.Wh[None], B)
+        for t, lanes in enumerate(reset_lanes(resets, T)):
+            a = drive[t, 0]
+            a += times_Wh(after_reset(h[t], lanes))[0]
+            np.tanh(a, out=h[t + 1])
         return h[1:], h[-1:].copy(), _Run(h, resets)
 
     def _run_back(
         self, d_hidden: FloatArray, d_final_state: FloatArray | None, run: _Run
     ) -> tuple[FloatArray, FloatArray]:
         T, B, H = d_hidden.shape
-        d_a = 1 - run.h[1:] ** 2  # (T, B, H)
-        d_h = np.zeros((B, H), d_a.dtype) if d_final_state is None else d_final_state[0].copy()
-        WhT = np.ascontiguousarray(self.Wh.T)
-        must_reset = reset_steps(run.resets, T)
+        d_h = self.start(B)[0] if d_final_state is None else d_final_state[0].copy()
+        d_a = np.empty((T, B, H), d_h.dtype)
+        times_WhT = GateProducts(self.Wh.T[None], B)
+        lanes = reset_lanes(run.resets, T)
         for t in reversed(range(T)):
             d_h += d_hidden[t]
+            np.square(run.h[t + 1], out=d_a[t])
+            np.subtract(1, d_a[t], out=d_a[t])
             d_a[t] *= d_h
-            np.matmul(d_a[t], WhT, out=d_h)
-            if must_reset[t]:
-                d_h[run.resets[t]] = 0  # type: ignore[index]
-        d_rows = d_a.reshape(T * B, H)
-        self.d_Wh += states_before(run.h, run.resets).reshape(T * B, H).T @ d_rows
-        return d_rows, d_h[None]
+            d_h = times_WhT(d_a[t])[0]
+            if lanes[t] is not None:
+                d_h[lanes[t]] = 0
+        h_before = after_reset(run.h[:-1], run.resets)
+        self.d_Wh += h_before.reshape(T * B, H).T @ d_a.reshape(T * B, H)
+        return d_a[None], d_h[None]

@@ -7,15 +7,15 @@ product a step suffices; the candidate's recurrent part then has a bias of its o
 |----------|---------------|--------------------------|-------------------------------------------|
 | x_t      | inputs        | (T, B, D)                | input                                     |
 | h_t      | h             | (T+1, B, H)              | hidden vector; h[0] initial               |
-| r, z     | gates         |                          | reset and update gate, in (0, 1)          |
-| n        | gates         |                          | candidate, in (-1, 1)                     |
-| q        | gates         |                          | what the past offers the candidate        |
+| n        | gates[:, 0]   | (T, 3, B, H)             | candidate, in (-1, 1)                     |
+| r, z     | gates[:, 1:]  |                          | reset and update gate, in (0, 1)          |
+| q        | q             | (T, B, H)                | what the past offers the candidate        |
 | W, b     | Wx, b         | (D, 3H), (3H,)           | columns in blocks of H: n r z             |
 | U        | Wh            | (H, 3H)                  | columns in blocks of H: r z q             |
 | b_q      | b_q           | (H,)                     |                                           |
 
-One array `gates` (T, B, 4, H) holds n r z q: its first three blocks are what the input drives, its
-last three what the recurrence drives, so each product's result lies in one piece.
+The gradients lie in the order n r z q: the first three are of what the input drives, the last
+three of what the recurrence drives, so each product finds its own in one piece.
 
 Forward:
 
@@ -42,15 +42,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmsuite.nn.arrays import BoolArray, FloatArray
-from lmsuite.nn.cell import Cell, reset_steps, states_before
-from lmsuite.nn.layers import Shapes
+from lmsuite.nn.cell import Cell, after_reset, chunks_from_the_end, reset_lanes
+from lmsuite.nn.layers import Shapes, column_sums
 from lmsuite.nn.parameter import Parameters
+from lmsuite.nn.products import GateProducts, by_gate
 
 
 @dataclass(frozen=True)
 class _Run:
     h: FloatArray  # (T+1, B, H)
-    gates: FloatArray  # (T, B, 4, H)
+    gates: FloatArray  # (T, 3, B, H): n r z
+    q: FloatArray  # (T, B, H)
     resets: BoolArray | None
 
 
@@ -73,43 +75,46 @@ class GRU(Cell):
 
     def step_drive(self, drive: FloatArray, state: FloatArray) -> FloatArray:
         h = state[0]
-        B, H = h.shape
-        gates = np.empty((B, 4, H), h.dtype)
-        gates[:, :3] = drive.reshape(B, 3, H)
+        gates = by_gate(drive, 3).copy()
         after = np.empty_like(state)
-        self._advance(gates, h, after[0])
+        self._advance(gates, by_gate(h @ self.Wh, 3), h, np.empty_like(h), after[0])
         return after
 
     def _run(
         self, drive: FloatArray, state: FloatArray, resets: BoolArray | None
     ) -> tuple[FloatArray, FloatArray, _Run]:
-        T, B, _ = drive.shape
-        H = self.hidden_size
+        T, _, B, H = drive.shape
         h = np.empty((T + 1, B, H), drive.dtype)
+        q = np.empty((T, B, H), drive.dtype)
         h[0] = state[0]
-        gates = np.empty((T, B, 4, H), drive.dtype)
-        gates[:, :, :3] = drive.reshape(T, B, 3, H)
-        for t, reset in enumerate(reset_steps(resets, T)):
-            before = h[t]
-            if reset:
-                before = states_before(h[t : t + 2], resets[t : t + 1])[0]  # type: ignore[index]
-            self._advance(gates[t], before, h[t + 1])
-        return h[1:], h[-1:].copy(), _Run(h, gates, resets)
+        times_Wh = GateProducts(by_gate(self.Wh, 3), B)
+        for t, lanes in enumerate(reset_lanes(resets, T)):
+            before = after_reset(h[t], lanes)
+            self._advance(drive[t], times_Wh(before), before, q[t], h[t + 1])
+        return h[1:], h[-1:].copy(), _Run(h, drive, q, resets)
 
-    def _advance(self, gates: FloatArray, h_before: FloatArray, h: FloatArray) -> None:
-        """One step: gates (B, 4, H) hold the drive in n r z; the new hidden vector goes to h."""
-        B, H = h.shape
-        recurrent = (h_before @ self.Wh).reshape(B, 3, H)
-        n, _, _, q = gates.swapaxes(0, 1)
-        np.add(recurrent[:, 2], self.b_q, out=q)
-        rz = gates[:, 1:3]
-        rz += recurrent[:, :2]
+    def _advance(
+        self,
+        gates: FloatArray,
+        recurrent: FloatArray,
+        h_before: FloatArray,
+        q: FloatArray,
+        h: FloatArray,
+    ) -> None:
+        """One step: the drive (3, B, H) becomes the gates, q and h (B, H) are filled.
+
+        `recurrent` (3, B, H) is h_{t-1} U. One tanh serves both sigmoids:
+        sigmoid(x) = (1 + tanh(x/2)) / 2.
+        """
+        n, r, z = gates
+        rz = gates[1:]
+        rz += recurrent[:2]
         rz *= 0.5
         np.tanh(rz, out=rz)
         rz *= 0.5
         rz += 0.5
-        r, z = rz.swapaxes(0, 1)
-        n += r * q
+        np.add(recurrent[2], self.b_q, out=q)
+        n += np.multiply(r, q, out=h)
         np.tanh(n, out=n)
         np.subtract(h_before, n, out=h)
         h *= z
@@ -119,25 +124,47 @@ class GRU(Cell):
         self, d_hidden: FloatArray, d_final_state: FloatArray | None, run: _Run
     ) -> tuple[FloatArray, FloatArray]:
         T, B, H = d_hidden.shape
-        d_h = np.zeros((B, H), d_hidden.dtype) if d_final_state is None else d_final_state[0].copy()
-        WhT = np.ascontiguousarray(self.Wh.T)
-        must_reset = reset_steps(run.resets, T)
-        h_before = states_before(run.h, run.resets)
-        d_gates = np.empty_like(run.gates)
-        for t in reversed(range(T)):
-            n, r, z, q = run.gates[t].swapaxes(0, 1)
-            d_h += d_hidden[t]
-            d_n = d_h * (1 - z) * (1 - n**2)
-            d_gates[t, :, 0] = d_n
-            d_gates[t, :, 1] = d_n * q * r * (1 - r)
-            d_gates[t, :, 2] = d_h * (h_before[t] - n) * z * (1 - z)
-            d_gates[t, :, 3] = d_n * r
-            d_h *= z
-            d_h += d_gates[t, :, 1:].reshape(B, 3 * H) @ WhT
-            if must_reset[t]:
-                d_h[run.resets[t]] = 0  # type: ignore[index]
-        d_rows = d_gates.reshape(T * B, 4 * H)
-        d_recurrent = d_rows[:, H:]
-        self.d_Wh += h_before.reshape(T * B, H).T @ d_recurrent
-        self.d_b_q += d_rows[:, 3 * H :].sum(axis=0)
-        return d_rows[:, : 3 * H], d_h[None]
+        d_h = self.start(B)[0] if d_final_state is None else d_final_state[0].copy()
+        times_WhT = GateProducts(by_gate(self.Wh, 3).swapaxes(1, 2), B)
+        d_gates = np.empty((4, T, B, H), d_h.dtype)
+        lanes = reset_lanes(run.resets, T)
+        for begin, end in chunks_from_the_end(T, B * 4 * H):
+            update = _gates_to_slopes(run, slice(begin, end))
+            for t in reversed(range(begin, end)):
+                d_h += d_hidden[t]
+                for gate in (0, 1, 2):
+                    np.multiply(run.gates[t, gate], d_h, out=d_gates[gate, t])
+                np.multiply(run.q[t], d_h, out=d_gates[3, t])
+                d_h *= update[t - begin]
+                d_h += np.add.reduce(times_WhT(d_gates[1:, t]), axis=0)
+                if lanes[t] is not None:
+                    d_h[lanes[t]] = 0
+        h_before = after_reset(run.h[:-1], run.resets).reshape(T * B, H)
+        d_Wh = by_gate(self.d_Wh, 3)
+        d_Wh += np.matmul(h_before.T, d_gates[1:].reshape(3, T * B, H))
+        self.d_b_q += column_sums(d_gates[3].reshape(T * B, H))
+        return d_gates[:3], d_h[None]
+
+
+def _gates_to_slopes(run: _Run, part: slice) -> FloatArray:
+    """All in the backward equations that does not depend on the recurrence, for some steps.
+
+    n, r, z and q turn, in place, into what dh_t is multiplied by to give da_n, da_r, da_z and dq;
+    returned is z, the factor of dh_t in dh_{t-1}.
+    """
+    n, r, z = (run.gates[part, gate] for gate in range(3))
+    q = run.q[part]
+    h_before = after_reset(run.h[:-1][part], None if run.resets is None else run.resets[part])
+    update: FloatArray = z.copy()
+    not_update = 1 - z
+    z *= not_update
+    z *= h_before - n  # (h_{t-1} - n) z (1 - z)
+    np.square(n, out=n)
+    np.subtract(1, n, out=n)
+    n *= not_update  # (1 - z) (1 - n²)
+    slope_q = n * r  # that times r
+    r *= 1 - r
+    r *= q
+    r *= n  # that times q r (1 - r)
+    q[...] = slope_q
+    return update

@@ -71,7 +71,7 @@ class Linear:
 
     def backward(self, d_outputs: FloatArray, cache: FloatArray) -> FloatArray:
         d_rows = _rows(d_outputs)
-        self.d_b += _column_sums(d_rows)
+        self.d_b += column_sums(d_rows)
         self.d_W += _rows(cache).T @ d_rows
         return (d_rows @ self.W.T).reshape(cache.shape)
 
@@ -102,7 +102,7 @@ class TiedLinear:
 
     def backward(self, d_outputs: FloatArray, cache: FloatArray) -> FloatArray:
         d_rows = _rows(d_outputs)
-        self.d_b += _column_sums(d_rows)
+        self.d_b += column_sums(d_rows)
         self.embedding.d_table += d_rows.T @ _rows(cache)
         return (d_rows @ self.embedding.table).reshape(cache.shape)
 
@@ -168,6 +168,6 @@ def _rows(array: FloatArray) -> FloatArray:
     return array.reshape(-1, array.shape[-1])
 
 
-def _column_sums(rows: FloatArray) -> FloatArray:
+def column_sums(rows: FloatArray) -> FloatArray:
     """Sum over N, as a product: BLAS adds faster than a reduction along the first axis."""
     return np.ones(len(rows), rows.dtype) @ rows

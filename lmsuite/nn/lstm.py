@@ -5,8 +5,8 @@
 | x_t           | inputs       | (T, B, D)      | input                                      |
 | h_t           | h            | (T+1, B, H)    | hidden vector; h[0] initial                |
 | c_t           | c            | (T+1, B, H)    | memory cell; c[0] initial                  |
-| o, i, f       | gates[..., :3, :] | (T, B, 4, H) | output, input and forget gate, in (0, 1) |
-| g             | gates[..., 3, :]  |                | candidate for the memory, in (-1, 1)       |
+| o, i, f       | gates[:, :3] | (T, 4, B, H)   | output, input and forget gate, in (0, 1)   |
+| g             | gates[:, 3]  |                | candidate for the memory, in (-1, 1)       |
 | W, U, b       | Wx, Wh, b    | (D, 4H), (H, 4H), (4H,) | columns in blocks of H: o i f g   |
 
 Forward, with a = x_t W + h_{t-1} U + b in blocks a_o, a_i, a_f, a_g:
@@ -35,14 +35,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmsuite.nn.arrays import BoolArray, FloatArray
-from lmsuite.nn.cell import Cell, reset_steps, states_before
+from lmsuite.nn.cell import Cell, after_reset, chunks_from_the_end, reset_lanes
+from lmsuite.nn.products import GateProducts, by_gate
 
 
 @dataclass(frozen=True)
 class _Run:
     h: FloatArray  # (T+1, B, H)
     c: FloatArray  # (T+1, B, H)
-    gates: FloatArray  # (T, B, 4, H)
+    tanh_c: FloatArray  # (T, B, H)
+    gates: FloatArray  # (T, 4, B, H): o i f g
     resets: BoolArray | None
 
 
@@ -61,70 +63,95 @@ class LSTM(Cell):
 
     def step_drive(self, drive: FloatArray, state: FloatArray) -> FloatArray:
         h, c = state
-        a = h @ self.Wh
+        a: FloatArray = h @ self.Wh
         a += drive
         after = np.empty_like(state)
-        _advance(a.reshape(len(h), 4, -1), c, after[1], after[0])
+        _advance(by_gate(a, 4), c, after[1], np.empty_like(c), after[0])
         return after
 
     def _run(
         self, drive: FloatArray, state: FloatArray, resets: BoolArray | None
     ) -> tuple[FloatArray, FloatArray, _Run]:
-        T, B, _ = drive.shape
-        H = self.hidden_size
-        h = np.empty((T + 1, B, H), drive.dtype)
-        c = np.empty((T + 1, B, H), drive.dtype)
+        T, _, B, H = drive.shape
+        h, c = np.empty((2, T + 1, B, H), drive.dtype)
+        tanh_c = np.empty((T, B, H), drive.dtype)
         h[0], c[0] = state
-        for t, reset in enumerate(reset_steps(resets, T)):
-            h_before, c_before = h[t], c[t]
-            if reset:
-                here = resets[t : t + 1]  # type: ignore[index]
-                h_before = states_before(h[t : t + 2], here)[0]
-                c_before = states_before(c[t : t + 2], here)[0]
+        times_Wh = GateProducts(by_gate(self.Wh, 4), B)
+        for t, lanes in enumerate(reset_lanes(resets, T)):
             a = drive[t]
-            a += h_before @ self.Wh
-            _advance(a.reshape(B, 4, H), c_before, c[t + 1], h[t + 1])
-        run = _Run(h, c, drive.reshape(T, B, 4, H), resets)
-        return h[1:], np.stack((h[-1], c[-1])), run
+            a += times_Wh(after_reset(h[t], lanes))
+            _advance(a, after_reset(c[t], lanes), c[t + 1], tanh_c[t], h[t + 1])
+        return h[1:], np.stack((h[-1], c[-1])), _Run(h, c, tanh_c, drive, resets)
 
     def _run_back(
         self, d_hidden: FloatArray, d_final_state: FloatArray | None, run: _Run
     ) -> tuple[FloatArray, FloatArray]:
         T, B, H = d_hidden.shape
-        d_h, d_c = np.zeros((2, B, H), d_hidden.dtype) if d_final_state is None else d_final_state
-        d_h, d_c = d_h.copy(), d_c.copy()
-        WhT = np.ascontiguousarray(self.Wh.T)
-        must_reset = reset_steps(run.resets, T)
-        c_before = states_before(run.c, run.resets)
-        d_a = np.empty_like(run.gates)
-        for t in reversed(range(T)):
-            o, i, f, g = run.gates[t].swapaxes(0, 1)
-            tanh_c = np.tanh(run.c[t + 1])
-            d_h += d_hidden[t]
-            d_c += d_h * o * (1 - tanh_c**2)
-            d_a[t, :, 0] = d_h * tanh_c * o * (1 - o)
-            d_a[t, :, 1] = d_c * g * i * (1 - i)
-            d_a[t, :, 2] = d_c * c_before[t] * f * (1 - f)
-            d_a[t, :, 3] = d_c * i * (1 - g**2)
-            d_c *= f
-            np.matmul(d_a[t].reshape(B, 4 * H), WhT, out=d_h)
-            if must_reset[t]:
-                d_h[run.resets[t]] = 0  # type: ignore[index]
-                d_c[run.resets[t]] = 0  # type: ignore[index]
-        d_rows = d_a.reshape(T * B, 4 * H)
-        self.d_Wh += states_before(run.h, run.resets).reshape(T * B, H).T @ d_rows
-        return d_rows, np.stack((d_h, d_c))
+        d_h, d_c = self.start(B) if d_final_state is None else d_final_state.copy()
+        times_WhT = GateProducts(by_gate(self.Wh, 4).swapaxes(1, 2), B)
+        through = np.empty((B, H), d_h.dtype)
+        d_a = np.empty((4, T, B, H), d_h.dtype)
+        lanes = reset_lanes(run.resets, T)
+        for begin, end in chunks_from_the_end(T, B * 4 * H):
+            h_to_c, c_to_c = _gates_to_slopes(run, slice(begin, end))
+            for t in reversed(range(begin, end)):
+                d_h += d_hidden[t]
+                d_c += np.multiply(d_h, h_to_c[t - begin], out=through)
+                np.multiply(run.gates[t, 0], d_h, out=d_a[0, t])
+                for gate in (1, 2, 3):
+                    np.multiply(run.gates[t, gate], d_c, out=d_a[gate, t])
+                d_c *= c_to_c[t - begin]
+                np.add.reduce(times_WhT(d_a[:, t]), axis=0, out=d_h)
+                if lanes[t] is not None:
+                    d_h[lanes[t]] = 0
+                    d_c[lanes[t]] = 0
+        h_before = after_reset(run.h[:-1], run.resets).reshape(T * B, H)
+        d_Wh = by_gate(self.d_Wh, 4)
+        d_Wh += np.matmul(h_before.T, d_a.reshape(4, T * B, H))
+        return d_a, np.stack((d_h, d_c))
 
 
-def _advance(a: FloatArray, c_before: FloatArray, c: FloatArray, h: FloatArray) -> None:
-    """One step's gates from a (B, 4, H), in place, and into c and h (B, H) the new state."""
-    sigmoids = a[:, :3]
+def _advance(
+    a: FloatArray, c_before: FloatArray, c: FloatArray, tanh_c: FloatArray, h: FloatArray
+) -> None:
+    """One step: a (4, B, H) becomes the gates, and c, tanh_c and h (B, H) are filled.
+
+    One tanh serves all gates: sigmoid(x) = (1 + tanh(x/2)) / 2.
+    """
+    sigmoids = a[:3]
     sigmoids *= 0.5
     np.tanh(a, out=a)
     sigmoids *= 0.5
     sigmoids += 0.5
-    o, i, f, g = a.swapaxes(0, 1)
+    o, i, f, g = a
+    np.multiply(i, g, out=h)
     np.multiply(f, c_before, out=c)
-    c += i * g
-    np.tanh(c, out=h)
-    h *= o
+    c += h
+    np.tanh(c, out=tanh_c)
+    np.multiply(o, tanh_c, out=h)
+
+
+def _gates_to_slopes(run: _Run, part: slice) -> tuple[FloatArray, FloatArray]:
+    """All in the backward equations that does not depend on the recurrence, for some steps.
+
+    The gates turn, in place, into what dh_t (for a_o) and dc_t (for a_i, a_f, a_g) are multiplied
+    by; returned are the factors o (1 - tanh² c_t) from dh_t to dc_t and f from dc_t to dc_{t-1}.
+    """
+    gates = run.gates[part]
+    sigmoids = gates[:, :3]
+    o, i, f, g = (gates[:, gate] for gate in range(4))
+    tanh_c = run.tanh_c[part]
+    c_before = after_reset(run.c[:-1][part], None if run.resets is None else run.resets[part])
+    h_to_c = np.square(tanh_c)
+    np.subtract(1, h_to_c, out=h_to_c)
+    h_to_c *= o
+    c_to_c = f.copy()
+    slope_g = np.square(g)
+    np.subtract(1, slope_g, out=slope_g)
+    slope_g *= i
+    sigmoids *= 1 - sigmoids
+    o *= tanh_c
+    i *= g
+    f *= c_before
+    g[...] = slope_g
+    return h_to_c, c_to_c

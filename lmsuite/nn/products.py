@@ -1,0 +1,53 @@
+"""The products that a recurrence repeats: a few rows times one and the same matrix for each gate.
+
+A BLAS first copies ("packs") the operands of a product into a layout of its own. That pays for
+large products; for the few rows of one time step it costs up to a third of the time. OpenBLAS has
+a kernel that reads small operands where they lie, so the matrices are cut, once, into contiguous
+blocks of columns that are small in its sense. Any other BLAS just sees more and smaller products.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lmsuite.nn.arrays import FloatArray
+
+SMALL = 10**6
+"""A product of (m, k) and (k, n) is small if m·n·k is at most this: OpenBLAS's own bound."""
+
+NARROW = 16
+"""Blocks of fewer columns than this would waste the vector registers."""
+
+
+class GateProducts:
+    """x W_g for fixed matrices W (G, K, C), one for each gate, and any x of `rows` rows."""
+
+    def __init__(self, W: FloatArray, rows: int) -> None:
+        """Copy W (G, K, C) into blocks that suit `rows` rows."""
+        G, K, C = W.shape
+        blocks = _count_blocks(K, C, rows)
+        # (G, blocks, K, C / blocks)
+        self._W = np.ascontiguousarray(W.reshape(G, K, blocks, C // blocks).swapaxes(1, 2))
+        self._products = np.empty((G, rows, C), W.dtype)
+        self._out = self._products.reshape(G, rows, blocks, C // blocks).swapaxes(1, 2)
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        """Products (G, rows, C) of x (rows, K), or of one x for each gate (G, rows, K).
+
+        They lie in memory that is the caller's until the next call.
+        """
+        np.matmul(x[..., None, :, :], self._W, out=self._out)
+        return self._products
+
+
+def by_gate(W: FloatArray, gates: int) -> FloatArray:
+    """Columns in blocks of H, (K, G·H), seen as one matrix for each gate, (G, K, H)."""
+    return W.reshape(len(W), gates, -1).swapaxes(0, 1)
+
+
+def _count_blocks(K: int, C: int, rows: int) -> int:
+    """The fewest blocks of C columns that make the products small; 1 if they would be narrow."""
+    for blocks in range(1, C // NARROW + 1):
+        if C % blocks == 0 and rows * K * (C // blocks) <= SMALL:
+            return blocks
+    return 1
