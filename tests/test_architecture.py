@@ -26,6 +26,10 @@ MAY_IMPORT = {
     "explanation": {"models", "text", "errors"},
     "novelty": {"text", "errors"},
     "training": {"storage", "evaluation", "models", "nn", "text", "errors"},
+    "report": {
+        *("comparison", "explanation", "bootstrap", "evaluation", "sampling"),
+        *("training", "storage", "models", "ngram", "text", "errors"),
+    },
     "cli": {
         *("comparison", "explanation", "novelty", "report"),
         *("storage", "evaluation", "sampling", "training", "models", "ngram", "text", "errors"),
