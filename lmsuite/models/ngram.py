@@ -90,6 +90,7 @@ class NgramModel(LanguageModel):
         """
         estimated = estimate(
             ids,
+            held_out,
             text.impossible,
             len(text.vocabulary),
             settings,
@@ -111,11 +112,13 @@ class NgramModel(LanguageModel):
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         """Natural log-probabilities (M,) of every id in ids (N,) that is not ``<s>``, in order."""
-        return self.table.score(ids)[np.asarray(ids) != BOS]
+        predicted: NDArray[np.float64] = self.table.score(ids)[np.asarray(ids) != BOS]
+        return predicted
 
     def matched_orders(self, ids: IntArray) -> NDArray[np.int64]:
         """For every id that is not ``<s>``, the order of the n-gram that `score` found, (M,)."""
-        return self.table.matched_orders(ids)[np.asarray(ids) != BOS]
+        predicted: NDArray[np.int64] = self.table.matched_orders(ids)[np.asarray(ids) != BOS]
+        return predicted
 
     def trace(self, history: IntArray, id: int) -> Trace:
         """How the probability of `id` after `history`, ids (N,) from the beginning, comes about."""

@@ -7,8 +7,8 @@ With n_r the number of n-grams of an order that were counted r times, and Y = n_
   equation 17).
 
 Small texts, and orders in which nearly everything is frequent (characters), give no usable
-discounts: some n_r is zero, or a D_r falls outside of 0 ... r. Then that order takes the fallback of
-``lmplz --discount_fallback``, 0.5, 1 and 1.5 (or 0.75 where there is one discount), and says so.
+discounts: some n_r is zero, or a D_r falls outside of 0 ... r. Then that order takes the fallback
+of ``lmplz --discount_fallback``, 0.5, 1 and 1.5 (0.75 where there is one discount), and says so.
 """
 
 from __future__ import annotations
@@ -72,4 +72,4 @@ def single_discount(count: IntArray, n: int) -> tuple[Discounts, list[str]]:
 
 def _message(fallback: Discounts, n: int, reason: str) -> str:
     amounts = ", ".join(f"{amount:g}" for amount in dict.fromkeys(fallback.as_tuple()))
-    return f"Order {n}: discounts fall back to {amounts}, because {reason}."
+    return f"order {n}: discounts fall back to {amounts}, because {reason}"

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lmsuite.errors import TrainingError, UsageError
 from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts, count_ngrams
 from lmsuite.ngram.discounts import Discounts
+from lmsuite.ngram.entropy_pruning import entropy_pruned
+from lmsuite.ngram.jelinek_mercer import jelinek_mercer
+from lmsuite.ngram.katz import katz
 from lmsuite.ngram.kneser_ney import absolute, kneser_ney, modified_kneser_ney
 from lmsuite.ngram.pruning import cutoffs_of, survivors_of
+from lmsuite.ngram.relative_frequency import (
+    add_k,
+    maximum_likelihood,
+    relative_frequencies,
+    stupid_backoff,
+)
 from lmsuite.ngram.smoothing import Smoothed, combine
 from lmsuite.ngram.table import BackoffTable
-from lmsuite.text.vocabulary import BOS, UNK
+from lmsuite.ngram.witten_bell import witten_bell
+from lmsuite.text.vocabulary import BOS, EOS, UNK
 
 SMOOTHINGS: tuple[str, ...] = (
     "modified-kneser-ney",
     "kneser-ney",
     "absolute",
+    "witten-bell",
+    "jelinek-mercer",
+    "katz",
+    "add-k",
+    "mle",
+    "stupid-backoff",
 )
+_KNESER_NEY = ("modified-kneser-ney", "kneser-ney")
+_ONE_DISCOUNT = ("kneser-ney", "absolute")
 
 
 @dataclass(frozen=True)
@@ -30,15 +49,20 @@ class NgramSettings:
     """The length of the longest n-grams, 1 or more."""
     smoothing: str = "modified-kneser-ney"
     """One of `SMOOTHINGS`; ``arpa`` in models that were read from an ARPA file."""
+    k: float = 1.0
+    """add-k: what is added to every count."""
     prune: tuple[int, ...] = ()
     """Cut-offs as lmplz's ``--prune``: n-grams that occur so often or less are left out."""
+    entropy_prune: float = 0.0
+    """N-grams without which perplexity rises by less than this part are left out; 0 keeps all."""
     discount: float | None = None
     """kneser-ney, absolute: the discount of every order, instead of one from counts of counts."""
     interpolate_unigrams: bool = True
     """Whether unigrams are mixed with the uniform distribution.
 
     If not, what Kneser-Ney discounts from them goes to ``<unk>``, as with lmplz's
-    ``--interpolate_unigrams 0``.
+    ``--interpolate_unigrams 0``; with other smoothings unigrams are relative frequencies, as in
+    NLTK, and ``<unk>`` has a probability only if the training text has it.
     """
 
 
@@ -53,6 +77,7 @@ class Estimate:
 
 def estimate(
     ids: IntArray,
+    held_out: IntArray | None,
     impossible: IntArray,
     vocabulary_size: int,
     settings: NgramSettings,
@@ -62,59 +87,98 @@ def estimate(
     """Estimate an n-gram model from ids (N,).
 
     `impossible` ids have probability 0; with `sentences` the ids are lines between ``<s>`` and
-    ``</s>``, without they are one sequence.
+    ``</s>``, without they are one sequence. `held_out` is for jelinek-mercer.
 
     Raises:
-        TrainingError: the ids are too few, or all the same.
-        UsageError: the settings are out of range.
+        TrainingError: the text is shorter than the order, or has only one kind of token.
+        UsageError: the settings are out of range or contradict each other.
     """
     check(settings)
     require_text(ids)
     counts = count_ngrams(ids, vocabulary_size, settings.order, sentences=sentences)
     require_ngrams(counts)
-    smoothed = smooth(counts, settings)
+    base = base_distribution(impossible, vocabulary_size, settings)
+    if settings.smoothing == "jelinek-mercer":
+        smoothed = jelinek_mercer(counts, ids, held_out, base, sentences=sentences)
+    else:
+        smoothed = smooth(counts, vocabulary_size - len(impossible), settings)
+    if not settings.interpolate_unigrams and settings.smoothing not in _KNESER_NEY:
+        unigrams = relative_frequencies(counts, 1)
+        smoothed = replace(smoothed, shares=(unigrams, *smoothed.shares[1:]))
     survivors = survivors_of(counts, cutoffs_of(settings.prune, settings.order))
-    table = combine(counts, smoothed, survivors, base_distribution(impossible, counts, settings))
+    table = combine(counts, smoothed, survivors, base)
+    if settings.entropy_prune:
+        table = entropy_pruned(table, settings.entropy_prune)
     return Estimate(table, smoothed.discounts, smoothed.messages)
 
 
-def smooth(counts: NgramCounts, settings: NgramSettings) -> Smoothed:
+def smooth(counts: NgramCounts, possible: int, settings: NgramSettings) -> Smoothed:
     """The shares and leftover weights of the smoothing that the settings name."""
-    if settings.smoothing == "modified-kneser-ney":
-        return modified_kneser_ney(counts)
-    if settings.smoothing == "kneser-ney":
-        return kneser_ney(counts, settings.discount)
-    return absolute(counts, settings.discount)
+    estimators: dict[str, Callable[[], Smoothed]] = {
+        "modified-kneser-ney": lambda: modified_kneser_ney(counts),
+        "kneser-ney": lambda: kneser_ney(counts, settings.discount),
+        "absolute": lambda: absolute(counts, settings.discount),
+        "witten-bell": lambda: witten_bell(counts),
+        "katz": lambda: katz(counts),
+        "add-k": lambda: add_k(counts, settings.k, possible),
+        "mle": lambda: maximum_likelihood(counts),
+        "stupid-backoff": lambda: stupid_backoff(counts),
+    }
+    return estimators[settings.smoothing]()
 
 
 def base_distribution(
-    impossible: IntArray, counts: NgramCounts, settings: NgramSettings
+    impossible: IntArray, vocabulary_size: int, settings: NgramSettings
 ) -> FloatArray:
     """The distribution (V,) below the unigrams: uniform, or all of it on ``<unk>``."""
-    base = np.zeros(counts.vocabulary_size)
-    if settings.interpolate_unigrams:
-        base[:] = 1.0
+    base = np.zeros(vocabulary_size)
+    if settings.interpolate_unigrams or settings.smoothing not in _KNESER_NEY:
+        base[:] = 1.0 / (vocabulary_size - len(impossible))
         base[impossible] = 0.0
     else:
         base[UNK] = 1.0
-    return base / base.sum()
+    return base
 
 
 def check(settings: NgramSettings) -> None:
-    """Raise UsageError for settings that are out of range."""
+    """Raise UsageError for settings that are out of range or contradict each other."""
+    smoothing, k, discount = settings.smoothing, settings.k, settings.discount
     if settings.order < 1:
         raise UsageError(f"order {settings.order}: an n-gram has at least one word")
-    if settings.smoothing not in SMOOTHINGS:
+    if smoothing not in SMOOTHINGS:
         raise UsageError(
-            f"smoothing {settings.smoothing!r} is not known; choose one of {', '.join(SMOOTHINGS)}"
+            f"smoothing {smoothing!r} is not known; choose one of {', '.join(SMOOTHINGS)}"
         )
+    if not 0 < k < float("inf"):
+        raise UsageError(f"k = {k:g}: what is added to every count must be above 0")
+    if k != 1.0 and smoothing != "add-k":
+        raise UsageError(f"k = {k:g} means nothing to {smoothing}; it is for add-k")
+    if discount is not None and smoothing not in _ONE_DISCOUNT:
+        raise UsageError(
+            f"discount {discount:g} means nothing to {smoothing}; it is for "
+            f"{' and '.join(_ONE_DISCOUNT)}"
+        )
+    if discount is not None and not 0 < discount < 1:
+        raise UsageError(f"discount {discount:g}: it must be between 0 and 1")
+    if not settings.interpolate_unigrams and smoothing == "add-k":
+        raise UsageError("add-k has no interpolated unigrams to do without")
+    if not 0 <= settings.entropy_prune < float("inf"):
+        raise UsageError(f"entropy pruning at {settings.entropy_prune:g}: give 0 or more")
+    if settings.entropy_prune and smoothing == "stupid-backoff":
+        raise UsageError("entropy pruning needs probabilities; stupid-backoff has only scores")
+    cutoffs_of(settings.prune, settings.order)
 
 
 def require_text(ids: IntArray) -> None:
     """Raise TrainingError where there is nothing to learn from."""
-    words = np.unique(ids[ids != BOS])
+    words = np.unique(ids[(ids != BOS) & (ids != EOS)])
     if not len(words):
         raise TrainingError("the training text has no tokens; give some text to learn from")
+    if len(words) == 1:
+        raise TrainingError(
+            "the training text has only one kind of token, so that there is nothing to predict; "
+            "give more text, or a vocabulary that knows more of it"
+        )
 
 
 def require_ngrams(counts: NgramCounts) -> None:

@@ -91,12 +91,12 @@ def combine(
             weight = weight[survivors[n - 2].index]
         share = shares.share if kept.index is None else shares.share[kept.index]
         shorter = lower[kept.suffix] if n > 1 else lower
-        if n == 1 or smoothed.leftover is Leftover.INTERPOLATED:
-            probs = share + weight[kept.prefix] * shorter
-        elif smoothed.leftover is Leftover.BACKING_OFF:
+        if smoothed.leftover is Leftover.SCORES:
+            probs = np.where(share > 0, share, weight[kept.prefix] * shorter)
+        elif smoothed.leftover is Leftover.BACKING_OFF and n > 1:
             probs, weight = _back_off(share, weight, shorter, kept.prefix)
         else:
-            probs = share
+            probs = share + weight[kept.prefix] * shorter
         with np.errstate(divide="ignore"):
             log_probs.append(np.log(probs))
             log_backoffs.append(np.log(weight))

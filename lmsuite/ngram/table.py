@@ -14,8 +14,8 @@ order; the continuations of a context lie side by side, from ``first_child[i]`` 
 ``first_child[i + 1]`` in the next order. What begins or ends a stored n-gram is itself stored.
 
 A history is kept as *contexts*, (B, order - 1): in column l - 1 the index of its last l words, or
--1 where those are not stored. The beginning of a text is the context ``<s>``; in a model that has no
-``<s>`` this context has no continuations and is as good as none.
+-1 where those are not stored. The beginning of a text is the context ``<s>``; in a model that has
+no ``<s>`` this context has no continuations and is as good as none.
 """
 
 from __future__ import annotations
@@ -181,21 +181,22 @@ class BackoffTable:
 
     def _score_chunk(self, ids: NDArray[np.int64]) -> FloatArray:
         total = self.orders[0].log_probs[ids].astype(np.float64)
-        for n, here, context, index in self._walk(ids):
+        for n, here, context, index in self.walk(ids):
             shorter, order = self.orders[n - 2], self.orders[n - 1]
-            backed_off = total[here] + shorter.log_backoffs[context]
-            total[here] = np.where(index >= 0, order.log_probs[index], backed_off)
+            total[here] += shorter.log_backoffs[context]
+            found = np.flatnonzero(index >= 0)
+            total[here[found]] = order.log_probs[index[found]]
         return total
 
     def matched_orders(self, ids: IntArray) -> NDArray[np.int64]:
         """The order of the longest n-gram found at every id (N,), with histories as in `score`."""
         history = np.concatenate(([BOS], ids)).astype(np.int64)
         matched = np.ones(len(history), dtype=np.int64)
-        for n, here, _, index in self._walk(history):
+        for n, here, _, index in self.walk(history):
             matched[here[index >= 0]] = n
         return matched[1:]
 
-    def _walk(
+    def walk(
         self, ids: NDArray[np.int64]
     ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
         """For n = 2, 3, ...: n, where in ids a stored context of n - 1 words precedes, the index

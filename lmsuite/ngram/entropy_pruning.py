@@ -1,0 +1,148 @@
+"""Entropy pruning: leaving out the n-grams that a model can best do without (Stolcke 1998).
+
+Without the n-gram hw, its word has the backed-off probability alpha'(h) p(w | h'), and the
+context's back-off weight alpha(h) becomes alpha'(h). What this changes in the distribution of the
+model is the relative entropy (Stolcke's equation 3)
+
+    D = -p(h) { p(w|h) [log p(w|h') + log alpha'(h) - log p(w|h)]
+                + [log alpha'(h) - log alpha(h)] (1 - sum of p(v|h) over the v stored after h) },
+
+and e^D - 1 is the part by which perplexity rises on text of the model's own making. N-grams for
+which it is below the threshold are left out, each judged as if it were the only one; then the
+back-off weights are made to fit what remains.
+
+An n-gram stays if a longer one that stays begins with it, or ends with it: the probabilities of
+those that stay then stay as they are. p(h) is the product of the model's own probabilities, as in
+SRILM; in Kneser-Ney models, whose lower orders are no marginals, it is a rough guide only (Chelba
+et al. 2010).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.ngram.counting import FloatArray
+from lmsuite.ngram.smoothing import context_sums
+from lmsuite.ngram.table import BackoffTable
+from lmsuite.text.vocabulary import BOS, EOS
+
+# Stored log-probabilities are rounded at the seventh digit, so that what they leave of 1 is not
+# known any better. Below this part it is summed up word by word.
+_UNCERTAIN = 1e-2
+
+
+def entropy_pruned(table: BackoffTable, threshold: float) -> BackoffTable:
+    """The table without the n-grams that raise perplexity by a part below `threshold`."""
+    suffixes = _suffixes(table)
+    keeps: list[NDArray[np.bool_]] = []
+    needed = np.zeros(table.sizes[-1], dtype=bool)
+    for n, rises in reversed(list(enumerate(perplexity_rises(table), start=2))):
+        keep = needed | ~(rises < threshold)
+        needed = np.zeros(table.sizes[n - 2], dtype=bool)
+        needed[table.prefixes(n)[keep]] = True
+        needed[suffixes[n - 2][keep]] = True
+        keeps.insert(0, keep)
+    return _without(table, [np.ones(table.vocabulary_size, dtype=bool), *keeps])
+
+
+def perplexity_rises(table: BackoffTable) -> list[FloatArray]:
+    """e^D - 1 of every n-gram (M,), for orders 2, 3, ..."""
+    suffixes = _suffixes(table)
+    # <s> is no word with a probability, but there are as many as </s> (as SRILM reckons).
+    context_log_probs = table.orders[0].log_probs.astype(np.float64)
+    context_log_probs[BOS] = context_log_probs[EOS]
+    rises = []
+    for n, suffix in enumerate(suffixes, start=2):
+        prefix = table.prefixes(n)
+        weight = table.orders[n - 2].log_backoffs[prefix].astype(np.float64)
+        probs, lower = _probs(table, n), _probs(table, n - 1)[suffix]
+        unseen, unseen_lower = (
+            _left_by(prefix, mass, table.sizes[n - 2])[prefix] for mass in (probs, lower)
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            new_weight = np.log((unseen + probs) / (unseen_lower + lower))
+            own = probs * (np.log(lower) + new_weight - np.log(probs))
+            others = unseen * (new_weight - weight)
+        # 0 log 0 = 0: what has no probability contributes nothing.
+        divergence = -np.where(probs > 0, own, 0.0) - np.where(weight > -np.inf, others, 0.0)
+        rises.append(np.expm1(np.exp(context_log_probs)[prefix] * divergence))
+        context_log_probs = context_log_probs[prefix] + table.orders[n - 1].log_probs
+    return rises
+
+
+def _suffixes(table: BackoffTable) -> list[NDArray[np.int64]]:
+    """`BackoffTable.suffixes` of orders 2, 3, ..."""
+    suffixes: list[NDArray[np.int64]] = []
+    for n in range(2, table.order + 1):
+        suffixes.append(table.suffixes(n, suffixes[-1] if suffixes else None))
+    return suffixes
+
+
+def _probs(table: BackoffTable, n: int) -> FloatArray:
+    return np.exp(table.orders[n - 1].log_probs.astype(np.float64))
+
+
+def _left_by(prefix: NDArray[np.int64], mass: FloatArray, contexts: int) -> FloatArray:
+    """What the masses (M,) in each context leave of 1, (contexts,)."""
+    return np.maximum(1.0 - context_sums(prefix, mass, contexts), 0.0)
+
+
+def _without(table: BackoffTable, keeps: list[NDArray[np.bool_]]) -> BackoffTable:
+    """The table of the n-grams to keep, with back-off weights that make it sum to one."""
+    prefixes = [np.empty(0, dtype=np.int64)]
+    lost = []
+    for n in range(2, table.order + 1):
+        kept, prefix = keeps[n - 1], table.prefixes(n)
+        prefixes.append((np.cumsum(keeps[n - 2]) - 1)[prefix[kept]])
+        is_poorer = np.zeros(table.sizes[n - 2], dtype=bool)
+        is_poorer[prefix[~kept]] = True
+        lost.append(np.flatnonzero(is_poorer[keeps[n - 2]]))
+    orders = list(zip(table.orders, keeps, strict=True))
+    pruned = BackoffTable.build(
+        prefixes,
+        [order.words[kept] for order, kept in orders],
+        [order.log_probs[kept].astype(np.float64) for order, kept in orders],
+        [order.log_backoffs[kept].astype(np.float64) for order, kept in orders[:-1]],
+    )
+    suffixes = _suffixes(pruned)
+    for n, contexts in enumerate(lost, start=2):
+        pruned = _refitted(pruned, suffixes, n, contexts)
+    return pruned
+
+
+def _refitted(
+    table: BackoffTable, suffixes: list[NDArray[np.int64]], n: int, contexts: NDArray[np.int64]
+) -> BackoffTable:
+    """The table with new back-off weights for contexts (K,) of n - 1 words.
+
+    Those of shorter contexts are already right.
+    """
+    prefix, shorter = table.prefixes(n), table.orders[n - 2]
+    lower = _probs(table, n - 1)[suffixes[n - 2]]
+    left = _left_by(prefix, _probs(table, n), len(shorter))
+    left_lower = _left_by(prefix, lower, len(shorter))
+    for context in contexts[left_lower[contexts] < _UNCERTAIN].tolist():
+        row = np.exp(table.log_probs(_shortened(table, suffixes, n - 1, context))[0])
+        children = slice(*shorter.first_child[context : context + 2].tolist())
+        row[table.orders[n - 1].words[children]] = 0.0
+        left_lower[context] = row.sum()
+    weights = shorter.log_backoffs.copy()
+    with np.errstate(divide="ignore"):
+        weights[contexts] = np.log(left[contexts] / left_lower[contexts])
+    orders = list(table.orders)
+    orders[n - 2] = replace(shorter, log_backoffs=weights)
+    return BackoffTable(tuple(orders))
+
+
+def _shortened(
+    table: BackoffTable, suffixes: list[NDArray[np.int64]], length: int, index: int
+) -> NDArray[np.int64]:
+    """The contexts (1, order - 1) of the last length - 1 words of an n-gram of that length."""
+    contexts = np.full((1, table.order - 1), -1, dtype=np.int64)
+    for shorter in range(length - 1, 0, -1):
+        index = int(suffixes[shorter - 1][index])
+        contexts[0, shorter - 1] = index
+    return contexts

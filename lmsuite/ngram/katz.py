@@ -1,0 +1,60 @@
+"""Katz's backing-off with Good-Turing discounts (Katz 1987).
+
+Good-Turing takes an n-gram seen r times for one seen r* = (r + 1) n_{r+1} / n_r times. Counts above
+K = 5 are trusted; those up to K keep the part (Katz's equation 14)
+
+    d_r = (r* / r - A) / (1 - A),        A = (K + 1) n_{K+1} / n_1,
+
+so that what all of them lose is the n_1 / N that Good-Turing reserves for the unseen.
+
+Where some d_r is not between 0 and 1 (small texts), K is lowered until all are; where K = 1 does
+not help either, counts up to 5 lose one half each. A context of trusted counts alone, which would
+leave nothing for words not seen in it, is given one more occurrence that stands for these.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lmsuite.ngram.adjusted import counts_of_counts
+from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts
+from lmsuite.ngram.smoothing import Leftover, Shares, Smoothed, context_sums, divide
+
+TRUSTED_ABOVE = 5
+
+
+def katz(counts: NgramCounts) -> Smoothed:
+    """The shares of Katz, to be backed off from."""
+    shares, messages = [], []
+    for n, order in enumerate(counts.orders, start=1):
+        kept, fallback = _kept_parts(counts_of_counts(order.count, TRUSTED_ABOVE + 1))
+        if fallback:
+            messages.append(f"order {n}: no usable Good-Turing discounts; {fallback}")
+        retained = order.count * kept[np.minimum(order.count, TRUSTED_ABOVE + 1)]
+        contexts = counts.contexts(n)
+        total = context_sums(order.prefix, order.count, contexts)
+        lost = total - context_sums(order.prefix, retained, contexts)
+        only_trusted = (total > 0) & (lost < 1e-9)
+        lost = np.where(only_trusted, 1.0, lost)
+        denominator = total + only_trusted
+        share = retained / np.maximum(denominator, 1.0)[order.prefix]
+        shares.append(Shares(share, divide(lost, denominator, otherwise=1.0)))
+    return Smoothed(tuple(shares), Leftover.BACKING_OFF, messages=tuple(messages))
+
+
+def _kept_parts(of_count: IntArray) -> tuple[FloatArray, str]:
+    """d_r for r = 0 ... TRUSTED_ABOVE + 1, the last for all counts above, and what fell back."""
+    kept = np.ones(TRUSTED_ABOVE + 2)
+    for trusted_above in range(TRUSTED_ABOVE, 0, -1):
+        r = np.arange(1, trusted_above + 1)
+        if not of_count[1 : trusted_above + 1].all():
+            continue
+        reserved = (trusted_above + 1) * of_count[trusted_above + 1] / of_count[1]
+        parts = ((r + 1) * of_count[r + 1] / (r * of_count[r]) - reserved) / (1.0 - reserved or 1.0)
+        if (parts > 0).all() and (parts < 1).all():
+            kept[r] = parts
+            fallback = f"counts above {trusted_above} are trusted, not above {TRUSTED_ABOVE}"
+            return kept, fallback if trusted_above < TRUSTED_ABOVE else ""
+    r = np.arange(1, TRUSTED_ABOVE + 1)
+    kept[r] = (r - 0.5) / r
+    return kept, f"counts up to {TRUSTED_ABOVE} lose 0.5"

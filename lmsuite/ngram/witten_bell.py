@@ -1,0 +1,26 @@
+"""Witten-Bell smoothing: a context leaves over as much as it has had surprises.
+
+    share(hw) = c(hw) / (c(h.) + T(h))        leftover(h) = T(h) / (c(h.) + T(h))
+
+with T(h) the number of different words seen after h (Witten & Bell 1991, method C, interpolated as
+in Chen & Goodman 1999, section 2.6).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lmsuite.ngram.counting import NgramCounts
+from lmsuite.ngram.smoothing import Shares, Smoothed, context_sums, divide
+
+
+def witten_bell(counts: NgramCounts) -> Smoothed:
+    """The shares of Witten & Bell."""
+    shares = []
+    for n, order in enumerate(counts.orders, start=1):
+        total = context_sums(order.prefix, order.count, counts.contexts(n))
+        types = context_sums(order.prefix, np.minimum(order.count, 1), counts.contexts(n))
+        denominator = total + types
+        leftover = divide(types, denominator, otherwise=1.0)
+        shares.append(Shares(order.count / np.maximum(denominator, 1.0)[order.prefix], leftover))
+    return Smoothed(tuple(shares))
