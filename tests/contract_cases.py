@@ -1,0 +1,56 @@
+"""Every kind of model that must keep the contract, in small; a new kind adds its cases here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from lmsuite.models.interface import LanguageModel
+from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
+from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
+
+TRAINING = """\
+Eating hay is what the cows do, and eating grass;
+the cows eat corn if the corn is there, and the hay if not.
+The cat sat where the cow had sat.
+
+Where had the cow sat? The cow had sat in the hay,
+and the cat, that had eaten the corn, sat in the grass.
+If the cows eat corn, what do the cats eat? The cats eat what they catch.
+"""
+OTHER = "The cows sat, and a zebra ate the corn.\n\nthe the the hay\nwhat if"
+
+
+@dataclass(frozen=True)
+class Case:
+    """How one model is made; `make` twice makes two equal ones."""
+
+    name: str
+    make: Callable[[], LanguageModel]
+
+
+def text_of(boundaries: Boundaries, tokenizer: str = "word") -> TextSettings:
+    """How the small text becomes ids: rare words become <unk>, so that every family knows it."""
+    return TextSettings(
+        tokenizer=tokenizer, boundaries=boundaries, min_count=2 if tokenizer == "word" else 1
+    )
+
+
+def ngram(smoothing: str, order: int, boundaries: Boundaries) -> Case:
+    """The n-gram model of this smoothing and order."""
+
+    def make() -> LanguageModel:
+        text, ids = TextEncoder.train(TRAINING, text_of(boundaries))
+        return NgramModel.fit(text, ids, NgramSettings(order=order, smoothing=smoothing))
+
+    return Case(f"{smoothing}-{order}-{boundaries.value}", make)
+
+
+def _cases() -> Iterator[Case]:
+    for smoothing in SMOOTHINGS:
+        for order in (1, 2, 3, 5):
+            for boundaries in Boundaries:
+                yield ngram(smoothing, order, boundaries)
+
+
+CASES = list(_cases())

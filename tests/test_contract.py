@@ -1,0 +1,148 @@
+"""One suite of behaviour for every model, as `lmsuite.models.interface` states it."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from contract_cases import CASES, OTHER, TRAINING, Case
+
+from lmsuite.evaluation import in_blocks
+from lmsuite.models.interface import FloatArray, IntArray, LanguageModel, State
+from lmsuite.storage.artefact import Provenance, load_model, save_model
+from lmsuite.text.vocabulary import BOS
+
+pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+@cache
+def model_of(case: Case) -> LanguageModel:
+    """The model of a case, made once for all tests: none of them may change it."""
+    return case.make()
+
+
+def chain(model: LanguageModel, ids: IntArray) -> FloatArray:
+    """The log-probabilities of the predicted ids, one step at a time."""
+    state = model.start(1)
+    found = []
+    for token in ids.tolist():
+        if token != BOS:
+            found.append(model.log_probs(state)[0, token])
+        state = model.step(state, np.array([token], dtype=np.int32))
+    return np.array(found, dtype=np.float64)
+
+
+def states(model: LanguageModel) -> list[State]:
+    """The start, and states along a text that the model knows and one that it does not."""
+    found = [model.start(1)]
+    for text in (TRAINING, OTHER):
+        state = model.start(1)
+        for token in model.text.encode(text)[:25].tolist():
+            state = model.step(state, np.array([token], dtype=np.int32))
+            found.append(state)
+    return found
+
+
+def test_distributions_sum_to_one(case: Case) -> None:
+    model = model_of(case)
+    for state in states(model):
+        log_probs = model.log_probs(state)
+        assert log_probs.shape == (1, len(model.text.vocabulary))
+        assert not np.isnan(log_probs).any()
+        if model.is_normalised:
+            assert np.exp(log_probs.astype(np.float64)).sum() == pytest.approx(1.0, abs=1e-5)
+        else:
+            assert (log_probs <= 0).all()
+
+
+def test_impossible_ids_have_probability_zero(case: Case) -> None:
+    model = model_of(case)
+    assert BOS in model.text.impossible
+    for state in states(model):
+        assert np.isneginf(model.log_probs(state)[0, model.text.impossible]).all()
+
+
+@pytest.mark.parametrize("text", [TRAINING, OTHER], ids=["seen", "unseen"])
+def test_score_is_the_chain_of_steps(case: Case, text: str) -> None:
+    model = model_of(case)
+    for ids in (model.text.encode(text), in_blocks(model.text.encode(text), 4)):
+        scores = model.score(ids)
+        assert scores.dtype == np.float64
+        assert scores.shape == ((ids != BOS).sum(),)
+        np.testing.assert_allclose(scores, chain(model, ids), rtol=0, atol=1e-4)
+
+
+def test_no_ids_have_no_scores(case: Case) -> None:
+    assert model_of(case).score(np.array([], dtype=np.int32)).shape == (0,)
+
+
+def test_states_are_values(case: Case) -> None:
+    """A state that was stepped on from, twice and by others, gives what it gave."""
+    model = model_of(case)
+    first = model.step(model.start(1), np.array([3], dtype=np.int32))
+    before = model.log_probs(first).copy()
+    once = model.log_probs(model.step(first, np.array([4], dtype=np.int32))).copy()
+    model.log_probs(model.step(first, np.array([5], dtype=np.int32)))
+    model.log_probs(first)[:] = 0.0  # what was handed out is the caller's own
+    again = model.log_probs(model.step(first, np.array([4], dtype=np.int32)))
+    np.testing.assert_array_equal(again, once)
+    np.testing.assert_array_equal(model.log_probs(first), before)
+
+
+def test_a_batch_is_its_rows(case: Case) -> None:
+    model = model_of(case)
+    rows = np.random.default_rng(0).integers(3, len(model.text.vocabulary), (6, 8), dtype=np.int32)
+    rows[2, 4] = BOS
+    together = model.start(len(rows))
+    alone = [model.start(1) for _ in rows]
+    for ids in rows.T:
+        together = model.step(together, ids)
+        alone = [model.step(state, ids[at : at + 1]) for at, state in enumerate(alone)]
+        expected = np.concatenate([model.log_probs(state) for state in alone])
+        np.testing.assert_allclose(model.log_probs(together), expected, rtol=0, atol=1e-5)
+
+
+def test_a_sentence_start_leads_back_to_the_beginning(case: Case) -> None:
+    model = model_of(case)
+    state = model.start(1)
+    for token in (3, 4, BOS):
+        state = model.step(state, np.array([token], dtype=np.int32))
+    np.testing.assert_array_equal(model.log_probs(state), model.log_probs(model.start(1)))
+    ids = np.array([3, 4, 5], dtype=np.int32)
+    scores = model.score(np.concatenate((ids, [BOS], ids)).astype(np.int32))
+    np.testing.assert_allclose(scores[3:], scores[:3], rtol=0, atol=1e-6)
+
+
+def test_save_and_load_give_an_equal_model(case: Case, tmp_path: Path) -> None:
+    model = model_of(case)
+    made = Provenance("lm train", "0", "small", "0" * 64, "2026-01-01T00:00:00+00:00")
+    save_model(tmp_path / "m.safetensors", model, made)
+    loaded, manifest = load_model(tmp_path / "m.safetensors")
+    assert type(loaded) is type(model)
+    assert loaded.settings == model.settings
+    assert manifest.settings == json.loads(json.dumps(model.settings_dict()))
+    assert loaded.text.fingerprint() == model.text.fingerprint()
+    assert loaded.is_normalised == model.is_normalised
+    assert loaded.summary() == model.summary()
+    for text in (TRAINING, OTHER):
+        ids = model.text.encode(text)
+        np.testing.assert_array_equal(loaded.score(ids), model.score(ids))
+    np.testing.assert_array_equal(
+        loaded.log_probs(loaded.start(1)), model.log_probs(model.start(1))
+    )
+
+
+def test_the_same_training_gives_the_same_arrays(case: Case) -> None:
+    first, second = model_of(case).arrays(), case.make().arrays()
+    assert list(first) == list(second)
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
+        assert array.dtype == second[name].dtype
+
+
+def test_facts_can_be_written_as_json(case: Case) -> None:
+    model = model_of(case)
+    assert json.loads(json.dumps(dict(model.summary())))
