@@ -25,12 +25,18 @@ GROUPS = {
 
 COMMANDS = {
     "train ngram": Entry("train_ngram:train_ngram", "Train an n-gram model."),
+    "train ffnn": Entry("train_ffnn:train_ffnn", "Train a feed-forward network."),
+    "train rnn": Entry("train_rnn:train_rnn", "Train a recurrent network."),
     "eval": Entry("evaluate:evaluate", "Compare models on a text: perplexity in one table."),
     "sample": Entry("sample:sample", "Write text in the manner of a model."),
     "score": Entry("score:score", "Print the log-probability of each sentence of a text."),
     "convert": Entry("convert:convert", "Turn an ARPA file into a model file, or back."),
     "info": Entry("info:info", "Show what a model is and how it was made."),
     "models": Entry("models:models", "List the models in the models folder."),
+    "tokenize": Entry("tokenize:tokenize", "Show the tokens of a text."),
+    "corpus list": Entry("corpus:list_corpora", "List the texts that have a name."),
+    "corpus show": Entry("corpus:show_corpus", "Show where a named text comes from, or the text."),
+    "corpus fetch": Entry("corpus:fetch_corpora", "Download named texts, to be used later."),
     "demo": Entry("demo:demo", "Train, compare and sample models of the embedded play."),
 }
 """By the words that a user types, in the order of ``--help``."""

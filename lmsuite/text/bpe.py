@@ -61,7 +61,7 @@ class BpeTokenizer(Tokenizer):
 
         Raises:
             UsageError: the size does not hold the bytes.
-            DataError: the text is not Unicode.
+            DataError: the text holds half a character (a surrogate).
         """
         if size < len(byte_letters()):
             raise UsageError(
@@ -73,10 +73,8 @@ class BpeTokenizer(Tokenizer):
         trainer = BpeTrainer(
             vocab_size=size, initial_alphabet=list(byte_letters()), show_progress=False
         )
-        try:
-            library.train_from_iterator(text.split("\n"), trainer)
-        except UnicodeEncodeError as error:
-            raise _not_unicode(error) from None
+        _require_whole_characters(text)
+        library.train_from_iterator(text.split("\n"), trainer)
         return cls(
             [(left, right) for left, right in json.loads(library.to_str())["model"]["merges"]]
         )
@@ -113,10 +111,8 @@ class BpeTokenizer(Tokenizer):
         return [types[number] for number in index]
 
     def distinct(self, text: str) -> tuple[list[str], IntArray]:
-        try:
-            lines = self._library.encode_batch(text.split("\n"), add_special_tokens=False)
-        except UnicodeEncodeError as error:
-            raise _not_unicode(error) from None
+        _require_whole_characters(text)
+        lines = self._library.encode_batch(text.split("\n"), add_special_tokens=False)
         line_end = [self._tokens.index(self.newline)]
         every = chain.from_iterable(chain.from_iterable((line_end, line.ids) for line in lines))
         numbers = np.fromiter(every, dtype=np.int32)[1:]  # no line end before the first line
@@ -160,8 +156,12 @@ def _library(tokens: Sequence[str], merges: list[tuple[str, str]]) -> tokenizers
     return library
 
 
-def _not_unicode(error: UnicodeEncodeError) -> DataError:
-    return DataError(
-        f"the text holds {error.object[error.start]!r} at character {error.start}, half a "
-        "character, which bpe cannot encode; read the text in its right --encoding"
-    )
+def _require_whole_characters(text: str) -> None:
+    """Refuses lone surrogates, which a Python string may hold and the library does not take."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"the text holds {text[error.start]!r} at character {error.start}, half a character, "
+            "which bpe cannot encode; read the text in its right --encoding"
+        ) from None

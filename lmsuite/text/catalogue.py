@@ -67,6 +67,13 @@ class Entry:
         """The checksum of an unpinned file as it was fetched."""
         return self.cached.with_suffix(".sha256")
 
+    @property
+    def checksum(self) -> str | None:
+        """The SHA-256 of the file to be fetched, or of that fetched first; None if not known."""
+        if self.sha256 is not None:
+            return self.sha256
+        return self._record.read_text("ascii")[:64] if self._record.is_file() else None
+
     def fetch(self, *, force: bool = False, quiet: bool = False) -> None:
         """Makes the text `available`: downloads it unless it is, or if `force`.
 
@@ -94,7 +101,7 @@ class Entry:
             return "".join(decode_text(read_bytes(file), str(file)) for file in self.files)
         self.fetch(quiet=quiet)
         raw = read_bytes(self.cached)
-        if hashlib.sha256(raw).hexdigest() != self._expected():
+        if hashlib.sha256(raw).hexdigest() != self.checksum:
             raise DataError(
                 f"{self.cached}: no longer what was fetched (its checksum differs); "
                 f"run `lm corpus fetch {self.name} --force`"
@@ -103,11 +110,6 @@ class Entry:
         if self.gutenberg:
             text = _without_gutenberg_licence(text)
         return _without_tags(text) if self.tagged else text
-
-    def _expected(self) -> str | None:
-        if self.sha256 is not None:
-            return self.sha256
-        return self._record.read_text("ascii")[:64] if self._record.is_file() else None
 
 
 def cache_folder() -> Path:

@@ -98,9 +98,11 @@ def split_text(text: str, fraction: float, *, whole_lines: bool) -> tuple[str, s
         fraction: the share of the characters that the last part is to have.
         whole_lines: move the cut to the beginning of the next line.
 
+    Returns:
+        Both parts; one of them is empty if the text is too short to be divided.
+
     Raises:
         UsageError: the fraction is not between 0 and 1.
-        DataError: one of the parts would be empty.
     """
     if not 0 < fraction < 1:
         raise UsageError(
@@ -110,12 +112,6 @@ def split_text(text: str, fraction: float, *, whole_lines: bool) -> tuple[str, s
     if whole_lines and cut > 0 and text[cut - 1] != "\n":
         line_end = text.find("\n", cut)
         cut = len(text) if line_end < 0 else line_end + 1
-    if not 0 < cut < len(text):
-        unit = "whole lines" if whole_lines else "characters"
-        raise DataError(
-            f"the text is too short to set {fraction:g} of it aside in {unit} "
-            f"({len(text)} characters); give more text, or a validation text with --valid FILE"
-        )
     return text[:cut], text[cut:]
 
 

@@ -202,20 +202,20 @@ def make_tokenizer(
     return _PLAIN[name]()
 
 
-def tokenizer_from(description: Mapping[str, Any]) -> Tokenizer:
+def tokenizer_from(description: Any) -> Tokenizer:
     """The tokenizer whose `describe` gave this.
 
     Raises:
         ModelFileError: it did not.
     """
-    name = description.get("name")
+    name = description.get("name") if isinstance(description, Mapping) else None
     if name == "bpe":
         from lmsuite.text.bpe import BpeTokenizer
 
         return BpeTokenizer.from_description(description)
     if name not in TOKENIZERS or set(description) != {"name"}:
         raise ModelFileError(
-            f"not the description of a tokenizer: {dict(description)!r}; "
+            f"not the description of a tokenizer: {description!r}; "
             "the model file is damaged or of a newer version"
         )
     return _PLAIN[name]()

@@ -21,9 +21,9 @@ _ELISIONS = (
 def word_pattern() -> str:
     """The regular expression whose matches, from left to right, are the tokens.
 
-    NLTK's ``RegexpTokenizer`` given this pattern makes the same tokens; the pattern is applied by
-    `re` itself because importing NLTK takes a quarter of a second. Nothing but white space is left
-    between the matches.
+    NLTK's ``RegexpTokenizer`` given this pattern makes the same tokens (of characters on whose
+    class its engine and `re` agree); the pattern is applied by `re` itself because importing NLTK
+    takes a quarter of a second. Nothing but white space is left between the matches.
     """
     # Vowel signs and accents that are characters of their own; `re` has no class for them.
     marks = "".join(
