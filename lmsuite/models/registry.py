@@ -9,6 +9,8 @@ from lmsuite.models.interface import LanguageModel
 
 MODELS = {
     "ngram": "lmsuite.models.ngram:NgramModel",
+    "ffnn": "lmsuite.models.feedforward:FeedForward",
+    "rnn": "lmsuite.models.recurrent:Recurrent",
     "mixture": "lmsuite.models.mixture:Mixture",
     "cache": "lmsuite.models.cache:CacheModel",
 }

@@ -70,10 +70,9 @@ class TrainingResult:
     stopped_early: bool
 
 
-def make_batches(
-    model: NeuralModel, ids: IntArray, hidden: HiddenWords, settings: TrainingSettings
-) -> Batches:
+def make_batches(model: NeuralModel, ids: IntArray, settings: TrainingSettings) -> Batches:
     """Windows for a feed-forward model, lanes for a recurrent one."""
+    hidden = HiddenWords.of(ids, model.text, model.settings.unknown_share)
     stream = model.text.boundaries is Boundaries.STREAM
     if isinstance(model, FeedForward):
         context = model.settings.context
@@ -119,8 +118,7 @@ def train(
         TrainingError: the loss exploded again and again, or a worker process died.
         TrainingInterruptedError: Ctrl-C or SIGTERM; the checkpoint has been written.
     """
-    hidden = HiddenWords.of(ids, model.text)
-    batches = make_batches(model, ids, hidden, settings)
+    batches = make_batches(model, ids, settings)
     pieces = validation_pieces(valid_ids, lines=model.text.boundaries is Boundaries.LINES)
     if not pieces:
         raise DataError("the validation text holds no token to predict; give a longer text")

@@ -17,7 +17,30 @@ from numpy.typing import NDArray
 
 from lmsuite.models.interface import IntArray
 from lmsuite.text.encoding import TextEncoder
-from lmsuite.text.vocabulary import UNK
+from lmsuite.text.vocabulary import BOS, EOS, UNK
+
+
+def unknown_share(ids: IntArray, text: TextEncoder) -> float:
+    """How often the rarest tokens of a training text are to be read as ``<unk>``.
+
+    By the module's rule; never, if ``<unk>`` occurs anyway or cannot occur in any text. Where no
+    token is seen exactly once, the rarest stand in: one occurrence of them an epoch.
+    """
+    counts = _word_counts(ids, text)
+    if np.any(ids == UNK) or text.tokenizer.name == "bpe" or not counts.any():
+        return 0.0
+    rarest = counts[counts > 0].min()
+    tokens = int(rarest * np.sum(counts == rarest))
+    if rarest > 1:
+        return 1 / tokens
+    return tokens / (tokens + 2 * max(1, int(np.sum(counts == 2))))
+
+
+def _word_counts(ids: IntArray, text: TextEncoder) -> NDArray[np.int64]:
+    """How often each id (V,) occurs; zero for the marks of beginning and end."""
+    counts = np.bincount(ids, minlength=len(text.vocabulary))
+    counts[[BOS, EOS]] = 0
+    return counts
 
 
 @dataclass(frozen=True)
@@ -28,23 +51,13 @@ class HiddenWords:
     share: float
 
     @classmethod
-    def of(cls, ids: IntArray, text: TextEncoder) -> Self:
-        """By the module's rule; nothing is hidden if ``<unk>`` occurs anyway, or never can.
-
-        Where no token is seen exactly once, the rarest stand in, one occurrence an epoch.
-        """
-        counts = np.bincount(ids, minlength=len(text.vocabulary))
-        words = counts.copy()
-        words[text.impossible] = 0
-        words[2] = 0  # </s> is no word
-        if counts[UNK] or text.tokenizer.name == "bpe" or not words.any():
+    def of(cls, ids: IntArray, text: TextEncoder, share: float) -> Self:
+        """The rarest tokens of a training text (N,), each hidden at this share of the epochs."""
+        counts = _word_counts(ids, text)
+        if share == 0 or not counts.any():
             return cls(np.empty(0, np.int64), 0.0)
-        rarest = int(words[words > 0].min())
-        positions = np.flatnonzero(np.isin(ids, np.flatnonzero(words == rarest)))
-        if rarest > 1:
-            return cls(positions, 1 / positions.size)
-        twice = max(1, int(np.sum(words == 2)))
-        return cls(positions, positions.size / (positions.size + 2 * twice))
+        rarest = np.flatnonzero(counts == counts[counts > 0].min())
+        return cls(np.flatnonzero(np.isin(ids, rarest)), share)
 
     def hide(self, ids: IntArray, rng: np.random.Generator) -> IntArray:
         """The text (N,) of one epoch: a copy with some of the positions at ``<unk>``."""

@@ -124,9 +124,11 @@ class Crew:
 
     def _sleep_until(self, counter: int, generation: int) -> None:
         nap, longest = NAPS
-        while self._counters[counter] < generation:
+        while True:
             time.sleep(nap)
             nap = min(longest, nap * 1.2)
+            if self._counters[counter] >= generation:
+                return  # who has arrived may have ended since
             if os.getpid() == self._parent:
                 self._check_members()
             elif os.getppid() != self._parent:

@@ -1,0 +1,236 @@
+"""What the two neural training commands do, once the model's own options are known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from lmsuite.cli.baseline import Baseline
+from lmsuite.cli.neural_options import NeuralOptions
+from lmsuite.cli.options import TrainingOptions
+from lmsuite.cli.preparing import Prepared, command_line, finish, prepare
+from lmsuite.cli.streams import note
+from lmsuite.cli.training_progress import reporter_for
+from lmsuite.errors import ModelFileError
+
+if TYPE_CHECKING:
+    from lmsuite.models.interface import IntArray
+    from lmsuite.models.neural import NeuralModel
+    from lmsuite.training.loop import TrainingFiles, TrainingResult
+    from lmsuite.training.recipes import Recipe
+    from lmsuite.training.settings import TrainingSettings
+
+_TIMED_TOKENS = 2000  # scored before the training to know how long the last validation will take
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that the user gave, an Enum as its value."""
+    return {
+        name: value.value if isinstance(value, Enum) else value
+        for name, value in options.items()
+        if value is not None
+    }
+
+
+def train_network(
+    context: typer.Context,
+    common: TrainingOptions,
+    neural: NeuralOptions,
+    kind: type[NeuralModel],
+    recipe_for: Callable[[int, int, float | None], Recipe],
+    architecture: dict[str, Any],
+    loop: dict[str, Any],
+) -> None:
+    """Train a network as the options say, save it, and compare it with an n-gram model.
+
+    Args:
+        context: of the command.
+        common: the text and where the model goes.
+        neural: how to train.
+        kind: the class of the model.
+        recipe_for: its recipe from tokens, vocabulary and minutes.
+        architecture: settings of the model that the user gave.
+        loop: settings of the training that the user gave beside `neural`.
+    """
+    import numpy as np
+
+    from lmsuite.storage.artefact import read_manifest
+    from lmsuite.training.loop import train
+
+    began = time.monotonic()
+    prepared = prepare(common, kind=kind.kind, command=command_line(context))
+    valid_ids = _validation_ids(prepared)
+    recipe = recipe_for(len(prepared.ids), len(prepared.text.vocabulary), neural.minutes)
+    settings = _training_settings(neural, recipe, loop)
+    model = kind.initial(
+        prepared.text,
+        _architecture(prepared, neural, recipe, architecture, kind),
+        np.random.default_rng(settings.seed),
+    )
+    _announce(prepared, model, settings)
+    files = _files(prepared)
+    resume = neural.resume and _may_resume(prepared, files)
+    baseline = Baseline.train(prepared.text, prepared.ids, valid_ids)
+    note(f"to beat: {baseline}", quiet=prepared.quiet or not prepared.split.valid)
+    after = _scoring_seconds(model, valid_ids)
+    with reporter_for(quiet=prepared.quiet) as reporter, _saying_how_to_resume(prepared):
+        result = train(
+            model,
+            prepared.ids,
+            valid_ids,
+            settings,
+            reporter,
+            files=files,
+            resume=resume,
+            overhead=time.monotonic() - began + after,
+        )
+    facts = _facts(result, settings)
+    finish(prepared, result.model, seconds=result.progress.seconds, training=facts)
+    files.checkpoint.unlink(missing_ok=True)
+    validation = read_manifest(prepared.folder.path(prepared.name)).provenance.validation
+    if "cross_entropy" in validation:
+        typer.echo(f"baseline    {baseline.against(validation['cross_entropy'])}")
+
+
+def _validation_ids(prepared: Prepared) -> IntArray:
+    """What steers the training: the validation text, or without one the training text itself."""
+    ids = prepared.valid_ids
+    if len(ids):
+        return ids
+    note("note: no validation text, so the training is steered by its own text (and overfits)")
+    return prepared.ids
+
+
+def _training_settings(
+    neural: NeuralOptions, recipe: Recipe, loop: dict[str, Any]
+) -> TrainingSettings:
+    from lmsuite.training.recipes import peak_rate
+    from lmsuite.training.settings import TrainingSettings
+    from lmsuite.training.workers import available_cores
+
+    chosen = given(
+        epochs=neural.epochs,
+        minutes=neural.minutes,
+        batch=neural.batch,
+        learning_rate=neural.lr or peak_rate(recipe, neural.optimizer.value),
+        optimizer=neural.optimizer,
+        then=neural.then,
+        schedule=neural.schedule,
+        warmup=neural.warmup,
+        clip=neural.clip,
+        l1=neural.l1,
+        l2=neural.l2,
+        patience=neural.patience,
+        seed=neural.seed,
+        threads=neural.threads or available_cores(),
+        checkpoint_every=neural.checkpoint_every,
+    )
+    return TrainingSettings(**({"minutes": None} | recipe.training | loop | chosen))
+
+
+def _architecture(
+    prepared: Prepared,
+    neural: NeuralOptions,
+    recipe: Recipe,
+    architecture: dict[str, Any],
+    kind: type[NeuralModel],
+) -> Any:
+    from lmsuite.training.unknown import unknown_share
+
+    chosen = architecture | given(embed=neural.embed, dropout=neural.dropout)
+    settings = recipe.model | chosen
+    if settings.get("tied") and "tied" not in chosen:
+        # The recipe ties embeddings of the hidden layer's size; other sizes cannot be tied.
+        settings["embed"] = chosen.get("embed", settings["hidden"])
+        settings["tied"] = settings["embed"] == settings["hidden"]
+    share = unknown_share(prepared.ids, prepared.text)
+    return kind.settings_type(**settings, unknown_share=share)
+
+
+def _announce(prepared: Prepared, model: NeuralModel, settings: TrainingSettings) -> None:
+    """Say what is about to be trained, so that what was chosen can be changed."""
+    facts = model.settings_dict()
+    facts.pop("unknown_share")
+    options = {name: value for name, value in facts.items() if value is not False}
+    options |= given(
+        epochs=settings.epochs and round(settings.epochs, 2),
+        batch=settings.batch,
+        lr=settings.learning_rate,
+        threads=settings.threads,
+    )
+    network = " ".join(f"--{name} {_typed(value)}" for name, value in options.items())
+    note(
+        f"{prepared.corpus.name}: {len(prepared.ids):,} tokens, "
+        f"{len(prepared.text.vocabulary):,} in the vocabulary\n"
+        f"{model.kind}: {len(model.parameters):,} parameters, {network}",
+        quiet=prepared.quiet,
+    )
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _files(prepared: Prepared) -> TrainingFiles:
+    from lmsuite.training.loop import TrainingFiles
+
+    folder, name = prepared.folder, prepared.name
+    return TrainingFiles(folder.checkpoint_path(name), folder.history_path(name))
+
+
+def _may_resume(prepared: Prepared, files: TrainingFiles) -> bool:
+    """Whether there is something to resume; a training killed at its very start begins again.
+
+    Raises:
+        ModelFileError: the training is finished.
+    """
+    if files.checkpoint.exists():
+        return True
+    path = prepared.folder.path(prepared.name)
+    if path.exists():
+        raise ModelFileError(
+            f"nothing to resume: {path} is finished; without --resume it is trained anew"
+        )
+    note("nothing to resume yet: beginning at the start", quiet=prepared.quiet)
+    return False
+
+
+@contextmanager
+def _saying_how_to_resume(prepared: Prepared) -> Iterator[None]:
+    """Complete the message of an interruption by the command that goes on."""
+    from lmsuite.training.interrupts import TrainingInterruptedError
+
+    try:
+        yield
+    except TrainingInterruptedError as error:
+        command = prepared.command.removesuffix(" --resume") + " --resume"
+        raise TrainingInterruptedError(
+            f"{error}; go on, with {prepared.corpus.name} as before: {command}"
+        ) from None
+
+
+def _scoring_seconds(model: NeuralModel, ids: IntArray) -> float:
+    """How long the finished model will take to score the whole validation text, estimated."""
+    began = time.monotonic()
+    model.score(ids[:_TIMED_TOKENS])
+    return (time.monotonic() - began) * len(ids) / min(len(ids), _TIMED_TOKENS)
+
+
+def _facts(result: TrainingResult, settings: TrainingSettings) -> dict[str, Any]:
+    """What the model file records of its training."""
+    progress = result.progress
+    return asdict(settings) | {
+        "processes": result.processes,
+        "steps": progress.step,
+        "best_step": progress.best_step,
+        "seconds": round(progress.seconds, 1),
+        "stopped_early": result.stopped_early,
+    }
