@@ -43,9 +43,9 @@ def _parsed(path: Path, stream: BinaryIO, file_size: int) -> Header:
         raise ModelFileError(f"{path} is empty, no model file")
     length = int.from_bytes(start, "little")
     if len(start) < _LENGTH_BYTES or length > _LONGEST_HEADER:
-        raise ModelFileError(f"{path} is no model file{_what_it_is(start)}")
+        raise _no_model(path, start, "it does not begin as one")
     if _LENGTH_BYTES + length > file_size:
-        raise ModelFileError(f"{path} is no model file, or was cut short within its header")
+        raise _no_model(path, start, "or it was cut short within its header")
     try:
         document = json.loads(stream.read(length).decode("utf-8"))
         metadata = document.pop("__metadata__", {})
@@ -54,7 +54,7 @@ def _parsed(path: Path, stream: BinaryIO, file_size: int) -> Header:
         if not all(isinstance(end, int) for end in ends) or not isinstance(metadata, dict):
             raise TypeError("offsets are no numbers")
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise ModelFileError(f"{path} is no model file: its header is damaged ({error})") from error
+        raise _no_model(path, start, f"or its header is damaged ({error})") from error
     expected = _LENGTH_BYTES + length + data_size
     if expected != file_size:
         fault = "was cut short" if file_size < expected else "has bytes that belong to no array"
@@ -62,9 +62,9 @@ def _parsed(path: Path, stream: BinaryIO, file_size: int) -> Header:
     return Header(metadata, document)
 
 
-def _what_it_is(start: bytes) -> str:
+def _no_model(path: Path, start: bytes, reason: str) -> ModelFileError:
     if start.startswith(b"\x1f\x8b"):
-        return " (it is gzip data: an ARPA file? lm convert reads .arpa.gz)"
-    if start.lstrip().startswith((b"\\data", b"ngram")):
-        return " (it looks like an ARPA file: lm convert makes a model of it)"
-    return ""
+        reason = "it is gzip data (lm convert reads ARPA files named .arpa.gz)"
+    elif start.lstrip().startswith((b"\\data", b"ngram")):
+        reason = "it looks like an ARPA file (lm convert makes a model of it)"
+    return ModelFileError(f"{path} is no model file: {reason}")
