@@ -35,6 +35,8 @@ FEWEST_UNITS = 5
 MOST_UNITS = 500
 BLOCK = 50  # tokens that a block has at least
 
+_ROUNDING = 1e-7  # of a figure: a smaller standard error is rounding
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -83,21 +85,25 @@ class Bootstrap:
 
     def estimate(self, statistic: Statistic) -> Estimate:
         """The figure of the text, with interval and p-value if there are `FEWEST_UNITS`."""
-        value, error = self._with_error(statistic, self._sums)
+        figure, figure_error = self._with_error(statistic, self._sums)
+        value, error = float(figure), float(figure_error)
         if self.units < FEWEST_UNITS:
-            return Estimate(float(value), None, None, None)
+            return Estimate(value, None, None, None)
+        if error <= _ROUNDING * abs(value):  # all units alike
+            least = 2 / (1 + len(self._resampled))
+            return Estimate(value, value, value, least if value else 1.0)
         values, errors = self._with_error(statistic, self._resampled)
-        deviations = np.sort(_studentised(values - value, errors))
+        # A resampled text of units that are all alike does not tell its error.
+        errors[errors <= _ROUNDING * abs(value)] = error
+        deviations = np.sort((values - value) / errors)
         tail = (len(deviations) + 1) * 25 // 1000
         low, high = deviations[tail - 1], deviations[-tail]
-        observed = _studentised(value, error)
+        observed = value / error
         beyond = min((deviations >= observed).sum(), (deviations <= observed).sum())
         # Counting the text itself as one of its resamplings keeps p above 0. It is at most 0.05
         # exactly where the interval leaves out 0.
         p_value = min(1.0, 2 * (1 + int(beyond)) / (1 + len(deviations)))
-        return Estimate(
-            float(value), float(value - high * error), float(value - low * error), p_value
-        )
+        return Estimate(value, float(value - high * error), float(value - low * error), p_value)
 
     def _with_error(self, statistic: Statistic, sums: Floats) -> tuple[Floats, Floats]:
         """The figure (...) and its standard error (...) from sums (..., K + K²)."""
@@ -129,9 +135,3 @@ def _resampling(units: int, rng: np.random.Generator, resamples: int) -> Floats:
     drawn += np.arange(resamples)[:, None] * units
     counts = np.bincount(drawn.ravel(), minlength=resamples * units)
     return counts.reshape(resamples, units).astype(np.float64)
-
-
-def _studentised(deviation: Floats, error: Floats) -> Floats:
-    """deviation / error; where the error is 0, infinitely many errors, or 0 if both are 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(deviation == 0.0, 0.0, deviation / error)

@@ -9,6 +9,9 @@ in float64. Then
   stay in the histories), as KenLM's ``query`` prints it;
 * bits per character = L / (C ln 2), C the characters of the text with their newlines: the one
   figure that models of different tokens have in common.
+
+How far the perplexity would vary over other texts of the kind is estimated by bootstrap over the
+lines of the text, or blocks of tokens in stream mode (`lmsuite.bootstrap`).
 """
 
 from __future__ import annotations
@@ -19,8 +22,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmsuite.bootstrap import Bootstrap, Floats, blocks, joined, ratio, sums_over
 from lmsuite.errors import DataError, UsageError
 from lmsuite.models.interface import IntArray, LanguageModel
+from lmsuite.text.encoding import Boundaries
 from lmsuite.text.vocabulary import BOS, UNK
 
 
@@ -35,6 +40,7 @@ class Evaluation:
     zero_tokens: int  # how many of them have probability zero
     cross_entropy: float  # nats a token
     perplexity: float
+    perplexity_interval: tuple[float, float] | None  # of 95 %; None: no rng, or too short a text
     perplexity_without_oov: float  # nan if every token is <unk>
     chars: int
     bits_per_char: float
@@ -42,10 +48,18 @@ class Evaluation:
     tokens_per_second: float
 
 
-def evaluate(model: LanguageModel, text: str, *, name: str, block: int | None = None) -> Evaluation:
+def evaluate(
+    model: LanguageModel,
+    text: str,
+    *,
+    name: str,
+    block: int | None = None,
+    rng: np.random.Generator | None = None,
+) -> Evaluation:
     """Score `text` with `model`, shown as `name`.
 
-    With `block`, in blocks of so many predicted tokens, each with no context before it.
+    With `block`, in blocks of so many predicted tokens, each with no context before it. With `rng`,
+    the perplexity has an interval, found with its help.
 
     Raises:
         DataError: the text has no token.
@@ -55,7 +69,7 @@ def evaluate(model: LanguageModel, text: str, *, name: str, block: int | None = 
     if block is not None:
         ids = in_blocks(ids, block)
     began = time.perf_counter()
-    log_probs = model.score(ids)
+    log_probs = model.score(ids) if block is None else _score_blocks(model, ids, block)
     seconds = time.perf_counter() - began
     predicted = ids[ids != BOS]
     tokens = len(predicted)
@@ -73,6 +87,7 @@ def evaluate(model: LanguageModel, text: str, *, name: str, block: int | None = 
         zero_tokens=int(np.isneginf(log_probs).sum()),
         cross_entropy=total / tokens,
         perplexity=_exp(total / tokens),
+        perplexity_interval=None if rng is None else _interval(model, ids, log_probs, rng),
         perplexity_without_oov=_exp(known_total / known_count) if known_count else math.nan,
         chars=len(text),
         bits_per_char=total / math.log(2) / len(text),
@@ -92,6 +107,28 @@ def in_blocks(ids: IntArray, block: int) -> IntArray:
     firsts = np.flatnonzero(ids != BOS)[::block]
     preceded = (firsts > 0) & (ids[firsts - 1] == BOS)
     return np.insert(ids, firsts[~preceded], BOS)
+
+
+def _score_blocks(model: LanguageModel, ids: IntArray, block: int) -> Floats:
+    """The scores (M,) of ids from `in_blocks`; what remembers a text begins each block anew."""
+    if not model.remembers_text:
+        return model.score(ids)
+    cuts = np.flatnonzero(ids != BOS)[block::block] - 1
+    return np.concatenate([model.score(part) for part in np.split(ids, cuts)])
+
+
+def _interval(
+    model: LanguageModel, ids: IntArray, log_probs: Floats, rng: np.random.Generator
+) -> tuple[float, float] | None:
+    """The 95 % interval of the perplexity, if there is one."""
+    if np.isneginf(log_probs).any():
+        return None
+    if model.text.boundaries is Boundaries.LINES:
+        units = joined((np.cumsum(ids == BOS) - 1)[ids != BOS])
+    else:
+        units = blocks(len(log_probs))
+    mean = Bootstrap(sums_over(units, -log_probs, 1.0), rng).estimate(ratio(0, 1))
+    return None if mean.low is None or mean.high is None else (_exp(mean.low), _exp(mean.high))
 
 
 def _exp(nats: float) -> float:

@@ -86,6 +86,19 @@ def test_equal_models_differ_by_nothing() -> None:
     assert bootstrap_.estimate(perplexity_difference(0, 1, 2)) == nothing
 
 
+def test_units_that_are_all_alike_leave_no_doubt() -> None:
+    estimate = of_units([[0.3, 4.0]] * 20).estimate(ratio(0, 1))
+    assert estimate.value == estimate.low == estimate.high == pytest.approx(0.075)
+    assert estimate.p_value == 2 / 2000
+
+
+def test_one_unit_that_differs_decides_nothing() -> None:
+    estimate = of_units([[0.0, 4.0]] * 19 + [[8.0, 4.0]]).estimate(ratio(0, 1))
+    assert estimate.low is not None and estimate.high is not None and estimate.p_value
+    assert estimate.low <= 0 < estimate.high < 10
+    assert estimate.p_value > 0.05
+
+
 @pytest.mark.parametrize("units", [1, 4])
 def test_too_few_units_have_no_interval(units: int) -> None:
     estimate = of_units([[2.0, 4.0]] * units).estimate(ratio(0, 1))

@@ -10,6 +10,7 @@ from bigram_model import BigramModel, encoder, random_model, uniform
 
 from lmsuite.errors import DataError, UsageError
 from lmsuite.evaluation import evaluate, in_blocks
+from lmsuite.models.cache import CacheModel, CacheSettings
 from lmsuite.text.encoding import Boundaries
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 
@@ -92,6 +93,45 @@ def test_block_evaluation_is_the_sum_over_the_blocks() -> None:
     total = sum(part.cross_entropy * part.tokens for part in parts)
     assert whole.cross_entropy == pytest.approx(total / 8)
     assert whole.tokens == 8
+
+
+def test_a_memory_does_not_reach_over_blocks() -> None:
+    text = encoder("a b c d\n", "whitespace", Boundaries.LINES)
+    cache = CacheModel(text, CacheSettings())
+    whole = evaluate(cache, "a b\na\nb c d\n", name="m", block=4)  # a b </s> a | </s> b c d | </s>
+    parts = [[BOS, 3, 4, EOS, BOS, 3], [BOS, EOS, BOS, 4, 5, 6], [BOS, EOS]]
+    total = sum(cache.score(np.array(part, np.int32)).sum() for part in parts)
+    assert whole.cross_entropy == pytest.approx(-total / 9)
+
+
+@pytest.mark.parametrize("boundaries", Boundaries)
+def test_the_interval_is_where_other_texts_of_the_kind_lie(boundaries: Boundaries) -> None:
+    text = encoder("a b c d\n" * 3, "whitespace", boundaries)
+    table = np.zeros((len(text.vocabulary), len(text.vocabulary)))
+    table[:, 3:7] = [0.4, 0.3, 0.2, 0.1]
+    model = BigramModel(text, table + 1e-3)
+    rng = np.random.default_rng(5)
+
+    def drawn() -> str:
+        return "\n".join(" ".join(rng.choice(list("abcd"), 8)) for _ in range(40))
+
+    hits = 0
+    for _ in range(100):
+        low, high = evaluate(model, drawn(), name="m", rng=rng).perplexity_interval or (0, 0)
+        hits += low < evaluate(model, drawn() + drawn(), name="m").perplexity < high
+    # The rival texts vary too, by half the variance: 95 % becomes erf(1.96 / sqrt(1.5 * 2)) = 89 %.
+    assert 80 <= hits <= 97
+
+
+def test_no_interval_without_rng_for_one_line_or_an_infinite_perplexity() -> None:
+    lines = uniform(encoder("a b", "whitespace", Boundaries.LINES))
+    text = "a b\n" * 20
+    rng = np.random.default_rng(0)
+    assert evaluate(lines, text, name="m").perplexity_interval is None
+    assert evaluate(lines, text, name="m", rng=rng).perplexity_interval is not None
+    assert evaluate(lines, "a b", name="m", rng=rng).perplexity_interval is None
+    never_b = BigramModel(lines.text, np.tile([0.0, 0, 0.5, 0.5, 0], (5, 1)))
+    assert evaluate(never_b, text, name="m", rng=rng).perplexity_interval is None
 
 
 def test_unknown_is_the_first_id() -> None:

@@ -121,7 +121,7 @@ def _cells(result: Evaluation) -> list[str]:
         f"{result.tokens:,}",
         f"{result.oov:,}",
         f"{result.cross_entropy:.4f}",
-        _perplexity(result.perplexity),
+        _perplexity(result.perplexity) + _plus_minus(result.perplexity_interval),
         _perplexity(result.perplexity_without_oov),
         f"{result.bits_per_char:.3f}",
         f"{result.tokens_per_second:,.0f}",
@@ -131,6 +131,14 @@ def _cells(result: Evaluation) -> list[str]:
 def _perplexity(value: float) -> str:
     """Two decimals, or three digits where they would not fit a column."""
     return f"{value:.2f}" if not 1e7 <= value < float("inf") else f"{value:.2e}"
+
+
+def _plus_minus(interval: tuple[float, float] | None) -> str:
+    """Half the width of an interval, in two digits."""
+    if interval is None:
+        return ""
+    half = (interval[1] - interval[0]) / 2
+    return f" ±{half:.2g}" if half < 10 else f" ±{half:,.0f}"
 
 
 def _different(values: Iterable[str]) -> bool:
