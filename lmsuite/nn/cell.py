@@ -187,15 +187,30 @@ class Cell(ABC):
         drive += self.b
         return self.step_drive(drive, state)
 
+    def recurrent_products(self, rows: int) -> GateProducts:
+        """h Wh for every gate and `rows` sequences, made ready once for many steps."""
+        return GateProducts(by_gate(self.Wh, self.gates), rows)
+
     def input_table(self, embedding: Embedding) -> FloatArray:
         """A Wx + b (V, G·H): row v is the drive of id v, for `step_drive`."""
         table: FloatArray = embedding.table @ self.Wx
         table += self.b
         return table
 
+    def step_drive(
+        self, drive: FloatArray, state: FloatArray, times_Wh: GateProducts | None = None
+    ) -> FloatArray:
+        """The state after a step whose drive (B, G·H) is known; neither argument is changed.
+
+        Many steps with B > 1 are faster with `recurrent_products(B)` at hand as `times_Wh`.
+        """
+        h = state[0]
+        recurrent = by_gate(h @ self.Wh, self.gates) if times_Wh is None else times_Wh(h)
+        return self._step(np.ascontiguousarray(by_gate(drive, self.gates)), recurrent, state)
+
     @abstractmethod
-    def step_drive(self, drive: FloatArray, state: FloatArray) -> FloatArray:
-        """The state after a step whose drive (B, G·H) is known; neither argument is changed."""
+    def _step(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
+        """The state after a step, from x W + b and h U (G, B, H); `state` is not changed."""
 
     @abstractmethod
     def _run(

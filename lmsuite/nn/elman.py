@@ -41,10 +41,8 @@ class Elman(Cell):
     gates = 1
     states = 1
 
-    def step_drive(self, drive: FloatArray, state: FloatArray) -> FloatArray:
-        h: FloatArray = state[0] @ self.Wh
-        h += drive
-        return np.tanh(h, out=h)[None]
+    def _step(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
+        return np.tanh(drive + recurrent)
 
     def _run(
         self, drive: FloatArray, state: FloatArray, resets: BoolArray | None
@@ -52,7 +50,7 @@ class Elman(Cell):
         T, _, B, H = drive.shape
         h = np.empty((T + 1, B, H), drive.dtype)
         h[0] = state[0]
-        times_Wh = GateProducts(self.Wh[None], B)
+        times_Wh = self.recurrent_products(B)
         for t, lanes in enumerate(reset_lanes(resets, T)):
             a = drive[t, 0]
             a += times_Wh(after_reset(h[t], lanes))[0]

@@ -73,11 +73,10 @@ class GRU(Cell):
         super().initialise(rng)
         self.b_q[...] = 0
 
-    def step_drive(self, drive: FloatArray, state: FloatArray) -> FloatArray:
+    def _step(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
         h = state[0]
-        gates = by_gate(drive, 3).copy()
         after = np.empty_like(state)
-        self._advance(gates, by_gate(h @ self.Wh, 3), h, np.empty_like(h), after[0])
+        self._advance(drive.copy(), recurrent, h, np.empty_like(h), after[0])
         return after
 
     def _run(
@@ -87,7 +86,7 @@ class GRU(Cell):
         h = np.empty((T + 1, B, H), drive.dtype)
         q = np.empty((T, B, H), drive.dtype)
         h[0] = state[0]
-        times_Wh = GateProducts(by_gate(self.Wh, 3), B)
+        times_Wh = self.recurrent_products(B)
         for t, lanes in enumerate(reset_lanes(resets, T)):
             before = after_reset(h[t], lanes)
             self._advance(drive[t], times_Wh(before), before, q[t], h[t + 1])

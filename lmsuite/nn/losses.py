@@ -57,7 +57,7 @@ def _cross_entropy_block(
     logits -= logits.max(axis=1, keepdims=True)
     at_target = logits[rows, targets]
     np.exp(logits, out=logits)
-    total = logits.sum(axis=1)
+    total = logits @ np.ones(logits.shape[1], logits.dtype)  # faster than a reduction
     surprisal = np.log(total) - at_target
     logits *= (w / total)[:, None]
     logits[rows, targets] -= w

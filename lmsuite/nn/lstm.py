@@ -61,12 +61,10 @@ class LSTM(Cell):
         H = self.hidden_size
         self.b[2 * H : 3 * H] = 1
 
-    def step_drive(self, drive: FloatArray, state: FloatArray) -> FloatArray:
-        h, c = state
-        a: FloatArray = h @ self.Wh
-        a += drive
+    def _step(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
+        c = state[1]
         after = np.empty_like(state)
-        _advance(by_gate(a, 4), c, after[1], np.empty_like(c), after[0])
+        _advance(drive + recurrent, c, after[1], np.empty_like(c), after[0])
         return after
 
     def _run(
@@ -76,7 +74,7 @@ class LSTM(Cell):
         h, c = np.empty((2, T + 1, B, H), drive.dtype)
         tanh_c = np.empty((T, B, H), drive.dtype)
         h[0], c[0] = state
-        times_Wh = GateProducts(by_gate(self.Wh, 4), B)
+        times_Wh = self.recurrent_products(B)
         for t, lanes in enumerate(reset_lanes(resets, T)):
             a = drive[t]
             a += times_Wh(after_reset(h[t], lanes))
