@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.errors import ModelFileError
+from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel, State
+from lmsuite.ngram.arpa import read_arpa, unescaped, write_arpa
 from lmsuite.ngram.discounts import Discounts
-from lmsuite.ngram.estimate import SMOOTHINGS, NgramSettings, estimate
+from lmsuite.ngram.entropy_pruning import entropy_pruned
+from lmsuite.ngram.estimate import IMPORTED, SMOOTHINGS, NgramSettings, estimate
 from lmsuite.ngram.table import BackoffTable, Match
 from lmsuite.text.encoding import Boundaries, TextEncoder
-from lmsuite.text.vocabulary import BOS
+from lmsuite.text.tokenizer import make_tokenizer
+from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
 
 __all__ = ["SMOOTHINGS", "NgramModel", "NgramSettings", "Trace"]
 
@@ -132,6 +139,53 @@ class NgramModel(LanguageModel):
         context = tuple(recent[len(recent) - length :].tolist())
         return Trace(id, context, match.order, match.log_prob, match.log_backoffs)
 
+    def prune_entropy(self, threshold: float) -> Self:
+        """A smaller model, without n-grams that lower perplexity by a part below `threshold`.
+
+        Raises:
+            UsageError: the threshold is not above 0, or the model holds scores.
+        """
+        settings = replace(self._settings, entropy_prune=threshold)
+        if not 0 < threshold < float("inf") or not self.is_normalised:
+            raise UsageError(
+                f"entropy pruning at {threshold:g} of a {settings.smoothing} model: it takes a "
+                "threshold above 0 and a model of probabilities"
+            )
+        table = entropy_pruned(self.table, threshold)
+        return type(self)(self.text, settings, table, self.discounts, self.messages)
+
+    @classmethod
+    def from_arpa(cls, path: Path) -> Self:
+        """The model in an ARPA file, gzipped or not; it reads text split at white space.
+
+        Where the file gives ``</s>`` a probability, a line is a sentence; where not, the text is
+        one stream, and the white space among the tokens, escaped by `to_arpa`, is restored.
+
+        Raises:
+            ModelFileError: the file is missing, malformed or cut short; the message names the line.
+        """
+        model = read_arpa(_read_unzipped(path), str(path))
+        tokens = model.tokens[len(SPECIALS) :]
+        boundaries = Boundaries.LINES
+        if model.table.orders[0].log_probs[EOS] == -np.inf:
+            boundaries = Boundaries.STREAM
+            tokens = tuple(map(unescaped, tokens))
+        text = TextEncoder(make_tokenizer("whitespace"), Vocabulary(tokens), boundaries)
+        settings = NgramSettings(order=model.table.order, smoothing=IMPORTED)
+        return cls(text, settings, model.table)
+
+    def to_arpa(self, stream: BinaryIO) -> None:
+        """Write the model as an ARPA file, UTF-8.
+
+        Raises:
+            ModelFileError: two tokens would be written alike.
+        """
+        writer = io.TextIOWrapper(stream, encoding="utf-8", newline="\n")
+        try:
+            write_arpa(self.table, self.text.vocabulary.tokens, writer)
+        finally:
+            writer.detach()
+
     def arrays(self) -> Mapping[str, Array]:
         """The table, the discounts (order, 3) and the messages (UTF-8)."""
         discounts = [discounts.as_tuple() for discounts in self.discounts]
@@ -171,6 +225,16 @@ class NgramModel(LanguageModel):
         if self.messages:
             facts["notes"] = list(self.messages)
         return facts
+
+
+def _read_unzipped(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ModelFileError(f"{path}: the gzip file is damaged or cut short ({error})") from None
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _settings_from(given: Mapping[str, Any]) -> NgramSettings:

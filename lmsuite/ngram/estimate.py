@@ -37,6 +37,7 @@ SMOOTHINGS: tuple[str, ...] = (
     "mle",
     "stupid-backoff",
 )
+IMPORTED = "arpa"  # the smoothing of models that were not estimated here
 _KNESER_NEY = ("modified-kneser-ney", "kneser-ney")
 _ONE_DISCOUNT = ("kneser-ney", "absolute")
 

@@ -1,0 +1,396 @@
+"""ARPA files: the text format in which n-gram models are exchanged. The one place of log10.
+
+::
+
+    \\data\\
+    ngram 1=4
+    ngram 2=5
+
+    \\1-grams:
+    -1.2<TAB>word<TAB>-0.3        log10 probability, n-gram, log10 back-off weight (0 if left out)
+    ...
+
+    \\2-grams:
+    ...
+    \\end\\
+
+Conventions, those of lmplz where it has any:
+
+* the probability printed for ``<s>`` is 0 and means nothing; any other value is read, too;
+* a probability or weight of zero is written -99, and -99 or less is read as zero;
+* a file without ``<unk>`` gives unknown words the probability zero (KenLM makes it 10^-100), and
+  ``<UNK>`` is read as ``<unk>``;
+* tokens that hold white space are written with each such character as ``<0x20>``;
+* n-grams that longer ones begin or end with, and that the file lacks (as those pruned by SRILM do),
+  are added with the probability that backing off gives them, which changes nothing;
+* n-grams in which ``<s>`` follows another word are left out: no history contains them.
+
+Numbers are written with nine digits, from which the same 32-bit values are read again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.errors import ModelFileError
+from lmsuite.ngram.counting import FloatArray
+from lmsuite.ngram.table import BackoffTable
+from lmsuite.text.vocabulary import BOS, SPECIALS, UNK
+
+_LN10 = float(np.log(10.0))
+_ZERO = -99.0  # what stands for the logarithm of zero
+_WHITE_SPACE = re.compile("[\0\t\n\v\f\r ]")
+_ESCAPED = re.compile("<0x(00|09|0A|0B|0C|0D|20)>")
+_COUNT = re.compile(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,18})")
+
+
+@dataclass(frozen=True)
+class ArpaModel:
+    """What an ARPA file holds."""
+
+    tokens: tuple[str, ...]
+    """The vocabulary: `SPECIALS`, then the unigrams in the order of the file."""
+    table: BackoffTable
+
+
+def write_arpa(table: BackoffTable, tokens: Sequence[str], stream: TextIO) -> None:
+    """Write the table; `tokens` (V,) are the words of its ids.
+
+    Raises:
+        ModelFileError: two tokens would be written alike.
+    """
+    words = [escaped(token) for token in tokens]
+    if len(set(words)) < len(words):
+        twice = next(word for at, word in enumerate(words) if word in words[:at])
+        raise ModelFileError(
+            f"two tokens of the model would both be {twice!r} in an ARPA file, which knows no "
+            "white space in tokens; rename one of them in the training text"
+        )
+    stream.write("\\data\\\n")
+    stream.writelines(f"ngram {n}={size}\n" for n, size in enumerate(table.sizes, start=1))
+    ngrams = words
+    for n, order in enumerate(table.orders, start=1):
+        if n > 1:
+            pairs = zip(table.prefixes(n).tolist(), order.words.tolist(), strict=True)
+            ngrams = [f"{ngrams[prefix]} {words[word]}" for prefix, word in pairs]
+        probs = _to_log10(order.log_probs)
+        if n == 1:
+            probs[BOS] = 0.0
+        stream.write(f"\n\\{n}-grams:\n")
+        if n < table.order:
+            rows = zip(probs.tolist(), ngrams, _to_log10(order.log_backoffs).tolist(), strict=True)
+            stream.writelines(
+                f"{prob:.9g}\t{ngram}\t{weight:.9g}\n" for prob, ngram, weight in rows
+            )
+        else:
+            last = zip(probs.tolist(), ngrams, strict=True)
+            stream.writelines(f"{prob:.9g}\t{ngram}\n" for prob, ngram in last)
+    stream.write("\n\\end\\\n")
+
+
+def escaped(token: str) -> str:
+    """The token with every white-space character written as ``<0x20>``."""
+    return _WHITE_SPACE.sub(lambda match: f"<0x{ord(match[0]):02X}>", token)
+
+
+def unescaped(word: str) -> str:
+    """The token that `escaped` made this of."""
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), word)
+
+
+def _to_log10(values: NDArray[np.float32]) -> FloatArray:
+    # Adding 0 makes -0 print as 0.
+    return np.maximum(values.astype(np.float64) / _LN10, _ZERO) + 0.0
+
+
+def read_arpa(data: bytes, name: str) -> ArpaModel:
+    """The model in the bytes of an ARPA file, which messages call `name`.
+
+    Raises:
+        ModelFileError: the file is malformed or cut short; the message names the line.
+    """
+    reader = _Reader(data, name)
+    sections = [reader.section(n) for n in range(1, reader.order + 1)]
+    tokens, vocabulary = _vocabulary(reader, sections[0])
+    ngrams = [
+        _Ngrams(reader.ids(section, n, vocabulary), section.probs, section.weights, section.lines)
+        for n, section in enumerate(sections, start=1)
+    ]
+    ngrams[0] = _dense_unigrams(ngrams[0], len(tokens))
+    ngrams[1:] = [_without_inner_starts(of_order) for of_order in ngrams[1:]]
+    try:
+        return ArpaModel(tokens, _table(ngrams))
+    except _RepeatedNgramError as error:
+        raise reader.error(error.line, "this n-gram stands there twice") from None
+
+
+@dataclass(frozen=True)
+class _Section:
+    """The lines of one order, split; M of them."""
+
+    words: list[list[bytes]]
+    """(M, n)"""
+    probs: FloatArray
+    """(M,) in nats."""
+    weights: FloatArray
+    """(M,) in nats."""
+    lines: NDArray[np.int64]
+    """(M,) where they stand in the file, from 0."""
+
+
+class _Reader:
+    """The structure of a file: where its sections begin and how long they should be."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self._name = name
+        if data.startswith(b"mmap lm http"):
+            raise ModelFileError(
+                f"{name}: this is a binary of KenLM's; give the ARPA file that it was built from"
+            )
+        self._lines = data.split(b"\n")
+        marks = [
+            (number, line.strip())
+            for number, line in enumerate(self._lines)
+            if line.lstrip()[:1] == b"\\"
+        ]
+        begin = next((at for at, (_, mark) in enumerate(marks) if mark == b"\\data\\"), None)
+        if begin is None:
+            raise self.error(0, "no \\data\\ in the file, so it is no ARPA file")
+        marks = marks[begin:]
+        after_counts = marks[1][0] if len(marks) > 1 else len(self._lines)
+        self._declared = self._counts(marks[0][0] + 1, after_counts)
+        self.order = len(self._declared)
+        expected = [f"\\{n}-grams:".encode() for n in range(1, self.order + 1)] + [b"\\end\\"]
+        for wanted, found in zip(expected, marks[1:], strict=False):
+            if wanted != found[1]:
+                raise self.error(found[0], f"{wanted.decode()} should stand here")
+        if len(marks) <= len(expected):
+            missing = expected[len(marks) - 1].decode()
+            raise self.error(
+                len(self._lines) - 1, f"the file ends here without {missing}: it was cut short"
+            )
+        self._starts = [number for number, _ in marks[1 : len(expected) + 1]]
+
+    def error(self, line: int, what: str) -> ModelFileError:
+        """An error that names the file and the line, given from 0."""
+        return ModelFileError(f"{self._name}, line {line + 1}: {what}")
+
+    def _counts(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """(line, declared number of n-grams) for every order."""
+        counts: list[tuple[int, int]] = []
+        for number in range(begin, end):
+            line = self._lines[number].strip()
+            if not line:
+                continue
+            match = _COUNT.fullmatch(line)
+            if not match or int(match[1]) != len(counts) + 1:
+                raise self.error(number, f"'ngram {len(counts) + 1}=...' should stand here")
+            counts.append((number, int(match[2])))
+        if not counts:
+            raise self.error(begin - 1, "no 'ngram 1=...' follows \\data\\")
+        return counts
+
+    def section(self, n: int) -> _Section:
+        """The n-grams of order n."""
+        begin, end = self._starts[n - 1] + 1, self._starts[n]
+        split = [line.split() for line in self._lines[begin:end]]
+        rows = [row for row in split if row]
+        lines = np.flatnonzero(np.fromiter(map(bool, split), dtype=bool, count=len(split))) + begin
+        declared_at, declared = self._declared[n - 1]
+        widths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        wrong = np.flatnonzero((widths != n + 1) & (widths != n + 2))
+        if len(wrong):
+            raise self.error(
+                lines[wrong[0]],
+                f"a log10 probability, {n} word{'s' * (n > 1)} and possibly a back-off weight "
+                f"should stand here, not {widths[wrong[0]]} fields",
+            )
+        if declared != len(rows):
+            raise self.error(
+                begin - 1,
+                f"{len(rows)} {n}-grams follow, but line {declared_at + 1} announces {declared}",
+            )
+        probs = self._numbers([row[0] for row in rows], lines, "log10 probability")
+        positive = np.flatnonzero(probs > 0)
+        if n == 1:
+            positive = positive[[rows[at][1] != SPECIALS[BOS].encode() for at in positive]]
+        if len(positive):
+            raise self.error(lines[positive[0]], "the log10 probability is above 0")
+        weights = np.zeros(len(rows))
+        with_weight = np.flatnonzero(widths == n + 2)
+        weights[with_weight] = self._numbers(
+            [rows[at][-1] for at in with_weight.tolist()], lines[with_weight], "back-off weight"
+        )
+        if n == self.order and weights.any():
+            at = lines[np.flatnonzero(weights)[0]]
+            raise self.error(at, "n-grams of the highest order have no back-off weight")
+        return _Section([row[1 : n + 1] for row in rows], probs, weights, lines)
+
+    def _numbers(self, fields: list[bytes], lines: NDArray[np.int64], what: str) -> FloatArray:
+        """The logarithms to base 10 in the fields (M,), as natural ones."""
+        try:
+            values = np.fromiter(map(float, fields), dtype=np.float64, count=len(fields))
+        except ValueError:
+            values = np.fromiter(map(_number_or_nan, fields), dtype=np.float64)
+        wrong = np.flatnonzero(~(values < np.inf))
+        if len(wrong):
+            shown = fields[wrong[0]].decode(errors="replace")
+            raise self.error(lines[wrong[0]], f"{shown!r} is no {what}")
+        return np.where(values <= _ZERO, -np.inf, values * _LN10)
+
+    def ids(self, section: _Section, n: int, vocabulary: dict[bytes, int]) -> NDArray[np.int64]:
+        """The ids (M, n) of a section's words."""
+        flat = map(vocabulary.get, chain.from_iterable(section.words), repeat(-1))
+        count = n * len(section.words)
+        ids = np.fromiter(flat, dtype=np.int64, count=count).reshape(-1, n)
+        unknown = np.argwhere(ids < 0)
+        if len(unknown):
+            row, column = unknown[0].tolist()
+            word = section.words[row][column].decode(errors="replace")
+            raise self.error(section.lines[row], f"{word!r} is not among the unigrams")
+        return ids
+
+
+def _number_or_nan(field: bytes) -> float:
+    try:
+        return float(field)
+    except ValueError:
+        return float("nan")
+
+
+def _vocabulary(reader: _Reader, unigrams: _Section) -> tuple[tuple[str, ...], dict[bytes, int]]:
+    """The tokens, and the ids of the words as the file spells them."""
+    vocabulary = {special.encode(): number for number, special in enumerate(SPECIALS)}
+    words = [word for (word,) in unigrams.words]
+    if SPECIALS[UNK].encode() not in words:
+        vocabulary[b"<UNK>"] = UNK
+    tokens = list(SPECIALS)
+    seen: set[bytes] = set()
+    for word, line in zip(words, unigrams.lines.tolist(), strict=True):
+        if word in seen:
+            raise reader.error(line, f"the unigram {word.decode(errors='replace')!r} stands twice")
+        seen.add(word)
+        if word in vocabulary:
+            continue
+        vocabulary[word] = len(tokens)
+        try:
+            tokens.append(word.decode())
+        except UnicodeDecodeError:
+            raise reader.error(line, "not UTF-8; convert the file to it") from None
+    return tuple(tokens), vocabulary
+
+
+@dataclass(frozen=True)
+class _Ngrams:
+    """The n-grams of one order, M of them, in any order."""
+
+    ids: NDArray[np.int64]
+    """(M, n)"""
+    log_probs: FloatArray
+    """(M,)"""
+    log_backoffs: FloatArray
+    """(M,)"""
+    lines: NDArray[np.int64]
+    """(M,) where they stand in the file."""
+
+
+class _RepeatedNgramError(Exception):
+    """An n-gram stands twice."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(line)
+        self.line = line
+
+
+def _dense_unigrams(unigrams: _Ngrams, vocabulary_size: int) -> _Ngrams:
+    """Unigrams of all ids, in order; those that the file lacks have no probability."""
+    probs, weights = np.full(vocabulary_size, -np.inf), np.zeros(vocabulary_size)
+    probs[unigrams.ids[:, 0]] = unigrams.log_probs
+    weights[unigrams.ids[:, 0]] = unigrams.log_backoffs
+    probs[BOS] = -np.inf
+    ids = np.arange(vocabulary_size)
+    return _Ngrams(ids[:, None], probs, weights, ids)
+
+
+def _without_inner_starts(ngrams: _Ngrams) -> _Ngrams:
+    """Those in which ``<s>`` is at most the first word."""
+    keep = ~(ngrams.ids[:, 1:] == BOS).any(axis=1)
+    return _Ngrams(
+        ngrams.ids[keep], ngrams.log_probs[keep], ngrams.log_backoffs[keep], ngrams.lines[keep]
+    )
+
+
+def _table(ngrams: Sequence[_Ngrams]) -> BackoffTable:
+    """Sort the n-grams of each order by the index of their prefix, order by order."""
+    vocabulary_size = len(ngrams[0].ids)
+    prefixes, words = [np.empty(0, dtype=np.int64)], [np.arange(vocabulary_size)]
+    log_probs, log_backoffs = [ngrams[0].log_probs], [ngrams[0].log_backoffs]
+    keys: list[NDArray[np.int64]] = []  # sorted, of orders 2, 3, ...
+    for of_order in ngrams[1:]:
+        prefix = _index(of_order.ids[:, :-1], keys, vocabulary_size)
+        if prefix is None or _index(of_order.ids[:, 1:], keys, vocabulary_size) is None:
+            return _table(_closed(ngrams))
+        key = prefix * vocabulary_size + of_order.ids[:, -1]
+        sorting = np.argsort(key, kind="stable")
+        key = key[sorting]
+        repeated = np.flatnonzero(key[1:] == key[:-1])
+        if len(repeated):
+            raise _RepeatedNgramError(int(of_order.lines[sorting[repeated + 1]].min()))
+        keys.append(key)
+        prefixes.append(prefix[sorting])
+        words.append(of_order.ids[sorting, -1])
+        log_probs.append(of_order.log_probs[sorting])
+        log_backoffs.append(of_order.log_backoffs[sorting])
+    return BackoffTable.build(prefixes, words, log_probs, log_backoffs[:-1])
+
+
+def _index(
+    ids: NDArray[np.int64], keys: Sequence[NDArray[np.int64]], vocabulary_size: int
+) -> NDArray[np.int64] | None:
+    """The index (M,) of n-grams ids (M, n) in their order, from the sorted keys of each order.
+
+    None if one is not there.
+    """
+    index = ids[:, 0]
+    for column, known in zip(ids.T[1:], keys, strict=False):
+        wanted = index * vocabulary_size + column
+        index = np.searchsorted(known, wanted)
+        # A key that no n-gram has, so that there is always one to look at.
+        if (np.append(known, -1)[index] != wanted).any():
+            return None
+    return index
+
+
+def _closed(ngrams: Sequence[_Ngrams]) -> list[_Ngrams]:
+    """The n-grams, and all that longer ones begin or end with, as if backed off to."""
+    known: list[dict[tuple[int, ...], tuple[float, float]]] = []
+    for of_order in ngrams:
+        values = zip(of_order.log_probs.tolist(), of_order.log_backoffs.tolist(), strict=True)
+        known.append(dict(zip(map(tuple, of_order.ids.tolist()), values, strict=True)))
+    missing: list[set[tuple[int, ...]]] = [set() for _ in ngrams]
+    for n in range(len(ngrams), 2, -1):
+        for ngram in chain(known[n - 1], missing[n - 1]):
+            missing[n - 2].update({ngram[:-1], ngram[1:]} - known[n - 2].keys())
+    closed = [ngrams[0]]
+    for n, (of_order, added) in enumerate(zip(ngrams[1:], missing[1:], strict=True), start=2):
+        extra = sorted(added)
+        for ngram in extra:
+            log_prob = known[n - 2][ngram[:-1]][1] + known[n - 2][ngram[1:]][0]
+            known[n - 1][ngram] = (log_prob, 0.0)
+        probs = [known[n - 1][ngram][0] for ngram in extra]
+        closed.append(
+            _Ngrams(
+                np.concatenate((of_order.ids, np.array(extra, dtype=np.int64).reshape(-1, n))),
+                np.concatenate((of_order.log_probs, probs)),
+                np.concatenate((of_order.log_backoffs, np.zeros(len(extra)))),
+                np.concatenate((of_order.lines, np.full(len(extra), -1))),
+            )
+        )
+    return closed
