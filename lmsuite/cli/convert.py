@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
 import typer
 
@@ -58,7 +58,7 @@ def _write_arpa(opened: OpenedModel, out: Path) -> None:
     with replacing(out) as stream:
         if out.name.endswith(".gz"):
             with gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=6, mtime=0) as packed:
-                opened.model.to_arpa(packed)
+                opened.model.to_arpa(cast(BinaryIO, packed))
         else:
             opened.model.to_arpa(stream)
 

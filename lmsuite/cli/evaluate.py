@@ -16,6 +16,7 @@ from lmsuite.cli.options import (
     ModelsOption,
 )
 from lmsuite.cli.streams import note, piped_input, write_json
+from lmsuite.cli.tables import show_remark
 from lmsuite.errors import LmError
 
 if TYPE_CHECKING:
@@ -76,11 +77,11 @@ def evaluate(
         write_json(json_rows(rows))
     else:
         show(rows)
-    for line in footnotes(rows):
+    for remark in footnotes(rows):
         if as_json:
-            note(line)
+            note(remark)
         else:
-            typer.echo(line)
+            show_remark(remark)
 
 
 def _given_text(text: str | None, encoding: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lmsuite.cli.opening import open_model
@@ -27,11 +28,12 @@ def info(
     if as_json:
         write_json(facts)
     else:
-        show_facts({label: _in_words(value) for label, value in facts.items()})
+        show_facts({label.replace("_", " "): _in_words(fact) for label, fact in facts.items()})
 
 
 def _facts(opened: OpenedModel) -> dict[str, Any]:
     model = opened.model
+    settings = model.settings_dict()
     facts: dict[str, Any] = {
         "model": opened.name,
         "kind": model.kind,
@@ -40,21 +42,13 @@ def _facts(opened: OpenedModel) -> dict[str, Any]:
         "tokenizer": model.text.tokenizer.name,
         "boundaries": model.text.boundaries.value,
         "vocabulary": len(model.text.vocabulary),
-        "settings": model.settings_dict(),
-        **model.summary(),
+        "settings": settings,
     }
-    if opened.manifest is None:
-        return facts
-    made = opened.manifest.provenance
-    return facts | {
-        "validation": {key: made.validation[key] for key in made.validation if key != "sha256"},
-        "training": made.training,
-        "corpus": made.corpus,
-        "corpus sha256": made.corpus_sha256,
-        "made by": made.command,
-        "made on": made.created,
-        "lmsuite": made.version,
-    }
+    known = facts.keys() | settings.keys()
+    facts |= {label: fact for label, fact in model.summary().items() if label not in known}
+    if opened.manifest is not None:
+        facts |= asdict(opened.manifest.provenance)
+    return facts
 
 
 def _in_words(value: Any) -> str:

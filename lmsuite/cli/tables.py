@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,12 +38,27 @@ def show_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None
 
 
 def show_facts(facts: dict[str, str]) -> None:
-    """Print labelled values, a line each; the a blank line ends them."""
-    width = max(map(len, facts))
+    """Print labelled values, a line each, and a blank line after them."""
+    width = max(map(len, facts)) + 2
     for label, value in facts.items():
-        for number, line in enumerate(value.splitlines() or [""]):
-            typer.echo(printable(f"{label if not number else '':<{width}}  {line}").rstrip())
+        lines = [part for line in value.splitlines() for part in _wrapped(line, width)] or [""]
+        for number, line in enumerate(lines):
+            typer.echo(printable(f"{label if not number else '':<{width}}{line}").rstrip())
     typer.echo()
+
+
+def show_remark(remark: str) -> None:
+    """Print a sentence or two below a table."""
+    for line in _wrapped(remark, 0):
+        typer.echo(printable(line))
+
+
+def _wrapped(line: str, taken: int) -> list[str]:
+    """`line` at words for what is left of a terminal's width; in one for a pipe."""
+    if not sys.stdout.isatty():
+        return [line]
+    room = max(shutil.get_terminal_size().columns - taken, 10)
+    return textwrap.wrap(line, room, break_long_words=False, break_on_hyphens=False)
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
