@@ -10,6 +10,7 @@ from lmsuite.nn.cells import CELLS, Cell
 from lmsuite.nn.gradient_check import check_gradients
 from lmsuite.nn.layers import ONE_HOT_LIMIT, Embedding
 from lmsuite.nn.parameter import Parameters
+from lmsuite.nn.products import GateProducts, by_gate
 
 T, B, D, H, V = 5, 3, 4, 3, 7
 TOLERANCE = 1e-6
@@ -47,7 +48,7 @@ class Setting:
 def test_gradients_of_vectors(kind: str, resets: BoolArray | None) -> None:
     s = Setting(kind)
     values, gradients = s.arrays()
-    hidden, final, cache = s.cell.forward(s.inputs, s.state, resets)
+    _, _, cache = s.cell.forward(s.inputs, s.state, resets)
     d_inputs, d_state = s.cell.backward(s.by_hidden, s.by_final, cache)
     del values["embed.table"], gradients["embed.table"]
     values |= {"inputs": s.inputs, "state": s.state}
@@ -74,3 +75,153 @@ def test_gradients_of_ids(kind: str, resets: BoolArray | None, vocabulary: int) 
         rng=np.random.default_rng(0),
     )
     assert report.worst.relative < TOLERANCE, report
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_truncated_backpropagation(kind: str) -> None:
+    """Over a boundary the state is carried but no gradient is: the second chunk sees a constant."""
+    s = Setting(kind)
+    half = T // 2
+    _, boundary, _ = s.cell.forward(s.inputs[:half], s.state)
+    _, _, cache = s.cell.forward(s.inputs[half:], boundary)
+    s.cell.backward(s.by_hidden[half:], None, cache)
+    values, gradients = s.arrays()
+    del values["embed.table"], gradients["embed.table"]
+
+    def loss() -> float:
+        hidden, _, _ = s.cell.forward(s.inputs[half:], boundary)
+        return float(np.sum(s.by_hidden[half:] * hidden))
+
+    report = check_gradients(loss, values, gradients)
+    assert report.worst.relative < TOLERANCE, report
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_chunks_with_the_state_handed_back_give_the_whole_gradient(kind: str) -> None:
+    """The use of the initial state's gradient: chunk by chunk equals all at once."""
+    s = Setting(kind)
+    _, _, cache = s.cell.forward(s.inputs, s.state, RESETS)
+    whole, whole_state = s.cell.backward(s.by_hidden, s.by_final, cache)
+    whole_gradients = s.parameters.gradients.copy()
+    s.parameters.gradients[...] = 0
+    _, boundary, first = s.cell.forward(s.inputs[:3], s.state, RESETS[:3])
+    _, _, second = s.cell.forward(s.inputs[3:], boundary, RESETS[3:])
+    late, d_boundary = s.cell.backward(s.by_hidden[3:], s.by_final, second)
+    early, d_state = s.cell.backward(s.by_hidden[:3], d_boundary, first)
+    np.testing.assert_allclose(np.concatenate((early, late)), whole, rtol=1e-12)
+    np.testing.assert_allclose(d_state, whole_state, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(s.parameters.gradients, whole_gradients, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_steps_ids_and_vectors_agree(kind: str) -> None:
+    s = Setting(kind)
+    hidden, final, _ = s.cell.forward_ids(s.ids, s.embedding, s.state)
+    vectors, _ = s.embedding.forward(s.ids)
+    hidden_of_vectors, _, _ = s.cell.forward(vectors, s.state)
+    np.testing.assert_allclose(hidden, hidden_of_vectors, rtol=1e-12)
+    table = s.cell.input_table(s.embedding)
+    times_Wh = s.cell.recurrent_products(B)
+    by_vector = by_table = by_products = s.state
+    for t in range(T):
+        by_vector = s.cell.step(vectors[t], by_vector)
+        by_table = s.cell.step_drive(table[s.ids[t]], by_table)
+        by_products = s.cell.step_drive(table[s.ids[t]], by_products, times_Wh)
+        for state in (by_vector, by_table, by_products):
+            np.testing.assert_allclose(state[0], hidden[t], rtol=1e-12)
+    np.testing.assert_allclose(by_products, final, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_step_changes_nothing_it_is_given(kind: str) -> None:
+    s = Setting(kind)
+    drive = s.cell.input_table(s.embedding)[s.ids[0, :1]]
+    state = s.state[:, :1].copy()
+    before = drive.copy(), state.copy()
+    s.cell.step_drive(drive, state)
+    np.testing.assert_array_equal(drive, before[0])
+    np.testing.assert_array_equal(state, before[1])
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_reset_is_a_new_start(kind: str) -> None:
+    s = Setting(kind)
+    resets = np.zeros((T, B), bool)
+    resets[2] = True
+    hidden, final, _ = s.cell.forward(s.inputs, s.state, resets)
+    fresh, fresh_final, _ = s.cell.forward(s.inputs[2:], s.cell.start(B))
+    np.testing.assert_array_equal(hidden[2:], fresh)
+    np.testing.assert_array_equal(final, fresh_final)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_no_gradient_crosses_a_reset(kind: str) -> None:
+    s = Setting(kind)
+    resets = np.zeros((T, B), bool)
+    resets[3, 1] = True
+    _, _, cache = s.cell.forward(s.inputs, s.state, resets)
+    late = np.zeros_like(s.by_hidden)
+    late[3:] = s.by_hidden[3:]
+    d_inputs, d_state = s.cell.backward(late, s.by_final, cache)
+    assert not d_inputs[:3, 1].any()
+    assert not d_state[:, 1].any()
+    assert d_inputs[:3, 0].all()
+    assert d_state[:, 0].all()
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_float32_stays_float32_and_is_near(kind: str) -> None:
+    s = Setting(kind)
+    single = Parameters(s.parameters.shapes, np.float32)
+    single.values[...] = s.parameters.values
+    cell = CELLS[kind](single, "cell")
+    hidden, final, cache = cell.forward(
+        s.inputs.astype(np.float32), s.state.astype(np.float32), RESETS
+    )
+    d_inputs, d_state = cell.backward(
+        s.by_hidden.astype(np.float32), s.by_final.astype(np.float32), cache
+    )
+    for array in (hidden, final, d_inputs, d_state):
+        assert array.dtype == np.float32
+    exact, _, exact_cache = s.cell.forward(s.inputs, s.state, RESETS)
+    exact_inputs, _ = s.cell.backward(s.by_hidden, s.by_final, exact_cache)
+    np.testing.assert_allclose(hidden, exact, atol=1e-5)
+    np.testing.assert_allclose(d_inputs, exact_inputs, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_cache_goes_back_the_way_it_came(kind: str) -> None:
+    s = Setting(kind)
+    _, _, of_vectors = s.cell.forward(s.inputs, s.state)
+    _, _, of_ids = s.cell.forward_ids(s.ids, s.embedding, s.state)
+    with pytest.raises(ValueError, match="backward takes it"):
+        s.cell.backward_ids(s.by_hidden, None, of_vectors)
+    with pytest.raises(ValueError, match="backward_ids takes it"):
+        s.cell.backward(s.by_hidden, None, of_ids)
+
+
+def test_initialisation() -> None:
+    """Orthogonal recurrent weights gate by gate, and an LSTM that begins by remembering."""
+    rng = np.random.default_rng(0)
+    for kind, cell_class in CELLS.items():
+        parameters = Parameters(cell_class.shapes("cell", 6, 5), np.float64)
+        cell = cell_class(parameters, "cell")
+        cell.initialise(rng)
+        for W in by_gate(cell.Wh, cell.gates):
+            np.testing.assert_allclose(W @ W.T, np.eye(5), atol=1e-12)
+        assert np.abs(cell.Wx).max() <= (6 / 11) ** 0.5
+        forget = [0.0] * 10 + [1.0] * 5 + [0.0] * 5
+        assert cell.b.tolist() == (forget if kind == "lstm" else [0.0] * 5 * cell.gates)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 40])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (4, 7, 130), (3, 200, 256), (2, 300, 128)])
+def test_products_in_blocks_are_the_products(shape: tuple[int, int, int], rows: int) -> None:
+    rng = np.random.default_rng(1)
+    G, K, _ = shape
+    W = rng.normal(size=shape)
+    products = GateProducts(W, rows)
+    one = rng.normal(size=(rows, K))
+    each = rng.normal(size=(G, rows, K))
+    np.testing.assert_allclose(products(one), np.stack([one @ matrix for matrix in W]))
+    np.testing.assert_allclose(products(each), np.stack([each[g] @ W[g] for g in range(G)]))

@@ -1,0 +1,132 @@
+"""Losses against their definitions and their gradients."""
+
+from __future__ import annotations
+
+from math import exp, log
+
+import numpy as np
+import pytest
+
+from lmsuite.nn import losses
+from lmsuite.nn.gradient_check import check_gradients
+
+TOLERANCE = 1e-6
+WEIGHTS = [None, 0.1, np.array([0.5, 0.0, 1.5, 2.0])]
+
+
+def test_softmax_cross_entropy_by_hand() -> None:
+    logits = np.array([[log(1), log(2), log(5)], [log(3), log(3), log(4)]])
+    loss, d_logits = losses.softmax_cross_entropy(logits, np.array([1, 2]))
+    # softmax rows (1, 2, 5)/8 and (3, 3, 4)/10; targets 2/8 and 4/10; mean of two
+    assert loss == pytest.approx(-(log(2 / 8) + log(4 / 10)) / 2)
+    expected = np.array([[1 / 8, 2 / 8 - 1, 5 / 8], [3 / 10, 3 / 10, 4 / 10 - 1]]) / 2
+    np.testing.assert_allclose(d_logits, expected, atol=1e-12)
+    assert d_logits is logits
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_softmax_cross_entropy_gradient(weights: losses.Weights) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4, 6))
+    targets = np.array([3, 1, 5, 0])  # 1 is impossible, in the row whose weight may be zero
+    impossible = np.array([2]) if not isinstance(weights, np.ndarray) else np.array([1, 2])
+
+    def loss() -> float:
+        return losses.softmax_cross_entropy(logits.copy(), targets, weights, impossible)[0]
+
+    _, d_logits = losses.softmax_cross_entropy(logits.copy(), targets, weights, impossible)
+    report = check_gradients(loss, {"logits": logits}, {"logits": d_logits})
+    assert report.worst.relative < TOLERANCE, report
+    assert not d_logits[:, impossible].any()
+    np.testing.assert_allclose(d_logits.sum(axis=1), 0, atol=1e-15)
+
+
+def test_an_impossible_target_of_weight_zero_does_not_count() -> None:
+    logits = np.zeros((2, 4), np.float32)
+    weights = np.array([0.0, 1.0], np.float32)
+    with np.errstate(all="raise"):
+        loss, d_logits = losses.softmax_cross_entropy(
+            logits, np.array([1, 0]), weights, np.array([1])
+        )
+    assert loss == pytest.approx(log(3))
+    assert not d_logits[0].any()
+
+
+def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(7, 5))
+    targets = rng.integers(0, 5, 7)
+    whole = losses.softmax_cross_entropy(logits.copy(), targets)
+    monkeypatch.setattr(losses, "BLOCK", 10)
+    blocks = losses.softmax_cross_entropy(logits.copy(), targets)
+    assert blocks[0] == pytest.approx(whole[0], rel=1e-14)
+    np.testing.assert_array_equal(blocks[1], whole[1])
+
+
+def test_no_rows() -> None:
+    loss, d_logits = losses.softmax_cross_entropy(np.zeros((0, 5)), np.zeros(0, int))
+    assert loss == 0
+    assert d_logits.shape == (0, 5)
+
+
+def test_float32_survives_large_logits() -> None:
+    logits = np.array([[1e4, 0.0, -1e4]], np.float32)
+    loss, d_logits = losses.softmax_cross_entropy(logits, np.array([1]))
+    assert loss == pytest.approx(1e4)
+    np.testing.assert_array_equal(d_logits, np.array([[1, -1, 0]], np.float32))
+
+
+def test_log_probabilities() -> None:
+    rng = np.random.default_rng(5)
+    logits = 3 * rng.normal(size=(4, 6))
+    impossible = np.array([1, 2])
+    log_probs = losses.log_softmax(logits.copy(), impossible)
+    assert np.isneginf(log_probs[:, impossible]).all()
+    np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1)
+    np.testing.assert_allclose(log_probs[:, 4] - log_probs[:, 3], logits[:, 4] - logits[:, 3])
+    targets = np.array([0, 5, 3, 4])
+    np.testing.assert_allclose(
+        losses.target_log_probs(logits.copy(), targets, impossible),
+        log_probs[np.arange(4), targets],
+    )
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_squared_error(weights: losses.Weights) -> None:
+    rng = np.random.default_rng(1)
+    outputs, targets = rng.normal(size=(2, 4, 3))
+    loss, d_outputs = losses.squared_error(outputs, targets, weights)
+    if weights is None:
+        assert loss == pytest.approx(0.5 * np.mean(np.sum((outputs - targets) ** 2, axis=1)))
+    report = check_gradients(
+        lambda: losses.squared_error(outputs, targets, weights)[0],
+        {"outputs": outputs},
+        {"outputs": d_outputs},
+    )
+    assert report.worst.relative < TOLERANCE, report
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_binary_cross_entropy(weights: losses.Weights) -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(4, 2))
+    targets = np.array([[0.0, 1.0], [1.0, 0.3], [0.0, 0.0], [1.0, 1.0]])
+    loss, d_logits = losses.binary_cross_entropy(logits, targets, weights)
+    if weights is None:
+        y = np.array([[1 / (1 + exp(-a)) for a in row] for row in logits])
+        by_definition = -(targets * np.log(y) + (1 - targets) * np.log(1 - y)).sum(axis=1)
+        assert loss == pytest.approx(by_definition.mean())
+    report = check_gradients(
+        lambda: losses.binary_cross_entropy(logits, targets, weights)[0],
+        {"logits": logits},
+        {"logits": d_logits},
+    )
+    assert report.worst.relative < TOLERANCE, report
+
+
+def test_binary_cross_entropy_does_not_overflow() -> None:
+    logits = np.array([[1e4], [-1e4]], np.float32)
+    with np.errstate(over="raise", invalid="raise"):
+        loss, d_logits = losses.binary_cross_entropy(logits, np.array([[0.0], [0.0]], np.float32))
+    assert loss == pytest.approx(5e3)
+    np.testing.assert_array_equal(d_logits, np.array([[0.5], [0.0]], np.float32))
