@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
+from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.interface import LanguageModel
+from lmsuite.models.neural import NeuralModel
 from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
+from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
+from lmsuite.training.loop import train
+from lmsuite.training.settings import TrainingSettings
 
 TRAINING = """\
 Eating hay is what the cows do, and eating grass;
@@ -46,7 +53,41 @@ def ngram(smoothing: str, order: int, boundaries: Boundaries) -> Case:
     return Case(f"{smoothing}-{order}-{boundaries.value}", make)
 
 
+NETWORKS = {
+    "ffnn": FeedForwardSettings(context=3, embed=6, hidden=(8,), direct=True),
+    "ffnn-deep": FeedForwardSettings(context=2, embed=4, hidden=(6, 5), activation="relu"),
+    "lstm": RecurrentSettings(cell="lstm", hidden=8, embed=8, layers=2, dropout=0.2),
+    "gru": RecurrentSettings(cell="gru", hidden=8, embed=8, tied=True),
+    "elman": RecurrentSettings(cell="elman", hidden=8, embed=4),
+}
+
+
+class Unheard:
+    """A reporter that tells nobody."""
+
+    def stepped(self, progress: float, tokens: int, loss: float, rate: float) -> None: ...
+    def validated(self, row: object, *, best: bool) -> None: ...
+    def said(self, message: str) -> None: ...
+
+
+def network(name: str, boundaries: Boundaries) -> Case:
+    """A network of these settings, after two epochs."""
+    settings = NETWORKS[name]
+    kind: type[NeuralModel] = FeedForward if "ffnn" in name else Recurrent
+
+    def make() -> LanguageModel:
+        text, ids = TextEncoder.train(TRAINING, text_of(boundaries))
+        model = kind.initial(text, settings, np.random.default_rng(1))
+        how = TrainingSettings(epochs=2, minutes=None, batch=4, bptt=5, learning_rate=0.01)
+        return train(model, ids, text.encode(OTHER), how, Unheard()).model
+
+    return Case(f"{name}-{boundaries.value}", make)
+
+
 def _cases() -> Iterator[Case]:
+    for name in NETWORKS:
+        for boundaries in Boundaries:
+            yield network(name, boundaries)
     for smoothing in SMOOTHINGS:
         for order in (1, 2, 3, 5):
             for boundaries in Boundaries:

@@ -31,8 +31,13 @@ COMMANDS = {
     "sample": Entry("sample:sample", "Write text in the manner of a model."),
     "score": Entry("score:score", "Print the log-probability of each sentence of a text."),
     "convert": Entry("convert:convert", "Turn an ARPA file into a model file, or back."),
+    "check": Entry("check:check", "Verify a model: sums of probabilities, gradients."),
     "info": Entry("info:info", "Show what a model is and how it was made."),
     "models": Entry("models:models", "List the models in the models folder."),
+    "plot": Entry(
+        "plot:plot", "Draw learning curves, perplexity by order, or a map of an embedding."
+    ),
+    "report": Entry("report:report", "Write one page about models, to read and to show."),
     "tokenize": Entry("tokenize:tokenize", "Show the tokens of a text."),
     "corpus list": Entry("corpus:list_corpora", "List the texts that have a name."),
     "corpus show": Entry("corpus:show_corpus", "Show where a named text comes from, or the text."),

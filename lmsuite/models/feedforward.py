@@ -162,6 +162,12 @@ class FeedForward(NeuralModel):
         self._backward(d_logits, caches)
         return loss
 
+    def example(
+        self, rng: np.random.Generator, lanes: int, length: int
+    ) -> tuple[IntArray, IntArray]:
+        possible = self._possible()
+        return rng.choice(possible, (self._settings.context, lanes)), rng.choice(possible, lanes)
+
     def start(self, batch_size: int) -> IntArray:
         return np.full((batch_size, self._settings.context), BOS, np.int32)
 

@@ -72,6 +72,12 @@ class NeuralModel(LanguageModel):
             `weight` times the summed cross-entropy, in nats.
         """
 
+    @abstractmethod
+    def example(
+        self, rng: np.random.Generator, lanes: int, length: int
+    ) -> tuple[IntArray, IntArray]:
+        """Random inputs and targets of `lanes` sequences, for a gradient check."""
+
     @property
     def carry_shape(self) -> tuple[int, int]:
         """How many arrays of what length each lane carries from batch to batch."""
@@ -132,6 +138,11 @@ class NeuralModel(LanguageModel):
             return cls.settings_type(**values)
         except (UsageError, TypeError) as error:
             raise ModelFileError(f"a setting of the {cls.kind} model is wrong: {error}") from error
+
+    def _possible(self) -> IntArray:
+        """The ids that may be predicted."""
+        everything = np.arange(len(self.text.vocabulary), dtype=np.int32)
+        return np.setdiff1d(everything, self.text.impossible)
 
     def _unknown_note(self) -> str:
         """How the model came to know unknown words, for `summary`."""

@@ -195,6 +195,12 @@ class Recurrent(NeuralModel):
         self._backward(self._dropout.backward(d_rows, mask), caches)
         return loss
 
+    def example(
+        self, rng: np.random.Generator, lanes: int, length: int
+    ) -> tuple[IntArray, IntArray]:
+        possible = self._possible()
+        return rng.choice(possible, (length, lanes)), rng.choice(possible, (length, lanes))
+
     def _zero_state(self, batch_size: int) -> FloatArray:
         arrays, H = self.carry_shape
         return np.zeros((arrays, batch_size, H), self.parameters.values.dtype)

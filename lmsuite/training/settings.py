@@ -20,8 +20,8 @@ class TrainingSettings:
     epochs: float | None
     minutes: float | None
     batch: int
-    bptt: int  # steps of a window; feed-forward models have none and ignore it
     learning_rate: float  # the peak of the schedule
+    bptt: int = 64  # steps of a window; a feed-forward model has none
     optimizer: str = "adam"
     then: str | None = None  # the optimizer of the last fifth
     schedule: str = "cosine"
