@@ -48,7 +48,10 @@ class TextSettings:
     max_vocab: int | None = None
     """At most so many tokens, specials included, the most frequent first."""
     vocab: str | None = None
-    """A file that lists the vocabulary, one token a line, instead of the training text's own."""
+    """A file that lists the vocabulary, one token a line, instead of the training text's own.
+
+    The newline token, which is not usually listed, is added in STREAM mode, and left out in LINES
+    mode."""
     bpe_size: int = DEFAULT_BPE_SIZE
     """How many tokens the tokenizer ``bpe`` learns."""
 
@@ -229,29 +232,30 @@ class StreamDecoder:
 def _vocabulary(
     tokenizer: Tokenizer, counts: Mapping[str, int], settings: TextSettings
 ) -> Vocabulary:
+    """The vocabulary of a training text with these counts, line ends among them only in STREAM."""
     fixed = tokenizer.fixed_tokens()
     limited = settings.min_count != 1 or settings.max_vocab is not None
-    if settings.vocab is not None:
-        if fixed or limited:
+    if fixed is not None:
+        if limited or settings.vocab is not None:
             raise UsageError(
-                "--vocab gives the whole vocabulary; leave out --min-count and --max-vocab, "
-                f"and a tokenizer that learns its own ({tokenizer.name})"
-                if fixed
-                else "--vocab gives the whole vocabulary; leave out --min-count and --max-vocab"
+                f"the tokenizer {tokenizer.name} learns its own vocabulary, of --bpe-size tokens; "
+                "leave out --vocab, --min-count and --max-vocab"
             )
-        return Vocabulary.read(settings.vocab)
-    if fixed is None:
+        counts = dict.fromkeys(fixed, 0) | dict(counts)
+        if settings.boundaries is Boundaries.LINES:
+            del counts[tokenizer.newline]
+        return Vocabulary.build(counts, min_count=0)
+    if settings.vocab is None:
         return Vocabulary.build(counts, min_count=settings.min_count, max_size=settings.max_vocab)
     if limited:
         raise UsageError(
-            f"the tokenizer {tokenizer.name} learns its own vocabulary; "
-            "leave out --min-count and --max-vocab, and set its size with --bpe-size"
+            "--vocab gives the whole vocabulary; leave out --min-count and --max-vocab"
         )
-    unseen = dict.fromkeys(fixed, 0) | dict(counts)
+    listed = Vocabulary.read(settings.vocab)
+    tokens = listed.tokens[len(SPECIALS) :]
     if settings.boundaries is Boundaries.LINES:
-        del unseen[tokenizer.newline]
-    ordered = sorted(unseen, key=lambda token: (-unseen[token], token))
-    return Vocabulary(ordered)
+        return Vocabulary(token for token in tokens if token != tokenizer.newline)
+    return listed if tokenizer.newline in listed else Vocabulary((*tokens, tokenizer.newline))
 
 
 def _refuse_reserved(types: Sequence[str], tokenizer: Tokenizer, text: str, name: str) -> None:

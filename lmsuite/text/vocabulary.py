@@ -78,14 +78,12 @@ class Vocabulary:
 
         Args:
             counts: how often each token was seen; the specials among them are passed over.
-            min_count: tokens seen less often become ``<unk>``.
+            min_count: tokens seen less often become ``<unk>``; 0 keeps those counted zero times.
             max_size: at most so many tokens, the three specials included.
 
         Raises:
-            UsageError: `min_count` is below 1, or `max_size` leaves no room beside the specials.
+            UsageError: `max_size` leaves no room beside the specials.
         """
-        if min_count < 1:
-            raise UsageError(f"a token cannot be seen {min_count} times; --min-count starts at 1")
         if max_size is not None and max_size <= len(SPECIALS):
             raise UsageError(
                 f"--max-vocab {max_size} leaves no room beside {', '.join(SPECIALS)}; "

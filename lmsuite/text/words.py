@@ -39,7 +39,7 @@ def word_pattern() -> str:
             rf"['’](?i:{_ELISIONS})(?!\w)",  # 'tis, 'em, the '90s
             r"(?:[^\W\d_]\.){2,}",  # e.g., U.S.
             # salt-pans, don't, 3,000.5, 10:30; and the apostrophe that ends lords' and o'
-            rf"{letters}(?:(?:['’_-]|(?<=\d)[.,:](?=\d)){letters})*"
+            rf"{letters}(?:(?:['’_-]|[.,:](?<=\d.)(?=\d)){letters})*"
             r"(?:['’](?!\w)(?:(?<=[sS].)|(?<=ce.)|(?<=\b[AIOTYaioty].)|(?<=\b(?:th|ha|wi|gi|an).)))?",
             r"&[cC](?!\w)",
             r"-{2,}",

@@ -173,21 +173,33 @@ def test_limits_make_unknown_tokens() -> None:
     assert shown(encoder, ids) == "a a a <unk> <unk> <unk>"
 
 
-def test_a_vocabulary_file_is_used_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("boundaries", "listed", "tokens"),
+    [
+        (Boundaries.STREAM, "c\nunseen\na\n", ("c", "unseen", "a", "\n")),
+        (Boundaries.STREAM, "c\n\\n\na\n", ("c", "\n", "a")),
+        (Boundaries.LINES, "c\n\\n\na\n", ("c", "a")),
+    ],
+)
+def test_a_vocabulary_file_is_used_in_its_order(
+    tmp_path: Path, boundaries: Boundaries, listed: str, tokens: tuple[str, ...]
+) -> None:
     file = tmp_path / "vocab.txt"
-    file.write_text("c\nunseen\na\n")
-    encoder, ids = TextEncoder.train("a b c", TextSettings("whitespace", vocab=str(file)))
-    assert encoder.vocabulary.tokens == (*SPECIALS, "c", "unseen", "a")
-    assert ids.tolist() == [5, 0, 3]
+    file.write_text(listed)
+    encoder, ids = TextEncoder.train(
+        "a b c", TextSettings("whitespace", boundaries, vocab=str(file))
+    )
+    assert encoder.vocabulary.tokens == (*SPECIALS, *tokens)
+    assert encoder.decode(ids).strip() == "a <unk> c"
 
 
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
         (TextSettings("word", vocab="v", min_count=2), "leave out --min-count and --max-vocab"),
-        (TextSettings("bpe", vocab="v"), "a tokenizer that learns its own"),
-        (TextSettings("bpe", max_vocab=500), "set its size with --bpe-size"),
-        (TextSettings("bpe", min_count=2), "set its size with --bpe-size"),
+        (TextSettings("bpe", vocab="v"), "learns its own vocabulary, of --bpe-size tokens"),
+        (TextSettings("bpe", max_vocab=500), "learns its own vocabulary, of --bpe-size tokens"),
+        (TextSettings("bpe", min_count=2), "learns its own vocabulary, of --bpe-size tokens"),
         (TextSettings("morse"), "no tokenizer is called"),
     ],
 )
