@@ -29,7 +29,8 @@ def complete_models(context: typer.Context, incomplete: str) -> list[str]:
     """The names of models that begin so, for the shell's completion."""
     from lmsuite.storage.folder import ModelsFolder
 
-    folder = context.params.get("models") or os.environ.get("LM_MODELS") or DEFAULT_FOLDER
+    given = context.params.get("folder", context.params.get("models"))
+    folder = given or os.environ.get("LM_MODELS") or DEFAULT_FOLDER
     return [name for name in ModelsFolder(Path(folder)).names() if name.startswith(incomplete)]
 
 

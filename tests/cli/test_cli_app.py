@@ -1,0 +1,237 @@
+"""The command line as a whole: help, completion, exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from cli_outcome import Run
+
+from lmsuite import __version__
+from lmsuite.cli import failures
+from lmsuite.cli.app import main, make_group
+from lmsuite.cli.commands import COMMANDS, GROUPS
+from lmsuite.errors import LmError
+
+
+def command(path: str) -> Any:
+    """The click command of these words."""
+    found = make_group()
+    for word in path.split():
+        found = found.commands[word]
+    return found
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_the_table_says_what_the_command_says(path: str) -> None:
+    help_text = command(path).help
+    assert help_text.splitlines()[0] == COMMANDS[path].help
+    examples = [line for line in help_text.splitlines() if line.startswith("  ") and "lm " in line]
+    assert len(examples) >= 2, "--help shows two examples"
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_option_is_explained(path: str) -> None:
+    for parameter in command(path).params:
+        assert parameter.help, parameter.name
+
+
+def test_help_lists_every_command(lm: Run) -> None:
+    whole = lm("--help")
+    assert whole.code == 0
+    words = [line.split()[0] for line in whole.out.splitlines() if line.startswith("  ")]
+    for path in COMMANDS:
+        assert path.split()[0] in words
+    for group, line in GROUPS.items():
+        assert line in lm(group, "--help").out
+
+
+def test_help_is_quick_and_imports_no_numpy() -> None:
+    script = (
+        "import sys\nfrom lmsuite.cli.app import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "assert not {'numpy', 'rich', 'nltk', 'tokenizers', 'tqdm'} & set(sys.modules)\n"
+        "assert not any(name.startswith('lmsuite.cli.sample') for name in sys.modules)\n"
+    )
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+        took.append(time.perf_counter() - began)
+    assert min(took) < 0.2
+
+
+def test_version(lm: Run) -> None:
+    assert lm("--version").out == f"lm {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing"], "No such command"),
+        (["evl"], "Did you mean 'eval'"),
+        (["eval", "--blok", "3"], "No such option"),
+        (["eval", "--block", "0"], "--block"),
+        (["sample"], "MODEL"),
+        (["train", "ngram", "--n", "two"], "--n"),
+        (["train", "ngram", "--n", "0"], "--n"),
+        (["train", "ngram", "--smoothing", "none"], "--smoothing"),
+        (["train", "ngram", "--k", "0.5"], "--k is for --smoothing add-k"),
+        (["train", "ngram", "--prune", "a,b"], "--prune takes counts"),
+        (["train", "ngram", "--valid", "1.5"], "--valid takes a share"),
+        (["train", "ngram", "--name", "a/b"], "no name for a model"),
+        (["train", "ngram", "play.txt", "--encoding", "klingon"], "klingon"),
+    ],
+)
+def test_wrong_usage_is_exit_code_two(
+    lm: Run, in_workplace: Path, arguments: list[str], said: str
+) -> None:
+    outcome = lm(*arguments)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert "Traceback" not in outcome.err
+    assert outcome.out == ""
+
+
+def test_debug_shows_the_traceback(lm_process: Run, in_workplace: Path) -> None:
+    plain, debug = lm_process("info", "none"), lm_process("info", "none", "--debug")
+    assert "no model 'none'" in plain.error
+    assert debug.code == 1
+    assert "Traceback" in debug.err
+    assert "no model 'none'" in debug.err
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "said"),
+    [
+        (LmError("the first\nand the second line"), 1, "error: the first and the second line\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (MemoryError("Unable to allocate 9 TiB"), 1, "error: not enough memory"),
+        (OSError(28, "No space left on device"), 1, "free some space"),
+        (PermissionError(13, "Permission denied", "a.txt"), 1, "error: a.txt: Permission denied\n"),
+        (BrokenPipeError(32, "Broken pipe"), 0, ""),
+    ],
+)
+def test_what_becomes_of_an_exception(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    failure: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.setattr(failures, "_discard_stdout", lambda: None)
+    with pytest.raises(SystemExit) as ended, failures.reporting_failures(lambda: False):
+        raise failure
+    assert ended.value.code == code
+    assert said in capsys.readouterr().err
+
+
+def test_a_mistake_of_the_program_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError), failures.reporting_failures(lambda: False):
+        raise ZeroDivisionError
+
+
+def test_an_interrupt_is_130(in_workplace: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lmsuite", "sample", "chars", "--max-tokens", "100000000"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.read(100)  # it has begun
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err == b"interrupted\n"
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(in_workplace: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lmsuite", "sample", "chars", "--max-tokens", "100000000"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.read(100)
+    process.stdout.close()
+    assert process.wait(timeout=30) == 0
+    assert process.stderr.read() == b""
+
+
+def test_output_that_cannot_be_written_is_an_error(in_workplace: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    for arguments in (["models"], ["sample", "words"], ["eval", "words"]):
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "lmsuite", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+        assert done.returncode == 1, arguments
+        assert done.stderr.startswith(b"error: No space left")
+        assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("lm ev", {"eval"}),
+        ("lm train n", {"ngram"}),
+        ("lm train ngram --smoothing wit", {"witten-bell"}),
+        ("lm train ngram --entr", {"--entropy-prune"}),
+        ("lm sample wor", {"words"}),
+        ("lm eval words ch", {"chars"}),
+        ("lm train ngram --like ", {"words", "chars", "lines", "counts"}),
+    ],
+)
+def test_completion(
+    in_workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    typed: str,
+    offered: set[str],
+) -> None:
+    monkeypatch.setenv("_LM_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split(" ")) - 1))
+    with pytest.raises(SystemExit):
+        main([])
+    assert offered <= set(capsys.readouterr().out.split())
+
+
+def test_completion_knows_the_folder_that_was_named(
+    in_workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lmsuite.cli.options import complete_models
+
+    (tmp_path / "other.safetensors").write_bytes(b"")
+    context = typer.Context(command("info"))
+    context.params["models"] = None
+    assert complete_models(context, "w") == ["words"]
+    monkeypatch.setenv("LM_MODELS", str(tmp_path))
+    assert complete_models(context, "") == ["other"]
+    context.params["models"] = in_workplace / "models"
+    assert complete_models(context, "w") == ["words"]
+
+
+def test_the_script_for_the_shell_can_be_shown() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lmsuite", "--show-completion", "bash"],
+        env=os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+        capture_output=True,
+        check=True,
+    )
+    assert b"_LM_COMPLETE=complete_bash" in done.stdout
