@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
-from lmsuite.errors import LmError, UsageError
+from lmsuite.errors import LmError
 from lmsuite.report.linechart import LineChart
 from lmsuite.report.markup import visible
 from lmsuite.report.scales import short, spread_apart
@@ -51,20 +51,16 @@ _BESIDE = (
 )
 
 
-def draw_lines(charts: Sequence[LineChart], file_format: str) -> bytes:
-    """The charts below one another, as a ``png`` or ``svg`` file.
+def draw_lines(chart: LineChart, file_format: str) -> bytes:
+    """The chart as a ``png`` or ``svg`` file.
 
     Raises:
         LmError: matplotlib is not installed.
-        UsageError: another format.
     """
 
     def draw(pyplot: Any) -> Any:
-        figure, rows = pyplot.subplots(
-            len(charts), 1, figsize=(8, 4.4 * len(charts)), squeeze=False, layout="constrained"
-        )
-        for axes, chart in zip(rows[:, 0], charts, strict=True):
-            _draw_chart(axes, chart)
+        figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+        _draw_chart(axes, chart)
         return figure
 
     return _file(draw, file_format)
@@ -75,7 +71,6 @@ def draw_map(vector_map: VectorMap, file_format: str) -> bytes:
 
     Raises:
         LmError: matplotlib is not installed.
-        UsageError: another format.
     """
 
     def draw(pyplot: Any) -> Any:
@@ -166,8 +161,6 @@ def _label_where_there_is_room(axes: Any, vector_map: VectorMap) -> None:
 
 
 def _file(draw: Callable[[Any], Any], file_format: str) -> bytes:
-    if file_format not in ("png", "svg"):
-        raise UsageError(f"a chart is written as .png or .svg, not .{file_format}")
     with _pyplot() as pyplot:
         figure = draw(pyplot)
         stream = BytesIO()

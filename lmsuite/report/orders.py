@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmsuite.errors import DataError
-from lmsuite.models.interface import IntArray
 from lmsuite.models.ngram import NgramModel
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.report.linechart import LineChart, Series
@@ -22,6 +22,7 @@ class OrderRow:
 
     order: int
     perplexity: float  # of the model with contexts of at most n - 1 tokens
+    bits_per_char: float  # the same
     share: float  # of the tokens whose longest stored n-gram has this order
     matched_perplexity: float  # of those tokens, under the whole model; nan if there are none
 
@@ -45,10 +46,12 @@ def by_order(model: NgramModel, text: str) -> list[OrderRow]:
     rows = []
     for order in range(1, model.table.order + 1):
         mine = matched == order
+        truncated = -BackoffTable(model.table.orders[:order]).score(ids)[predicted]
         rows.append(
             OrderRow(
                 order=order,
-                perplexity=_truncated_perplexity(model.table, order, ids),
+                perplexity=_perplexity(truncated),
+                bits_per_char=float(truncated.sum()) / math.log(2) / len(text),
                 share=float(mine.mean()),
                 matched_perplexity=_perplexity(losses[mine]) if mine.any() else math.nan,
             )
@@ -56,30 +59,36 @@ def by_order(model: NgramModel, text: str) -> list[OrderRow]:
     return rows
 
 
-def order_chart(rows_by_model: Mapping[str, Sequence[OrderRow]]) -> LineChart | None:
-    """Perplexity over the order up to which each model is used; None without n-gram models."""
-    series = [
-        Series(name, points)
-        for name, rows in rows_by_model.items()
-        if (points := [(row.order, row.perplexity) for row in rows if row.perplexity < math.inf])
-    ]
+def order_chart(
+    rows_by_model: Mapping[str, Sequence[OrderRow]], *, same_tokens: bool
+) -> LineChart | None:
+    """What each model makes of contexts of growing length; None without n-gram models.
+
+    The unit is bits a character unless all models have the `same_tokens`, of which a perplexity is.
+    """
+    unit = "perplexity" if same_tokens else "bits a character"
+    series = []
+    for name, rows in rows_by_model.items():
+        values = [row.perplexity if same_tokens else row.bits_per_char for row in rows]
+        points = [
+            (float(row.order), value)
+            for row, value in zip(rows, values, strict=True)
+            if value < math.inf
+        ]
+        if points:
+            series.append(Series(name, points))
     if not series:
         return None
     return LineChart(
-        title="Perplexity by n-gram order",
-        x_label="order: 1 + the tokens of context used",
-        y_label="perplexity",
+        title="N-gram models by order",
+        x_label="order: the tokens of context used, and one",
+        y_label=unit,
         series=series,
-        y_logarithmic=True,
+        y_logarithmic=same_tokens,
         counts=True,
     )
 
 
-def _truncated_perplexity(table: BackoffTable, order: int, ids: IntArray) -> float:
-    truncated = BackoffTable(table.orders[:order])
-    return _perplexity(-truncated.score(ids)[ids != BOS])
-
-
-def _perplexity(losses: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+def _perplexity(losses: NDArray[np.float64]) -> float:
     mean = float(losses.mean())
     return math.exp(mean) if mean < 700 else math.inf

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lmsuite.models.interface import LanguageModel
@@ -24,6 +25,11 @@ class Subject:
     history: Sequence[HistoryRow] = ()  # only training in steps leaves one
 
 
+def same_tokens(models: Iterable[LanguageModel]) -> bool:
+    """Whether all models cut a text into the same tokens, so that perplexities compare."""
+    return len({json.dumps(model.text.describe(), sort_keys=True) for model in models}) <= 1
+
+
 def learning_curves(subjects: Sequence[Subject]) -> LineChart | None:
     """Validation over the time of training, for the models that have a history; None if none has.
 
@@ -33,9 +39,8 @@ def learning_curves(subjects: Sequence[Subject]) -> LineChart | None:
     trained = [subject for subject in subjects if subject.history]
     if not trained:
         return None
-    alike = len({str(subject.model.text.describe()) for subject in trained}) == 1
     factors = [_bits_per_char_of_a_nat(subject) for subject in trained]
-    in_bits = not alike and None not in factors
+    in_bits = not same_tokens([subject.model for subject in trained]) and None not in factors
     longest = max(subject.history[-1].seconds for subject in trained)
     minutes = longest >= _MINUTES_FROM
     series = []

@@ -1,0 +1,49 @@
+"""Opening models to be looked at: with the learning curve that lies beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lmsuite.cli.opening import OpenedModel, model_names, open_model
+from lmsuite.cli.streams import note
+from lmsuite.errors import LmError
+from lmsuite.storage.folder import ModelsFolder
+
+if TYPE_CHECKING:
+    from lmsuite.report.subject import Subject
+
+
+def open_all(folder: Path, names: list[str] | None) -> list[OpenedModel]:
+    """The models of these names, or all that can be opened in the folder if none is given.
+
+    Raises:
+        ModelFileError: a model that was named cannot be used.
+        LmError: there is no model.
+    """
+    opened = []
+    for name in dict.fromkeys(model_names(folder, names)):
+        try:
+            opened.append(open_model(folder, name))
+        except LmError as error:
+            if names:
+                raise
+            note(f"left out: {error}")
+    if not opened:
+        raise LmError(f"none of the models in {folder} can be used")
+    return opened
+
+
+def subject_of(opened: OpenedModel) -> Subject:
+    """The model with its provenance and its learning curve, if it has them.
+
+    Raises:
+        ModelFileError: the learning curve is damaged.
+    """
+    from lmsuite.report.subject import Subject
+    from lmsuite.training.history import read_history
+
+    path = ModelsFolder(opened.path.parent).history_path(opened.name)
+    history = read_history(path) if opened.manifest and path.is_file() else []
+    provenance = opened.manifest.provenance if opened.manifest else None
+    return Subject(opened.name, opened.model, provenance, history)
