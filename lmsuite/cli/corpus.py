@@ -87,7 +87,7 @@ def fetch_corpora(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME...", help="As in `lm corpus list`.", autocompletion=complete_corpora
+            metavar="NAME", help="As in `lm corpus list`.", autocompletion=complete_corpora
         ),
     ],
     force: Annotated[

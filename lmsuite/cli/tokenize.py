@@ -29,7 +29,7 @@ def tokenize(
     texts: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TEXT]...",
+            metavar="TEXT",
             help="Files, `-` for standard input, or names from `lm corpus list`; else what is "
             "piped in; else the embedded play.",
             show_default=False,

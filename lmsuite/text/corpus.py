@@ -69,7 +69,8 @@ def read_corpus(
             else _read_source(source, encoding, quiet)
         )
         if not text:
-            raise DataError(f"{_called(source)} is empty; give a text")
+            advice = f"give a text, or name one (`{PLAY}` is the embedded play)"
+            raise DataError(f"{_called(source)} is empty; {advice}")
         texts.append(text)
     text = "".join(texts)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -20,8 +20,8 @@ def lines_of_tokens(encoder: TextEncoder, text: str, ids: IntArray) -> NDArray[n
     A line's own end, a newline or ``</s>``, belongs to it.
     """
     if encoder.boundaries is Boundaries.LINES:
-        line: NDArray[np.int64] = np.cumsum(ids == BOS) - 1
-        return line[ids != BOS]
+        begun: NDArray[np.int64] = (np.cumsum(ids == BOS) - 1)[ids != BOS]
+        return begun
     types, index = encoder.tokenizer.distinct(text)
     newline = encoder.tokenizer.newline
     ends_in = np.array([token.count(newline) for token in types], np.int64)

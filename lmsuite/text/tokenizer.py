@@ -19,6 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -73,10 +74,9 @@ class Tokenizer(ABC):
         """The distinct tokens of the text, and for each token its index among them, int32 (N,).
 
         This is `tokens`, in the form from which ids are looked up: as ``np.unique`` with
-        ``return_inverse``, but in order of first occurrence.
+        ``return_inverse``, but in no particular order.
         """
-        number: defaultdict[str, int] = defaultdict()
-        number.default_factory = number.__len__
+        number: defaultdict[str, int] = defaultdict(count().__next__)
         parts = [np.zeros(0, np.int32)]
         for piece in _pieces(text):
             tokens = self.tokens(piece)
@@ -133,7 +133,7 @@ class CharTokenizer(Tokenizer):
         return _Concatenation()
 
     def distinct(self, text: str) -> tuple[list[str], IntArray]:
-        """As `Tokenizer.distinct`, in order of code point and without a string per character."""
+        """As `Tokenizer.distinct`, without a string for every character."""
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")  # (N,)
         if not points.size:
             return [], np.zeros(0, np.int32)
