@@ -29,6 +29,7 @@ from lmsuite.bootstrap import (
     sums_over,
 )
 from lmsuite.errors import DataError
+from lmsuite.evaluation import perplexity_of
 from lmsuite.models.interface import IntArray, LanguageModel
 from lmsuite.text.encoding import Boundaries
 from lmsuite.text.lines import lines_of_tokens
@@ -57,6 +58,17 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """One model on the text."""
+
+    tokens: int
+    oov: int  # of them <unk>
+    nats_per_token: float
+    bits_per_char: float
+    perplexity: float
+
+
+@dataclass(frozen=True)
 class Tally:
     """Of how many tokens, or lines where the tokens differ, A gives the higher probability."""
 
@@ -72,8 +84,7 @@ class Comparison:
     a: str
     b: str
     same_tokens: bool
-    tokens: tuple[int, int]  # predicted by A and by B
-    oov: tuple[int, int]  # of them <unk>
+    figures: tuple[Figures, Figures]  # of A and of B
     nats_per_token: Estimate | None  # None unless the tokens are the same
     bits_per_char: Estimate
     perplexity: Estimate | None  # None unless the tokens are the same
@@ -92,6 +103,22 @@ class _Scored:
     lines: NDArray[np.int64]  # (M,) in which line each ends
 
 
+@dataclass(frozen=True)
+class _Lines:
+    """The lines of the text."""
+
+    texts: list[str]
+    chars: Floats  # (L,) characters, each line's end among them
+
+    @classmethod
+    def of(cls, text: str) -> _Lines:
+        texts = text.removesuffix("\n").split("\n")
+        chars = np.array([len(line) + 1 for line in texts], np.float64)
+        if not text.endswith("\n"):
+            chars[-1] -= 1
+        return cls(texts, chars)
+
+
 def compare(
     a: LanguageModel,
     b: LanguageModel,
@@ -106,7 +133,7 @@ def compare(
         DataError: the text has no tokens, or a model gives one of them probability zero.
     """
     scored = _score(a, text, names[0]), _score(b, text, names[1])
-    lines = text.removesuffix("\n").split("\n")
+    lines = _Lines.of(text)
     if a.text.fingerprint() == b.text.fingerprint():
         return _compare_tokens(a, scored, lines, rng, names)
     return _compare_lines(scored, lines, rng, names)
@@ -147,7 +174,7 @@ def _score(model: LanguageModel, text: str, name: str) -> _Scored:
 def _compare_tokens(
     model: LanguageModel,
     scored: tuple[_Scored, _Scored],
-    lines: list[str],
+    lines: _Lines,
     rng: np.random.Generator,
     names: tuple[str, str],
 ) -> Comparison:
@@ -160,12 +187,11 @@ def _compare_tokens(
     return Comparison(
         *names,
         same_tokens=True,
-        tokens=(len(a.ids), len(b.ids)),
-        oov=(_count_unknown(a), _count_unknown(b)),
+        figures=(_figures(a, lines), _figures(b, lines)),
         nats_per_token=bootstrap.estimate(ratio(0, 2)),
         bits_per_char=bootstrap.estimate(ratio(0, 3, scale=1 / math.log(2))),
         perplexity=bootstrap.estimate(perplexity_difference(0, 1, 2)),
-        unit=_unit_of_lines(len(lines), bootstrap.units)
+        unit=_unit_of_lines(len(lines.texts), bootstrap.units)
         if in_lines
         else f"blocks of {len(a.ids) // bootstrap.units} tokens",
         units=bootstrap.units,
@@ -176,30 +202,29 @@ def _compare_tokens(
 
 def _compare_lines(
     scored: tuple[_Scored, _Scored],
-    lines: list[str],
+    lines: _Lines,
     rng: np.random.Generator,
     names: tuple[str, str],
 ) -> Comparison:
     a, b = scored
-    of_a, of_b = (_line_sums(each, len(lines)) for each in scored)  # (L,)
+    of_a, of_b = (_line_sums(each, len(lines.texts)) for each in scored)  # (L,)
     difference = of_b - of_a
-    chars = np.array([len(line) + 1 for line in lines], np.float64)
-    units = joined(np.arange(len(lines)))
-    bootstrap = Bootstrap(sums_over(units, difference, chars), rng)
+    units = joined(np.arange(len(lines.texts)))
+    bootstrap = Bootstrap(sums_over(units, difference, lines.chars), rng)
     largest = np.argsort(-np.abs(difference), kind="stable")[:PLACES]
     return Comparison(
         *names,
         same_tokens=False,
-        tokens=(len(a.ids), len(b.ids)),
-        oov=(_count_unknown(a), _count_unknown(b)),
+        figures=(_figures(a, lines), _figures(b, lines)),
         nats_per_token=None,
         bits_per_char=bootstrap.estimate(ratio(0, 1, scale=1 / math.log(2))),
         perplexity=None,
-        unit=_unit_of_lines(len(lines), bootstrap.units),
+        unit=_unit_of_lines(len(lines.texts), bootstrap.units),
         units=bootstrap.units,
         tally=_tally(difference),
         places=tuple(
-            Place(i + 1, "", lines[i], "", float(of_a[i]), float(of_b[i])) for i in largest.tolist()
+            Place(i + 1, "", lines.texts[i], "", float(of_a[i]), float(of_b[i]))
+            for i in largest.tolist()
         ),
     )
 
@@ -209,19 +234,26 @@ def _line_sums(scored: _Scored, lines: int) -> Floats:
     return sums.astype(np.float64)
 
 
-def _chars_of_tokens(line_of: NDArray[np.int64], lines: list[str]) -> Floats:
+def _chars_of_tokens(line_of: NDArray[np.int64], lines: _Lines) -> Floats:
     """The characters of each line spread evenly over its tokens, (M,)."""
-    chars = np.array([len(line) + 1 for line in lines], np.float64)
-    tokens = np.bincount(line_of, minlength=len(lines))
-    return (chars / np.maximum(tokens, 1))[line_of]
+    tokens = np.bincount(line_of, minlength=len(lines.texts))
+    return (lines.chars / np.maximum(tokens, 1))[line_of]
 
 
 def _unit_of_lines(lines: int, units: int) -> str:
     return "lines" if lines == units else f"groups of {lines / units:.3g} lines"
 
 
-def _count_unknown(scored: _Scored) -> int:
-    return int((scored.ids == UNK).sum())
+def _figures(scored: _Scored, lines: _Lines) -> Figures:
+    nats = -float(scored.log_probs.sum())
+    tokens = len(scored.ids)
+    return Figures(
+        tokens=tokens,
+        oov=int((scored.ids == UNK).sum()),
+        nats_per_token=nats / tokens,
+        bits_per_char=nats / math.log(2) / float(lines.chars.sum()),
+        perplexity=perplexity_of(nats / tokens),
+    )
 
 
 def _tally(difference: Floats) -> Tally:

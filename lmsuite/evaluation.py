@@ -86,9 +86,11 @@ def evaluate(
         oov=tokens - known_count,
         zero_tokens=int(np.isneginf(log_probs).sum()),
         cross_entropy=total / tokens,
-        perplexity=_exp(total / tokens),
+        perplexity=perplexity_of(total / tokens),
         perplexity_interval=None if rng is None else _interval(model, ids, log_probs, rng),
-        perplexity_without_oov=_exp(known_total / known_count) if known_count else math.nan,
+        perplexity_without_oov=perplexity_of(known_total / known_count)
+        if known_count
+        else math.nan,
         chars=len(text),
         bits_per_char=total / math.log(2) / len(text),
         seconds=seconds,
@@ -128,9 +130,13 @@ def _interval(
     else:
         units = blocks(len(log_probs))
     mean = Bootstrap(sums_over(units, -log_probs, 1.0), rng).estimate(ratio(0, 1))
-    return None if mean.low is None or mean.high is None else (_exp(mean.low), _exp(mean.high))
+    return (
+        None
+        if mean.low is None or mean.high is None
+        else (perplexity_of(mean.low), perplexity_of(mean.high))
+    )
 
 
-def _exp(nats: float) -> float:
-    """e to the power of `nats`; infinite where a float cannot hold it."""
+def perplexity_of(nats: float) -> float:
+    """e to the power of nats a token; infinite where a float cannot hold it."""
     return math.exp(nats) if nats < 700 else math.inf

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "bootstrap": set(),
     "evaluation": {"models", "bootstrap", "text", "errors"},
     "sampling": {"models", "text", "errors"},
-    "comparison": {"models", "bootstrap", "text", "errors"},
+    "comparison": {"evaluation", "models", "bootstrap", "text", "errors"},
     "explanation": {"models", "text", "errors"},
     "novelty": {"text", "errors"},
     "training": {"storage", "evaluation", "models", "nn", "text", "errors"},

@@ -10,7 +10,7 @@ member i below ``i.``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -87,33 +87,39 @@ class Mixture(LanguageModel):
         self.remembers_text = any(member.remembers_text for member in self.members)
 
     @classmethod
-    def fit(cls, members: Mapping[str, LanguageModel], ids: IntArray) -> Self:
-        """The mixture whose weights, and half-life if there is a cache, suit the text `ids` (N,).
+    def fit(
+        cls,
+        members: Mapping[str, LanguageModel],
+        ids: IntArray,
+        weights: Sequence[float] | None = None,
+        scores: Mapping[str, NDArray[np.float64]] | None = None,
+    ) -> Self:
+        """The mixture that suits a text best.
 
-        The half-life that a cache among the members has is not looked at.
+        Args:
+            members: by name. The half-life that a cache among them has is not looked at.
+            ids: the text (N,), which no member was trained on.
+            weights: of the members, if only the half-life is to be found.
+            scores: what `member_scores` gives, where the caller has it.
 
         Raises:
-            UsageError: as for a mixture with given weights.
+            UsageError, DifferentTokensError: see `check_members`; or there are two caches.
             DataError: the text has no token that a member can predict.
         """
         check_members(members)
-        scores = {n: m.score(ids) for n, m in members.items() if not isinstance(m, CacheModel)}
+        scores = member_scores(members, ids) if scores is None else scores
         caches = [name for name, member in members.items() if isinstance(member, CacheModel)]
         if len(caches) > 1:
             raise UsageError("one cache is enough: leave the other out")
-        if not caches:
-            return cls(members, em_weights([scores[name] for name in members]))
-        text = members[caches[0]].text
-        best, best_score = None, -np.inf
-        for half_life in HALF_LIVES:
-            cache = CacheModel(text, CacheSettings(half_life))
-            candidates = scores | {caches[0]: cache.score(ids)}
-            columns = [candidates[name] for name in members]
-            weights = em_weights(columns)
-            total = interpolate(weights, columns)
-            score = float(total[total > -np.inf].sum())
-            if score > best_score:
-                best, best_score = cls({**members, caches[0]: cache}, weights), score
+        best, best_total = None, -np.inf
+        for candidate, columns in _candidates(members, ids, scores, caches):
+            fitted = (
+                em_weights(columns) if weights is None else _checked_weights(weights, len(members))
+            )
+            logs = interpolate(fitted, columns)
+            total = float(logs[logs > -np.inf].sum())
+            if best is None or total > best_total:
+                best, best_total = cls(candidate, fitted), total
         assert best is not None
         return best
 
@@ -204,6 +210,34 @@ def check_members(members: Mapping[str, LanguageModel]) -> None:
                 f"{name} gives scores that are not probabilities (stupid backoff): it cannot be "
                 "mixed; train it with another --smoothing"
             )
+
+
+def member_scores(
+    members: Mapping[str, LanguageModel], ids: IntArray
+) -> dict[str, NDArray[np.float64]]:
+    """The log-probabilities (M,) that every member but a cache gives the text `ids` (N,)."""
+    return {
+        name: member.score(ids)
+        for name, member in members.items()
+        if not isinstance(member, CacheModel)
+    }
+
+
+def _candidates(
+    members: Mapping[str, LanguageModel],
+    ids: IntArray,
+    scores: Mapping[str, NDArray[np.float64]],
+    caches: list[str],
+) -> Iterator[tuple[Mapping[str, LanguageModel], list[NDArray[np.float64]]]]:
+    """The members and their scores, once for every half-life that their cache could have."""
+    if not caches:
+        yield members, [scores[name] for name in members]
+        return
+    text = members[caches[0]].text
+    for half_life in HALF_LIVES:
+        cache = CacheModel(text, CacheSettings(half_life))
+        with_cache = {**scores, caches[0]: cache.score(ids)}
+        yield {**members, caches[0]: cache}, [with_cache[name] for name in members]
 
 
 def _checked_weights(

@@ -101,6 +101,9 @@ class NeuralModel(LanguageModel):
         parameters = Parameters(self.parameters.shapes, values=values, gradients=gradients)
         return type(self)(self.text, self._settings, parameters)
 
+    def embedding(self) -> FloatArray:
+        return self.parameters["embedding.table"]
+
     def arrays(self) -> Mapping[str, Array]:
         return {name: self.parameters[name] for name in self.parameters}
 
