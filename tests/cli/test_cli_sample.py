@@ -1,0 +1,184 @@
+"""``lm sample``: prompts, seeds, stops, what a terminal and a pipe are given."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cli_outcome import Run
+
+pytestmark = pytest.mark.usefixtures("in_workplace")
+
+
+def test_the_same_seed_gives_the_same_bytes(lm: Run, lm_process: Run) -> None:
+    arguments = ("sample", "words", "--seed", "7", "--temp", "0.8", "--max-tokens", "50")
+    first, again = lm(*arguments), lm_process(*arguments)
+    assert first.code == 0
+    assert first.out == again.out
+    assert first.out != lm(*arguments[:3], "8", *arguments[4:]).out
+    assert lm("sample", "words").out != lm("sample", "words").out
+
+
+def test_the_prompt_comes_first_from_an_argument_or_a_pipe(lm: Run) -> None:
+    options = ("--seed", "1", "--max-tokens", "20")
+    typed = lm("sample", "words", "My lord,", *options)
+    piped = lm("sample", "words", *options, stdin=b"My lord,\n")
+    assert typed.out.startswith("My lord,")
+    assert typed.out == piped.out
+    assert lm("sample", "words", "My lord,", *options, stdin=b"ignored").out == typed.out
+    # A space at the end is the next word's own, where tokens do not show spaces.
+    assert lm("sample", "words", "My lord, ", *options).out == typed.out
+    assert lm("sample", "chars", "My lord, ", *options).out.startswith("My lord, ")
+
+
+def test_greedy_needs_no_seed(lm: Run) -> None:
+    arguments = ("sample", "chars", "My", "--temp", "0", "--max-tokens", "40")
+    assert lm(*arguments).out == lm(*arguments).out == lm(*arguments, "--top-k", "1").out
+
+
+def test_unseen_words_and_characters_are_warned_of_once(lm: Run) -> None:
+    outcome = lm("sample", "chars", "Émile ∞", "--max-tokens", "5", "--seed", "1")
+    assert outcome.code == 0
+    assert outcome.out.startswith("Émile ∞")
+    assert outcome.err == (
+        "warning: the prompt has 2 tokens that the model does not know; it reads <unk> there\n"
+    )
+    assert "a token that" in lm("sample", "words", "zebra", "--max-tokens", "1").err
+
+
+def test_unknown_tokens_are_never_drawn(lm: Run, tmp_path: Path) -> None:
+    lm("train", "ngram", "play.txt", "--min-count", "5", "--models", tmp_path)
+    outcome = lm("sample", "ngram", "--max-tokens", "2000", "--seed", "1", "--models", tmp_path)
+    assert len(outcome.out) > 1000
+    assert "<unk>" not in outcome.out
+
+
+def test_samples_are_divided_by_a_line(lm: Run) -> None:
+    outcome = lm("sample", "chars", "A", "--samples", "3", "--max-tokens", "30", "--seed", "1")
+    parts = outcome.out.split("---\n")
+    assert len(parts) == 3
+    assert all(part.startswith("A") and part.endswith("\n") for part in parts)
+    assert len(set(parts)) == 3
+
+
+def test_json_adds_ids_and_log_probs(lm: Run) -> None:
+    arguments = ("sample", "words", "My lord,", "--seed", "3", "--max-tokens", "10")
+    lines = lm(*arguments, "--samples", "2", "--json").out.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        drawn = json.loads(line)
+        assert list(drawn) == ["prompt", "text", "ids", "log_probs"]
+        assert drawn["prompt"] == "My lord,"
+        assert len(drawn["ids"]) == len(drawn["log_probs"]) == 10
+        assert all(value < 0 for value in drawn["log_probs"])
+    single = json.loads(lm(*arguments, "--json").out)
+    assert lm(*arguments).out.rstrip("\n") == (single["prompt"] + single["text"]).rstrip("\n")
+
+
+def test_stop_texts(lm: Run) -> None:
+    whole = lm("sample", "chars", "--seed", "5", "--max-tokens", "300").out
+    line = lm("sample", "chars", "--seed", "5", "--max-tokens", "300", "--stop", "\\n").out
+    assert line == whole.split("\n")[0] + "\n"
+    either = lm("sample", "chars", "--seed", "5", "--stop", "th", "--stop", " w").out
+    assert either.rstrip("\n") == whole[: min(whole.index("th"), whole.index(" w"))].rstrip("\n")
+
+
+def test_a_model_of_lines_writes_lines(lm: Run) -> None:
+    outcome = lm("sample", "lines", "--seed", "1", "--max-tokens", "100")
+    assert outcome.out.count("\n") > 5
+    assert lm("sample", "lines", "--seed", "1", "--stop", "\\n").out.count("\n") == 1
+
+
+def test_a_prompt_that_is_not_utf_8(lm: Run) -> None:
+    assert "the prompt is not UTF-8" in lm("sample", "chars", stdin=b"\xff\xfe").error
+    assert "the prompt is not UTF-8" in lm("sample", "chars", os.fsdecode(b"ab\xff")).error
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--top-p", "0"), ("--top-p", "2"), ("--temp", "-1"), ("--min-p", "1.5")]
+)
+def test_filters_out_of_range(lm: Run, wrong: tuple[str, ...]) -> None:
+    outcome = lm("sample", "chars", *wrong)
+    assert outcome.code == 2
+    assert wrong[0].strip("-") in outcome.err
+
+
+def test_a_pipe_is_given_each_piece_as_it_is_made() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lmsuite", "sample", "chars", "--max-tokens", "100000000"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert len(os.read(process.stdout.fileno(), 65536)) < 65536  # less than a full buffer
+    process.kill()
+    process.communicate()
+
+
+def test_a_thousand_words_in_under_two_seconds(lm_process: Run) -> None:
+    began = time.perf_counter()
+    outcome = lm_process("sample", "words", "--max-tokens", "1000", "--seed", "1")
+    assert outcome.code == 0
+    assert time.perf_counter() - began < 2
+
+
+def test_a_terminal_is_shown_control_characters_and_a_pipe_is_given_them(
+    lm: Run, lm_process: Run, tmp_path: Path
+) -> None:
+    text = tmp_path / "text"
+    text.write_text("\x1b[31mred\x07\tand\n" * 20, encoding="utf-8")
+    models = ("--models", str(tmp_path))
+    lm("train", "ngram", text, "--tokenizer", "char", *models)
+    command = ["sample", "ngram", "\x1b[31mred", "--seed", "1", "--max-tokens", "40", *models]
+    assert "\x1b[31m" in lm_process(*command).out
+    shown = on_terminal(command)
+    assert "\x1b" not in shown
+    assert "\\x1b[31mred\\x07" in shown
+    assert "\t" in shown
+
+
+def on_terminal(arguments: list[str], columns: int = 80) -> str:
+    """What ``lm`` writes to a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lmsuite", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        env=os.environ | {"COLUMNS": str(columns), "LINES": "50", "TERM": "dumb"},
+    )
+    os.close(theirs)
+    written = b""
+    try:
+        while piece := os.read(ours, 65536):
+            written += piece
+    except OSError:  # Linux says so when the other side has closed
+        pass
+    os.close(ours)
+    assert process.wait(timeout=30) == 0
+    return written.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("columns", [120, 80, 40])
+def test_tables_fit_the_terminal(columns: int) -> None:
+    for command in (["eval"], ["models"], ["info", "words"]):
+        lines = on_terminal(command, columns).splitlines()
+        for line in lines:  # a checksum or a path has no place to be broken at
+            assert len(line) <= columns or max(map(len, line.split())) > columns - 20
+        text = " ".join(lines)
+        assert "…" not in text
+        assert "words" in text
+
+
+def test_a_pipe_is_given_the_whole_table(lm: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    header, *rows = lm("models").out.splitlines()
+    assert header.startswith("model ")
+    assert len(rows) == 4
+    assert all(len(row.split()) >= 7 for row in rows)

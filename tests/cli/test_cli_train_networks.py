@@ -1,0 +1,247 @@
+"""``lm train ffnn``, ``lm train rnn`` and ``lm check``, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from lmsuite.storage.folder import ModelsFolder
+
+TEXT = "the cat sat on the mat and the dog sat on the log.\nwhere had the dog sat?\n" * 40
+SMALL = {
+    "lstm": "rnn --cell lstm --hidden 40 --embed 8 --batch 16 --bptt 32",
+    "gru": "rnn --cell gru --hidden 40 --embed 8 --batch 16 --bptt 32 --dropout 0.2",
+    "elman": "rnn --cell elman --hidden 64 --embed 8 --batch 16 --bptt 32 --layers 2",
+    "ffnn": "ffnn --context 5 --embed 8 --hidden 100,50 --batch 512",
+}
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    file = tmp_path / "text.txt"
+    file.write_text(TEXT)
+    return file
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelsFolder:
+    monkeypatch.setenv("LM_MODELS", str(tmp_path / "models"))
+    return ModelsFolder(tmp_path / "models")
+
+
+def arguments(network: str, text: Path, *more: str) -> list[str]:
+    common = ["--tokenizer", "char", "--epochs", "4", "--threads", "2"]
+    return ["train", *SMALL[network].split(), str(text), *common, *more]
+
+
+def start(*words: str) -> subprocess.Popen[bytes]:
+    """``lm`` as a process of its own, and a group of its own as a shell would make it."""
+    command = [sys.executable, "-m", "lmsuite", *words]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+@pytest.mark.parametrize("network", SMALL)
+def test_training_ends_with_what_to_know(network: str, text: Path, lm: Any) -> None:
+    outcome = lm(*arguments(network, text, "--name", "m"))
+    assert outcome.code == 0
+    labels = [line.split()[0] for line in outcome.out.splitlines()]
+    assert labels == ["trained", "validation", "saved", "next", "baseline"]
+    assert "modified Kneser-Ney 7-gram, perplexity" in outcome.out
+    assert "--epochs 4" in outcome.err  # what was chosen is shown
+    assert outcome.err.count("validation perplexity") == 9  # untrained, and eight times
+    assert lm("eval", "m").code == 0
+    assert lm("sample", "m", "the", "--max-tokens", "5").out.startswith("the")
+    info = lm("info", "m").out
+    assert "unknown tokens" in info
+    assert "processes" in info
+
+
+def test_quiet_is_quiet(text: Path, lm: Any) -> None:
+    outcome = lm(*arguments("ffnn", text, "-q"))
+    assert outcome.err == ""
+
+
+def test_the_history_is_beside_the_model_and_the_checkpoint_gone(
+    text: Path, lm: Any, folder: ModelsFolder
+) -> None:
+    lm(*arguments("gru", text, "--checkpoint-every", "0"))
+    rows = [json.loads(line) for line in folder.history_path("rnn").read_text().splitlines()]
+    assert rows[0]["step"] == 0
+    assert rows[-1]["valid_perplexity"] < rows[0]["valid_perplexity"]
+    assert not folder.checkpoint_path("rnn").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_says_how_to_go_on(
+    number: signal.Signals, text: Path, folder: ModelsFolder
+) -> None:
+    words = arguments("lstm", text, "--epochs", "10000", "--patience", "0")
+    process = start(*words)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b"validation perplexity" in line:
+            break
+    os.killpg(process.pid, number)  # as Ctrl-C does: the workers too
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    last = err.decode().splitlines()[-1]
+    assert last.startswith("error: interrupted at step ")
+    assert last.endswith("lm " + " ".join(words) + " --resume")
+    assert folder.checkpoint_path("rnn").exists()
+
+
+def killed_and_resumed(network: str, text: Path, delay: float) -> None:
+    """Starts a training, kills it after `delay` seconds of progress, and resumes it to its end."""
+    words = arguments(network, text, "--name", "killed", "--checkpoint-every", "0")
+    process = start(*words)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b"validation perplexity" in line:
+            break
+    time.sleep(delay)
+    process.kill()
+    process.communicate(timeout=20)
+    if process.returncode != 0:  # else it was sooner done than killed
+        resumed = start(*words, "--resume")
+        _, err = resumed.communicate(timeout=60)
+        assert resumed.returncode == 0, err.decode()
+
+
+def assert_same(folder: ModelsFolder, one: str, other: str) -> None:
+    first, second = load_file(folder.path(one)), load_file(folder.path(other))
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        assert array.tobytes() == second[name].tobytes(), name
+    curves = [
+        [
+            {k: v for k, v in json.loads(line).items() if k not in ("seconds", "tokens_per_second")}
+            for line in folder.history_path(name).read_text().splitlines()
+        ]
+        for name in (one, other)
+    ]
+    assert curves[0] == curves[1]
+
+
+@pytest.mark.parametrize("network", ["lstm", "ffnn"])
+def test_killed_at_a_random_moment_it_resumes_to_the_bit(
+    network: str, text: Path, folder: ModelsFolder, lm: Any
+) -> None:
+    assert lm(*arguments(network, text, "--name", "whole", "-q")).code == 0
+    killed_and_resumed(network, text, random.Random(network).uniform(0, 0.3))
+    assert_same(folder, "whole", "killed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", SMALL)
+def test_killed_at_twenty_random_moments_it_resumes_to_the_bit(
+    network: str, text: Path, folder: ModelsFolder, lm: Any
+) -> None:
+    began = time.monotonic()
+    more = ["--name", "whole", "-q", "--checkpoint-every", "0"]
+    assert lm(*arguments(network, text, *more)).code == 0
+    longest = time.monotonic() - began
+    rng = random.Random(network)
+    for _ in range(20):
+        killed_and_resumed(network, text, rng.uniform(0, longest))
+        assert_same(folder, "whole", "killed")
+        folder.path("killed").unlink()
+
+
+def test_resume_of_a_finished_training_is_refused(text: Path, lm: Any) -> None:
+    lm(*arguments("ffnn", text, "-q"))
+    again = lm(*arguments("ffnn", text, "-q", "--resume"))
+    assert "finished; without --resume it is trained anew" in again.error
+
+
+def test_resume_at_the_very_start_begins(text: Path, lm: Any) -> None:
+    outcome = lm(*arguments("ffnn", text, "--resume"))
+    assert outcome.code == 0
+    assert "beginning at the start" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["ffnn", "--hidden", "0"], "--hidden 0: "),
+        (["ffnn", "--hidden", "a,b"], "--hidden takes sizes"),
+        (["ffnn", "--context", "0"], "--context 0: "),
+        (["rnn", "--hidden", "0"], "--hidden 0: "),
+        (["rnn", "--layers", "0"], "--layers 0: "),
+        (["rnn", "--tied", "--hidden", "8", "--embed", "4"], "--tied needs --embed equal"),
+        (["rnn", "--dropout", "1"], "--dropout 1.0: "),
+        (["rnn", "--batch", "0"], "--batch 0: "),
+        (["rnn", "--lr", "-1"], "--lr -1.0: "),
+        (["rnn", "--epochs", "0"], "--epochs 0.0: "),
+        (["rnn", "--minutes", "nan"], "--minutes nan: "),
+        (["rnn", "--clip", "-1"], "--clip -1.0: "),
+        (["rnn", "--warmup", "1"], "--warmup 1.0: "),
+    ],
+)
+def test_options_out_of_range_are_wrong_usage(
+    words: list[str], complaint: str, text: Path, lm: Any
+) -> None:
+    outcome = lm("train", *words, text, "-q")
+    assert outcome.code == 2
+    assert outcome.only_line.startswith(complaint)
+
+
+def test_a_text_of_one_token_over_and_over_is_refused(tmp_path: Path, lm: Any) -> None:
+    (tmp_path / "a.txt").write_text("a" * 1000)
+    outcome = lm("train", "rnn", tmp_path / "a.txt", "--tokenizer", "char", "-q")
+    assert "nothing to predict" in outcome.error
+
+
+@pytest.mark.parametrize("kind", ["rnn", "ffnn"])
+def test_a_text_of_a_line_trains(kind: str, tmp_path: Path, lm: Any) -> None:
+    (tmp_path / "a.txt").write_text("to be or not to be\n")
+    outcome = lm("train", kind, tmp_path / "a.txt", "--tokenizer", "char", "-q")
+    assert outcome.code == 0
+
+
+def test_check_passes_a_sound_model_and_fails_a_broken_one(
+    text: Path, lm: Any, folder: ModelsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm(*arguments("gru", text, "-q"))
+    assert lm("check", "rnn").code == 0
+    findings = json.loads(lm("check", "rnn", "--json").out)
+    assert {finding["passed"] for finding in findings} == {True}
+    assert len(findings) == 7
+    from lmsuite.nn.layers import Linear
+
+    backward = Linear.backward
+    monkeypatch.setattr(Linear, "backward", lambda *given: 1.01 * backward(*given))
+    broken = lm("check", "rnn")
+    assert broken.code == 1
+    assert "FAILED" in broken.out
+    assert "fails 4 of 7 checks: gradient of embedding.table" in broken.err
+
+
+def test_check_of_an_ngram_model_sums_its_probabilities(text: Path, lm: Any) -> None:
+    lm("train", "ngram", text, "-q")
+    assert "distributions sum to one" in lm("check", "ngram").out
+
+
+def test_a_damaged_checkpoint_is_refused(text: Path, lm: Any, folder: ModelsFolder) -> None:
+    folder.root.mkdir()
+    checkpoint = folder.checkpoint_path("ffnn")
+    checkpoint.write_bytes(b"no checkpoint at all")
+    assert "is no model file" in lm(*arguments("ffnn", text, "-q", "--resume")).error
+    save_file(load_file_of(text, lm, folder), checkpoint)
+    assert "no checkpoint of a training" in lm(*arguments("ffnn", text, "-q", "--resume")).error
+
+
+def load_file_of(text: Path, lm: Any, folder: ModelsFolder) -> dict[str, Any]:
+    lm(*arguments("ffnn", text, "-q", "--name", "other"))
+    return load_file(folder.path("other"))
