@@ -18,7 +18,7 @@ from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel,
 from lmsuite.ngram.arpa import read_arpa, unescaped, write_arpa
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.entropy_pruning import entropy_pruned
-from lmsuite.ngram.estimate import IMPORTED, SMOOTHINGS, NgramSettings, estimate
+from lmsuite.ngram.estimate import IMPORTED, SMOOTHINGS, NgramSettings, check, estimate
 from lmsuite.ngram.table import BackoffTable, Match
 from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.text.tokenizer import make_tokenizer
@@ -208,7 +208,13 @@ class NgramModel(LanguageModel):
         learned = dict(arrays)
         discounts, messages = learned.pop("discounts", None), learned.pop("messages", None)
         table = BackoffTable.from_arrays(learned, restored.order, len(text.vocabulary))
-        return cls(text, restored, table, _discounts_from(discounts), _messages_from(messages))
+        return cls(
+            text,
+            restored,
+            table,
+            _discounts_from(discounts, restored.order),
+            _messages_from(messages),
+        )
 
     def summary(self) -> Mapping[str, Any]:
         """Order, smoothing, sizes, discounts and notes."""
@@ -246,7 +252,14 @@ def _settings_from(given: Mapping[str, Any]) -> NgramSettings:
     for name, value in given.items():
         if not _fits(value, str(expected[name].type)):
             raise ModelFileError(f"the n-gram model's setting {name!r} cannot be {value!r}")
-    return NgramSettings(**{**given, "prune": tuple(given["prune"])})
+    settings = NgramSettings(**{**given, "prune": tuple(given["prune"])})
+    try:
+        # What was read from an ARPA file was smoothed by someone else.
+        imported = settings.smoothing == IMPORTED
+        check(replace(settings, smoothing=SMOOTHINGS[0]) if imported else settings)
+    except UsageError as error:
+        raise ModelFileError(f"the n-gram model's settings are damaged: {error}") from None
+    return settings
 
 
 def _fits(value: object, annotation: str) -> bool:
@@ -263,11 +276,12 @@ def _fits(value: object, annotation: str) -> bool:
     return type(value) in kinds[annotation]
 
 
-def _discounts_from(array: Array | None) -> tuple[Discounts, ...]:
-    if array is None or array.dtype != np.float64 or array.ndim != 2 or array.shape[1] != 3:
+def _discounts_from(array: Array | None, order: int) -> tuple[Discounts, ...]:
+    fits = array is not None and array.dtype == np.float64 and array.shape in {(0, 3), (order, 3)}
+    if array is None or not fits or not np.isfinite(array).all():
         raise ModelFileError(
-            "the n-gram model's array 'discounts' is missing or has the wrong shape; the file is "
-            "damaged"
+            "the n-gram model's array 'discounts' is missing or is not what it should be; the "
+            "file is damaged"
         )
     return tuple(Discounts(*row) for row in array.tolist())
 
@@ -275,8 +289,8 @@ def _discounts_from(array: Array | None) -> tuple[Discounts, ...]:
 def _messages_from(array: Array | None) -> tuple[str, ...]:
     if array is None or array.dtype != np.uint8 or array.ndim != 1:
         raise ModelFileError(
-            "the n-gram model's array 'messages' is missing or has the wrong shape; the file is "
-            "damaged"
+            "the n-gram model's array 'messages' is missing or is not what it should be; the "
+            "file is damaged"
         )
     try:
         return tuple(array.tobytes().decode().splitlines())

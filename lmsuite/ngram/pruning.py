@@ -13,7 +13,7 @@ from lmsuite.ngram.counting import IntArray, NgramCounts
 
 @dataclass(frozen=True)
 class Survivors:
-    """The n-grams of one order that are kept, M of them, numbered anew."""
+    """the n-grams of one order that are kept, M of them, numbered anew."""
 
     index: IntArray | None
     """(M,) their indexes among all n-grams of the order; None where all are kept."""
@@ -35,25 +35,25 @@ def cutoffs_of(thresholds: Sequence[int], order: int) -> tuple[int, ...]:
     given = " ".join(map(str, thresholds))
     if len(thresholds) > order:
         raise UsageError(
-            f"Cut-offs {given}: there are {len(thresholds)} of them, but the order is only {order}."
+            f"cut-offs {given}: there are {len(thresholds)} of them, but the order is only {order}."
         )
     cutoffs = (*thresholds, *[thresholds[-1] if thresholds else 0] * (order - len(thresholds)))
     if any(cutoff < 0 for cutoff in cutoffs):
-        raise UsageError(f"Cut-offs {given}: a count cannot be negative.")
+        raise UsageError(f"cut-offs {given}: a count cannot be negative.")
     if cutoffs[0]:
         raise UsageError(
-            f"Cut-offs {given}: unigrams cannot be pruned; begin with 0 and limit the vocabulary "
+            f"cut-offs {given}: unigrams cannot be pruned; begin with 0 and limit the vocabulary "
             "with --min-count instead."
         )
     if list(cutoffs) != sorted(cutoffs):
         raise UsageError(
-            f"Cut-offs {given}: they may not fall, or a kept n-gram would lose its context."
+            f"cut-offs {given}: they may not fall, or a kept n-gram would lose its context."
         )
     return cutoffs
 
 
 def survivors_of(counts: NgramCounts, cutoffs: Sequence[int]) -> tuple[Survivors, ...]:
-    """The n-grams that occur more often than their order's cut-off, as lmplz prunes.
+    """the n-grams that occur more often than their order's cut-off, as lmplz prunes.
 
     What begins or ends an n-gram occurs at least as often as it does, so that with cut-offs that
     do not fall it is kept too.

@@ -269,7 +269,7 @@ class BackoffTable:
             orders.append(TableOrder(words, log_probs, backoffs, children))
         if remaining:
             raise ModelFileError(
-                f"The n-gram model holds an array {min(remaining)!r} that its order {order} "
+                f"the n-gram model holds an array {min(remaining)!r} that its order {order} "
                 "has no use for: the file is damaged or foreign."
             )
         return cls(tuple(orders))
@@ -318,7 +318,7 @@ def _take(
 ) -> NDArray[Any]:
     """Take an array of the given dtype and shape (size,) out of `arrays`."""
     if name not in arrays:
-        raise ModelFileError(f"The n-gram model lacks its array {name!r}: the file is damaged.")
+        raise ModelFileError(f"the n-gram model lacks its array {name!r}: the file is damaged.")
     array = arrays.pop(name)
     fits = array.dtype == dtype and array.shape == (size,)
     expected = f"is {array.dtype} {array.shape}, not {np.dtype(dtype)} {(size,)}"
@@ -340,5 +340,5 @@ def _check_words(
 def _require(condition: bool, name: str, what: str) -> None:
     if not condition:
         raise ModelFileError(
-            f"The n-gram model's array {name!r} {what}: the file is damaged; make the model again."
+            f"the n-gram model's array {name!r} {what}: the file is damaged; make the model again."
         )

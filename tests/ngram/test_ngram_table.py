@@ -1,0 +1,143 @@
+"""Look-up, and the refusal of damaged tables."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmsuite.errors import ModelFileError
+from lmsuite.ngram.lookup import KeyIndex
+from lmsuite.ngram.table import BackoffTable
+
+TEXT = "the cow eats hay\nthe cow eats corn\na cow is not a crow\n\nthe crow eats the corn\n"
+
+
+@given(
+    st.lists(st.integers(0, 2**62), unique=True, max_size=200),
+    st.lists(st.integers(0, 2**62), max_size=50),
+)
+def test_keys_are_found_where_they_are_and_nowhere_else(keys: list[int], others: list[int]) -> None:
+    index = KeyIndex(np.array(keys, dtype=np.int64))
+    places = {key: at for at, key in enumerate(keys)}
+    wanted = keys + others + keys[:5]
+    found = index.find(np.array(wanted, dtype=np.int64)).tolist()
+    assert found == [places.get(key, -1) for key in wanted]
+
+
+def test_crowded_keys_are_found() -> None:
+    keys = np.arange(100_000)
+    index = KeyIndex(keys)
+    np.testing.assert_array_equal(index.find(keys), keys)
+    assert (index.find(keys + 100_000) == -1).all()
+
+
+@pytest.mark.parametrize("lines", [True, False])
+def test_long_texts_are_scored_as_short_ones(
+    fit: Any, lines: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fit(TEXT, lines=lines, order=4)
+    ids = model.text.encode(TEXT * 3)
+    whole = model.score(ids)
+    for size in (1, 2, 7):
+        monkeypatch.setattr("lmsuite.ngram.table._CHUNK", size)
+        np.testing.assert_array_equal(model.score(ids), whole)
+
+
+def test_few_queries_and_many_give_the_same(fit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, again = fit(TEXT, order=4), fit(TEXT, order=4)
+    ids = model.text.encode(TEXT)
+    monkeypatch.setattr("lmsuite.ngram.table._FEW", 0)
+    hashed = model.score(ids)
+    monkeypatch.setattr("lmsuite.ngram.table._FEW", 10**9)
+    np.testing.assert_array_equal(again.score(ids), hashed)
+
+
+def test_trace_adds_up_to_the_score(fit: Any) -> None:
+    model = fit(TEXT, lines=True, order=4)
+    vocabulary, ids = model.text.vocabulary, model.text.encode("the cow eats the crow\n")
+    scores, orders = model.score(ids), model.matched_orders(ids)
+    for at in range(1, len(ids)):
+        trace = model.trace(ids[1:at], int(ids[at]))
+        assert trace.total == pytest.approx(scores[at - 1], abs=1e-12)
+        assert trace.order == orders[at - 1]
+        lengths = [length for length, _ in trace.log_backoffs]
+        assert lengths == list(range(trace.order, len(trace.context) + 1))
+    trace = model.trace(vocabulary.ids(["the", "cow", "eats"]), vocabulary.id("hay"))
+    assert trace.context == tuple(vocabulary.ids(["the", "cow", "eats"]))
+    assert (trace.order, trace.log_backoffs) == (4, ())
+
+
+def test_the_next_word_takes_less_than_a_millisecond(shared: Path, fit: Any) -> None:
+    text = (shared / "corpora" / "tinyshakespeare" / "train.words.txt").read_text("utf-8")
+    model = fit(text, lines=True, order=5)
+    assert model.table.vocabulary_size > 13_000
+    state, seconds = model.start(1), []
+    for word in model.text.encode(text[:2000]).tolist():
+        begin = time.perf_counter()
+        model.log_probs(state)
+        seconds.append(time.perf_counter() - begin)
+        state = model.step(state, np.array([word]))
+    assert np.median(seconds) < 0.001
+
+
+def arrays_of(table: BackoffTable) -> dict[str, Any]:
+    return {name: array.copy() for name, array in table.arrays().items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("order2.words", lambda a: a[:-1], r"is uint16 \(\d+,\), not uint16"),
+        ("order2.words", lambda a: a.astype(np.int64), "is int64"),
+        ("order2.words", lambda a: a[::-1].copy(), "is not sorted"),
+        ("order3.words", lambda a: a + 60_000, "out of range"),
+        ("order1.log_probs", lambda a: np.append(a, a[-1]), r"not float32 \(13,\)"),
+        ("order1.log_probs", lambda a: -a, "not all <= 0"),
+        ("order3.log_probs", lambda a: a * np.nan, "not all <= 0"),
+        ("order2.log_backoffs", lambda a: a * np.nan, "no weight"),
+        ("order2.log_backoffs", lambda a: a + np.inf, "no weight"),
+        ("order1.first_child", lambda a: a[::-1].copy(), "does not rise"),
+        ("order1.first_child", lambda a: a + 1, "does not rise"),
+        ("order2.first_child", lambda a: a // 2, "order3.words"),
+    ],
+)
+def test_damaged_arrays_are_refused_by_name(fit: Any, name: str, change: Any, message: str) -> None:
+    table = fit(TEXT, order=3).table
+    arrays = arrays_of(table)
+    arrays[name] = change(arrays[name])
+    with pytest.raises(ModelFileError, match=message) as error:
+        BackoffTable.from_arrays(arrays, 3, table.vocabulary_size)
+    assert "order" in str(error.value)
+
+
+def test_missing_and_superfluous_arrays_are_refused_by_name(fit: Any) -> None:
+    table = fit(TEXT, order=3).table
+    for name in table.arrays():
+        arrays = arrays_of(table)
+        del arrays[name]
+        with pytest.raises(ModelFileError, match=f"lacks its array '{name}'"):
+            BackoffTable.from_arrays(arrays, 3, table.vocabulary_size)
+    with pytest.raises(ModelFileError, match=r"'order2\.first_child'"):
+        BackoffTable.from_arrays(table.arrays(), 2, table.vocabulary_size)
+
+
+@given(st.data())
+def test_no_flipped_byte_breaks_a_look_up(fit: Any, data: st.DataObject) -> None:
+    model = fit(TEXT, order=3)
+    arrays = arrays_of(model.table)
+    name = data.draw(st.sampled_from(sorted(arrays)))
+    flat = arrays[name].view(np.uint8)
+    flat[data.draw(st.integers(0, len(flat) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        table = BackoffTable.from_arrays(arrays, 3, model.table.vocabulary_size)
+    except ModelFileError:
+        return
+    ids = model.text.encode(TEXT)
+    assert not np.isnan(table.score(ids)).any()
+    assert not np.isnan(table.log_probs(table.extend(table.start(1), ids[:1]))).any()
