@@ -10,7 +10,7 @@ import typer
 
 from lmsuite.cli.opening import ARPA_SUFFIXES, open_model
 from lmsuite.cli.options import DEFAULT_FOLDER, ModelArgument, ModelsOption
-from lmsuite.cli.preparing import command_line, new_provenance
+from lmsuite.cli.saving import command_line, new_provenance
 from lmsuite.errors import LmError, UsageError
 from lmsuite.storage.folder import SUFFIX
 

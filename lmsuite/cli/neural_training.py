@@ -14,7 +14,8 @@ import typer
 from lmsuite.cli.baseline import Baseline
 from lmsuite.cli.neural_options import NeuralOptions
 from lmsuite.cli.options import TrainingOptions
-from lmsuite.cli.preparing import Prepared, command_line, finish, prepare
+from lmsuite.cli.preparing import Prepared, finish, prepare
+from lmsuite.cli.saving import command_line
 from lmsuite.cli.streams import note
 from lmsuite.cli.training_progress import reporter_for
 from lmsuite.errors import ModelFileError

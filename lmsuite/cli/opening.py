@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,3 +71,20 @@ def validation_text(opened: OpenedModel) -> str:
         return load_validation_text(valid_path_beside(opened.path), validation["sha256"])
     except DataError as error:
         raise DataError(f"{error}; give a text with --text FILE") from error
+
+
+def shared_validation_text(opened: Sequence[OpenedModel]) -> str:
+    """The text that was set aside when these models were trained, the same for all.
+
+    Raises:
+        DataError: one has none, or they have different ones.
+    """
+    first, *others = opened
+    text = validation_text(first)
+    for other in others:
+        if validation_text(other) != text:
+            raise DataError(
+                f"{first.name} and {other.name} have different validation texts; give a text that "
+                "neither was trained on with --text FILE"
+            )
+    return text

@@ -5,21 +5,20 @@ A training command is then three steps: `prepare`, the training itself, `finish`
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from lmsuite.cli.opening import open_model, validation_text
-from lmsuite.cli.options import DEFAULT_FOLDER, TrainingOptions
-from lmsuite.cli.streams import json_ready, note
-from lmsuite.errors import DataError, UsageError
+from lmsuite.cli.options import TrainingOptions
+from lmsuite.cli.saving import new_provenance, save, validate
+from lmsuite.cli.streams import note
+from lmsuite.errors import UsageError
 from lmsuite.storage.folder import ModelsFolder
 
 if TYPE_CHECKING:
     from lmsuite.models.interface import IntArray, LanguageModel
-    from lmsuite.storage.artefact import Provenance
     from lmsuite.text.corpus import Corpus
     from lmsuite.text.encoding import TextEncoder
 
@@ -165,95 +164,17 @@ def finish(
     Raises:
         ModelFileError: the model cannot be saved; one that was there before is unharmed.
     """
-    from lmsuite.storage.artefact import save_model
-    from lmsuite.storage.validation_text import save_validation_text
-
-    validation, report = _validated(prepared, model)
-    path = prepared.folder.path(prepared.name)
-    valid_path = prepared.folder.valid_path(prepared.name)
-    save_model(path, model, _provenance(prepared, validation, training or {}))
-    if prepared.split.valid:
-        save_validation_text(valid_path, prepared.split.valid)
-    else:
-        valid_path.unlink(missing_ok=True)
+    split = prepared.split
+    validation = validate(model, split.valid, name=prepared.name, rule=split.rule)
+    provenance = new_provenance(
+        prepared.command,
+        prepared.corpus.name,
+        prepared.corpus.sha256,
+        validation.recorded,
+        training,
+    )
     typer.echo(
         f"trained     {len(prepared.ids):,} tokens of {prepared.corpus.name}, "
         f"{len(model.text.vocabulary):,} in the vocabulary, {seconds:.1f} s"
     )
-    typer.echo(f"validation  {report}")
-    typer.echo(f"saved       {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    typer.echo(f"next        {_next_command(prepared)}")
-
-
-def _validated(prepared: Prepared, model: LanguageModel) -> tuple[dict[str, Any], str]:
-    """What the model file records of the validation, and the same in words."""
-    from lmsuite.evaluation import evaluate
-    from lmsuite.storage.validation_text import text_sha256
-
-    recorded: dict[str, Any] = {"split": prepared.split.rule}
-    valid = prepared.split.valid
-    if not valid:
-        return recorded, "none (--valid 0.1 sets a tenth of the text aside)"
-    try:
-        result = evaluate(model, valid, name=prepared.name)
-    except DataError as error:
-        raise DataError(f"the validation text {prepared.split.rule}: {error}") from error
-    recorded |= {
-        "sha256": text_sha256(valid),
-        "tokens": result.tokens,
-        "oov": result.oov,
-        "cross_entropy": result.cross_entropy,
-        "perplexity": result.perplexity,
-        "perplexity_without_oov": result.perplexity_without_oov,
-        "bits_per_char": result.bits_per_char,
-    }
-    without = f" ({result.perplexity_without_oov:.2f} without {result.oov:,} OOV)"
-    zeros = f"; {result.zero_tokens:,} tokens of probability zero" if result.zero_tokens else ""
-    return json_ready(recorded), (
-        f"perplexity {result.perplexity:.2f}{without if result.oov else ''}, "
-        f"{result.bits_per_char:.3f} bits a character, {result.tokens:,} tokens{zeros}"
-    )
-
-
-def _provenance(
-    prepared: Prepared, validation: dict[str, Any], training: dict[str, Any]
-) -> Provenance:
-    return new_provenance(
-        prepared.command, prepared.corpus.name, prepared.corpus.sha256, validation, training
-    )
-
-
-def _next_command(prepared: Prepared) -> str:
-    words = ["lm", "sample", prepared.name]
-    if prepared.folder.root != DEFAULT_FOLDER:
-        words += ["--models", str(prepared.folder.root)]
-    return shlex.join(words)
-
-
-def new_provenance(
-    command: str,
-    corpus: str,
-    corpus_sha256: str,
-    validation: dict[str, Any] | None = None,
-    training: dict[str, Any] | None = None,
-) -> Provenance:
-    """The provenance of a model made now, by this version."""
-    from datetime import UTC, datetime
-
-    from lmsuite import __version__
-    from lmsuite.storage.artefact import Provenance
-
-    return Provenance(
-        command=command,
-        version=__version__,
-        corpus=corpus,
-        corpus_sha256=corpus_sha256,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        validation=validation or {},
-        training=training or {},
-    )
-
-
-def command_line(context: typer.Context) -> str:
-    """The command as the user typed it."""
-    return shlex.join(["lm", *context.find_root().obj.arguments])
+    save(prepared.folder, prepared.name, model, provenance, validation)

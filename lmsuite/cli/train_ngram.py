@@ -10,7 +10,8 @@ import typer
 
 from lmsuite.cli.option_groups import expanded
 from lmsuite.cli.options import TrainingOptions
-from lmsuite.cli.preparing import command_line, finish, prepare
+from lmsuite.cli.preparing import finish, prepare
+from lmsuite.cli.saving import command_line
 from lmsuite.cli.streams import note
 from lmsuite.errors import UsageError
 

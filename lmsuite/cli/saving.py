@@ -1,0 +1,130 @@
+"""What becomes of a finished model: validated, saved with its validation text, and announced."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from lmsuite.cli.options import DEFAULT_FOLDER
+from lmsuite.cli.streams import json_ready
+from lmsuite.errors import DataError
+from lmsuite.storage.folder import ModelsFolder
+
+if TYPE_CHECKING:
+    from lmsuite.models.interface import LanguageModel
+    from lmsuite.storage.artefact import Provenance
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How a model does on the text that was set aside."""
+
+    text: str  # empty: there is none
+    recorded: dict[str, Any]  # what the model file keeps
+    report: str  # the same in words
+
+
+def validate(model: LanguageModel, text: str, *, name: str, rule: str) -> Validation:
+    """Evaluate `model`, called `name`, on its validation text.
+
+    Args:
+        model: the finished model.
+        text: what was set aside; empty if nothing was.
+        name: of the model.
+        rule: how the text was chosen: "0.1", the name of a file, "none".
+
+    Raises:
+        DataError: the text has no tokens.
+    """
+    from lmsuite.evaluation import evaluate
+    from lmsuite.storage.validation_text import text_sha256
+
+    recorded: dict[str, Any] = {"split": rule}
+    if not text:
+        return Validation(text, recorded, "none (--valid 0.1 sets a tenth of the text aside)")
+    try:
+        result = evaluate(model, text, name=name)
+    except DataError as error:
+        raise DataError(f"the validation text {rule}: {error}") from error
+    recorded |= {
+        "sha256": text_sha256(text),
+        "tokens": result.tokens,
+        "oov": result.oov,
+        "cross_entropy": result.cross_entropy,
+        "perplexity": result.perplexity,
+        "perplexity_without_oov": result.perplexity_without_oov,
+        "bits_per_char": result.bits_per_char,
+    }
+    without = f" ({result.perplexity_without_oov:.2f} without {result.oov:,} OOV)"
+    zeros = f"; {result.zero_tokens:,} tokens of probability zero" if result.zero_tokens else ""
+    report = (
+        f"perplexity {result.perplexity:.2f}{without if result.oov else ''}, "
+        f"{result.bits_per_char:.3f} bits a character, {result.tokens:,} tokens{zeros}"
+    )
+    return Validation(text, json_ready(recorded), report)
+
+
+def save(
+    folder: ModelsFolder,
+    name: str,
+    model: LanguageModel,
+    provenance: Provenance,
+    validation: Validation,
+) -> None:
+    """Save the model and its validation text, and print where, and what to do next.
+
+    Raises:
+        ModelFileError: the model cannot be saved; one that was there before is unharmed.
+    """
+    from lmsuite.storage.artefact import save_model
+    from lmsuite.storage.validation_text import save_validation_text
+
+    path = folder.path(name)
+    save_model(path, model, provenance)
+    if validation.text:
+        save_validation_text(folder.valid_path(name), validation.text)
+    else:
+        folder.valid_path(name).unlink(missing_ok=True)
+    typer.echo(f"validation  {validation.report}")
+    typer.echo(f"saved       {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    typer.echo(f"next        {_next_command(folder.root, name)}")
+
+
+def _next_command(root: Path, name: str) -> str:
+    words = ["lm", "sample", name]
+    if root != DEFAULT_FOLDER:
+        words += ["--models", str(root)]
+    return shlex.join(words)
+
+
+def new_provenance(
+    command: str,
+    corpus: str,
+    corpus_sha256: str,
+    validation: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+) -> Provenance:
+    """The provenance of a model made now, by this version."""
+    from datetime import UTC, datetime
+
+    from lmsuite import __version__
+    from lmsuite.storage.artefact import Provenance
+
+    return Provenance(
+        command=command,
+        version=__version__,
+        corpus=corpus,
+        corpus_sha256=corpus_sha256,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        validation=validation or {},
+        training=training or {},
+    )
+
+
+def command_line(context: typer.Context) -> str:
+    """The command as the user typed it."""
+    return shlex.join(["lm", *context.find_root().obj.arguments])
