@@ -26,6 +26,9 @@ IntArray: TypeAlias = NDArray[np.integer[Any]]
 FloatArray: TypeAlias = NDArray[np.float64]
 
 
+_PORTION = 1 << 18  # positions sorted at a time, few enough to lie in the cache
+
+
 @dataclass(frozen=True)
 class CountedOrder:
     """The n-grams of one order, sorted by their words; M of them."""
@@ -96,13 +99,13 @@ def count_ngrams(
     index_at = ids  # (N,) the index of the (n - 1)-gram that starts at each position
     for n in range(2, order + 1):
         position, group = _extendable(position, group, is_boundary, n)
-        key = group * vocabulary_size + ids[position + (n - 1)]
-        _sort_within_groups(group, key, position)
-        is_new = np.concatenate(([True], key[1:] != key[:-1]))[: len(key)]
+        word = ids[position + (n - 1)]
+        _sort_within_groups(group, word, position)
+        differs = (group[1:] != group[:-1]) | (word[1:] != word[:-1])
+        is_new = np.concatenate(([True], differs))[: len(word)]
         first = np.flatnonzero(is_new)
         starts = orders[-1].sentence_starts
         prefix = group[first]
-        word = key[first] - prefix * vocabulary_size
         suffix = index_at[position[first] + 1]
         group = np.cumsum(is_new) - 1
         index_at = np.full(len(ids), -1, dtype=np.int32)
@@ -112,9 +115,9 @@ def count_ngrams(
         orders.append(
             CountedOrder(
                 prefix.astype(np.int32),
-                word.astype(np.int32),
+                word[first].astype(np.int32),
                 suffix.astype(np.int32),
-                np.diff(first, append=len(key)),
+                np.diff(first, append=len(word)),
                 slice(low, high),
                 opened[opened >= 0],
             )
@@ -127,10 +130,9 @@ def _sorted_by_word(
 ) -> tuple[IntArray, IntArray]:
     """The positions at which a unigram starts, sorted by its id, and the ids in that order."""
     position = np.arange(len(ids)) if sentences else np.flatnonzero(~is_boundary)
-    group = ids[position]
-    key = group.copy()
-    _sort_within_groups(np.zeros_like(group), key, position)
-    return position, key
+    word = ids[position]
+    _sort_within_groups(np.zeros_like(word), word, position)
+    return position, word
 
 
 def _extendable(
@@ -142,24 +144,33 @@ def _extendable(
     return position[keep], group[keep]
 
 
-def _sort_within_groups(group: IntArray, key: IntArray, position: IntArray) -> None:
-    """Sort key, and position with it, in place; group is sorted and key refines it.
-
-    Groups of one need no sorting. Key and position are packed into one integer where they fit,
-    since numpy sorts integers several times faster than it sorts indices to them.
-    """
-    if not len(key):
-        return
+def _sort_within_groups(group: IntArray, word: IntArray, position: IntArray) -> None:
+    """Sort word, and position with it, within each run of equal group, in place and stably."""
     same = group[1:] == group[:-1]
+    # Groups of one need no sorting.
     unsorted = np.flatnonzero(np.concatenate((same, [False])) | np.concatenate(([False], same)))
-    keys, positions = key[unsorted], position[unsorted]
-    bits = int(position.max()).bit_length()
-    if int(key.max()).bit_length() + bits < 64:
-        packed = keys << bits | positions
-        packed.sort()
-        key[unsorted] = packed >> bits
-        position[unsorted] = packed & ((1 << bits) - 1)
-    else:
-        order = np.argsort(keys, kind="stable")
-        key[unsorted] = keys[order]
-        position[unsorted] = positions[order]
+    begin = 0
+    while begin < len(unsorted):
+        # Up to the end of the group that holds the last of a portion.
+        last = unsorted[min(begin + _PORTION, len(unsorted)) - 1]
+        end = int(np.searchsorted(unsorted, np.searchsorted(group, group[last], side="right")))
+        slots = unsorted[begin:end]
+        order = _order(group[slots], word[slots])
+        word[slots] = word[slots[order]]
+        position[slots] = position[slots[order]]
+        begin = end
+
+
+def _order(group: IntArray, word: IntArray) -> IntArray:
+    """The stable order (K,) of pairs of group, already sorted, and word.
+
+    Group, word and place are packed into one integer where they fit, since numpy sorts integers
+    several times faster than it sorts indices to them.
+    """
+    run = np.cumsum(np.concatenate(([False], group[1:] != group[:-1])))
+    word_bits, place_bits = int(word.max()).bit_length(), len(word).bit_length()
+    if int(run[-1]).bit_length() + word_bits + place_bits >= 64:
+        return np.lexsort((word, run))
+    packed = (run << word_bits | word) << place_bits | np.arange(len(word))
+    packed.sort()
+    return packed & ((1 << place_bits) - 1)
