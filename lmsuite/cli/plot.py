@@ -103,20 +103,19 @@ def _curves(opened: list[OpenedModel]) -> LineChart:
 
 def _order_chart(opened: list[OpenedModel], data: str | None, encoding: str) -> LineChart:
     from lmsuite.cli.opening import validation_text
+    from lmsuite.cli.subjects import subject_of
     from lmsuite.models.ngram import NgramModel
     from lmsuite.report.orders import by_order, order_chart
-    from lmsuite.report.subject import same_tokens
     from lmsuite.text.corpus import read_corpus
 
     text = None if data is None else read_corpus([data], encoding=encoding).text
-    rows, counted = {}, []
+    rows = {}
     for each in opened:
         if isinstance(each.model, NgramModel):
             rows[each.name] = by_order(each.model, validation_text(each) if text is None else text)
-            counted.append(each.model)
         else:
             note(f"left out: {each.name} ({each.model.kind}) is no n-gram model")
-    chart = order_chart(rows, same_tokens=same_tokens(counted))
+    chart = order_chart([subject_of(each) for each in opened], rows)
     if chart is None:
         raise LmError("perplexity by order is of n-gram models, and none of these is one")
     return chart

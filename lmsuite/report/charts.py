@@ -28,9 +28,9 @@ class Interval:
 
     label: str
     value: float
-    low: float | None = None
-    high: float | None = None
-    style: int = 0
+    low: float | None
+    high: float | None
+    style: int
 
 
 def line_chart(chart: LineChart) -> Markup:
@@ -40,9 +40,7 @@ def line_chart(chart: LineChart) -> Markup:
         "svg",
         [_y_tick(y_scale, tick) for tick in y_scale.ticks()],
         [_x_tick(x_scale, tick, _HEIGHT) for tick in chart.x_ticks(about=4)],
-        _stretched(
-            _polyline(line, index, x_scale, y_scale) for index, line in enumerate(chart.series)
-        ),
+        _stretched(_polyline(line, x_scale, y_scale) for line in chart.series),
         _end_labels(chart.series, x_scale, y_scale),
         role="img",
         aria_label=chart.in_words(),
@@ -95,11 +93,11 @@ def _stretched(content: Content) -> Markup:
     )
 
 
-def _polyline(line: Series, style: int, x_scale: Scale, y_scale: Scale) -> Markup:
+def _polyline(line: Series, x_scale: Scale, y_scale: Scale) -> Markup:
     points = " ".join(
         f"{100 * x_scale(x):.2f},{_HEIGHT * (1 - y_scale(y)):.1f}" for x, y in line.points
     )
-    return element("polyline", points=points, class_=f"line {_style(style)}")
+    return element("polyline", points=points, class_=f"line {_style(line.style)}")
 
 
 def _end_labels(series: Sequence[Series], x_scale: Scale, y_scale: Scale) -> Markup:
@@ -109,10 +107,12 @@ def _end_labels(series: Sequence[Series], x_scale: Scale, y_scale: Scale) -> Mar
     return together(
         [
             _leader(x, y, place),
-            _dot(x, y, style),
-            _text(1.0, place, _shortened(line.label), f"label {_style(style)}", dx="10", dy="4"),
+            _dot(x, y, line.style),
+            _text(
+                1.0, place, _shortened(line.label), f"label {_style(line.style)}", dx="10", dy="4"
+            ),
         ]
-        for style, (line, (x, y), place) in enumerate(zip(series, ends, places, strict=True))
+        for line, (x, y), place in zip(series, ends, places, strict=True)
     )
 
 

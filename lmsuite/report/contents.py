@@ -15,7 +15,7 @@ from lmsuite.models.ngram import NgramModel
 from lmsuite.report.orders import OrderRow, by_order
 from lmsuite.report.passages import passage_of
 from lmsuite.report.samples import Written, written_by
-from lmsuite.report.standing import ranked
+from lmsuite.report.standing import contenders
 from lmsuite.report.subject import Subject
 
 
@@ -26,7 +26,7 @@ class Contents:
     subjects: Sequence[Subject]
     text_name: str
     results: Sequence[Evaluation]
-    lead: Comparison | None  # of the best over the second; None where it is not defined
+    lead: Comparison | None  # of the best contender over the second; None if not defined
     orders: Mapping[str, Sequence[OrderRow]]  # of the n-gram models
     explanations: Mapping[str, Sequence[TokenExplanation]]  # of a passage of the text
     samples: Mapping[str, Sequence[Written]]  # of the models that can write
@@ -82,8 +82,8 @@ def _lead(
     text: str,
     rng: np.random.Generator,
 ) -> Comparison | None:
-    """The best model against the second; None without two whose difference is finite."""
-    best, *others = ranked(results)
+    """The best contender against the second; None without two whose difference is finite."""
+    best, *others = contenders(subjects, results)
     if not others or not math.isfinite(others[0].bits_per_char):
         return None
     models = {subject.name: subject.model for subject in subjects}

@@ -114,10 +114,10 @@ def _draw_chart(axes: Any, chart: LineChart) -> None:
     height = axes.get_window_extent().height * 72 / axes.figure.dpi  # points
     ends = [y_scale(line.points[-1][1]) * height for line in chart.series]
     places = spread_apart(ends, _LABEL_POINTS, 0.0, height)
-    for index, (line, place) in enumerate(zip(chart.series, places, strict=True)):
+    for line, place in zip(chart.series, places, strict=True):
         xs, ys = zip(*line.points, strict=True)
-        colour = COLOURS[index % len(COLOURS)]
-        dashes = _DASHES[index % len(_DASHES)]
+        colour = COLOURS[line.style % len(COLOURS)]
+        dashes = _DASHES[line.style % len(_DASHES)]
         axes.plot(xs, ys, color=colour, linestyle=dashes, linewidth=2, clip_on=False)
         axes.plot(xs[-1:], ys[-1:], "o", color=colour, markersize=6, clip_on=False)
         axes.annotate(

@@ -14,11 +14,12 @@ class Series:
 
     label: str
     points: Sequence[tuple[float, float]]
+    style: int  # picks colour and dashes; a model has the same in all charts
 
 
 @dataclass(frozen=True)
 class LineChart:
-    """Lines over common axes, at least one; colours go by the place in `series`."""
+    """Lines over common axes, at least one."""
 
     title: str
     x_label: str

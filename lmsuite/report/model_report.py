@@ -12,8 +12,8 @@ from lmsuite.report.markup import Content, Markup, element, quoted, together
 from lmsuite.report.orders import OrderRow, order_chart
 from lmsuite.report.page import page, section
 from lmsuite.report.samples import samples_of
-from lmsuite.report.standing import comparison_chart, comparison_table, lede
-from lmsuite.report.subject import learning_curves, same_tokens
+from lmsuite.report.standing import comparison_chart, comparison_table, contenders, lede
+from lmsuite.report.subject import learning_curves
 
 
 def report_page(contents: Contents, *, title: str, notes: Sequence[str], made_by: str) -> str:
@@ -42,7 +42,7 @@ def report_page(contents: Contents, *, title: str, notes: Sequence[str], made_by
         element(
             "header",
             element("h1", quoted(title)),
-            lede(contents.results, contents.lead),
+            lede(contents.results, contenders(contents.subjects, contents.results), contents.lead),
         ),
         element("main", parts),
         element("footer", element("p", "Made by ", element("code", made_by), ".")),
@@ -79,8 +79,7 @@ def _curves(contents: Contents) -> Markup | None:
 
 
 def _orders(contents: Contents) -> Markup | None:
-    counted = [each.model for each in contents.subjects if each.name in contents.orders]
-    chart = order_chart(contents.orders, same_tokens=same_tokens(counted))
+    chart = order_chart(contents.subjects, contents.orders)
     if chart is None:
         return None
     return section(
@@ -110,7 +109,7 @@ def _order_table(name: str, rows: Sequence[OrderRow]) -> Markup:
     return element(
         "details",
         element("summary", quoted(name), " in numbers"),
-        element("table", element("thead", head), element("tbody", body), class_="orders"),
+        element("table", element("thead", head), element("tbody", body)),
         element(
             "p",
             "Longest match: the share of tokens whose longest known n-gram has this order.",

@@ -13,6 +13,7 @@ from lmsuite.errors import DataError
 from lmsuite.models.ngram import NgramModel
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.report.linechart import LineChart, Series
+from lmsuite.report.subject import Subject, same_tokens
 from lmsuite.text.vocabulary import BOS
 
 
@@ -60,31 +61,30 @@ def by_order(model: NgramModel, text: str) -> list[OrderRow]:
 
 
 def order_chart(
-    rows_by_model: Mapping[str, Sequence[OrderRow]], *, same_tokens: bool
+    subjects: Sequence[Subject], rows_by_model: Mapping[str, Sequence[OrderRow]]
 ) -> LineChart | None:
-    """What each model makes of contexts of growing length; None without n-gram models.
+    """What each of the subjects that have rows makes of contexts of growing length; None if none.
 
-    The unit is bits a character unless all models have the `same_tokens`, of which a perplexity is.
+    The unit is perplexity a token if these have the same tokens, else bits a character.
     """
-    unit = "perplexity" if same_tokens else "bits a character"
+    in_bits = not same_tokens(each.model for each in subjects if each.name in rows_by_model)
     series = []
-    for name, rows in rows_by_model.items():
-        values = [row.perplexity if same_tokens else row.bits_per_char for row in rows]
+    for style, subject in enumerate(subjects):
         points = [
-            (float(row.order), value)
-            for row, value in zip(rows, values, strict=True)
-            if value < math.inf
+            (float(row.order), row.bits_per_char if in_bits else row.perplexity)
+            for row in rows_by_model.get(subject.name, ())
+            if row.perplexity < math.inf
         ]
         if points:
-            series.append(Series(name, points))
+            series.append(Series(subject.name, points, style))
     if not series:
         return None
     return LineChart(
         title="N-gram models by order",
-        x_label="order: the tokens of context used, and one",
-        y_label=unit,
+        x_label="n-gram order: tokens of context + 1",
+        y_label="bits a character" if in_bits else "perplexity",
         series=series,
-        y_logarithmic=same_tokens,
+        y_logarithmic=not in_bits,
         counts=True,
     )
 

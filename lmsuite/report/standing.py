@@ -9,6 +9,7 @@ from lmsuite.comparison import Comparison
 from lmsuite.evaluation import Evaluation
 from lmsuite.report.charts import Interval, interval_chart, short_fixed
 from lmsuite.report.markup import Markup, element, quoted, together
+from lmsuite.report.subject import Subject, same_tokens
 
 _UNSURE = 0.05  # the p-value from which a difference may be chance
 
@@ -18,22 +19,46 @@ def ranked(results: Sequence[Evaluation]) -> list[Evaluation]:
     return sorted(results, key=lambda result: result.bits_per_char)
 
 
-def lede(results: Sequence[Evaluation], lead: Comparison | None) -> Markup:
-    """What the table says, in a sentence or two; `lead` compares the best with the second."""
-    best = ranked(results)[0]
+def contenders(subjects: Sequence[Subject], results: Sequence[Evaluation]) -> list[Evaluation]:
+    """The results whose bits a character may be ranked, the best first.
+
+    Models of the same tokens leave the same unpredicted. Of models of different tokens only those
+    are ranked that predict every character: no unknown word, no space that the tokens do not show.
+    If that leaves none, all are.
+    """
+    if same_tokens(subject.model for subject in subjects):
+        return ranked(results)
+    lossless = {subject.name for subject in subjects if subject.model.text.lossless}
+    complete = [each for each in results if each.model in lossless and not each.oov]
+    return ranked(complete or results)
+
+
+def lede(
+    results: Sequence[Evaluation], best_first: Sequence[Evaluation], lead: Comparison | None
+) -> Markup:
+    """What the table says, in a sentence or two.
+
+    Args:
+        results: of all models.
+        best_first: of the `contenders`.
+        lead: compares the first two of these.
+    """
+    best = best_first[0]
     figure = element("strong", f"{short_fixed(best.bits_per_char)} bits a character")
     if len(results) == 1:
         return element(
             "p", quoted(best.model), " predicts this text with ", figure, ".", class_="lede"
         )
-    words = together(
-        f"Of these {len(results)} models, ",
-        element("strong", quoted(best.model)),
-        " predicts the text best, with ",
-        figure,
-        ".",
+    among = (
+        f"Of these {len(results)} models, "
+        if len(best_first) == len(results)
+        else f"Of the {len(best_first)} models here that predict every character, "
+        if len(best_first) > 1
+        else "Of these models only one predicts every character: "
     )
-    return element("p", words, _certainty(lead), class_="lede")
+    name = element("strong", quoted(best.model))
+    predicts = " predicts the text best, with " if len(best_first) > 1 else ", with "
+    return element("p", among, name, predicts, figure, ".", _certainty(lead), class_="lede")
 
 
 def _certainty(lead: Comparison | None) -> Markup | None:
@@ -118,7 +143,7 @@ def _row(result: Evaluation, headings: Sequence[str]) -> Markup:
             "th",
             quoted(result.model),
             " ",
-            element("span", result.kind, class_="kind"),
+            element("span", result.kind, class_="soft"),
             scope="row",
         ),
         (

@@ -36,6 +36,7 @@ def learning_curves(subjects: Sequence[Subject]) -> LineChart | None:
     The unit is perplexity a token if all have the same tokenizer, else bits a character, which
     models of different tokens have in common.
     """
+    styles = {subject.name: style for style, subject in enumerate(subjects)}
     trained = [subject for subject in subjects if subject.history]
     if not trained:
         return None
@@ -54,7 +55,7 @@ def learning_curves(subjects: Sequence[Subject]) -> LineChart | None:
             if math.isfinite(row.valid_loss)
         ]
         if points:
-            series.append(Series(subject.name, points))
+            series.append(Series(subject.name, points, styles[subject.name]))
     if not series:
         return None
     return LineChart(

@@ -65,6 +65,7 @@ class Chromium:
         self._session = attached["sessionId"]
         for domain in ("Page", "Log", "Runtime", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
         return self
 
     def __exit__(
