@@ -31,6 +31,7 @@ Numbers are written with nine digits, from which the same 32-bit values are read
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -68,7 +69,7 @@ def write_arpa(table: BackoffTable, tokens: Sequence[str], stream: TextIO) -> No
     """
     words = [escaped(token) for token in tokens]
     if len(set(words)) < len(words):
-        twice = next(word for at, word in enumerate(words) if word in words[:at])
+        twice = Counter(words).most_common(1)[0][0]
         raise ModelFileError(
             f"two tokens of the model would both be {twice!r} in an ARPA file, which knows no "
             "white space in tokens; rename one of them in the training text"
