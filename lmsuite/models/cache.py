@@ -10,8 +10,8 @@ where u, uniform over the possible tokens, stands for a text of which little is 
 memory gives u, and a token never read is never impossible.
 
 The memory is of the whole text: in LINES mode, too, it is kept from line to line. It holds every
-token that is predicted, ``</s>`` and ``<unk>`` among them. Alone this is a poor model; it is meant
-as a member of a mixture.
+token that is predicted, ``</s>`` among them, but not ``<unk>``: one unknown word does not make the
+next one likely to be the same. Alone this is a poor model; it is meant as a member of a mixture.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel
 from lmsuite.text.encoding import TextEncoder
-from lmsuite.text.vocabulary import BOS
+from lmsuite.text.vocabulary import BOS, UNK
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,11 @@ class CacheModel(LanguageModel):
         self.text = text
         self._settings = settings
         self._decay = 2.0 ** (-1.0 / settings.half_life)
-        self._possible = np.ones(len(text.vocabulary), bool)  # (V,)
-        self._possible[text.impossible] = False
-        self._uniform = self._possible / self._possible.sum()  # (V,), u
+        possible = np.ones(len(text.vocabulary), bool)
+        possible[text.impossible] = False
+        self._uniform = possible / possible.sum()  # (V,), u
+        possible[UNK] = False
+        self._remembered = possible  # (V,)
 
     @property
     def settings(self) -> CacheSettings:
@@ -66,8 +68,8 @@ class CacheModel(LanguageModel):
         return np.zeros((batch_size, len(self._uniform)))
 
     def step(self, state: NDArray[np.float64], ids: IntArray) -> NDArray[np.float64]:
-        # <s> is not remembered, nor does the memory fade while it is read.
-        rows = np.flatnonzero(self._possible[ids])
+        # While a token is read that is not remembered, the memory does not fade either.
+        rows = np.flatnonzero(self._remembered[ids])
         state = state.copy()
         state[rows] *= self._decay
         state[rows, ids[rows]] += 1.0
@@ -75,18 +77,21 @@ class CacheModel(LanguageModel):
 
     def log_probs(self, state: NDArray[np.float64]) -> FloatArray:
         with np.errstate(divide="ignore"):
-            weights = np.log(state + self._uniform)  # (B, V)
-        return weights - np.log(state.sum(axis=1, keepdims=True) + 1.0)
+            own: FloatArray = np.log(state + self._uniform)  # (B, V)
+        own -= np.log(state.sum(axis=1, keepdims=True) + 1.0)
+        return own
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         predicted = ids[ids != BOS]
-        remembered = self._possible[predicted]
-        scores = np.full(len(predicted), -np.inf)
-        read = predicted[remembered]
-        # All before a token at place i weighs 1 + d + … + d^(i-1).
-        everything = -np.expm1(np.arange(len(read)) * np.log(self._decay)) / (1 - self._decay)
-        own = self._weights_before(read) + self._uniform[read]
-        scores[remembered] = np.log(own) - np.log(everything + 1.0)
+        remembered = self._remembered[predicted]
+        own = self._uniform[predicted]
+        own[remembered] += self._weights_before(predicted[remembered])
+        # All of i tokens weighs 1 + d + … + d^(i-1).
+        read = np.cumsum(remembered) - remembered
+        everything = -np.expm1(read * np.log(self._decay)) / (1 - self._decay)
+        with np.errstate(divide="ignore"):
+            scores: NDArray[np.float64] = np.log(own)
+        scores -= np.log(everything + 1.0)
         return scores
 
     def _weights_before(self, ids: IntArray) -> NDArray[np.float64]:

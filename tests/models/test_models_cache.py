@@ -38,6 +38,13 @@ def test_the_memory_reaches_over_lines() -> None:
     assert (mixed[1] != state[1]).any()
 
 
+def test_an_unknown_word_does_not_announce_another() -> None:
+    text = encoder("aab", "char")
+    cache = CacheModel(text, CacheSettings(half_life=1.0))
+    scores = np.exp(cache.score(text.encode("xaxx")))
+    np.testing.assert_allclose(scores, np.array([1, 1, 1 / 2, 1 / 2]) / 3)
+
+
 @pytest.mark.parametrize("half_life", [0.5, 3.0, 200.0])
 @pytest.mark.parametrize("boundaries", Boundaries)
 def test_score_is_the_chain_of_steps(half_life: float, boundaries: Boundaries) -> None:
