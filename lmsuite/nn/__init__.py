@@ -22,6 +22,7 @@ checks) alike. Sequences are time-major; arrays.py binds the letters.
     the same for embedded ids, faster for a small vocabulary.
   - `resets` (T, B) bool: where true, the state is zero *before* that step.
   - `backward` uses the cache up: call it once. It may overwrite the cache, never `d_hidden`.
+    Until then the hidden vectors, which it needs, are not to be written to.
   - Sampling: `step(inputs (B,D), state) -> state`; or `table = cell.input_table(embedding)` once,
     then `step_drive(table[ids], state, times_Wh=None) -> state`, where
     `times_Wh = cell.recurrent_products(B)`, made once, is faster for many sequences at a time. The

@@ -30,7 +30,7 @@ from lmsuite.nn.arrays import BoolArray, FloatArray, IntArray
 from lmsuite.nn.initialisation import glorot_uniform, orthogonal
 from lmsuite.nn.layers import ONE_HOT_LIMIT, Embedding, Shapes, one_hot
 from lmsuite.nn.parameter import Parameters
-from lmsuite.nn.products import GateProducts, by_gate
+from lmsuite.nn.products import GateProducts, by_gate, transposed
 
 CHUNK = 1 << 17
 """Numbers in an array of which a few fit in a core's L2 cache."""
@@ -190,6 +190,11 @@ class Cell(ABC):
     def recurrent_products(self, rows: int) -> GateProducts:
         """h Wh for every gate and `rows` sequences, made ready once for many steps."""
         return GateProducts(by_gate(self.Wh, self.gates), rows)
+
+    def _transposed_products(self, rows: int) -> GateProducts:
+        """da Whᵀ gate by gate, the terms of dh_{t-1}."""
+        H = self.hidden_size
+        return GateProducts(transposed(self.Wh).reshape(self.gates, H, H), rows)
 
     def input_table(self, embedding: Embedding) -> FloatArray:
         """A Wx + b (V, G·H): row v is the drive of id v, for `step_drive`."""

@@ -28,7 +28,6 @@ import numpy as np
 
 from lmsuite.nn.arrays import BoolArray, FloatArray
 from lmsuite.nn.cell import Cell, after_reset, reset_lanes
-from lmsuite.nn.products import GateProducts
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Elman(Cell):
         T, B, H = d_hidden.shape
         d_h = self.start(B)[0] if d_final_state is None else d_final_state[0].copy()
         d_a = np.empty((T, B, H), d_h.dtype)
-        times_WhT = GateProducts(self.Wh.T[None], B)
+        times_WhT = self._transposed_products(B)
         lanes = reset_lanes(run.resets, T)
         for t in reversed(range(T)):
             d_h += d_hidden[t]

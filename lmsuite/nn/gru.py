@@ -45,7 +45,7 @@ from lmsuite.nn.arrays import BoolArray, FloatArray
 from lmsuite.nn.cell import Cell, after_reset, chunks_from_the_end, reset_lanes
 from lmsuite.nn.layers import Shapes, column_sums
 from lmsuite.nn.parameter import Parameters
-from lmsuite.nn.products import GateProducts, by_gate
+from lmsuite.nn.products import by_gate
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class GRU(Cell):
     ) -> tuple[FloatArray, FloatArray]:
         T, B, H = d_hidden.shape
         d_h = self.start(B)[0] if d_final_state is None else d_final_state[0].copy()
-        times_WhT = GateProducts(by_gate(self.Wh, 3).swapaxes(1, 2), B)
+        times_WhT = self._transposed_products(B)
         d_gates = np.empty((4, T, B, H), d_h.dtype)
         lanes = reset_lanes(run.resets, T)
         for begin, end in chunks_from_the_end(T, B * 4 * H):

@@ -36,7 +36,7 @@ import numpy as np
 
 from lmsuite.nn.arrays import BoolArray, FloatArray
 from lmsuite.nn.cell import Cell, after_reset, chunks_from_the_end, reset_lanes
-from lmsuite.nn.products import GateProducts, by_gate
+from lmsuite.nn.products import by_gate
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class LSTM(Cell):
     ) -> tuple[FloatArray, FloatArray]:
         T, B, H = d_hidden.shape
         d_h, d_c = self.start(B) if d_final_state is None else d_final_state.copy()
-        times_WhT = GateProducts(by_gate(self.Wh, 4).swapaxes(1, 2), B)
+        times_WhT = self._transposed_products(B)
         through = np.empty((B, H), d_h.dtype)
         d_a = np.empty((4, T, B, H), d_h.dtype)
         lanes = reset_lanes(run.resets, T)

@@ -18,6 +18,9 @@ SMALL = 10**6
 NARROW = 16
 """Blocks of fewer columns than this would waste the vector registers."""
 
+PANEL = 16
+"""Rows of float32 that fill a line of the cache when they are written side by side."""
+
 
 class GateProducts:
     """x W_g for fixed matrices W (G, K, C), one for each gate, and any x of `rows` rows."""
@@ -43,6 +46,14 @@ class GateProducts:
 def by_gate(W: FloatArray, gates: int) -> FloatArray:
     """Columns in blocks of H, (K, G·H), seen as one matrix for each gate, (G, K, H)."""
     return W.reshape(len(W), gates, -1).swapaxes(0, 1)
+
+
+def transposed(W: FloatArray) -> FloatArray:
+    """Wᵀ in memory of its own, copied in panels of rows: several times faster than at once."""
+    copy = np.empty(W.shape[::-1], W.dtype)
+    for first in range(0, len(W), PANEL):
+        copy[:, first : first + PANEL] = W[first : first + PANEL].T
+    return copy
 
 
 def _count_blocks(K: int, C: int, rows: int) -> int:

@@ -10,7 +10,7 @@ from lmsuite.nn.cells import CELLS, Cell
 from lmsuite.nn.gradient_check import check_gradients
 from lmsuite.nn.layers import ONE_HOT_LIMIT, Embedding
 from lmsuite.nn.parameter import Parameters
-from lmsuite.nn.products import GateProducts, by_gate
+from lmsuite.nn.products import GateProducts, by_gate, transposed
 
 T, B, D, H, V = 5, 3, 4, 3, 7
 TOLERANCE = 1e-6
@@ -224,4 +224,25 @@ def test_products_in_blocks_are_the_products(shape: tuple[int, int, int], rows: 
     one = rng.normal(size=(rows, K))
     each = rng.normal(size=(G, rows, K))
     np.testing.assert_allclose(products(one), np.stack([one @ matrix for matrix in W]))
+    np.testing.assert_array_equal(transposed(W[0]), W[0].T)
     np.testing.assert_allclose(products(each), np.stack([each[g] @ W[g] for g in range(G)]))
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_chunks_that_fit_the_cache_change_nothing(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s = Setting(kind)
+    _, _, cache = s.cell.forward(s.inputs, s.state, RESETS)
+    at_once = s.cell.backward(s.by_hidden, s.by_final, cache)
+    monkeypatch.setattr("lmsuite.nn.cell.CHUNK", 2 * B * 4 * H)  # two steps; the last has one
+    _, _, cache = s.cell.forward(s.inputs, s.state, RESETS)
+    in_chunks = s.cell.backward(s.by_hidden, s.by_final, cache)
+    for whole, parts in zip(at_once, in_chunks, strict=True):
+        np.testing.assert_array_equal(whole, parts)
+
+
+def test_resets_that_are_all_false_are_none() -> None:
+    s = Setting("lstm")
+    hidden, _, _ = s.cell.forward(s.inputs, s.state, np.zeros((T, B), bool))
+    np.testing.assert_array_equal(hidden, s.cell.forward(s.inputs, s.state)[0])
