@@ -1,7 +1,7 @@
 """Kneser-Ney's adjusted counts, and counts of counts.
 
 Below the highest order, an n-gram is counted not by its occurrences but by its *continuations*: the
-number of different words that precede it (Kneser & Ney 1995; Chen & Goodman 1999, section 3).
+number of different words that precede it (Kneser & Ney 1995; Chen & Goodman 1999).
 N-grams that begin with ``<s>`` have nothing before them and keep their occurrences, as in lmplz
 (Heafield et al. 2013, section 3.2). Where a text begins without ``<s>``, its beginning counts as
 one more preceding word, so that every n-gram seen has a count of at least one.

@@ -4,7 +4,7 @@ With n_r the number of n-grams of an order that were counted r times, and Y = n_
 
 * one discount D = Y (Ney, Essen & Kneser 1994);
 * three discounts D_r = r - (r + 1) Y n_{r+1} / n_r for r = 1, 2 and 3 or more (Chen & Goodman 1999,
-  equation 17).
+  of modified Kneser-Ney).
 
 Small texts, and orders in which nearly everything is frequent (characters), give no usable
 discounts: some n_r is zero, or a D_r falls outside of 0 ... r. Then that order takes the fallback

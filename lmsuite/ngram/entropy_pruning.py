@@ -2,7 +2,7 @@
 
 Without the n-gram hw, its word has the backed-off probability alpha'(h) p(w | h'), and the
 context's back-off weight alpha(h) becomes alpha'(h). What this changes in the distribution of the
-model is the relative entropy (Stolcke's equation 3)
+model is the relative entropy
 
     D = -p(h) { p(w|h) [log p(w|h') + log alpha'(h) - log p(w|h)]
                 + [log alpha'(h) - log alpha(h)] (1 - sum of p(v|h) over the v stored after h) },

@@ -101,6 +101,7 @@ def _evidence(
         np.where(of_order.leftover > 0, -1, _buckets(counts, n))
         for n, of_order in enumerate(shares, start=1)
     ]
+    # For its look-up alone: the probabilities in it are not read.
     table = BackoffTable.build(
         [order.prefix for order in orders],
         [order.word for order in orders],

@@ -1,7 +1,7 @@
 """Katz's backing-off with Good-Turing discounts (Katz 1987).
 
 Good-Turing takes an n-gram seen r times for one seen r* = (r + 1) n_{r+1} / n_r times. Counts above
-K = 5 are trusted; those up to K keep the part (Katz's equation 14)
+K = 5 are trusted; those up to K keep the part
 
     d_r = (r* / r - A) / (1 - A),        A = (K + 1) n_{K+1} / n_1,
 

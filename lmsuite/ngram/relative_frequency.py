@@ -4,7 +4,7 @@ With c(h.) the sum of c(hw) over all w:
 
 * maximum likelihood, c(hw) / c(h.), as it is;
 * add-k, (c(hw) + k) / (c(h.) + k V): Laplace with k = 1, Lidstone with any other;
-* stupid backoff (Brants et al. 2007, equation 5): c(hw) / c(h.) if hw was seen, else 0.4 times the
+* stupid backoff (Brants et al. 2007): c(hw) / c(h.) if hw was seen, else 0.4 times the
   score with the shorter history. Scores, not probabilities.
 """
 

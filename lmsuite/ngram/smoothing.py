@@ -4,7 +4,7 @@ An estimator answers, for each order, two questions: which *share* of its contex
 n-gram keeps for itself, and which weight is *left over* in each context. What becomes of the
 leftover is written once, in `combine`:
 
-* interpolated (Chen & Goodman 1999, equation 4): the distribution of the context without its first
+* interpolated (Chen & Goodman 1999): the distribution of the context without its first
   word is mixed in with that weight, p(w | h) = share(hw) + leftover(h) p(w | h');
 * backing off (Katz 1987): words not seen in the context divide it in the proportions of that
   distribution, p(w | h) = share(hw) if seen, else alpha(h) p(w | h');

@@ -66,11 +66,6 @@ class Match:
     log_backoffs: tuple[tuple[int, float], ...]
     """(length of the context, its log back-off weight) of every longer stored context."""
 
-    @property
-    def total(self) -> float:
-        """The log-probability of the word in its context."""
-        return self.log_prob + sum(weight for _, weight in self.log_backoffs)
-
 
 @dataclass(frozen=True)
 class BackoffTable:

@@ -3,7 +3,7 @@
     share(hw) = c(hw) / (c(h.) + T(h))        leftover(h) = T(h) / (c(h.) + T(h))
 
 with T(h) the number of different words seen after h (Witten & Bell 1991, method C, interpolated as
-in Chen & Goodman 1999, section 2.6).
+in Chen & Goodman 1999).
 """
 
 from __future__ import annotations

@@ -174,6 +174,31 @@ def test_missing_prefixes_and_suffixes_are_backed_off_to(tmp_path: Path) -> None
     np.testing.assert_allclose(scores, [-0.7, -0.6, -0.05, -0.5, -0.7], atol=1e-6)
 
 
+def test_kenlm_gives_a_file_without_some_suffixes_the_same_scores(
+    shared: Path, tmp_path: Path, fit: Any
+) -> None:
+    text = (shared / "reference" / "small.words.txt").read_text("utf-8")
+    lines = exported(fit(text, lines=True, order=3)).decode().splitlines()
+    bigrams = {row.split("\t")[1]: row for row in lines if row.count("\t") == 2 and " " in row}
+    trigrams = [line.split("\t")[1].split() for line in lines if line.count(" ") == 2]
+    beginnings = {" ".join(words[:2]) for words in trigrams}
+    endings = {" ".join(words[1:]) for words in trigrams}
+    dropped = sorted((endings - beginnings) & bigrams.keys())[:20]
+    assert len(dropped) == 20
+    for bigram in dropped:
+        lines.remove(bigrams[bigram])
+    path = tmp_path / "pruned.arpa"
+    header = f"ngram 2={len(bigrams)}"
+    assert header in lines
+    lines[lines.index(header)] = f"ngram 2={len(bigrams) - 20}"
+    path.write_text("\n".join(lines) + "\n")
+    model = NgramModel.from_arpa(path)
+    assert model.table.sizes[1] > len(bigrams) - 20
+    ids = model.text.encode(text)
+    theirs = [score for score, _, _ in full_scores(path, text)]
+    np.testing.assert_allclose(model.score(ids) / np.log(10), theirs, atol=2e-6)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
