@@ -31,7 +31,7 @@ from lmsuite.bootstrap import (
 from lmsuite.errors import DataError
 from lmsuite.evaluation import perplexity_of
 from lmsuite.models.interface import IntArray, LanguageModel
-from lmsuite.text.encoding import Boundaries
+from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.text.lines import lines_of_tokens
 from lmsuite.text.vocabulary import BOS, UNK
 
@@ -267,11 +267,22 @@ def _places_of_tokens(
     for i in np.argsort(-np.abs(difference), kind="stable")[:PLACES].tolist():
         if abs(difference[i]) <= _TIE:
             return
+        before, after = _around(model.text, a.ids, i)
         yield Place(
             line=int(a.lines[i]) + 1,
-            before=model.text.decode(a.ids[max(i - _CONTEXT, 0) : i]),
+            before=before,
             text=model.text.token_text(int(a.ids[i])),
-            after=model.text.decode(a.ids[i + 1 : i + 1 + _CONTEXT // 2]),
+            after=after,
             log_prob_a=float(a.log_probs[i]),
             log_prob_b=float(b.log_probs[i]),
         )
+
+
+def _around(encoder: TextEncoder, ids: IntArray, i: int) -> tuple[str, str]:
+    """The text before and after token i, with the spaces that belong between."""
+    first = max(i - _CONTEXT, 0)
+    before, through, whole = (
+        encoder.decode(ids[first:end]) for end in (i, i + 1, i + 1 + _CONTEXT // 2)
+    )
+    piece = through[len(before) :]
+    return before + piece[: len(piece) - len(piece.lstrip(" "))], whole[len(through) :]

@@ -56,7 +56,7 @@ def test_figures_by_hand() -> None:
     assert (first.line, first.before, first.text) == (1, "", "a")
     assert first.difference == pytest.approx(-2 * math.log(2))
     assert [place.text for place in result.places] == ["a", "a", "b"]  # no ties
-    assert result.places[2].before == "a a"
+    assert result.places[2].before == "a a "
     # One line: no interval.
     assert (result.units, result.nats_per_token.low, result.bits_per_char.p_value) == (
         1,
