@@ -22,6 +22,9 @@ Shapes: TypeAlias = dict[str, tuple[int, ...]]
 ONE_HOT_LIMIT = 256
 """Up to this many rows, summing by id is faster as a one-hot product than by sorting."""
 
+DRAWS = 1 << 16
+"""Values of the integers that dropout draws: its rate is exact to one part in as many."""
+
 
 class Embedding:
     """A vector for each id: row ids of `table` (V, E)."""
@@ -128,9 +131,10 @@ class Dropout:
             return None
         if self.variational:
             shape = (1, *shape[1:])
-        keep = 1 - self.rate
-        kept = rng.random(shape, dtype=np.float32) < keep
-        return np.multiply(kept, 1 / keep, dtype=dtype)
+        # Integers of 16 bits are drawn twice as fast as numbers in [0, 1), and are fine enough.
+        keep = max(1, round((1 - self.rate) * DRAWS))
+        kept = rng.integers(0, DRAWS, shape, np.uint16) < keep
+        return np.multiply(kept, DRAWS / keep, dtype=dtype)
 
     def forward(
         self, inputs: FloatArray, mask: FloatArray | None
