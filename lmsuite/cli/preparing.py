@@ -77,8 +77,6 @@ def prepare(options: TrainingOptions, *, kind: str, command: str) -> Prepared:
         text, ids, split = _encoded_anew(corpus, options)
     else:
         text, ids, split = _encoded_as_another(corpus, options, options.like)
-    if not split.valid and split.rule != "none":
-        note(f"note: {corpus.name} is too short to set a validation text aside; all is trained on")
     return Prepared(name, folder, corpus, text, ids, split, command, options.quiet)
 
 

@@ -45,7 +45,9 @@ def validate(model: LanguageModel, text: str, *, name: str, rule: str) -> Valida
 
     recorded: dict[str, Any] = {"split": rule}
     if not text:
-        return Validation(text, recorded, "none (--valid 0.1 sets a tenth of the text aside)")
+        if rule == "none":
+            return Validation(text, recorded, "none (--valid 0.1 sets a tenth of the text aside)")
+        return Validation(text, recorded, "none (the text is too short to set a part of it aside)")
     try:
         result = evaluate(model, text, name=name)
     except DataError as error:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +61,16 @@ def test_help_is_quick_and_imports_no_numpy() -> None:
     )
     took = []
     for _ in range(5):
-        began = time.perf_counter()
+        before = children_seconds()
         subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
-        took.append(time.perf_counter() - began)
-    assert min(took) < 0.2
+        took.append(children_seconds() - before)
+    assert min(took) < 0.15  # seconds of processor time, whatever else the machine does
+
+
+def children_seconds() -> float:
+    """Processor time of all processes started from here that have ended."""
+    used = os.times()
+    return used.children_user + used.children_system
 
 
 def test_version(lm: Run) -> None:

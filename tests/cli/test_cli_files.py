@@ -123,9 +123,10 @@ def test_models_of_an_empty_folder_and_a_damaged_one(lm: Run, tmp_path: Path) ->
     assert "left out: " in lm("models", "--models", tmp_path).err
 
 
+@pytest.mark.slow
 def test_the_demo(lm: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    outcome = lm("demo", stdin=b"this is not meant for the demo")
+    outcome = lm("demo", "--minutes", "0.7", stdin=b"this is not meant for the demo")
     assert outcome.code == 0
     assert outcome.out.count("$ lm ") >= 5
     assert outcome.out.count("My lord,") >= 2
