@@ -165,8 +165,10 @@ def _order(group: IntArray, word: IntArray) -> IntArray:
     """The stable order (K,) of pairs of group, already sorted, and word.
 
     Group, word and place are packed into one integer where they fit, since numpy sorts integers
-    several times faster than it sorts indices to them.
+    several times faster than it sorts indices to them, unless they have 16 bits (radix sort).
     """
+    if group[0] == group[-1] and word.max() < 1 << 16:
+        return np.argsort(word.astype(np.uint16), kind="stable")
     run = np.cumsum(np.concatenate(([False], group[1:] != group[:-1])))
     word_bits, place_bits = int(word.max()).bit_length(), len(word).bit_length()
     if int(run[-1]).bit_length() + word_bits + place_bits >= 64:
