@@ -53,8 +53,7 @@ def _cross_entropy_block(
 ) -> float:
     """The loss of a block of rows whose logits become their gradient."""
     rows = np.arange(len(logits))
-    logits[:, impossible] = -np.inf
-    logits -= logits.max(axis=1, keepdims=True)
+    _shift(logits, impossible)
     at_target = logits[rows, targets]
     np.exp(logits, out=logits)
     total = logits @ np.ones(logits.shape[1], logits.dtype)  # faster than a reduction
@@ -66,8 +65,7 @@ def _cross_entropy_block(
 
 def log_softmax(logits: FloatArray, impossible: IntArray = NOTHING) -> FloatArray:
     """Log-probabilities (N, V), in the memory of `logits`; -inf for the impossible ids."""
-    logits[:, impossible] = -np.inf
-    logits -= logits.max(axis=1, keepdims=True)
+    _shift(logits, impossible)
     logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
     return logits
 
@@ -77,8 +75,7 @@ def target_log_probs(
 ) -> FloatArray:
     """Log-probability (N,) of each row's target; the logits (N, V) are used up."""
     rows = np.arange(len(logits))
-    logits[:, impossible] = -np.inf
-    logits -= logits.max(axis=1, keepdims=True)
+    _shift(logits, impossible)
     at_target = logits[rows, targets]
     np.exp(logits, out=logits)
     log_probs: FloatArray = at_target - np.log(logits.sum(axis=1))
@@ -107,6 +104,12 @@ def binary_cross_entropy(
     w = _row_weights(weights, len(logits), logits.dtype)[:, None]
     loss = float(np.sum(w * (np.logaddexp(0, logits) - targets * logits)))
     return loss, w * (0.5 * np.tanh(0.5 * logits) + 0.5 - targets)
+
+
+def _shift(logits: FloatArray, impossible: IntArray) -> None:
+    """Take each row's maximum off it, so that no exp overflows, and rule out the impossible ids."""
+    logits[:, impossible] = -np.inf
+    logits -= logits.max(axis=1, keepdims=True)
 
 
 def _row_weights(weights: Weights, N: int, dtype: np.dtype[np.floating]) -> FloatArray:

@@ -13,12 +13,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from math import sqrt
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from lmsuite.nn.arrays import FloatArray
+
+Flat: TypeAlias = FloatArray
+"""An array over parameters, (size,)."""
 
 BLOCK = 1 << 16
 """Parameters updated at a time: enough for the calls not to count, few enough for the cache."""
@@ -38,7 +41,7 @@ class Optimizer(ABC):
         size: int,
         dtype: DTypeLike = np.float32,
         *,
-        state: Mapping[str, FloatArray] | None = None,
+        state: Mapping[str, Flat] | None = None,
     ) -> None:
         """Begin with zero moments, or go on with those in `state`, which are used in place.
 
@@ -54,31 +57,21 @@ class Optimizer(ABC):
         self._state = [state[name] for name in self.moments]
         self._scratch = np.empty((2, min(size, BLOCK)), dtype)
 
-    def state_arrays(self) -> dict[str, FloatArray]:
+    def state_arrays(self) -> dict[str, Flat]:
         """The moments by name: all that must be saved to go on later."""
         return dict(zip(self.moments, self._state, strict=True))
 
-    def update(
-        self, values: FloatArray, gradients: FloatArray, learning_rate: float, step: int
-    ) -> None:
+    def update(self, values: Flat, gradients: Flat, learning_rate: float, step: int) -> None:
         """Change values (size,) in place; `step` counts updates from 1. Gradients are kept."""
         for begin in range(0, self.size, BLOCK):
             part = slice(begin, min(begin + BLOCK, self.size))
             state = [array[part] for array in self._state]
-            scratch = self._scratch[:, : part.stop - begin]
-            self._update(values[part], gradients[part], state, scratch, learning_rate, step)
+            tmp = self._scratch[:, : part.stop - begin]
+            self._update(values[part], gradients[part], state, tmp, learning_rate, step)
 
     @abstractmethod
-    def _update(
-        self,
-        w: FloatArray,
-        g: FloatArray,
-        state: list[FloatArray],
-        scratch: FloatArray,
-        rate: float,
-        t: int,
-    ) -> None:
-        """The update of one block; scratch (2, len(w)) is free to use."""
+    def _update(self, w: Flat, g: Flat, state: list[Flat], tmp: Flat, rate: float, t: int) -> None:
+        """The update of one block; tmp (2, len(w)) is free to use."""
 
 
 class SGD(Optimizer):
@@ -87,16 +80,8 @@ class SGD(Optimizer):
     name = "sgd"
     learning_rate = 0.5
 
-    def _update(
-        self,
-        w: FloatArray,
-        g: FloatArray,
-        state: list[FloatArray],
-        scratch: FloatArray,
-        rate: float,
-        t: int,
-    ) -> None:
-        w -= np.multiply(g, rate, out=scratch[0])
+    def _update(self, w: Flat, g: Flat, state: list[Flat], tmp: Flat, rate: float, t: int) -> None:
+        w -= np.multiply(g, rate, out=tmp[0])
 
 
 class Momentum(Optimizer):
@@ -107,19 +92,11 @@ class Momentum(Optimizer):
     moments = ("velocity",)
     decay = 0.9  # μ
 
-    def _update(
-        self,
-        w: FloatArray,
-        g: FloatArray,
-        state: list[FloatArray],
-        scratch: FloatArray,
-        rate: float,
-        t: int,
-    ) -> None:
+    def _update(self, w: Flat, g: Flat, state: list[Flat], tmp: Flat, rate: float, t: int) -> None:
         (v,) = state
         v *= self.decay
         v += g
-        w -= np.multiply(v, rate, out=scratch[0])
+        w -= np.multiply(v, rate, out=tmp[0])
 
 
 class Nesterov(Momentum):
@@ -130,19 +107,11 @@ class Nesterov(Momentum):
 
     name = "nesterov"
 
-    def _update(
-        self,
-        w: FloatArray,
-        g: FloatArray,
-        state: list[FloatArray],
-        scratch: FloatArray,
-        rate: float,
-        t: int,
-    ) -> None:
+    def _update(self, w: Flat, g: Flat, state: list[Flat], tmp: Flat, rate: float, t: int) -> None:
         (v,) = state
         v *= self.decay
         v += g
-        ahead = np.multiply(v, self.decay, out=scratch[0])
+        ahead = np.multiply(v, self.decay, out=tmp[0])
         ahead += g
         ahead *= rate
         w -= ahead
@@ -159,18 +128,10 @@ class AdaGrad(Optimizer):
     moments = ("square",)
     epsilon = 1e-8
 
-    def _update(
-        self,
-        w: FloatArray,
-        g: FloatArray,
-        state: list[FloatArray],
-        scratch: FloatArray,
-        rate: float,
-        t: int,
-    ) -> None:
+    def _update(self, w: Flat, g: Flat, state: list[Flat], tmp: Flat, rate: float, t: int) -> None:
         (s,) = state
-        s += np.square(g, out=scratch[0])
-        _scaled_step(w, g, s, scratch, rate, self.epsilon)
+        s += np.square(g, out=tmp[0])
+        _scaled_step(w, g, s, tmp, rate, self.epsilon)
 
 
 class RMSProp(Optimizer):
@@ -185,18 +146,10 @@ class RMSProp(Optimizer):
     decay = 0.9  # ρ
     epsilon = 1e-8
 
-    def _update(
-        self,
-        w: FloatArray,
-        g: FloatArray,
-        state: list[FloatArray],
-        scratch: FloatArray,
-        rate: float,
-        t: int,
-    ) -> None:
+    def _update(self, w: Flat, g: Flat, state: list[Flat], tmp: Flat, rate: float, t: int) -> None:
         (s,) = state
-        _average_square(s, g, self.decay, scratch[0])
-        _scaled_step(w, g, s, scratch, rate, self.epsilon)
+        _average_square(s, g, self.decay, tmp[0])
+        _scaled_step(w, g, s, tmp, rate, self.epsilon)
 
 
 class AdaDelta(Optimizer):
@@ -212,17 +165,9 @@ class AdaDelta(Optimizer):
     decay = 0.95  # ρ
     epsilon = 1e-6
 
-    def _update(
-        self,
-        w: FloatArray,
-        g: FloatArray,
-        state: list[FloatArray],
-        scratch: FloatArray,
-        rate: float,
-        t: int,
-    ) -> None:
+    def _update(self, w: Flat, g: Flat, state: list[Flat], tmp: Flat, rate: float, t: int) -> None:
         s, u = state
-        d, other = scratch
+        d, other = tmp
         _average_square(s, g, self.decay, other)
         np.add(u, self.epsilon, out=d)
         np.add(s, self.epsilon, out=other)
@@ -249,32 +194,18 @@ class Adam(Optimizer):
     decay_square = 0.999  # β2
     epsilon = 1e-8
 
-    def _update(
-        self,
-        w: FloatArray,
-        g: FloatArray,
-        state: list[FloatArray],
-        scratch: FloatArray,
-        rate: float,
-        t: int,
-    ) -> None:
+    def _update(self, w: Flat, g: Flat, state: list[Flat], tmp: Flat, rate: float, t: int) -> None:
         m, s = state
-        _average(m, g, self.decay_mean, scratch[0])
-        _average_square(s, g, self.decay_square, scratch[0])
-        self._corrected_step(w, m, s, scratch, rate / (1 - self.decay_mean**t), t)
+        _average(m, g, self.decay_mean, tmp[0])
+        _average_square(s, g, self.decay_square, tmp[0])
+        self._corrected_step(w, m, s, tmp, rate / (1 - self.decay_mean**t), t)
 
     def _corrected_step(
-        self,
-        w: FloatArray,
-        direction: FloatArray,
-        s: FloatArray,
-        scratch: FloatArray,
-        rate: float,
-        t: int,
+        self, w: Flat, direction: Flat, s: Flat, tmp: Flat, rate: float, t: int
     ) -> None:
         """w -= rate · direction / (sqrt(s') + ε), the correction of s moved to the two numbers."""
         correction = (1 - self.decay_square**t) ** 0.5
-        _scaled_step(w, direction, s, scratch, rate * correction, self.epsilon * correction)
+        _scaled_step(w, direction, s, tmp, rate * correction, self.epsilon * correction)
 
 
 class Nadam(Adam):
@@ -285,18 +216,10 @@ class Nadam(Adam):
 
     name = "nadam"
 
-    def _update(
-        self,
-        w: FloatArray,
-        g: FloatArray,
-        state: list[FloatArray],
-        scratch: FloatArray,
-        rate: float,
-        t: int,
-    ) -> None:
+    def _update(self, w: Flat, g: Flat, state: list[Flat], tmp: Flat, rate: float, t: int) -> None:
         m, s = state
         beta = self.decay_mean
-        ahead, other = scratch
+        ahead, other = tmp
         _average(m, g, beta, ahead)
         _average_square(s, g, self.decay_square, ahead)
         np.multiply(m, beta / (1 - beta ** (t + 1)), out=ahead)
@@ -318,17 +241,9 @@ class AdamW(Adam):
     name = "adamw"
     weight_decay = 0.01  # λ
 
-    def _update(
-        self,
-        w: FloatArray,
-        g: FloatArray,
-        state: list[FloatArray],
-        scratch: FloatArray,
-        rate: float,
-        t: int,
-    ) -> None:
+    def _update(self, w: Flat, g: Flat, state: list[Flat], tmp: Flat, rate: float, t: int) -> None:
         w *= 1 - rate * self.weight_decay
-        super()._update(w, g, state, scratch, rate, t)
+        super()._update(w, g, state, tmp, rate, t)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -347,12 +262,12 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 }
 
 
-def squared_norm(gradients: FloatArray) -> float:
+def squared_norm(gradients: Flat) -> float:
     """Sum of squares; those of slices add up to that of the whole."""
     return float(np.dot(gradients, gradients))
 
 
-def clip_by_global_norm(gradients: FloatArray, limit: float) -> float:
+def clip_by_global_norm(gradients: Flat, limit: float) -> float:
     """Scale all gradients, in place, so that their norm is at most `limit`; the norm before.
 
     One factor for all keeps the direction: Pascanu et al. (2013).
@@ -363,7 +278,7 @@ def clip_by_global_norm(gradients: FloatArray, limit: float) -> float:
     return norm
 
 
-def add_penalty(values: FloatArray, gradients: FloatArray, l1: float, l2: float) -> float:
+def add_penalty(values: Flat, gradients: Flat, l1: float, l2: float) -> float:
     """The penalty l1 sum |w| + l2/2 sum w², its gradient l1 sign(w) + l2 w added in place."""
     penalty = 0.0
     if l1:
@@ -375,30 +290,25 @@ def add_penalty(values: FloatArray, gradients: FloatArray, l1: float, l2: float)
     return penalty
 
 
-def _average(mean: FloatArray, x: FloatArray, decay: float, scratch: FloatArray) -> None:
+def _average(mean: Flat, x: Flat, decay: float, tmp: Flat) -> None:
     """mean = decay · mean + (1 - decay) · x, in place."""
     mean *= decay
-    mean += np.multiply(x, 1 - decay, out=scratch)
+    mean += np.multiply(x, 1 - decay, out=tmp)
 
 
-def _average_square(square: FloatArray, x: FloatArray, decay: float, scratch: FloatArray) -> None:
+def _average_square(square: Flat, x: Flat, decay: float, tmp: Flat) -> None:
     """square = decay · square + (1 - decay) · x², in place."""
-    np.multiply(x, x, out=scratch)
-    scratch *= 1 - decay
+    np.multiply(x, x, out=tmp)
+    tmp *= 1 - decay
     square *= decay
-    square += scratch
+    square += tmp
 
 
 def _scaled_step(
-    w: FloatArray,
-    direction: FloatArray,
-    square: FloatArray,
-    scratch: FloatArray,
-    rate: float,
-    epsilon: float,
+    w: Flat, direction: Flat, square: Flat, tmp: Flat, rate: float, epsilon: float
 ) -> None:
     """w -= rate · direction / (sqrt(square) + epsilon), in place."""
-    size, step = scratch
+    size, step = tmp
     np.sqrt(square, out=size)
     size += epsilon
     np.divide(direction, size, out=step)
