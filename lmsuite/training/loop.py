@@ -136,10 +136,10 @@ def _identity(
     model: NeuralModel, ids: IntArray, valid_ids: IntArray, settings: TrainingSettings
 ) -> dict[str, Any]:
     """What makes this training this one: to resume, all of it must agree."""
-    facts = {"kind of model": model.kind, "vocabulary": model.text.fingerprint()}
+    facts = {"kind of model": model.kind, "vocabulary": model.text.fingerprint()[:16]}
     facts |= {name.replace("_", " "): value for name, value in model.settings_dict().items()}
-    facts["training text"] = hashlib.sha256(ids.tobytes()).hexdigest()
-    facts["validation text"] = hashlib.sha256(valid_ids.tobytes()).hexdigest()
+    facts["training text"] = hashlib.sha256(ids.tobytes()).hexdigest()[:16]
+    facts["validation text"] = hashlib.sha256(valid_ids.tobytes()).hexdigest()[:16]
     options = asdict(settings)
     options.pop("checkpoint_every")
     return facts | {f"--{name.replace('_', '-')}": value for name, value in options.items()}

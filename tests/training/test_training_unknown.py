@@ -1,0 +1,56 @@
+"""Words read as <unk> in training: how often, which, and never in vain."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
+from lmsuite.text.vocabulary import BOS, EOS, UNK
+from lmsuite.training.unknown import HiddenWords, unknown_share
+
+# Once: d e f; twice: b; four times: a. D = 3 / (3 + 2·1).
+TEXT = "a a a a b b d e f"
+
+
+def encoded(text: str, **settings: object) -> tuple[TextEncoder, np.ndarray]:
+    return TextEncoder.train(text, TextSettings(tokenizer="whitespace", **settings))  # type: ignore[arg-type]
+
+
+def test_the_share_is_the_discount_of_a_count_of_one() -> None:
+    text, ids = encoded(TEXT)
+    assert unknown_share(ids, text) == pytest.approx(3 / 5)
+
+
+def test_line_ends_are_no_words() -> None:
+    text, ids = encoded(TEXT, boundaries=Boundaries.LINES)
+    assert unknown_share(ids, text) == pytest.approx(3 / 5)
+    hidden = HiddenWords.of(ids, text, 1.0).hide(ids, np.random.default_rng(1))
+    assert hidden[0] == BOS
+    assert hidden[-1] == EOS
+
+
+def test_without_words_seen_once_one_of_the_rarest_is_hidden_an_epoch() -> None:
+    text, ids = encoded("a a a a b b c c")
+    assert unknown_share(ids, text) == pytest.approx(1 / 4)
+
+
+def test_nothing_is_hidden_where_unknown_words_occur_anyway() -> None:
+    text, ids = encoded(TEXT, min_count=2)
+    assert unknown_share(ids, text) == 0
+    assert HiddenWords.of(ids, text, 0.0).hide(ids, np.random.default_rng(1)) is ids
+
+
+def test_bytes_know_no_unknown_word() -> None:
+    text, ids = TextEncoder.train("low lower lowest " * 20, TextSettings(tokenizer="bpe"))
+    assert unknown_share(ids, text) == 0
+
+
+def test_only_the_rarest_are_hidden_each_at_its_share() -> None:
+    text, ids = encoded(TEXT)
+    words = HiddenWords.of(ids, text, 0.6)
+    rng = np.random.default_rng(1)
+    epochs = np.stack([words.hide(ids, rng) for _ in range(2000)])
+    changed = (epochs == UNK).mean(axis=0)
+    np.testing.assert_allclose(changed, [0] * 6 + [0.6] * 3, atol=0.05)
+    np.testing.assert_array_equal(epochs[:, :6], np.broadcast_to(ids[:6], (2000, 6)))
