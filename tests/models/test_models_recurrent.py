@@ -1,0 +1,138 @@
+"""The recurrent model: its derivation, its state, and its two ways of scoring."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lmsuite.errors import UsageError
+from lmsuite.models import recurrent
+from lmsuite.models.checks import gradient_report
+from lmsuite.models.recurrent import Recurrent, RecurrentSettings
+from lmsuite.nn import cell as cell_module
+from lmsuite.text.encoding import TextEncoder, TextSettings
+from lmsuite.text.vocabulary import BOS
+
+SMALL = RecurrentSettings(hidden=4, embed=4)
+TEXT, IDS = TextEncoder.train("a cat sat on the mat.\n" * 20, TextSettings(tokenizer="char"))
+CELLS = ("lstm", "gru", "elman")
+
+
+def model_of(settings: RecurrentSettings, dtype: type = np.float32) -> Recurrent:
+    return Recurrent.initial(TEXT, settings, np.random.default_rng(1), dtype)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"layers": 2, "tied": True},
+        {"layers": 2, "dropout": 0.4},
+        {"dropout": 0.4, "variational": True, "embed": 3},
+    ],
+)
+def test_gradients_of_every_architecture(cell: str, more: dict[str, object]) -> None:
+    settings = dataclasses.replace(SMALL, cell=cell, **more)  # type: ignore[arg-type]
+    report = gradient_report(model_of(settings), None, np.random.default_rng(2))
+    assert report.entries == len(model_of(settings).parameters)
+    assert report.worst.relative < 1e-6, report
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_of_a_large_vocabulary(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Large vocabularies are embedded id by id instead of by way of the input table.
+    monkeypatch.setattr(cell_module, "ONE_HOT_LIMIT", 5)
+    settings = dataclasses.replace(SMALL, cell=cell)
+    report = gradient_report(model_of(settings), None, np.random.default_rng(2))
+    assert report.worst.relative < 1e-6, report
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_truncation_carries_the_state_but_no_gradient(cell: str) -> None:
+    """Two windows give the loss of one, and the gradient of two separate sequences."""
+    settings = dataclasses.replace(SMALL, cell=cell)
+    whole, halves, apart = (model_of(settings, np.float64) for _ in range(3))
+    inputs, targets = IDS[:8].reshape(8, 1), IDS[1:9].reshape(8, 1)
+    arrays, width = whole.carry_shape
+
+    def run(model: Recurrent, part: slice, carry: np.ndarray) -> float:
+        rng = np.random.default_rng(1)
+        return model.accumulate(inputs[part], targets[part], carry, weight=1, rng=rng)
+
+    carry = np.zeros((arrays, 1, width))
+    at_once = run(whole, slice(8), carry.copy())
+    first = run(halves, slice(4), carry)
+    middle = carry.copy()
+    second = run(halves, slice(4, 8), carry)
+    assert first + second == pytest.approx(at_once, rel=1e-12)
+    run(apart, slice(4), np.zeros_like(carry))
+    run(apart, slice(4, 8), middle)
+    np.testing.assert_allclose(halves.parameters.gradients, apart.parameters.gradients)
+    assert np.abs(halves.parameters.gradients - whole.parameters.gradients).max() > 1e-6
+
+
+def test_a_boundary_among_the_inputs_clears_the_state() -> None:
+    model = model_of(SMALL)
+    inputs = np.array([[5], [6], [BOS], [7]], np.int32)
+    rng = np.random.default_rng(1)
+    after = []
+    for filling in (0.0, 3.0):
+        carry = np.full((2, 1, 4), filling, np.float32)
+        model.accumulate(inputs, inputs, carry, weight=1, rng=rng)
+        after.append(carry)
+    np.testing.assert_array_equal(after[0], after[1])
+
+
+def test_segments_are_scored_side_by_side_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Windows shorter than segments, more segments than lanes, an empty segment among them.
+    monkeypatch.setattr(recurrent, "SCORED_LANES", 3)
+    monkeypatch.setattr(recurrent, "SCORED_STEPS", 4)
+    monkeypatch.setattr(recurrent, "LOGITS_AT_ONCE", 1)
+    model = model_of(dataclasses.replace(SMALL, layers=2))
+    lengths = [5, 1, 12, 0, 4, 9, 8, 3]
+    pieces = np.split(IDS[: sum(lengths)], np.cumsum(lengths)[:-1])
+    together = model.score(np.concatenate([np.insert(piece, 0, BOS) for piece in pieces]))
+    alone = np.concatenate([model.score(piece) for piece in pieces])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_steps_follow_the_weights_as_they_are_trained() -> None:
+    # The input table is kept between steps; it must not outlive a change of the weights.
+    model = model_of(SMALL)
+    before = model.log_probs(model.start(1))
+    inputs = IDS[:6].reshape(6, 1)
+    model.accumulate(
+        inputs, inputs, np.zeros((2, 1, 4), np.float32), weight=1, rng=np.random.default_rng(1)
+    )
+    model.parameters.values -= 0.1 * model.parameters.gradients
+    after = model.log_probs(model.start(1))
+    assert np.abs(after[0, 3:] - before[0, 3:]).max() > 1e-4
+    scored = [model.score(np.array([i], np.int32))[0] for i in range(3, 8)]
+    np.testing.assert_allclose(after[0, 3:8], scored, atol=1e-5)
+
+
+def test_states_are_values() -> None:
+    model = model_of(dataclasses.replace(SMALL, layers=2))
+    state = model.start(2)
+    kept = state.copy()
+    model.step(state, np.array([BOS, 4], np.int32))
+    np.testing.assert_array_equal(state, kept)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cell": "rwkv"},
+        {"layers": 0},
+        {"hidden": 0},
+        {"embed": 0},
+        {"tied": True, "embed": 3},
+        {"dropout": -0.1},
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=f"--{next(iter(wrong))}"):
+        dataclasses.replace(SMALL, **wrong)  # type: ignore[arg-type]
