@@ -19,7 +19,7 @@ from lmsuite.models.interface import FloatArray, IntArray, LanguageModel, State
 from lmsuite.models.mixture import Contribution, Mixture
 from lmsuite.models.ngram import NgramModel
 from lmsuite.text.encoding import Boundaries, TextEncoder
-from lmsuite.text.vocabulary import BOS, UNK
+from lmsuite.text.vocabulary import BOS, SPECIALS, UNK
 
 ALTERNATIVES = 5
 
@@ -78,6 +78,10 @@ def explain(model: LanguageModel, text: str) -> Iterator[TokenExplanation]:
     ids = model.text.encode(text)
     if not ids.size:
         raise DataError("nothing to explain: the text has no tokens")
+    return _explanations(model, text, ids)
+
+
+def _explanations(model: LanguageModel, text: str, ids: IntArray) -> Iterator[TokenExplanation]:
     words = iter(_words(model.text, text))
     state = model.start(1)
     for place, token in enumerate(ids.tolist()):
@@ -102,7 +106,7 @@ def _explained(
     order, factors = _factors(model, history, token)
     return TokenExplanation(
         text=model.text.token_text(token),
-        unknown=model.text.tokenizer.visible(word) if token == UNK else "",
+        unknown=model.text.visible(word) if token == UNK else "",
         id=token,
         log_prob=float(log_probs[token]),
         rank=1 + int((log_probs > log_probs[token]).sum()),
@@ -141,5 +145,8 @@ def _factors(
 
     longest_first = sorted(trace.log_backoffs, reverse=True)
     weights = [Factor(context(n), None, math.exp(weight)) for n, weight in longest_first]
+    if model.text.boundaries is Boundaries.STREAM:
+        # The beginning of a stream is no context: it has no continuations, and its weight is 1.
+        weights = [factor for factor in weights if factor.context[0] != SPECIALS[BOS]]
     found = Factor(context(trace.order - 1), model.text.token_text(token), math.exp(trace.log_prob))
     return trace.order, (*weights, found)

@@ -196,8 +196,11 @@ class TextEncoder:
         """One token as a table shows it: spaces and line ends made visible."""
         if token_id < len(SPECIALS):
             return SPECIALS[token_id]
-        text = self.tokenizer.visible(self.vocabulary.tokens[token_id])
-        return "".join(map(_visible, text))
+        return self.visible(self.vocabulary.tokens[token_id])
+
+    def visible(self, token: str) -> str:
+        """A token of the tokenizer, known or not, as a table shows it."""
+        return "".join(map(_visible, self.tokenizer.visible(token)))
 
 
 class StreamDecoder:
