@@ -169,7 +169,7 @@ def draw(
     state: State = model.start(samples)
     for token in prompt_ids:
         state = model.step(state, np.full(samples, token, dtype=np.int32))
-    excluded = np.union1d(model.text.impossible, [UNK]).astype(np.int32)
+    excluded = np.array([UNK, *model.text.impossible], dtype=np.int32)
     rows = np.arange(samples)
     while True:
         log_probs = model.log_probs(state)  # (B, V)

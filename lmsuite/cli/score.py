@@ -107,9 +107,11 @@ def _show(sentence: _Sentence, as_json: bool) -> None:
 
 
 def _show_tokens(sentence: _Sentence, text: TextEncoder, as_json: bool) -> None:
+    lines = []
     for token, log_prob in zip(sentence.ids.tolist(), sentence.log_probs.tolist(), strict=True):
         shown = text.token_text(token)
         if as_json:
             write_json({"token": shown, "id": token, "log_prob": log_prob})
         else:
-            write(f"{log_prob:.4f}\t{shown}\n")
+            lines.append(f"{log_prob:.4f}\t{shown}\n")
+    write("".join(lines))

@@ -138,6 +138,17 @@ def test_what_becomes_of_an_exception(
     assert said in capsys.readouterr().err
 
 
+def test_characters_that_the_terminal_lacks_are_escaped(
+    lm_process: Run, in_workplace: Path
+) -> None:
+    outcome = lm_process(
+        *("sample", "words", "Émile—", "--max-tokens", "1"),
+        environment={"PYTHONIOENCODING": "ascii"},
+    )
+    assert outcome.code == 0
+    assert outcome.out.startswith("\\xc9mile\\u2014")
+
+
 def test_a_mistake_of_the_program_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError), failures.reporting_failures(lambda: False):
         raise ZeroDivisionError
