@@ -12,39 +12,70 @@ from typing import Annotated
 
 import typer
 
-_STEPS = (
-    ("train", "ngram", "play", "--n", "3", "--name", "words"),
-    ("train", "ngram", "play", "--n", "7", "--tokenizer", "char", "--name", "chars"),
-    ("eval", "words", "chars"),
-    ("sample", "words", "My lord,", "--temp", "0.8", "--max-tokens", "60", "--seed", "1"),
-    ("sample", "chars", "My lord,", "--temp", "0.8", "--max-tokens", "300", "--seed", "1"),
+_ALL = ("words", "chars", "ffnn", "rnn", "mix")
+_ALIKE = ("chars", "ffnn", "rnn")  # have the same tokens, so that they can be mixed
+_PROMPT = "My lord,"
+_OTHER_MINUTES = 0.6  # all that is not the training of a network
+_FEEDFORWARD_SHARE = 0.35  # of the minutes that are left for the networks
+_TRY_NEXT = (
+    ("why did it write that", 'lm explain mix "My lord, the crown"'),
+    ("is one really better", "lm compare rnn chars"),
+    ("more of the same", "lm sample mix --temp 0.8"),
+    ("with a text of your own", "lm train rnn FILE --minutes 10"),
 )
 
 
 def demo(
     folder: Annotated[
-        Path, typer.Option("--models", metavar="DIR", help="Where the models of the demo go.")
+        Path, typer.Option("--models", metavar="DIR", help="Where the models and the page go.")
     ] = Path("demo"),
+    minutes: Annotated[
+        float,
+        typer.Option("--minutes", min=0.7, help="About how long it takes, on two cores."),
+    ] = 2.0,
 ) -> None:
     """Train, compare and sample models of the embedded play.
 
     \b
     Examples:
       lm demo
-      lm demo --models elsewhere
+      lm demo --models elsewhere --minutes 5
+
+    Every command is shown as you could type it: two n-gram models and two networks are trained,
+    compared, mixed and sampled, and report.html shows them on one page.
     """
     from lmsuite.cli.app import Session, make_group
 
     group = make_group()
     with _nothing_piped_in():
-        for step in _STEPS:
+        for step in _steps(folder, minutes - _OTHER_MINUTES):
             arguments = [*step, "--models", str(folder)]
             typer.secho(f"$ {shlex.join(['lm', *arguments])}", bold=True)
             group(args=arguments, prog_name="lm", obj=Session(arguments), standalone_mode=False)
             typer.echo()
-    typer.echo(
-        "Now with a text of your own:  lm train ngram FILE --n 5  (lm --help shows the rest)"
-    )
+    typer.echo(f"Open {folder / 'report.html'} in a browser. Then try:")
+    width = max(len(what) for what, _ in _TRY_NEXT)
+    for what, command in _TRY_NEXT:
+        where = "" if "train" in command else f" --models {shlex.quote(str(folder))}"
+        typer.echo(f"  {what:<{width}}  {command}{where}")
+
+
+def _steps(folder: Path, network_minutes: float) -> Iterator[list[str]]:
+    """The commands, without the ``lm`` before and the models folder behind."""
+    feedforward = f"{_FEEDFORWARD_SHARE * network_minutes:.2f}"
+    recurrent = f"{(1 - _FEEDFORWARD_SHARE) * network_minutes:.2f}"
+    yield ["train", "ngram", "play", "--n", "3", "--name", "words"]
+    yield ["train", "ngram", "play", "--n", "7", "--tokenizer", "char", "--name", "chars"]
+    yield ["train", "ffnn", "play", "--like", "chars", "--minutes", feedforward]
+    yield ["train", "rnn", "play", "--like", "chars", "--minutes", recurrent]
+    yield ["mix", *_ALIKE, "--name", "mix"]
+    yield ["eval", *_ALL]
+    for name in _ALL:
+        length = "50" if name == "words" else "200"
+        options = ["--temp", "0.7", "--max-tokens", length, "--seed", "1"]
+        yield ["sample", name, _PROMPT, *options]
+    title = ["--title", "The Glass Crown, predicted five ways"]
+    yield ["report", *_ALL, "-o", str(folder / "report.html"), *title, "--prompt", _PROMPT]
 
 
 @contextmanager

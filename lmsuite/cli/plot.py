@@ -89,15 +89,16 @@ def _curves(opened: list[OpenedModel]) -> LineChart:
     from lmsuite.report.subject import learning_curves
 
     subjects = [subject_of(each) for each in opened]
-    for subject in subjects:
-        if not subject.history:
-            note(f"left out: {subject.name} ({subject.model.kind}) has no learning curve")
     chart = learning_curves(subjects)
     if chart is None:
         raise LmError(
             "none of these models has a learning curve; lm train rnn and lm train ffnn leave one "
             "beside the model (for n-gram models: lm plot --by-order)"
         )
+    drawn = {line.label for line in chart.series}
+    for subject in subjects:
+        if subject.name not in drawn:
+            note(f"left out: {subject.name} has no learning curve, and other validation text")
     return chart
 
 

@@ -16,7 +16,7 @@ from lmsuite.cli.options import (
     SeedOption,
 )
 from lmsuite.cli.streams import note
-from lmsuite.errors import DataError, UsageError
+from lmsuite.errors import UsageError
 
 if TYPE_CHECKING:
     from lmsuite.cli.opening import OpenedModel
@@ -57,7 +57,7 @@ def report(
     passage with each token's surprisal under each model, samples, and how each model was made. It
     is one file, needs no network and no script, and can be sent to anyone.
     """
-    from lmsuite.cli.preparing import command_line
+    from lmsuite.cli.saving import command_line
     from lmsuite.cli.scoreboard import Row, footnotes
     from lmsuite.cli.subjects import open_all, subject_of
     from lmsuite.report.contents import gather
@@ -98,13 +98,10 @@ def _text(opened: list[OpenedModel], text: str | None, encoding: str) -> tuple[s
     Raises:
         DataError: none was given, and the models do not share a validation text.
     """
-    from lmsuite.cli.opening import validation_text
+    from lmsuite.cli.opening import shared_validation_text
     from lmsuite.text.corpus import read_corpus
 
     if text is not None:
         corpus = read_corpus([text], encoding=encoding)
         return corpus.text, corpus.name
-    texts = {validation_text(each) for each in opened}
-    if len(texts) > 1:
-        raise DataError("the models have different validation texts: give one with --text FILE")
-    return texts.pop(), "the validation text, which no model was trained on"
+    return shared_validation_text(opened), "the validation text, which no model was trained on"

@@ -12,7 +12,7 @@ from lmsuite.report.markup import Content, Markup, element, quoted, together
 from lmsuite.report.orders import OrderRow, order_chart
 from lmsuite.report.page import page, section
 from lmsuite.report.samples import samples_of
-from lmsuite.report.standing import comparison_chart, comparison_table, contenders, lede
+from lmsuite.report.standing import comparison_chart, comparison_table, contenders, in_order, lede
 from lmsuite.report.subject import learning_curves
 
 
@@ -51,11 +51,12 @@ def report_page(contents: Contents, *, title: str, notes: Sequence[str], made_by
 
 def _comparison(contents: Contents, notes: Sequence[str]) -> Markup:
     names = [subject.name for subject in contents.subjects]
+    results = in_order(contents.subjects, contents.results)
     return section(
         "comparison",
         "How well they predict",
-        comparison_chart(contents.results, names),
-        comparison_table(contents.results, notes),
+        comparison_chart(results, names),
+        comparison_table(results, notes),
         note=[
             "On ",
             quoted(contents.text_name),
@@ -74,7 +75,8 @@ def _curves(contents: Contents) -> Markup | None:
         "curves",
         "How they learned",
         line_chart(chart),
-        note="The validation text, again and again while the networks were trained.",
+        note="How well the networks predicted the validation text as they were trained. Flat lines "
+        "are models that are not trained in steps.",
     )
 
 

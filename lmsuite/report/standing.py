@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lmsuite.comparison import Comparison
 from lmsuite.evaluation import Evaluation
@@ -14,11 +14,6 @@ from lmsuite.report.subject import Subject, same_tokens
 _UNSURE = 0.05  # the p-value from which a difference may be chance
 
 
-def ranked(results: Sequence[Evaluation]) -> list[Evaluation]:
-    """The best first: the one with the fewest bits a character."""
-    return sorted(results, key=lambda result: result.bits_per_char)
-
-
 def contenders(subjects: Sequence[Subject], results: Sequence[Evaluation]) -> list[Evaluation]:
     """The results whose bits a character may be ranked, the best first.
 
@@ -27,10 +22,20 @@ def contenders(subjects: Sequence[Subject], results: Sequence[Evaluation]) -> li
     If that leaves none, all are.
     """
     if same_tokens(subject.model for subject in subjects):
-        return ranked(results)
+        return _ranked(results)
     lossless = {subject.name for subject in subjects if subject.model.text.lossless}
     complete = [each for each in results if each.model in lossless and not each.oov]
-    return ranked(complete or results)
+    return _ranked(complete or results)
+
+
+def in_order(subjects: Sequence[Subject], results: Sequence[Evaluation]) -> list[Evaluation]:
+    """All results, the best first: the `contenders`, then those that predict less."""
+    first = contenders(subjects, results)
+    return first + _ranked(result for result in results if result not in first)
+
+
+def _ranked(results: Iterable[Evaluation]) -> list[Evaluation]:
+    return sorted(results, key=lambda result: result.bits_per_char)
 
 
 def lede(
@@ -76,14 +81,14 @@ def _certainty(lead: Comparison | None) -> Markup | None:
             quoted(lead.b),
             f" may be chance (p = {difference.p_value:.2f}).",
         )
-    chance = "p < 0.001" if difference.p_value < 0.001 else f"p = {difference.p_value:.3f}"
+    chance = "p ≤ 0.001" if difference.p_value <= 0.001 else f"p = {difference.p_value:.3f}"
     return together(" It leads ", quoted(lead.b), f" by {size} (95 %: {near} to {far}, {chance}).")
 
 
 def comparison_chart(results: Sequence[Evaluation], names: Sequence[str]) -> Markup | None:
     """Bits a character with their intervals; colours go by the place in `names`."""
     rows = []
-    for result in ranked(results):
+    for result in results:
         if math.isfinite(result.bits_per_char):
             low, high = bits_interval(result) or (None, None)
             style = names.index(result.model)
@@ -94,12 +99,12 @@ def comparison_chart(results: Sequence[Evaluation], names: Sequence[str]) -> Mar
     return interval_chart(
         rows,
         x_label="bits a character: less is better",
-        description=f"Bits a character, the best first: {words}.",
+        description=f"Bits a character: {words}.",
     )
 
 
 def comparison_table(results: Sequence[Evaluation], notes: Sequence[str]) -> Markup:
-    """All figures, the best first, and what must be known before comparing them."""
+    """All figures, and what must be known before comparing them."""
     headings = (
         "model",
         "bits a character",
@@ -110,7 +115,7 @@ def comparison_table(results: Sequence[Evaluation], notes: Sequence[str]) -> Mar
         "tokens/s",
     )
     head = element("thead", element("tr", (element("th", each, scope="col") for each in headings)))
-    rows = (_row(result, headings) for result in ranked(results))
+    rows = (_row(result, headings) for result in results)
     table = element("table", head, element("tbody", rows), class_="cards")
     listed = element("ul", (element("li", note) for note in notes), class_="note")
     return together(table, listed if notes else None)

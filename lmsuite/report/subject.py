@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lmsuite.models.interface import LanguageModel
 from lmsuite.report.linechart import LineChart, Series
@@ -13,6 +14,7 @@ from lmsuite.storage.artefact import Provenance
 from lmsuite.training.history import HistoryRow
 
 _MINUTES_FROM = 240.0  # seconds of training from which an axis counts minutes
+_LARGEST_LOSS = 700.0  # nats, of which a float still holds the perplexity
 
 
 @dataclass(frozen=True)
@@ -33,42 +35,61 @@ def same_tokens(models: Iterable[LanguageModel]) -> bool:
 def learning_curves(subjects: Sequence[Subject]) -> LineChart | None:
     """Validation over the time of training, for the models that have a history; None if none has.
 
-    The unit is perplexity a token if all have the same tokenizer, else bits a character, which
-    models of different tokens have in common.
+    Models without a history that were validated on the same text are flat lines to compare with.
+    The unit is perplexity a token if all have the same tokens, else bits a character. How a network
+    did before its first step is left out: it would press all that follows flat.
     """
-    styles = {subject.name: style for style, subject in enumerate(subjects)}
     trained = [subject for subject in subjects if subject.history]
-    if not trained:
-        return None
-    factors = [_bits_per_char_of_a_nat(subject) for subject in trained]
-    in_bits = not same_tokens([subject.model for subject in trained]) and None not in factors
-    longest = max(subject.history[-1].seconds for subject in trained)
-    minutes = longest >= _MINUTES_FROM
-    series = []
-    for subject, factor in zip(trained, factors, strict=True):
-        points = [
-            (
-                row.seconds / (60 if minutes else 1),
-                row.valid_loss * factor if in_bits and factor else row.valid_perplexity,
-            )
-            for row in subject.history
-            if math.isfinite(row.valid_loss)
-        ]
-        if points:
-            series.append(Series(subject.name, points, styles[subject.name]))
-    if not series:
+    texts = {_validation(subject).get("sha256") for subject in trained}
+    baselines = [
+        subject
+        for subject in subjects
+        if not subject.history and len(texts) == 1 and _validation(subject).get("sha256") in texts
+    ]
+    drawn = trained + baselines
+    in_bits = not same_tokens(subject.model for subject in drawn)
+    if in_bits and any(_bits_of_a_nat(subject) is None for subject in drawn):
+        drawn, in_bits = trained, False
+    longest = max((subject.history[-1].seconds for subject in trained), default=0.0)
+    minute = 60.0 if longest >= _MINUTES_FROM else 1.0
+    series = [
+        Series(subject.name, points, style)
+        for style, subject in enumerate(subjects)
+        if subject in drawn and (points := _points(subject, longest, minute, in_bits=in_bits))
+    ]
+    if not trained or not series:
         return None
     return LineChart(
         title="Learning curves",
-        x_label=f"{'minutes' if minutes else 'seconds'} of training",
+        x_label=f"{'minutes' if minute > 1 else 'seconds'} of training",
         y_label=f"validation, {'bits a character' if in_bits else 'perplexity'}",
         series=series,
         y_logarithmic=not in_bits,
     )
 
 
-def _bits_per_char_of_a_nat(subject: Subject) -> float | None:
+def _points(
+    subject: Subject, longest: float, minute: float, *, in_bits: bool
+) -> list[tuple[float, float]]:
+    """The curve of a model with a history, or two points of a flat line from 0 to `longest`."""
+    rows = [row for row in subject.history if row.step > 0] or subject.history
+    places = [(row.seconds, row.valid_loss) for row in rows]
+    if not rows and (loss := _validation(subject).get("cross_entropy")) is not None:
+        places = [(0.0, loss), (longest, loss)]
+    factor = _bits_of_a_nat(subject) if in_bits else None
+    return [
+        (seconds / minute, loss * factor if factor else math.exp(loss))
+        for seconds, loss in places
+        if loss < _LARGEST_LOSS
+    ]
+
+
+def _bits_of_a_nat(subject: Subject) -> float | None:
     """What one nat a token is in bits a character, on the model's validation text."""
-    validation = subject.provenance.validation if subject.provenance else {}
+    validation = _validation(subject)
     nats, bits = validation.get("cross_entropy"), validation.get("bits_per_char")
     return bits / nats if nats and bits else None
+
+
+def _validation(subject: Subject) -> Mapping[str, Any]:
+    return subject.provenance.validation if subject.provenance else {}
