@@ -25,13 +25,14 @@ MAY_IMPORT = {
     "comparison": {"evaluation", "models", "bootstrap", "text", "errors"},
     "explanation": {"models", "text", "errors"},
     "novelty": {"text", "errors"},
+    "neighbours": {"models", "text", "errors"},
     "training": {"storage", "evaluation", "models", "nn", "text", "errors"},
     "report": {
         *("comparison", "explanation", "bootstrap", "evaluation", "sampling"),
         *("training", "storage", "models", "ngram", "text", "errors"),
     },
     "cli": {
-        *("comparison", "explanation", "novelty", "report"),
+        *("bootstrap", "comparison", "explanation", "novelty", "neighbours", "report"),
         *("storage", "evaluation", "sampling", "training", "models", "ngram", "text", "errors"),
     },
 }

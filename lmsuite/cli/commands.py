@@ -30,6 +30,13 @@ COMMANDS = {
     "eval": Entry("evaluate:evaluate", "Compare models on a text: perplexity in one table."),
     "sample": Entry("sample:sample", "Write text in the manner of a model."),
     "score": Entry("score:score", "Print the log-probability of each sentence of a text."),
+    "mix": Entry("mix:mix", "Mix models: interpolate their probabilities."),
+    "compare": Entry(
+        "compare:compare", "Tell whether one model is better than another, and where."
+    ),
+    "explain": Entry("explain:explain", "Show how a model came to the probability of each token."),
+    "neighbours": Entry("neighbours:neighbours", "List the tokens nearest to one in an embedding."),
+    "prune": Entry("prune:prune", "Make an n-gram model smaller."),
     "convert": Entry("convert:convert", "Turn an ARPA file into a model file, or back."),
     "check": Entry("check:check", "Verify a model: sums of probabilities, gradients."),
     "info": Entry("info:info", "Show what a model is and how it was made."),

@@ -83,7 +83,7 @@ def train_ngram(
         order=order,
         smoothing=smoothing.value,
         k=1.0 if k is None else k,
-        prune=_cut_offs(prune),
+        prune=cut_offs(prune, "--prune"),
         entropy_prune=entropy_prune,
     )
     prepared = prepare(common, kind=NgramModel.kind, command=command_line(context))
@@ -95,8 +95,15 @@ def train_ngram(
     finish(prepared, model, seconds=time.perf_counter() - began)
 
 
-def _cut_offs(prune: str) -> tuple[int, ...]:
+def cut_offs(counts: str, option: str) -> tuple[int, ...]:
+    """What a user gave as `option`: counts by order, joined by commas.
+
+    Raises:
+        UsageError: they are no whole numbers.
+    """
     try:
-        return tuple(int(count) for count in prune.split(",")) if prune else ()
+        return tuple(int(count) for count in counts.split(",")) if counts else ()
     except ValueError:
-        raise UsageError(f"--prune takes counts joined by commas, as 0,0,1, not {prune}") from None
+        raise UsageError(
+            f"{option} takes counts joined by commas, as 0,0,1, not {counts}"
+        ) from None
