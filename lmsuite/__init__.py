@@ -1,3 +1,143 @@
-"""Language models for the shell and for Python: n-gram, feed-forward and recurrent, in numpy."""
+"""Language models for the shell and for Python: n-gram, feed-forward and recurrent, in numpy.
+
+The command is ``lm`` (``lm --help``). This is the same from Python, as a tutorial; it is run as a
+test, so it is true.
+
+**Text becomes ids.** A corpus is a file, standard input (``-``) or a name; ``play`` is embedded.
+The last tenth is set aside for validation, and the encoder (tokenizer, vocabulary, boundaries) is
+made of the rest alone.
+
+>>> import lmsuite
+>>> import numpy as np
+>>> text = lmsuite.read_corpus(["play"]).text
+>>> train, valid = lmsuite.split_text(text, 0.1, whole_lines=True)
+>>> settings = lmsuite.TextSettings(tokenizer="word")
+>>> encoder, ids = lmsuite.TextEncoder.train(train, settings)
+>>> encoder.decode(encoder.encode("Good masters, I walked nine miles."))
+'Good masters, I walked nine miles.'
+
+**Ids become a model.** Modified Kneser-Ney is the default smoothing, estimated as KenLM does.
+
+>>> trigram = lmsuite.NgramModel.fit(encoder, ids, lmsuite.NgramSettings(order=3))
+>>> trigram.table.sizes == (len(encoder.vocabulary), *trigram.table.sizes[1:])
+True
+
+**A model is a distribution over the next token, given a state.** States are values: a step makes a
+new one, and the old one can be returned to. Units are nats.
+
+>>> state = trigram.start(batch_size=1)
+>>> for token in encoder.encode_prompt("THE TIDE-"):
+...     state = trigram.step(state, np.array([token]))
+>>> log_probs = trigram.log_probs(state)  # (1, V)
+>>> round(float(np.exp(log_probs).sum()), 4)
+1.0
+
+`score` gives the log-probability of every token of a text at once, which is fast.
+
+>>> scores = trigram.score(encoder.encode(valid))
+>>> bool((scores < 0).all())
+True
+
+**Models are compared by one evaluation**, whatever their family.
+
+>>> unigram = lmsuite.NgramModel.fit(encoder, ids, lmsuite.NgramSettings(order=1))
+>>> better = lmsuite.evaluate(trigram, valid, name="trigram")
+>>> worse = lmsuite.evaluate(unigram, valid, name="unigram")
+>>> better.tokens == worse.tokens and better.perplexity < worse.perplexity / 3
+True
+
+**A neural model** begins with random weights, and `train` gives it better ones. It needs the
+validation ids to know when to stop. (This one is tiny, for the sake of the test.)
+
+>>> network = lmsuite.Recurrent.initial(
+...     encoder, lmsuite.RecurrentSettings(hidden=16, embed=8), np.random.default_rng(1)
+... )
+>>> trained = lmsuite.train(
+...     network,
+...     ids[:4000],
+...     encoder.encode(valid)[:500],
+...     lmsuite.TrainingSettings(epochs=2, minutes=None, batch=4, bptt=16, learning_rate=0.01),
+... ).model
+>>> short = valid[:2000]
+>>> untrained = lmsuite.evaluate(network, short, name="untrained")
+>>> lmsuite.evaluate(trained, short, name="trained").cross_entropy < untrained.cross_entropy
+True
+
+**Sampling** takes its randomness as an argument: the same seed gives the same text.
+
+>>> warm = lmsuite.SamplingSettings(temperature=0.8, max_tokens=20)
+>>> prompt = encoder.encode_prompt("My lord,")
+>>> one, two = (
+...     lmsuite.sample(trigram, warm, np.random.default_rng(7), prompt)[0].text for _ in range(2)
+... )
+>>> one == two
+True
+
+**Models are saved** as one file each, complete by itself; ``lm`` reads it as well.
+
+>>> from pathlib import Path
+>>> lmsuite.save_model(Path("trigram.safetensors"), trigram)
+>>> again, manifest = lmsuite.load_model(Path("trigram.safetensors"))
+>>> bool((again.score(ids) == trigram.score(ids)).all())
+True
+
+N-gram models are exchanged with other programs as ARPA files.
+
+>>> with open("trigram.arpa", "wb") as stream:
+...     trigram.to_arpa(stream)
+>>> imported = lmsuite.NgramModel.from_arpa(Path("trigram.arpa"))
+>>> imported.table.sizes == trigram.table.sizes
+True
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+# Public names and where they live. Each is imported when it is first asked for, so that the
+# command line, which imports this package too, does not wait for numpy before it needs it.
+_HOMES = {
+    "BackoffTable": "lmsuite.ngram.table",
+    "Boundaries": "lmsuite.text.encoding",
+    "DataError": "lmsuite.errors",
+    "FeedForward": "lmsuite.models.feedforward",
+    "FeedForwardSettings": "lmsuite.models.feedforward",
+    "LanguageModel": "lmsuite.models.interface",
+    "LmError": "lmsuite.errors",
+    "Mixture": "lmsuite.models.mixture",
+    "ModelFileError": "lmsuite.errors",
+    "NgramModel": "lmsuite.models.ngram",
+    "NgramSettings": "lmsuite.models.ngram",
+    "Provenance": "lmsuite.storage.artefact",
+    "Recurrent": "lmsuite.models.recurrent",
+    "RecurrentSettings": "lmsuite.models.recurrent",
+    "SamplingSettings": "lmsuite.sampling",
+    "TextEncoder": "lmsuite.text.encoding",
+    "TextSettings": "lmsuite.text.encoding",
+    "TrainingError": "lmsuite.errors",
+    "TrainingSettings": "lmsuite.training.settings",
+    "compare": "lmsuite.comparison",
+    "evaluate": "lmsuite.evaluation",
+    "explain": "lmsuite.explanation",
+    "load_model": "lmsuite.storage.artefact",
+    "read_corpus": "lmsuite.text.corpus",
+    "sample": "lmsuite.sampling",
+    "save_model": "lmsuite.storage.artefact",
+    "split_text": "lmsuite.text.corpus",
+    "train": "lmsuite.training.loop",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

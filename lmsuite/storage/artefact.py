@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lmsuite import __version__
 from lmsuite.errors import LmError, ModelFileError
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.registry import model_class
@@ -30,13 +31,13 @@ _TEXT, _MODEL = "text.", "model."
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a model came to be."""
+    """How a model came to be; empty where a program that calls the library did not say."""
 
-    command: str
-    version: str  # of lmsuite
-    corpus: str
-    corpus_sha256: str
-    created: str  # ISO 8601, UTC
+    command: str = ""
+    version: str = __version__  # of lmsuite
+    corpus: str = ""
+    corpus_sha256: str = ""
+    created: str = ""  # ISO 8601, UTC
     validation: dict[str, Any] = field(default_factory=dict)  # empty: none was set aside
     training: dict[str, Any] = field(default_factory=dict)  # steps, minutes, threads, …
 
@@ -52,7 +53,11 @@ class Manifest:
     provenance: Provenance
 
 
-def save_model(path: Path, model: LanguageModel, provenance: Provenance) -> None:
+def save_model(
+    path: Path,
+    model: LanguageModel,
+    provenance: Provenance = Provenance(),
+) -> None:
     """Write `model` to `path`, making its folder if need be; a file there is replaced at once.
 
     Raises:

@@ -52,6 +52,19 @@ class Reporter(Protocol):
         """Something that the user should know."""
 
 
+class Silent:
+    """A reporter that keeps everything to itself."""
+
+    def stepped(self, progress: float, tokens: int, loss: float, rate: float) -> None:
+        pass
+
+    def validated(self, row: HistoryRow, *, best: bool) -> None:
+        pass
+
+    def said(self, message: str) -> None:
+        pass
+
+
 @dataclass(frozen=True)
 class TrainingFiles:
     """Where a training keeps what it must not lose; None for a training in memory alone."""
@@ -94,7 +107,7 @@ def train(
     ids: IntArray,
     valid_ids: IntArray,
     settings: TrainingSettings,
-    reporter: Reporter,
+    reporter: Reporter = Silent(),  # noqa: B008
     *,
     files: TrainingFiles | None = None,
     resume: bool = False,
