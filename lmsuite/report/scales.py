@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _ROUND_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-_LOG_STEPS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7))
+_LOG_STEPS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), tuple(range(1, 10)))
+_FLAT = 1e-9  # the relative difference up to which numbers are taken for equal
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,12 @@ def fitted(values: Iterable[float], *, logarithmic: bool = False, margin: float 
     """The axis that shows all of `values`, at least one, with a `margin` of its length beyond."""
     numbers = list(values)
     low, high = min(numbers), max(numbers)
+    flat = high - low <= _FLAT * max(abs(low), abs(high))
     if logarithmic:
-        spread = (high / low) ** margin if high > low else 1.1
-        return Scale(low / spread, high * spread, logarithmic=True)
-    spread = (high - low) * margin if high > low else abs(high) * 0.1 or 1.0
-    return Scale(low - spread, high + spread)
+        factor = 1.1 if flat else (high / low) ** margin
+        return Scale(low / factor, high * factor, logarithmic=True)
+    beyond = (abs(high) * 0.1 or 1.0) if flat else (high - low) * margin
+    return Scale(low - beyond, high + beyond)
 
 
 def short(value: float) -> str:
