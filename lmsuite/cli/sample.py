@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lmsuite.cli.novelty import KnownText
 from lmsuite.cli.opening import open_model
 from lmsuite.cli.options import DEFAULT_FOLDER, ModelArgument, ModelsOption
 from lmsuite.cli.streams import note, piped_input, write, write_json
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lmsuite.models.interface import IntArray, LanguageModel
-    from lmsuite.sampling import SamplingSettings
+    from lmsuite.sampling import Sample, SamplingSettings
 
 _SEPARATOR = "---\n"
 
@@ -87,6 +88,16 @@ def sample(
             show_default=False,
         ),
     ] = None,
+    novelty: Annotated[
+        str | None,
+        typer.Option(
+            "--novelty",
+            metavar="TEXT",
+            help="Tell what was copied from this text (a file, or a name from `lm corpus list`): "
+            "the longest run, and the share of n-grams that are new.",
+            show_default=False,
+        ),
+    ] = None,
     folder: ModelsOption = DEFAULT_FOLDER,
     as_json: Annotated[
         bool,
@@ -119,22 +130,30 @@ def sample(
     loaded = open_model(folder, model).model
     beginning = _prompt(prompt, lossless=loaded.text.tokenizer.lossless)
     prompt_ids = _prompt_ids(loaded, beginning)
+    known = KnownText.read(novelty, loaded.text) if novelty is not None else None
     rng = np.random.default_rng(seed)
     if samples == 1 and not as_json:
-        _stream(loaded, settings, rng, beginning, prompt_ids)
-        return
-    for number, drawn in enumerate(draw_samples(loaded, settings, rng, prompt_ids, samples)):
-        if as_json:
-            write_json(
-                {
-                    "prompt": beginning,
-                    "text": drawn.text,
-                    "ids": drawn.ids,
-                    "log_probs": drawn.log_probs,
-                }
-            )
-        else:
-            write((_SEPARATOR if number else "") + _closed(beginning + drawn.text))
+        texts = [_stream(loaded, settings, rng, beginning, prompt_ids)]
+    else:
+        texts = []
+        for drawn in draw_samples(loaded, settings, rng, prompt_ids, samples):
+            if as_json:
+                write_json(_as_json(beginning, drawn, known))
+            else:
+                write((_SEPARATOR if texts else "") + _closed(beginning + drawn.text))
+            texts.append(drawn.text)
+    if known and not as_json:
+        known.report(texts)
+
+
+def _as_json(beginning: str, drawn: Sample, known: KnownText | None) -> dict[str, Any]:
+    fields = {
+        "prompt": beginning,
+        "text": drawn.text,
+        "ids": drawn.ids,
+        "log_probs": drawn.log_probs,
+    }
+    return fields | ({"novelty": known.as_json(drawn.text)} if known else {})
 
 
 def _stream(
@@ -143,17 +162,19 @@ def _stream(
     rng: np.random.Generator,
     beginning: str,
     prompt_ids: IntArray,
-) -> None:
+) -> str:
+    """Write the text as it is made, and return what follows the prompt."""
     from lmsuite.sampling import stream
 
     write(beginning)
-    last = beginning
+    pieces = []
     for piece in stream(model, settings, rng, prompt_ids):
         if piece:
             write(piece)
-            last = piece
-    if not last.endswith("\n"):
+            pieces.append(piece)
+    if not (pieces[-1] if pieces else beginning).endswith("\n"):
         write("\n")
+    return "".join(pieces)
 
 
 def _prompt(argument: str | None, *, lossless: bool) -> str:
