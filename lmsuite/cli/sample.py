@@ -111,7 +111,7 @@ def sample(
       lm sample ngram "My lord," --temp 0.8
       echo "My lord," | lm sample ngram --samples 3 --seed 7
 
-    A model of lines writes line after line; --stop '\\\\n' ends after one. Unknown tokens (<unk>)
+    A model of lines writes line after line; --stop '\\n' ends after one. Unknown tokens (<unk>)
     are never drawn. Of the filters, the temperature is applied first, then top-k, top-p, min-p.
     """
     import numpy as np
