@@ -17,7 +17,7 @@ _ALIKE = ("chars", "ffnn", "rnn")  # have the same tokens, so that they can be m
 _PROMPT = "My lord,"
 _OTHER_MINUTES = 0.6  # all that is not the training of a network
 _FEEDFORWARD_SHARE = 0.35  # of the minutes that are left for the networks
-_TRY_NEXT = (
+TRY_NEXT = (
     ("why did it write that", 'lm explain mix "My lord, the crown"'),
     ("is one really better", "lm compare rnn chars"),
     ("more of the same", "lm sample mix --temp 0.8"),
@@ -54,8 +54,8 @@ def demo(
             group(args=arguments, prog_name="lm", obj=Session(arguments), standalone_mode=False)
             typer.echo()
     typer.echo(f"Open {folder / 'report.html'} in a browser. Then try:")
-    width = max(len(what) for what, _ in _TRY_NEXT)
-    for what, command in _TRY_NEXT:
+    width = max(len(what) for what, _ in TRY_NEXT)
+    for what, command in TRY_NEXT:
         where = "" if "train" in command else f" --models {shlex.quote(str(folder))}"
         typer.echo(f"  {what:<{width}}  {command}{where}")
 

@@ -1,4 +1,4 @@
-"""``lm score``, ``lm convert``, ``lm info``, ``lm models``, ``lm demo``."""
+"""``lm score``, ``lm convert``, ``lm info``, ``lm models``."""
 
 from __future__ import annotations
 
@@ -121,16 +121,3 @@ def test_models_of_an_empty_folder_and_a_damaged_one(lm: Run, tmp_path: Path) ->
     assert "no models in" in empty.err
     (tmp_path / "bad.safetensors").write_bytes(b"bad")
     assert "left out: " in lm("models", "--models", tmp_path).err
-
-
-@pytest.mark.slow
-def test_the_demo(lm: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    outcome = lm("demo", "--minutes", "0.7", stdin=b"this is not meant for the demo")
-    assert outcome.code == 0
-    assert outcome.out.count("$ lm ") >= 5
-    assert outcome.out.count("My lord,") >= 2
-    assert {"words.safetensors", "chars.safetensors"} <= {
-        file.name for file in (tmp_path / "demo").iterdir()
-    }
-    assert not (tmp_path / "models").exists()
