@@ -1,7 +1,7 @@
 """The errors that a user is meant to read.
 
 Each message says what was given, where, and what to do, in one line. The command line prints it
-after ``error: `` and exits with the class's ``exit_code``; a traceback is shown only on ``--debug``.
+after ``error: `` and exits with the class's ``exit_code``; only ``--debug`` shows a traceback.
 """
 
 
