@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmsuite.models.cache import CacheModel, CacheSettings
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.interface import LanguageModel
+from lmsuite.models.mixture import Mixture
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
@@ -84,7 +86,39 @@ def network(name: str, boundaries: Boundaries) -> Case:
     return Case(f"{name}-{boundaries.value}", make)
 
 
+def cache(boundaries: Boundaries) -> Case:
+    """A cache of the recent past, alone."""
+
+    def make() -> LanguageModel:
+        text, _ = TextEncoder.train(TRAINING, text_of(boundaries))
+        return CacheModel(text, CacheSettings(half_life=4.0))
+
+    return Case(f"cache-{boundaries.value}", make)
+
+
+def mixture(members: tuple[str, ...], boundaries: Boundaries) -> Case:
+    """The mixture of these: smoothings, networks, or the cache."""
+
+    def make() -> LanguageModel:
+        makers = {
+            name: cache(boundaries)
+            if name == "cache"
+            else network(name, boundaries)
+            if name in NETWORKS
+            else ngram(name, 3, boundaries)
+            for name in members
+        }
+        made = {name: case.make() for name, case in makers.items()}
+        return Mixture.fit(made, made[members[0]].text.encode(OTHER))
+
+    return Case(f"mixture-{'-'.join(members)}-{boundaries.value}", make)
+
+
 def _cases() -> Iterator[Case]:
+    for boundaries in Boundaries:
+        yield cache(boundaries)
+        yield mixture(("katz", "ffnn"), boundaries)
+        yield mixture(("witten-bell", "cache", "elman"), boundaries)
     for name in NETWORKS:
         for boundaries in Boundaries:
             yield network(name, boundaries)

@@ -110,6 +110,9 @@ def test_a_sentence_start_leads_back_to_the_beginning(case: Case) -> None:
     state = model.start(1)
     for token in (3, 4, BOS):
         state = model.step(state, np.array([token], dtype=np.int32))
+    if model.remembers_text:
+        assert (model.log_probs(state) != model.log_probs(model.start(1))).any()
+        return
     np.testing.assert_array_equal(model.log_probs(state), model.log_probs(model.start(1)))
     ids = np.array([3, 4, 5], dtype=np.int32)
     scores = model.score(np.concatenate((ids, [BOS], ids)).astype(np.int32))
