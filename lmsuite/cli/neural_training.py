@@ -63,6 +63,7 @@ def train_network(
 
     from lmsuite.storage.artefact import read_manifest
     from lmsuite.training.loop import train
+    from lmsuite.training.unknown import expected_counts
 
     began = time.monotonic()
     prepared = prepare(common, kind=kind.kind, command=command_line(context))
@@ -74,6 +75,7 @@ def train_network(
         _architecture(prepared, neural, recipe, architecture, kind),
         np.random.default_rng(settings.seed),
     )
+    model.begin_at(expected_counts(prepared.ids, prepared.text, model.settings.unknown_share))
     _announce(prepared, model, settings)
     files = _files(prepared)
     resume = neural.resume and _may_resume(prepared, files)

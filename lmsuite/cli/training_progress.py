@@ -74,12 +74,14 @@ class Bar(Messages):
     def __init__(self, bar: Any) -> None:
         self._bar = bar
         self._loss: float | None = None  # smoothed
+        self._share, self._figures = 0.0, ""
         self._perplexity = ""
         self._tokens, self._since = 0, time.monotonic()
 
     def stepped(self, progress: float, tokens: int, loss: float, rate: float) -> None:
         self._loss = loss if self._loss is None else 0.98 * self._loss + 0.02 * loss
         self._tokens += tokens
+        self._share = progress
         now = time.monotonic()
         if now - self._since < _REDRAW:
             return
@@ -87,13 +89,17 @@ class Bar(Messages):
             self._bar.initial = progress  # a resumed training does not begin at zero
         speed = self._tokens / (now - self._since)
         self._tokens, self._since = 0, now
-        figures = f"{speed:,.0f} tokens/s, loss {self._loss:.3f}{self._perplexity}, lr {rate:.2g}"
-        self._bar.set_postfix_str(figures, refresh=False)
-        self._bar.n = progress
-        self._bar.refresh()
+        self._figures = f"{speed:,.0f} tokens/s, loss {self._loss:.3f}, lr {rate:.2g}"
+        self._draw()
 
     def validated(self, row: HistoryRow, *, best: bool) -> None:
         self._perplexity = f", validation perplexity {row.valid_perplexity:.2f}"
+        self._draw()
+
+    def _draw(self) -> None:
+        self._bar.set_postfix_str(self._figures + self._perplexity, refresh=False)
+        self._bar.n = self._share
+        self._bar.refresh()
 
     def said(self, message: str) -> None:
         self._bar.write(f"note: {message}", file=sys.stderr)

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel
@@ -95,6 +95,17 @@ class NeuralModel(LanguageModel):
         model = cls(text, settings, Parameters(cls.shapes(len(text.vocabulary), settings), dtype))
         model.initialise(rng)
         return model
+
+    def begin_at(self, counts: NDArray[np.float64]) -> None:
+        """Sets the output's bias so that an untrained model nearly knows how often each id occurs.
+
+        Otherwise the first epoch over a large vocabulary goes into learning just that.
+
+        Args:
+            counts: (V,) of each id in the training text; one is added to each.
+        """
+        bias = np.log((counts + 1) / (counts + 1).sum())
+        self.parameters["output.b"][:] = bias
 
     def over(self, values: FloatArray, gradients: FloatArray) -> Self:
         """The same model with its parameters in other buffers (P,), which keep their contents."""

@@ -36,6 +36,15 @@ def unknown_share(ids: IntArray, text: TextEncoder) -> float:
     return tokens / (tokens + 2 * max(1, int(np.sum(counts == 2))))
 
 
+def expected_counts(ids: IntArray, text: TextEncoder, share: float) -> NDArray[np.float64]:
+    """How often an epoch reads each id (V,), when this share of the rarest is read as ``<unk>``."""
+    counts = np.bincount(ids, minlength=len(text.vocabulary)).astype(np.float64)
+    hidden = HiddenWords.of(ids, text, share).positions
+    np.subtract.at(counts, ids[hidden], share)
+    counts[UNK] += share * hidden.size
+    return counts
+
+
 def _word_counts(ids: IntArray, text: TextEncoder) -> NDArray[np.int64]:
     """How often each id (V,) occurs; zero for the marks of beginning and end."""
     counts = np.bincount(ids, minlength=len(text.vocabulary))

@@ -68,6 +68,35 @@ def test_training_ends_with_what_to_know(network: str, text: Path, lm: Any) -> N
     assert "processes" in info
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminals of this kind")
+def test_a_terminal_gets_a_bar(text: Path) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    terminal, its_end = pty.openpty()
+    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    words = arguments("lstm", text)
+    command = [sys.executable, "-m", "lmsuite", *words]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=its_end)
+    os.close(its_end)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 4096)
+        except OSError:  # the other end is closed
+            break
+    os.close(terminal)
+    assert process.wait() == 0
+    drawn = shown.decode().split("\r")
+    assert any(
+        all(part in line for part in ("% |", "left", "tokens/s", "loss", "perplexity", "lr"))
+        for line in drawn
+    )
+    assert drawn[-1].startswith("100% |") or "100% |" in drawn[-2]
+
+
 def test_quiet_is_quiet(text: Path, lm: Any) -> None:
     outcome = lm(*arguments("ffnn", text, "-q"))
     assert outcome.err == ""
@@ -102,7 +131,7 @@ def test_interrupted_it_says_how_to_go_on(
     assert folder.checkpoint_path("rnn").exists()
 
 
-def killed_and_resumed(network: str, text: Path, delay: float) -> None:
+def killed_and_resumed(network: str, text: Path, folder: ModelsFolder, delay: float) -> None:
     """Starts a training, kills it after `delay` seconds of progress, and resumes it to its end."""
     words = arguments(network, text, "--name", "killed", "--checkpoint-every", "0")
     process = start(*words)
@@ -113,7 +142,8 @@ def killed_and_resumed(network: str, text: Path, delay: float) -> None:
     time.sleep(delay)
     process.kill()
     process.communicate(timeout=20)
-    if process.returncode != 0:  # else it was sooner done than killed
+    finished = folder.path("killed").exists() and not folder.checkpoint_path("killed").exists()
+    if not finished:  # it was not sooner done than killed
         resumed = start(*words, "--resume")
         _, err = resumed.communicate(timeout=60)
         assert resumed.returncode == 0, err.decode()
@@ -139,7 +169,7 @@ def test_killed_at_a_random_moment_it_resumes_to_the_bit(
     network: str, text: Path, folder: ModelsFolder, lm: Any
 ) -> None:
     assert lm(*arguments(network, text, "--name", "whole", "-q")).code == 0
-    killed_and_resumed(network, text, random.Random(network).uniform(0, 0.3))
+    killed_and_resumed(network, text, folder, random.Random(network).uniform(0, 0.3))
     assert_same(folder, "whole", "killed")
 
 
@@ -154,7 +184,7 @@ def test_killed_at_twenty_random_moments_it_resumes_to_the_bit(
     longest = time.monotonic() - began
     rng = random.Random(network)
     for _ in range(20):
-        killed_and_resumed(network, text, rng.uniform(0, longest))
+        killed_and_resumed(network, text, folder, rng.uniform(0, longest))
         assert_same(folder, "whole", "killed")
         folder.path("killed").unlink()
 

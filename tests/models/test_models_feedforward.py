@@ -124,3 +124,14 @@ def test_restore_refuses_what_does_not_fit() -> None:
     for given, stored, message in cases:
         with pytest.raises(ModelFileError, match=message):
             FeedForward.restore(model.text, given, stored)
+
+
+def test_a_model_can_begin_at_the_frequencies_of_the_tokens() -> None:
+    model = model_of(SMALL)
+    model.parameters["output.W"][:] = 0  # what the context says
+    counts = np.arange(len(model.text.vocabulary), dtype=np.float64)
+    model.begin_at(counts)
+    # one added to each; <s> and </s>, of counts 1 and 2, cannot occur
+    expected = (counts + 1) / (counts.sum() + counts.size - 2 - 3)
+    expected[[1, 2]] = 0
+    np.testing.assert_allclose(np.exp(model.log_probs(model.start(1)))[0], expected, atol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.text.vocabulary import BOS, EOS, UNK
-from lmsuite.training.unknown import HiddenWords, unknown_share
+from lmsuite.training.unknown import HiddenWords, expected_counts, unknown_share
 
 # Once: d e f; twice: b; four times: a. D = 3 / (3 + 2·1).
 TEXT = "a a a a b b d e f"
@@ -54,3 +54,11 @@ def test_only_the_rarest_are_hidden_each_at_its_share() -> None:
     changed = (epochs == UNK).mean(axis=0)
     np.testing.assert_allclose(changed, [0] * 6 + [0.6] * 3, atol=0.05)
     np.testing.assert_array_equal(epochs[:, :6], np.broadcast_to(ids[:6], (2000, 6)))
+
+
+def test_expected_counts_are_the_mean_over_epochs() -> None:
+    text, ids = encoded(TEXT)
+    # ids: <unk> <s> </s> a b d e f; 3 of share 0.6 move to <unk>
+    expected = [1.8, 0, 0, 4, 2, 0.4, 0.4, 0.4]
+    np.testing.assert_allclose(expected_counts(ids, text, 0.6), expected)
+    np.testing.assert_allclose(expected_counts(ids, text, 0.0), [0, 0, 0, 4, 2, 1, 1, 1])
