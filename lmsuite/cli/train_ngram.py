@@ -44,6 +44,21 @@ def train_ngram(
         float | None,
         typer.Option("--k", help="What add-k adds to each count.", show_default="1, Laplace"),
     ] = None,
+    discount: Annotated[
+        float | None,
+        typer.Option(
+            "--discount",
+            help="What absolute and kneser-ney take off each count.",
+            show_default="from the counts of counts",
+        ),
+    ] = None,
+    interpolate_unigrams: Annotated[
+        bool,
+        typer.Option(
+            help="Mix the words' own probabilities with the uniform distribution; without, <unk> "
+            "alone gets what discounting leaves, as `lmplz --interpolate_unigrams 0` has it.",
+        ),
+    ] = True,
     prune: Annotated[
         str,
         typer.Option(
@@ -85,6 +100,8 @@ def train_ngram(
         k=1.0 if k is None else k,
         prune=cut_offs(prune, "--prune"),
         entropy_prune=entropy_prune,
+        discount=discount,
+        interpolate_unigrams=interpolate_unigrams,
     )
     prepared = prepare(common, kind=NgramModel.kind, command=command_line(context))
     note(f"{prepared.corpus.name}: {len(prepared.ids):,} tokens", quiet=prepared.quiet)
