@@ -53,7 +53,8 @@ def em_weights(log_probs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     if alone[corner] >= np.log(weights @ probs).mean():
         weights = np.zeros(len(stacked))
         weights[corner] = 1.0
-    return weights / weights.sum()
+    normalised: NDArray[np.float64] = weights / weights.sum()
+    return normalised
 
 
 def interpolate(
@@ -67,5 +68,5 @@ def interpolate(
     best[best == -np.inf] = 0.0
     terms -= best
     with np.errstate(divide="ignore"):
-        total: NDArray[np.float64] = np.log(np.exp(terms, out=terms).sum(axis=0))
-    return total + best
+        total: NDArray[np.float64] = np.log(np.exp(terms, out=terms).sum(axis=0)) + best
+    return total
