@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import DataError
 
-_CLOSE_ENOUGH = 1e-10  # nats a token that the best weights could still gain
+_CLOSE_ENOUGH = 1e-7  # nats a token that the best weights could still gain
 _MOST_ROUNDS = 20_000
 
 
@@ -42,7 +42,7 @@ def em_weights(log_probs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     probs = np.exp(stacked[:, possible] - best[possible])  # (K, M), 1 for the best member
     weights = np.full(len(stacked), 1 / len(stacked))
     for _ in range(_MOST_ROUNDS):
-        gains = (probs / (weights @ probs)).mean(axis=1)  # (K,)
+        gains = probs @ (1.0 / (weights @ probs)) / probs.shape[1]  # (K,)
         weights *= gains
         if np.log(gains.max()) < _CLOSE_ENOUGH:
             break
