@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
 
 # Orders beyond which modified Kneser-Ney hardly improves, for large and for small vocabularies.
 _WORDS, _CHARACTERS = 3, 7
-_SMALL = 512  # tokens in a vocabulary of characters
 
 
 @dataclass(frozen=True)
@@ -20,26 +18,28 @@ class Baseline:
     """A modified Kneser-Ney model of the same text, and how it does on the validation text."""
 
     order: int
-    loss: float  # nats a token
+    perplexity: float
+    perplexity_without_oov: float
+    oov: int
 
     @classmethod
-    def train(cls, text: TextEncoder, ids: IntArray, valid_ids: IntArray) -> Self:
-        """From the ids that the network is trained and validated on."""
+    def train(cls, text: TextEncoder, ids: IntArray, valid: str) -> Self:
+        """From the ids and the validation text of the network."""
+        from lmsuite.evaluation import evaluate
         from lmsuite.models.ngram import NgramModel, NgramSettings
+        from lmsuite.training.recipes import CHARACTERS
 
-        order = _CHARACTERS if len(text.vocabulary) <= _SMALL else _WORDS
+        order = _CHARACTERS if len(text.vocabulary) <= CHARACTERS else _WORDS
         model = NgramModel.fit(text, ids, NgramSettings(order=order))
-        return cls(order, -float(model.score(valid_ids).mean()))
-
-    @property
-    def perplexity(self) -> float:
-        return math.exp(self.loss)
+        result = evaluate(model, valid, name="baseline")
+        return cls(order, result.perplexity, result.perplexity_without_oov, result.oov)
 
     def __str__(self) -> str:
-        return f"modified Kneser-Ney {self.order}-gram, perplexity {self.perplexity:.2f}"
+        without = f" ({self.perplexity_without_oov:.2f} without OOV)" if self.oov else ""
+        return f"modified Kneser-Ney {self.order}-gram, perplexity {self.perplexity:.2f}{without}"
 
-    def against(self, loss: float) -> str:
-        """How a network of this validation loss compares."""
-        share = math.exp(loss - self.loss) - 1
+    def against(self, perplexity: float) -> str:
+        """How a network of this validation perplexity compares."""
+        share = perplexity / self.perplexity - 1
         verdict = "lower" if share < 0 else "higher"
-        return f"{self} (the network's is {abs(share):.1%} {verdict})"
+        return f"{self}; the network's is {abs(share):.1%} {verdict}"

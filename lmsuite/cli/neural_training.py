@@ -79,8 +79,10 @@ def train_network(
     _announce(prepared, model, settings)
     files = _files(prepared)
     resume = neural.resume and _may_resume(prepared, files)
-    baseline = Baseline.train(prepared.text, prepared.ids, valid_ids)
-    note(f"to beat: {baseline}", quiet=prepared.quiet or not prepared.split.valid)
+    valid = prepared.split.valid
+    baseline = Baseline.train(prepared.text, prepared.ids, valid) if valid else None
+    if baseline is not None:
+        note(f"to beat: {baseline}", quiet=prepared.quiet)
     after = _scoring_seconds(model, valid_ids)
     with reporter_for(quiet=prepared.quiet) as reporter, _saying_how_to_resume(prepared):
         result = train(
@@ -96,9 +98,9 @@ def train_network(
     facts = _facts(result, settings)
     finish(prepared, result.model, seconds=result.progress.seconds, training=facts)
     files.checkpoint.unlink(missing_ok=True)
-    validation = read_manifest(prepared.folder.path(prepared.name)).provenance.validation
-    if "cross_entropy" in validation:
-        typer.echo(f"baseline    {baseline.against(validation['cross_entropy'])}")
+    if baseline is not None:
+        saved = read_manifest(prepared.folder.path(prepared.name)).provenance
+        typer.echo(f"baseline    {baseline.against(saved.validation['perplexity'])}")
 
 
 def _validation_ids(prepared: Prepared) -> IntArray:

@@ -1,9 +1,9 @@
 """Sizes, rates and lengths that train well when the user gives none.
 
 A recipe is chosen from three facts: how many tokens there are, whether the vocabulary is small
-(characters) or large (words), and how many minutes were given. Large vocabularies over little text
-need strong dropout and tied embeddings; so does a small text read many times. What the user gives
-replaces the recipe's value.
+(characters) or large (words), and how many minutes were given. Little text is read often, by a
+small network with dropout; much text is read a few times, by a larger one; so is a text for which
+there are minutes enough. What the user gives replaces the recipe's value.
 """
 
 from __future__ import annotations
@@ -16,6 +16,12 @@ from lmsuite.nn.optimizers import OPTIMIZERS
 CHARACTERS = 512
 """Vocabularies up to this size are taken for characters, larger ones for words."""
 
+LITTLE, MUCH = 50_000, 400_000
+"""Tokens below which a text is little, and from which on it is much."""
+
+AMPLE = 4e-6
+"""Minutes a token beyond which a larger network, regularised, is worth its time."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -26,46 +32,62 @@ class Recipe:
 
 
 def recurrent_recipe(tokens: int, vocabulary: int, minutes: float | None) -> Recipe:
-    """The recipe for `lm train rnn`."""
+    """The recipe for ``lm train rnn``."""
     if vocabulary > CHARACTERS:
-        hidden = 128 if tokens < 100_000 else 256
+        size = 128 if tokens < LITTLE else 192
         return Recipe(
-            {"hidden": hidden, "embed": hidden, "tied": True, "dropout": 0.5},
-            {"epochs": _epochs(tokens, 4e6, 40), "batch": 32, "bptt": 32, "learning_rate": 0.003},
+            {"hidden": size, "embed": size, "tied": True, "dropout": 0.5},
+            _training(tokens, minutes, read=1.5e6, most=40, batch=32, bptt=32, rate=0.003),
         )
-    if tokens < 400_000:
-        hidden = 128 if tokens < 50_000 else 256
+    if tokens < MUCH:
+        hidden, most = (128, 50) if tokens < LITTLE else (256, 25)
         return Recipe(
             {"hidden": hidden, "embed": 64, "dropout": 0.3},
-            {"epochs": _epochs(tokens, 4e6, 40), "batch": 32, "bptt": 64, "learning_rate": 0.005},
+            _training(tokens, minutes, read=5e6, most=most, batch=32, bptt=64, rate=0.005),
         )
-    if minutes is not None and minutes > 4e-6 * tokens:
+    if minutes is not None and minutes > AMPLE * tokens:
         return Recipe(
             {"hidden": 512, "embed": 128, "dropout": 0.4},
-            {"epochs": 40.0, "batch": 64, "bptt": 128, "learning_rate": 0.003},
+            _training(tokens, minutes, read=0, most=40, batch=64, bptt=64, rate=0.003),
         )
     return Recipe(
         {"hidden": 256, "embed": 64, "dropout": 0.0},
-        {"epochs": _epochs(tokens, 8e6, 8), "batch": 32, "bptt": 64, "learning_rate": 0.005},
+        _training(tokens, minutes, read=8e6, most=8, batch=32, bptt=64, rate=0.005),
     )
 
 
 def feedforward_recipe(tokens: int, vocabulary: int, minutes: float | None) -> Recipe:
-    """The recipe for `lm train ffnn`."""
+    """The recipe for ``lm train ffnn``."""
     if vocabulary > CHARACTERS:
         return Recipe(
             {"context": 4, "embed": 100, "hidden": (200,), "dropout": 0.4},
-            {"epochs": _epochs(tokens, 4e6, 20), "batch": 128, "learning_rate": 0.001},
+            _training(tokens, minutes, read=2e6, most=20, batch=128, rate=0.001),
         )
+    if tokens < LITTLE:
+        return Recipe(
+            {"context": 8, "embed": 16, "hidden": (128,), "activation": "relu", "dropout": 0.3},
+            _training(tokens, minutes, read=2e6, most=50, batch=64, rate=0.003),
+        )
+    ample = minutes is not None and minutes > AMPLE * tokens
+    most = 20 if ample or tokens < MUCH else 4
     return Recipe(
-        {"context": 16, "embed": 32, "hidden": (512, 256), "activation": "relu"},
-        {"epochs": _epochs(tokens, 6e6, 20), "batch": 256, "learning_rate": 0.003},
+        {
+            "context": 16,
+            "embed": 32,
+            "hidden": (512, 256),
+            "activation": "relu",
+            "dropout": 0.2 if ample or tokens < MUCH else 0.1,
+        },
+        _training(tokens, minutes, read=4e6, most=most, batch=256, rate=0.003),
     )
 
 
-def _epochs(tokens: int, read: float, most: float) -> float:
-    """As many epochs as read this many tokens, a few minutes' work, up to `most`."""
-    return min(most, read / tokens)
+def _training(
+    tokens: int, minutes: float | None, *, read: float, most: float, rate: float, **more: int
+) -> dict[str, Any]:
+    """At most `most` epochs; unless the clock decides, as many as read `read` tokens."""
+    epochs = most if minutes is not None else min(most, read / tokens)
+    return {"epochs": float(epochs), "learning_rate": rate, **more}
 
 
 def peak_rate(recipe: Recipe, optimizer: str) -> float:
