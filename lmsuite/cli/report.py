@@ -79,10 +79,21 @@ def report(
         Row.of(result, each.model, predicted)
         for result, each in zip(contents.results, opened, strict=True)
     ]
-    page = report_page(contents, title=title, notes=footnotes(rows), made_by=command_line(context))
+    notes = footnotes(rows) + (_tuned(opened) if text is None else [])
+    page = report_page(contents, title=title, notes=notes, made_by=command_line(context))
     with replacing(output) as stream:
         stream.write(page.encode("utf-8"))
     typer.echo(f"saved {output} ({len(page.encode('utf-8')) / 1e6:.1f} MB): open it in a browser")
+
+
+def _tuned(opened: list[OpenedModel]) -> list[str]:
+    """What to know of models that have seen the validation text."""
+    return [
+        f"{each.name}: lm mix chooses a mixture's weights on the validation text, which flatters "
+        "the mixture a little there."
+        for each in opened
+        if each.model.kind == "mixture"
+    ]
 
 
 def _refuse_equal_names(opened: list[OpenedModel]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from cli_outcome import Run
@@ -66,3 +67,13 @@ def test_report_of_an_empty_text(lm: Run, in_workplace: Path, tmp_path: Path) ->
     (tmp_path / "empty.txt").touch()
     outcome = lm("report", "words", "--text", tmp_path / "empty.txt", "-o", tmp_path / "page.html")
     assert "empty" in outcome.error
+
+
+def test_report_says_what_a_mixture_has_seen(lm: Run, workplace: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(workplace / "models", models)
+    assert lm("mix", "words", "cache", "--name", "mix", "--models", models).code == 0
+    lm("report", "words", "mix", "-o", tmp_path / "page.html", "--models", models, "-q")
+    assert "chooses a mixture&#x27;s weights on the validation text" in (
+        (tmp_path / "page.html").read_text()
+    )
