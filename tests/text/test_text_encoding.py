@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -259,27 +258,3 @@ def test_tokens_are_shown_with_their_spaces_and_line_ends() -> None:
     assert [encoder.token_text(number) for number in range(3)] == list(SPECIALS)
     bpe, _ = TextEncoder.train("to be or not to be", TextSettings("bpe", bpe_size=300))
     assert "␣be" in {bpe.token_text(number) for number in range(len(bpe.vocabulary))}
-
-
-@pytest.mark.parametrize(
-    ("chosen", "file", "limit"),
-    [
-        (TextSettings("char"), "text", 0.1),
-        (TextSettings("word"), "text", 0.5),
-        (TextSettings("whitespace"), "text", 0.5),
-        (TextSettings("whitespace", Boundaries.LINES), "words", 0.5),
-    ],
-)
-def test_tiny_shakespeare_is_read_in_time(
-    shared: Path, chosen: TextSettings, file: str, limit: float
-) -> None:
-    """Measured on two cores: char 0.01 s, word 0.13 s, whitespace 0.06 s."""
-    folder = shared / "corpora" / "tinyshakespeare"
-    parts = {"text": ("train.txt", "valid.txt"), "words": ("train.words.txt",)}[file]
-    text = "".join((folder / part).read_text() for part in parts)
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        TextEncoder.train(text, chosen)
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < limit
