@@ -15,12 +15,18 @@ from lmsuite.text.encoding import TextEncoder, TextSettings
 from lmsuite.text.words import word_pattern
 
 
+def by_dict(text: str) -> list[int]:
+    """As the small character models that people read do it."""
+    ids = {character: number for number, character in enumerate(sorted(set(text)))}
+    return [ids[character] for character in text]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("text", type=Path)
     text = parser.parse_args().text.read_text(encoding="utf-8")
     peers = {
-        "char": ("list of characters", lambda: list(text)),
+        "char": ("a dict of characters", lambda: by_dict(text)),
         "word": ("RegexpTokenizer", lambda: RegexpTokenizer(word_pattern()).tokenize(text)),
         "whitespace": ("WhitespaceTokenizer", lambda: WhitespaceTokenizer().tokenize(text)),
     }
