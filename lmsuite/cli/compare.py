@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.opening import open_model, shared_validation_text
+from lmsuite.cli.opening import given_text, is_tuned_on, open_model, shared_validation_text
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
@@ -20,7 +20,7 @@ from lmsuite.cli.options import (
     complete_models,
 )
 from lmsuite.cli.streams import printable, write_json
-from lmsuite.cli.tables import Column, show_table
+from lmsuite.cli.tables import Column, show_remark, show_table
 
 if TYPE_CHECKING:
     from lmsuite.bootstrap import Estimate
@@ -41,8 +41,9 @@ def compare(
         typer.Option(
             "--text",
             metavar="TEXT",
-            help="The text to predict: a file, `-`, or a name from `lm corpus list`.",
-            show_default="the validation text of the models",
+            help="The text to predict: a file, `-`, or a name from `lm corpus list`; else what is "
+            "piped in; else the validation text of the models.",
+            show_default=False,
         ),
     ] = None,
     seed: SeedOption = 0,
@@ -66,12 +67,9 @@ def compare(
     from lmsuite.comparison import compare as compare_models
 
     first, second = open_model(folder, a), open_model(folder, b)
-    if text is None:
+    given = given_text(text, encoding)
+    if given is None:
         given = shared_validation_text([first, second])
-    else:
-        from lmsuite.text.corpus import read_corpus
-
-        given = read_corpus([text], encoding=encoding).text
     names = (first.name, second.name) if first.name != second.name else (a, b)
     rng = np.random.default_rng(seed)
     result = compare_models(first.model, second.model, given, rng, names=names)
@@ -81,8 +79,8 @@ def compare(
     _show_figures(result)
     _show_tally(result)
     _show_places(result)
-    for line in _notes(result, (first, second), given):
-        typer.echo(line)
+    for remark in _notes(result, (first, second), given):
+        show_remark(remark)
 
 
 def _show_figures(result: Comparison) -> None:
@@ -204,7 +202,6 @@ def _cut(text: str, room: int) -> str:
 def _notes(result: Comparison, opened: tuple[OpenedModel, OpenedModel], text: str) -> list[str]:
     """What a reader must know before believing the figures."""
     from lmsuite.bootstrap import BLOCK, FEWEST_UNITS
-    from lmsuite.storage.validation_text import text_sha256
 
     notes = [f"Bootstrap over {result.units:,} {result.unit}."]
     if result.units < FEWEST_UNITS:
@@ -223,11 +220,9 @@ def _notes(result: Comparison, opened: tuple[OpenedModel, OpenedModel], text: st
     ]
     if unknown and not result.same_tokens:
         notes.append(f"Read as <unk>, whose spelling costs nothing: {', '.join(unknown)} tokens.")
-    checksum = text_sha256(text)
-    for one in opened:
-        made = one.manifest.provenance if one.manifest else None
-        if made and one.model.kind == "mixture" and made.validation.get("sha256") == checksum:
-            notes.append(
-                f"{one.name} has its weights from this very text: another one (--text) is fairer."
-            )
+    notes += [
+        f"{one.name} has its weights from this very text: another one (--text) is fairer."
+        for one in opened
+        if is_tuned_on(one, text)
+    ]
     return notes

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.opening import model_names, open_model, validation_text
+from lmsuite.cli.opening import (
+    given_text,
+    is_tuned_on,
+    model_names,
+    open_model,
+    validation_text,
+)
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
@@ -15,7 +21,7 @@ from lmsuite.cli.options import (
     ModelArguments,
     ModelsOption,
 )
-from lmsuite.cli.streams import note, piped_input, write_json
+from lmsuite.cli.streams import note, write_json
 from lmsuite.cli.tables import show_remark
 from lmsuite.errors import LmError
 
@@ -62,7 +68,7 @@ def evaluate(
     """
     from lmsuite.cli.scoreboard import footnotes, json_rows, show
 
-    given = _given_text(text, encoding)
+    given = given_text(text, encoding)
     rows: list[Row] = []
     for name in model_names(folder, models):
         try:
@@ -84,15 +90,6 @@ def evaluate(
             show_remark(remark)
 
 
-def _given_text(text: str | None, encoding: str) -> str | None:
-    """The text named by the user or piped in; None means that of each model."""
-    from lmsuite.text.corpus import read_corpus
-
-    if text is None and piped_input() is None:
-        return None
-    return read_corpus([text or "-"], encoding=encoding).text
-
-
 def _row(folder: Path, name: str, given: str | None, block: int | None) -> Row:
     import numpy as np
 
@@ -103,4 +100,4 @@ def _row(folder: Path, name: str, given: str | None, block: int | None) -> Row:
     text = validation_text(opened) if given is None else given
     rng = np.random.default_rng(0)  # the same text has the same interval
     result = evaluate_model(opened.model, text, name=opened.name, block=block, rng=rng)
-    return Row.of(result, opened.model, text)
+    return Row.of(result, opened.model, text, is_tuned=is_tuned_on(opened, text))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lmsuite.cli.streams import piped_input
 from lmsuite.errors import DataError, LmError
 from lmsuite.storage.folder import SUFFIX, ModelsFolder, valid_path_beside
 
@@ -88,3 +89,25 @@ def shared_validation_text(opened: Sequence[OpenedModel]) -> str:
                 "neither was trained on with --text FILE"
             )
     return text
+
+
+def given_text(text: str | None, encoding: str) -> str | None:
+    """The text that the user named with --text or piped in; None if there is neither.
+
+    Raises:
+        DataError: it cannot be read, or is empty.
+    """
+    from lmsuite.text.corpus import read_corpus
+
+    if text is None and piped_input() is None:
+        return None
+    return read_corpus([text or "-"], encoding=encoding).text
+
+
+def is_tuned_on(opened: OpenedModel, text: str) -> bool:
+    """Whether the model is a mixture whose weights come from this very text."""
+    from lmsuite.storage.validation_text import text_sha256
+
+    if opened.manifest is None or opened.model.kind != "mixture":
+        return False
+    return bool(opened.manifest.provenance.validation.get("sha256") == text_sha256(text))

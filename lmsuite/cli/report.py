@@ -57,6 +57,7 @@ def report(
     passage with each token's surprisal under each model, samples, and how each model was made. It
     is one file, needs no network and no script, and can be sent to anyone.
     """
+    from lmsuite.cli.opening import is_tuned_on
     from lmsuite.cli.saving import command_line
     from lmsuite.cli.scoreboard import Row, footnotes
     from lmsuite.cli.subjects import open_all, subject_of
@@ -76,24 +77,14 @@ def report(
         progress=lambda line: note(line, quiet=quiet),
     )
     rows = [
-        Row.of(result, each.model, predicted)
+        Row.of(result, each.model, predicted, is_tuned=is_tuned_on(each, predicted))
         for result, each in zip(contents.results, opened, strict=True)
     ]
-    notes = footnotes(rows) + (_tuned(opened) if text is None else [])
+    notes = footnotes(rows)
     page = report_page(contents, title=title, notes=notes, made_by=command_line(context))
     with replacing(output) as stream:
         stream.write(page.encode("utf-8"))
     typer.echo(f"saved {output} ({len(page.encode('utf-8')) / 1e6:.1f} MB): open it in a browser")
-
-
-def _tuned(opened: list[OpenedModel]) -> list[str]:
-    """What to know of models that have seen the validation text."""
-    return [
-        f"{each.name}: lm mix chooses a mixture's weights on the validation text, which flatters "
-        "the mixture a little there."
-        for each in opened
-        if each.model.kind == "mixture"
-    ]
 
 
 def _refuse_equal_names(opened: list[OpenedModel]) -> None:

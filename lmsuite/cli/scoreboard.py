@@ -38,9 +38,10 @@ class Row:
     vocabulary: str  # fingerprint
     lossless: bool
     is_normalised: bool
+    is_tuned: bool  # the text has chosen the weights of this mixture
 
     @classmethod
-    def of(cls, result: Evaluation, model: LanguageModel, text: str) -> Row:
+    def of(cls, result: Evaluation, model: LanguageModel, text: str, *, is_tuned: bool) -> Row:
         """The row of `model`, whose `result` on `text` this is."""
         return cls(
             result=result,
@@ -50,6 +51,7 @@ class Row:
             vocabulary=model.text.fingerprint(),
             lossless=model.text.tokenizer.lossless,
             is_normalised=model.is_normalised,
+            is_tuned=is_tuned,
         )
 
 
@@ -105,6 +107,11 @@ def footnotes(rows: Sequence[Row]) -> list[str]:
             notes.append(
                 f"{row.result.model}: {row.result.zero_tokens:,} of {row.result.tokens:,} tokens "
                 "have probability zero."
+            )
+        if row.is_tuned:
+            notes.append(
+                f"{row.result.model} has its weights from this very text: another one (--text) is "
+                "fairer."
             )
         if not row.is_normalised:
             notes.append(

@@ -147,14 +147,18 @@ class TestCompare:
 
     def test_one_line_has_no_interval_and_says_so(self, lm: Run, there: Path) -> None:
         for models in (("lines", "lines1"), ("words", "bi")):
-            out = lm("compare", *models, "--text", "-", stdin=b"My lord, the king\n").out
+            out = lm("compare", *models, stdin=b"My lord, the king\n").out
             assert "No interval is possible" in out
             assert "too short" in out
             assert " to " not in out.splitlines()[1]
 
     def test_a_mixture_on_the_text_that_tuned_it_is_marked(self, lm: Run, there: Path) -> None:
         lm("mix", "words", "bi", "--name", "tuned")
-        assert "tuned has its weights from this very text" in lm("compare", "tuned", "words").out
+        for command in ("compare", "eval"):
+            out = " ".join(lm(command, "tuned", "words").out.split())
+            assert out.count("tuned has its weights from this very text") == 1
+            with_text = lm(command, "tuned", "words", "--text", "play.txt").out
+            assert "this very text" not in with_text
 
     @pytest.mark.parametrize(
         ("arguments", "said"),
