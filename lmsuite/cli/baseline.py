@@ -38,8 +38,14 @@ class Baseline:
         without = f" ({self.perplexity_without_oov:.2f} without OOV)" if self.oov else ""
         return f"modified Kneser-Ney {self.order}-gram, perplexity {self.perplexity:.2f}{without}"
 
-    def against(self, perplexity: float) -> str:
+    def against(self, perplexity: float, perplexity_without_oov: float) -> str:
         """How a network of this validation perplexity compares."""
-        share = perplexity / self.perplexity - 1
-        verdict = "lower" if share < 0 else "higher"
-        return f"{self}; the network's is {abs(share):.1%} {verdict}"
+        verdict = f"{self}; the network's is {_relation(perplexity, self.perplexity)}"
+        if not self.oov:
+            return verdict
+        return f"{verdict} ({_relation(perplexity_without_oov, self.perplexity_without_oov)})"
+
+
+def _relation(ours: float, theirs: float) -> str:
+    share = ours / theirs - 1
+    return f"{abs(share):.1%} {'lower' if share < 0 else 'higher'}"

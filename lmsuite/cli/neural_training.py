@@ -99,8 +99,9 @@ def train_network(
     finish(prepared, result.model, seconds=result.progress.seconds, training=facts)
     files.checkpoint.unlink(missing_ok=True)
     if baseline is not None:
-        saved = read_manifest(prepared.folder.path(prepared.name)).provenance
-        typer.echo(f"baseline    {baseline.against(saved.validation['perplexity'])}")
+        result_of = read_manifest(prepared.folder.path(prepared.name)).provenance.validation
+        comparison = baseline.against(result_of["perplexity"], result_of["perplexity_without_oov"])
+        typer.echo(f"baseline    {comparison}")
 
 
 def _validation_ids(prepared: Prepared) -> IntArray:

@@ -256,7 +256,7 @@ class _Loop:
             progress.phase, progress.update = phase, 0
         progress.rate = rate = peak * progress.rate_scale * self._schedule.factor(share)
         loss, norm = self._engine.step(Order(progress.step, phase, progress.update + 1, rate))
-        if not math.isfinite(loss) or not math.isfinite(norm) or self._exploded(loss):
+        if not math.isfinite(norm) or self._exploded(loss):
             self._return()
             return
         progress.step += 1
@@ -267,8 +267,13 @@ class _Loop:
         self._reporter.stepped(self._share(), round(tokens), loss, rate)
 
     def _exploded(self, loss: float) -> bool:
-        """Whether the loss is far above an untrained model's, which no good step leads to."""
-        return loss > 10 + 3 * self.progress.history[0].valid_loss
+        """Whether a loss is not finite, or far above the untrained model's.
+
+        The first validation has only to be finite.
+        """
+        history = self.progress.history
+        limit = 10 + 3 * history[0].valid_loss if history else float("inf")
+        return not loss < limit
 
     def _return(self) -> None:
         """Back to the last validation, with fresh moments and a lower rate.
@@ -306,7 +311,7 @@ class _Loop:
         began = time.monotonic()
         loss = engine.validate()
         self._validating = max(self._validating, time.monotonic() - began)
-        if not math.isfinite(loss):
+        if self._exploded(loss):
             self._return()
             return
         row = self._row(loss)

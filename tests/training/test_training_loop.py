@@ -317,3 +317,14 @@ def test_a_text_shorter_than_a_batch_is_trained_on(
     monkeypatch.setattr(f"{__name__}.VALID", TEXT[:length])
     rows = run(name, dataclasses.replace(HOW, epochs=60)).progress.history
     assert rows[-1].train_loss < rows[0].train_loss
+
+
+def test_a_validation_that_explodes_is_nothing_to_return_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    losses = iter([3.0, 2.0, 900.0, 1.5, 1.4, 1.3, 1.2, 1.1, 1.0, 0.9])
+    monkeypatch.setattr(engine.Engine, "validate", lambda self: next(losses))
+    reporter = Recorder()
+    result = run("gru", reporter=reporter)
+    assert len(reporter.messages) == 1
+    assert [row.valid_loss for row in result.progress.history[:4]] == [3.0, 2.0, 1.5, 1.4]
