@@ -19,6 +19,7 @@ import numpy as np
 
 from lmsuite.models.interface import FloatArray, IntArray
 from lmsuite.models.neural import NeuralModel
+from lmsuite.nn.memory import keep_freed_memory
 from lmsuite.nn.optimizers import OPTIMIZERS, Optimizer, add_penalty, squared_norm
 from lmsuite.training.batches import DROPOUT, Batches
 from lmsuite.training.settings import TrainingSettings
@@ -84,6 +85,7 @@ class Engine:
         one_process = self._crew.size == 1 and not can_fork()
         threads = self._settings.threads if one_process else 1
         self._limits = threadpool_limits(threads, user_api="blas")
+        keep_freed_memory()  # in the workers too, which inherit it
         self._crew.start(self._serve)
         self._open(0)
         return self
