@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmsuite.cli.opening import open_model, shared_validation_text
+from lmsuite.cli.opening import TUNED, open_model, shared_validation_text
 from lmsuite.cli.options import DEFAULT_FOLDER, EncodingOption, ModelsOption, complete_models
 from lmsuite.cli.saving import command_line, new_provenance, save, validate
 from lmsuite.cli.streams import note
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lmsuite.cli.opening import OpenedModel
+    from lmsuite.cli.saving import Validation
     from lmsuite.models.interface import LanguageModel
     from lmsuite.models.mixture import DifferentTokensError, Mixture
     from lmsuite.storage.artefact import Provenance
@@ -85,14 +86,16 @@ def mix(
         check_members(members)
     except DifferentTokensError as error:
         raise DataError(_remedy(error, opened)) from error
-    valid, rule = _text(text, encoding, opened)
+    valid, rule = _text(text, encoding, opened, optional=given is not None)
     ids = opened[0].model.text.encode(valid)
-    scores = member_scores(members, ids)
-    mixture = Mixture.fit(members, ids, given, scores)
+    scores = member_scores(members, ids) if valid else {}
+    # Without a text, a cache has the usual half-life.
+    mixture = Mixture.fit(members, ids, given, scores) if valid else Mixture(members, given or ())
+    is_tuned = bool(valid) and (given is None or _CACHE in members)
     validation = validate(mixture, valid, name=name, rule=rule)
-    provenance = _provenance(opened, command_line(context), validation.recorded, mixture)
-    if given is None:
-        note(f"weights that suit {len(ids):,} tokens best: {_called(text, opened)}")
+    provenance = _provenance(opened, command_line(context), validation, mixture, is_tuned=is_tuned)
+    if is_tuned:
+        note(f"tuned on {len(ids):,} tokens: {_called(text, opened)}")
     _show_members(mixture, scores)
     save(target, name, mixture, provenance, validation)
 
@@ -129,16 +132,26 @@ def _members(names: list[str], opened: list[OpenedModel]) -> dict[str, LanguageM
     return members
 
 
-def _text(text: str | None, encoding: str, opened: list[OpenedModel]) -> tuple[str, str]:
-    """The text that chooses the weights, and what the model file calls it."""
-    if text is None:
-        made = opened[0].manifest
-        rule = made.provenance.validation.get("split", "none") if made else "none"
-        return shared_validation_text(opened), rule
-    from lmsuite.text.corpus import read_corpus
+def _text(
+    text: str | None, encoding: str, opened: list[OpenedModel], *, optional: bool
+) -> tuple[str, str]:
+    """The text that chooses the weights, and what the model file calls it.
 
-    corpus = read_corpus([text], encoding=encoding)
-    return corpus.text, corpus.name
+    If it is optional, because the weights are given, it may be empty: there is none.
+    """
+    if text is not None:
+        from lmsuite.text.corpus import read_corpus
+
+        corpus = read_corpus([text], encoding=encoding)
+        return corpus.text, corpus.name
+    try:
+        valid = shared_validation_text(opened)
+    except DataError:
+        if optional:
+            return "", "none"
+        raise
+    made = opened[0].manifest
+    return valid, made.provenance.validation["split"] if made else "none"
 
 
 def _called(text: str | None, opened: list[OpenedModel]) -> str:
@@ -171,17 +184,23 @@ def _without_tokens(command: list[str]) -> list[str]:
 
 
 def _provenance(
-    opened: list[OpenedModel], command: str, validation: dict[str, Any], mixture: Mixture
+    opened: list[OpenedModel],
+    command: str,
+    validation: Validation,
+    mixture: Mixture,
+    *,
+    is_tuned: bool,
 ) -> Provenance:
     made = [one.manifest.provenance for one in opened if one.manifest]
     corpora = ", ".join(dict.fromkeys(each.corpus for each in made))
     checksums = {each.corpus_sha256 for each in made}
+    weights = dict(zip(mixture.names, mixture.weights.tolist(), strict=True))
     return new_provenance(
         command,
         corpora or "unknown",
         checksums.pop() if len(checksums) == 1 else "",
-        validation,
-        {"weights": dict(zip(mixture.names, mixture.weights.tolist(), strict=True))},
+        validation.recorded,
+        {"weights": weights, TUNED: is_tuned},
     )
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lmsuite.storage.artefact import Manifest
 
 ARPA_SUFFIXES = (".arpa", ".arpa.gz")
+TUNED = "tuned on the validation text"
+"""What the provenance of a mixture says, under `training`: are its weights from that text."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def is_tuned_on(opened: OpenedModel, text: str) -> bool:
     """Whether the model is a mixture whose weights come from this very text."""
     from lmsuite.storage.validation_text import text_sha256
 
-    if opened.manifest is None or opened.model.kind != "mixture":
+    made = opened.manifest.provenance if opened.manifest else None
+    if made is None or not made.training.get(TUNED):
         return False
-    return bool(opened.manifest.provenance.validation.get("sha256") == text_sha256(text))
+    return bool(made.validation.get("sha256") == text_sha256(text))

@@ -78,9 +78,23 @@ class TestMix:
         assert lm("mix", "words", "bi", "--weights", "3,1", "--text", other).code == 0
         model, manifest = load_model(there / "models" / "mixture.safetensors")
         assert model.arrays()["weights"].tolist() == [0.75, 0.25]
-        assert manifest.provenance.training == {"weights": {"words": 0.75, "bi": 0.25}}
+        assert manifest.provenance.training == {
+            "weights": {"words": 0.75, "bi": 0.25},
+            "tuned on the validation text": False,
+        }
         tokens = json.loads(lm("eval", "mixture", "--json").out)[0]["tokens"]
         assert tokens == 15  # its validation text is the one that was given
+
+    def test_given_weights_need_no_text(self, lm: Run, there: Path) -> None:
+        (there / "short.txt").write_text("My lord, the king.\n" * 9)
+        train = ("train", "ngram", "short.txt", "--valid", "0", "--name", "no_valid")
+        assert lm(*train).code == 0
+        assert lm("train", "ngram", "short.txt", "--like", "no_valid", "--n", "1").code == 0
+        assert "no validation text" in lm("mix", "no_valid", "ngram", "cache").error
+        done = lm("mix", "no_valid", "ngram", "cache", "--weights", "2,1,1", "--name", "untuned")
+        assert done.code == 0
+        assert "half-life 256 tokens" in done.out
+        assert "validation  none" in done.out
 
     def test_refuses_other_tokens_with_the_line_that_would_make_them_fit(
         self, lm: Run, there: Path
