@@ -10,7 +10,7 @@ import typer
 
 from lmsuite.cli.options import SeedOption
 
-CHOSEN = "chosen by the size of the text"
+CHOSEN = "by the size of the text"
 
 
 class OptimizerName(StrEnum):

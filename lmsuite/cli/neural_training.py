@@ -120,11 +120,12 @@ def _training_settings(
     from lmsuite.training.settings import TrainingSettings
     from lmsuite.training.workers import available_cores
 
+    rate = peak_rate(recipe, neural.optimizer.value) if neural.lr is None else neural.lr
     chosen = given(
         epochs=neural.epochs,
         minutes=neural.minutes,
         batch=neural.batch,
-        learning_rate=neural.lr or peak_rate(recipe, neural.optimizer.value),
+        learning_rate=rate,
         optimizer=neural.optimizer,
         then=neural.then,
         schedule=neural.schedule,
@@ -134,7 +135,7 @@ def _training_settings(
         l2=neural.l2,
         patience=neural.patience,
         seed=neural.seed,
-        threads=neural.threads or available_cores(),
+        threads=available_cores() if neural.threads is None else neural.threads,
         checkpoint_every=neural.checkpoint_every,
     )
     return TrainingSettings(**({"minutes": None} | recipe.training | loop | chosen))

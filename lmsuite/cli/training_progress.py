@@ -64,6 +64,8 @@ class Lines(Messages):
 def _bar() -> Iterator[Reporter]:
     from tqdm import tqdm
 
+    # Its monitor would be a second thread in a process that is about to fork.
+    tqdm.monitor_interval = 0
     with tqdm(total=1.0, bar_format=_BAR, file=sys.stderr, dynamic_ncols=True) as bar:
         yield Bar(bar)
 
