@@ -117,8 +117,8 @@ def _row(label: str, of_a: float, of_b: float, difference: Estimate, digits: int
 def _show_tally(result: Comparison) -> None:
     what = "tokens" if result.same_tokens else "lines"
     tally = result.tally
-    typer.echo(_verdict(result))
-    typer.echo(
+    show_remark(_verdict(result))
+    show_remark(
         f"{result.a} predicts {tally.won:,} {what} better, {result.b} {tally.lost:,}; "
         f"{tally.tied:,} alike"
     )

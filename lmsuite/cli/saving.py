@@ -11,6 +11,7 @@ import typer
 
 from lmsuite.cli.options import DEFAULT_FOLDER
 from lmsuite.cli.streams import json_ready
+from lmsuite.cli.tables import show_fact
 from lmsuite.errors import DataError
 from lmsuite.storage.folder import ModelsFolder
 
@@ -91,7 +92,7 @@ def save(
         save_validation_text(folder.valid_path(name), validation.text)
     else:
         folder.valid_path(name).unlink(missing_ok=True)
-    typer.echo(f"validation  {validation.report}")
+    show_fact("validation", validation.report, width=12)
     typer.echo(f"saved       {path} ({path.stat().st_size / 1e6:.1f} MB)")
     typer.echo(f"next        {_next_command(folder.root, name)}")
 

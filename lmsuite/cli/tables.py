@@ -41,10 +41,15 @@ def show_facts(facts: dict[str, str]) -> None:
     """Print labelled values, a line each, and a blank line after them."""
     width = max(map(len, facts)) + 2
     for label, value in facts.items():
-        lines = [part for line in value.splitlines() for part in _wrapped(line, width)] or [""]
-        for number, line in enumerate(lines):
-            typer.echo(printable(f"{label if not number else '':<{width}}{line}").rstrip())
+        show_fact(label, value, width)
     typer.echo()
+
+
+def show_fact(label: str, value: str, width: int) -> None:
+    """Print one labelled value, which begins at column `width`."""
+    lines = [part for line in value.splitlines() for part in _wrapped(line, width)] or [""]
+    for number, line in enumerate(lines):
+        typer.echo(printable(f"{label if not number else '':<{width}}{line}").rstrip())
 
 
 def show_remark(remark: str) -> None:
