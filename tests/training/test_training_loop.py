@@ -19,7 +19,7 @@ from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.nn.schedules import SCHEDULES
 from lmsuite.storage import atomic
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
-from lmsuite.training import engine, workers
+from lmsuite.training import checkpoint, engine, workers
 from lmsuite.training.history import HistoryRow, read_history
 from lmsuite.training.interrupts import TrainingInterruptedError
 from lmsuite.training.loop import TrainingFiles, TrainingResult, train
@@ -200,6 +200,24 @@ def test_the_checkpoint_of_another_model_or_text_is_refused(
     monkeypatch.setattr(f"{__name__}.TEXT", TEXT[: len(TEXT) // 2])
     with pytest.raises(ModelFileError, match="its training text is"):
         run("lstm", files=files, resume=True)
+
+
+def test_the_checkpoint_of_another_version_is_refused(
+    files: TrainingFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("lstm", files=files)
+    monkeypatch.setattr(checkpoint, "__version__", "99.0")
+    with pytest.raises(ModelFileError, match=r"a checkpoint of lmsuite [\d.]+, this is 99\.0"):
+        run("lstm", files=files, resume=True)
+
+
+def test_a_checkpoint_cut_short_is_refused(files: TrainingFiles) -> None:
+    run("lstm", files=files)
+    content = files.checkpoint.read_bytes()
+    for length in (0, 5, 1000, len(content) - 1):
+        files.checkpoint.write_bytes(content[:length])
+        with pytest.raises(ModelFileError, match=r"m\.checkpoint"):
+            run("lstm", files=files, resume=True)
 
 
 def test_a_full_disk_stops_no_training(
