@@ -76,7 +76,7 @@ class Bar(Messages):
     def __init__(self, bar: Any) -> None:
         self._bar = bar
         self._loss: float | None = None  # smoothed
-        self._share, self._figures = 0.0, ""
+        self._share = 0.0
         self._perplexity = ""
         self._tokens, self._since = 0, time.monotonic()
 
@@ -91,15 +91,15 @@ class Bar(Messages):
             self._bar.initial = progress  # a resumed training does not begin at zero
         speed = self._tokens / (now - self._since)
         self._tokens, self._since = 0, now
-        self._figures = f"{speed:,.0f} tokens/s, loss {self._loss:.3f}, lr {rate:.2g}"
-        self._draw()
+        self._draw(speed, self._loss, rate)
 
     def validated(self, row: HistoryRow, *, best: bool) -> None:
         self._perplexity = f", validation perplexity {row.valid_perplexity:.2f}"
-        self._draw()
+        self._draw(row.tokens_per_second, row.train_loss, row.learning_rate)
 
-    def _draw(self) -> None:
-        self._bar.set_postfix_str(self._figures + self._perplexity, refresh=False)
+    def _draw(self, speed: float, loss: float, rate: float) -> None:
+        figures = f"{speed:,.0f} tokens/s, loss {loss:.3f}{self._perplexity}, lr {rate:.2g}"
+        self._bar.set_postfix_str(figures, refresh=False)
         self._bar.n = self._share
         self._bar.refresh()
 
