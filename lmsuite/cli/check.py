@@ -33,16 +33,22 @@ def check(
       lm check rnn
       lm check ngram --json
 
-    The gradients of a network's architecture, derived by hand, are compared with central
-    differences in float64; the table shows the largest relative error in each array. It exits with
-    1 if anything is wrong.
+    Every byte of the file is read. The gradients of a network's architecture, derived by hand, are
+    compared with central differences in float64; the table shows the largest relative error in each
+    array. It exits with 1 if anything is wrong.
     """
     import numpy as np
 
     from lmsuite.models.checks import check_distributions, check_network
     from lmsuite.models.neural import NeuralModel
+    from lmsuite.models.ngram import NgramModel
+    from lmsuite.storage.artefact import verify
 
     opened = open_model(models, model)
+    if opened.manifest is not None:
+        verify(opened.path)
+    if isinstance(opened.model, NgramModel):
+        opened.model.table.check()
     rng = np.random.default_rng(seed)
     findings = []
     if opened.model.is_normalised:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
@@ -75,8 +75,11 @@ def _sentences(model: LanguageModel, ids: IntArray) -> Iterator[_Sentence]:
 
     log_probs = model.score(ids)
     predicted = ids[ids != BOS]
-    line_ends = _ids_that_end_lines(model.text, np.unique(predicted))
-    ends = np.flatnonzero(np.isin(predicted, line_ends)) + 1
+    is_used = np.zeros(len(model.text.vocabulary), dtype=bool)
+    is_used[predicted] = True
+    ends_line = np.zeros_like(is_used)
+    ends_line[_ids_that_end_lines(model.text, np.flatnonzero(is_used).tolist())] = True
+    ends = np.flatnonzero(ends_line[predicted]) + 1
     cuts = [0, *ends.tolist()]
     if cuts[-1] < len(predicted):
         cuts.append(len(predicted))
@@ -86,10 +89,10 @@ def _sentences(model: LanguageModel, ids: IntArray) -> Iterator[_Sentence]:
         yield _Sentence(text, line, log_probs[first:last])
 
 
-def _ids_that_end_lines(text: TextEncoder, ids: IntArray) -> list[int]:
+def _ids_that_end_lines(text: TextEncoder, ids: Sequence[int]) -> list[int]:
     from lmsuite.text.vocabulary import EOS, SPECIALS
 
-    newlines = (i for i in ids.tolist() if i >= len(SPECIALS) and "\n" in text.decode([i]))
+    newlines = (i for i in ids if i >= len(SPECIALS) and "\n" in text.decode([i]))
     return [EOS, *newlines]
 
 

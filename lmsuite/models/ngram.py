@@ -1,10 +1,12 @@
-"""The n-gram model: a text encoder and a back-off table."""
+"""The n-gram model: a text encoder and a back-off table.
+
+What estimates, prunes and reads ARPA files is imported when it is used: a saved model needs none
+of it.
+"""
 
 from __future__ import annotations
 
-import gzip
 import io
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,10 +17,8 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel, State
-from lmsuite.ngram.arpa import read_arpa, unescaped, write_arpa
 from lmsuite.ngram.discounts import Discounts
-from lmsuite.ngram.entropy_pruning import entropy_pruned
-from lmsuite.ngram.estimate import IMPORTED, SMOOTHINGS, NgramSettings, check, estimate
+from lmsuite.ngram.settings import IMPORTED, SMOOTHINGS, NgramSettings, check
 from lmsuite.ngram.table import BackoffTable, Match
 from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.text.tokenizer import make_tokenizer
@@ -95,6 +95,8 @@ class NgramModel(LanguageModel):
             TrainingError: the text is shorter than the order, or has only one kind of token.
             UsageError: the settings are out of range or contradict each other.
         """
+        from lmsuite.ngram.estimate import estimate
+
         estimated = estimate(
             ids,
             held_out,
@@ -145,6 +147,8 @@ class NgramModel(LanguageModel):
         Raises:
             UsageError: the threshold is not above 0, or the model holds scores.
         """
+        from lmsuite.ngram.entropy_pruning import entropy_pruned
+
         settings = replace(self._settings, entropy_prune=threshold)
         if not 0 < threshold < float("inf") or not self.is_normalised:
             raise UsageError(
@@ -164,6 +168,8 @@ class NgramModel(LanguageModel):
         Raises:
             ModelFileError: the file is missing, malformed or cut short; the message names the line.
         """
+        from lmsuite.ngram.arpa import read_arpa, unescaped
+
         model = read_arpa(_read_unzipped(path), str(path))
         tokens = model.tokens[len(SPECIALS) :]
         boundaries = Boundaries.LINES
@@ -180,6 +186,8 @@ class NgramModel(LanguageModel):
         Raises:
             ModelFileError: two tokens would be written alike.
         """
+        from lmsuite.ngram.arpa import write_arpa
+
         writer = io.TextIOWrapper(stream, encoding="utf-8", newline="\n")
         try:
             write_arpa(self.table, self.text.vocabulary.tokens, writer)
@@ -234,6 +242,9 @@ class NgramModel(LanguageModel):
 
 
 def _read_unzipped(path: Path) -> bytes:
+    import gzip
+    import zlib
+
     try:
         data = path.read_bytes()
         return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data

@@ -1,6 +1,7 @@
 """The count-based workshop, in the order of the method.
 
 `counting`, `adjusted` counts, `discounts`; the smoothings (`relative_frequency`, `witten_bell`,
-`kneser_ney`, `jelinek_mercer`, `katz`), what they share (`smoothing`), and `pruning`; `estimate`,
-which goes through all that; the finished `table`, its `lookup`, `entropy_pruning` and `arpa` files.
+`kneser_ney`, `jelinek_mercer`, `katz`), what they share (`smoothing`), and `pruning`; `settings`,
+and `estimate`, which goes through all that; the finished `table`, its `lookup`, `entropy_pruning`
+and `arpa` files.
 """

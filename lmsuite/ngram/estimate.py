@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lmsuite.errors import TrainingError, UsageError
+from lmsuite.errors import TrainingError
 from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts, count_ngrams
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.entropy_pruning import entropy_pruned
@@ -21,50 +21,11 @@ from lmsuite.ngram.relative_frequency import (
     relative_frequencies,
     stupid_backoff,
 )
+from lmsuite.ngram.settings import KNESER_NEY, NgramSettings, check
 from lmsuite.ngram.smoothing import Smoothed, combine
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.ngram.witten_bell import witten_bell
 from lmsuite.text.vocabulary import BOS, EOS, UNK
-
-SMOOTHINGS: tuple[str, ...] = (
-    "modified-kneser-ney",
-    "kneser-ney",
-    "absolute",
-    "witten-bell",
-    "jelinek-mercer",
-    "katz",
-    "add-k",
-    "mle",
-    "stupid-backoff",
-)
-IMPORTED = "arpa"  # the smoothing of models that were not estimated here
-_KNESER_NEY = ("modified-kneser-ney", "kneser-ney")
-_ONE_DISCOUNT = ("kneser-ney", "absolute")
-
-
-@dataclass(frozen=True)
-class NgramSettings:
-    """How an n-gram model is to be estimated."""
-
-    order: int = 3
-    """The length of the longest n-grams, 1 or more."""
-    smoothing: str = "modified-kneser-ney"
-    """One of `SMOOTHINGS`; ``arpa`` in models that were read from an ARPA file."""
-    k: float = 1.0
-    """add-k: what is added to every count."""
-    prune: tuple[int, ...] = ()
-    """Cut-offs as lmplz's ``--prune``: n-grams that occur so often or less are left out."""
-    entropy_prune: float = 0.0
-    """N-grams without which perplexity rises by less than this part are left out; 0 keeps all."""
-    discount: float | None = None
-    """kneser-ney, absolute: the discount of every order, instead of one from counts of counts."""
-    interpolate_unigrams: bool = True
-    """Whether unigrams are mixed with the uniform distribution.
-
-    If not, what Kneser-Ney discounts from them goes to ``<unk>``, as with lmplz's
-    ``--interpolate_unigrams 0``; with other smoothings unigrams are relative frequencies, as in
-    NLTK, and ``<unk>`` has a probability only if the training text has it.
-    """
 
 
 @dataclass(frozen=True)
@@ -103,7 +64,7 @@ def estimate(
         smoothed = jelinek_mercer(counts, ids, held_out, base, sentences=sentences)
     else:
         smoothed = smooth(counts, vocabulary_size - len(impossible), settings)
-    if not settings.interpolate_unigrams and settings.smoothing not in _KNESER_NEY:
+    if not settings.interpolate_unigrams and settings.smoothing not in KNESER_NEY:
         unigrams = relative_frequencies(counts, 1)
         smoothed = replace(smoothed, shares=(unigrams, *smoothed.shares[1:]))
     survivors = survivors_of(counts, cutoffs_of(settings.prune, settings.order))
@@ -133,41 +94,12 @@ def base_distribution(
 ) -> FloatArray:
     """The distribution (V,) below the unigrams: uniform, or all of it on ``<unk>``."""
     base = np.zeros(vocabulary_size)
-    if settings.interpolate_unigrams or settings.smoothing not in _KNESER_NEY:
+    if settings.interpolate_unigrams or settings.smoothing not in KNESER_NEY:
         base[:] = 1.0 / (vocabulary_size - len(impossible))
         base[impossible] = 0.0
     else:
         base[UNK] = 1.0
     return base
-
-
-def check(settings: NgramSettings) -> None:
-    """Raise UsageError for settings that are out of range or contradict each other."""
-    smoothing, k, discount = settings.smoothing, settings.k, settings.discount
-    if settings.order < 1:
-        raise UsageError(f"order {settings.order}: an n-gram has at least one word")
-    if smoothing not in SMOOTHINGS:
-        raise UsageError(
-            f"smoothing {smoothing!r} is not known; choose one of {', '.join(SMOOTHINGS)}"
-        )
-    if not 0 < k < float("inf"):
-        raise UsageError(f"k = {k:g}: what is added to every count must be above 0")
-    if k != 1.0 and smoothing != "add-k":
-        raise UsageError(f"k = {k:g} means nothing to {smoothing}; it is for add-k")
-    if discount is not None and smoothing not in _ONE_DISCOUNT:
-        raise UsageError(
-            f"discount {discount:g} means nothing to {smoothing}; it is for "
-            f"{' and '.join(_ONE_DISCOUNT)}"
-        )
-    if discount is not None and not 0 < discount < 1:
-        raise UsageError(f"discount {discount:g}: it must be between 0 and 1")
-    if not settings.interpolate_unigrams and smoothing == "add-k":
-        raise UsageError("add-k has no interpolated unigrams to do without")
-    if not 0 <= settings.entropy_prune < float("inf"):
-        raise UsageError(f"entropy pruning at {settings.entropy_prune:g}: give 0 or more")
-    if settings.entropy_prune and smoothing == "stupid-backoff":
-        raise UsageError("entropy pruning needs probabilities; stupid-backoff has only scores")
-    cutoffs_of(settings.prune, settings.order)
 
 
 def require_text(ids: IntArray) -> None:

@@ -34,7 +34,9 @@ from lmsuite.text.vocabulary import BOS
 
 Float32Array = NDArray[np.float32]
 
-_FEW = 64  # queries that are quicker one by one than through a hash table still to be made
+_FEW = 64  # queries that are quicker one by one than all at once
+_SHARE = 4  # a hash table of M n-grams pays after about M / 4 binary searches
+_CHECKED_AT_ONCE = 1 << 22  # n-grams of a model file; they take about 20 ms
 _CHUNK = 1 << 15  # ids scored at a time, so that what is computed for them stays in the cache
 
 
@@ -75,6 +77,7 @@ class BackoffTable:
     _indexes: dict[int, KeyIndex] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _searches: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def order(self) -> int:
@@ -111,16 +114,35 @@ class BackoffTable:
     def find(self, n: int, prefix: IntArray, words: IntArray) -> NDArray[np.int64]:
         """The index (K,) of n-grams of order n >= 2, or -1, by the index of prefix and last word.
 
-        A prefix may not be -1.
+        A prefix may not be -1. They are searched for until there have been so many that a hash
+        table pays.
         """
-        if len(words) <= _FEW and n not in self._indexes:
-            pairs = zip(prefix.tolist(), words.tolist(), strict=True)
-            return np.array([self._find_one(n, at, word) for at, word in pairs], dtype=np.int64)
         if n not in self._indexes:
+            self._searches[n] = self._searches.get(n, 0) + len(words)
+            if _SHARE * self._searches[n] < len(self.orders[n - 1]):
+                return self._search(n, prefix, words)
+            self.check_order(n)
             keys = self.prefixes(n) * self.vocabulary_size + self.orders[n - 1].words
             self._indexes[n] = KeyIndex(keys)
         keys = prefix.astype(np.int64) * self.vocabulary_size + words
         return self._indexes[n].find(keys)
+
+    def _search(self, n: int, prefix: IntArray, words: IntArray) -> NDArray[np.int64]:
+        """As `find`, by binary search among the continuations of each prefix."""
+        if len(words) <= _FEW:
+            pairs = zip(prefix.tolist(), words.tolist(), strict=True)
+            return np.array([self._find_one(n, at, word) for at, word in pairs], dtype=np.int64)
+        stored, first_child = self.orders[n - 1].words, self.orders[n - 2].first_child
+        end = np.minimum(first_child[prefix + 1], len(stored)).astype(np.int64)
+        low = np.minimum(first_child[prefix], end).astype(np.int64)
+        high = end.copy()
+        for _ in range(int((high - low).max()).bit_length()):
+            middle = (low + high) >> 1
+            is_less = (middle < end) & (stored[np.minimum(middle, len(stored) - 1)] < words)
+            low = np.where(is_less, np.minimum(middle + 1, end), low)
+            high = np.where(is_less, high, middle)
+        is_found = (low < end) & (stored[np.minimum(low, len(stored) - 1)] == words)
+        return np.where(is_found, low, -1)
 
     def _find_one(self, n: int, prefix: int, word: int) -> int:
         first_child = self.orders[n - 2].first_child
@@ -158,7 +180,10 @@ class BackoffTable:
                     continue
                 row += float(order.log_backoffs[context])
                 low, high = int(order.first_child[context]), int(order.first_child[context + 1])
-                row[longer.words[low:high]] = longer.log_probs[low:high]
+                words = longer.words[low:high]
+                in_range = not len(words) or int(words.max()) < len(row)
+                _require(in_range, "words", "has an id out of range")
+                row[words] = longer.log_probs[low:high]
         return dense
 
     def score(self, ids: IntArray) -> FloatArray:
@@ -236,6 +261,10 @@ class BackoffTable:
     ) -> BackoffTable:
         """The table whose `arrays` these are.
 
+        The values in a table of more than four million n-grams, which would all have to be read,
+        are left to `check_order`. Until then a look-up may give a wrong number, but no look-up
+        reaches beyond the arrays.
+
         Raises:
             ModelFileError: an array is missing or superfluous, or has a shape, dtype or value that
                 does not fit the others; the message names it.
@@ -247,19 +276,14 @@ class BackoffTable:
             words = np.arange(vocabulary_size, dtype=word_dtype(vocabulary_size))
             if n > 1:
                 words = _take(remaining, f"order{n}.words", words.dtype, size)
-                _check_words(words, orders[-1].first_child, vocabulary_size, n)
             log_probs = _take(remaining, f"order{n}.log_probs", np.float32, size)
-            _require(bool((log_probs <= 0).all()), f"order{n}.log_probs", "is not all <= 0")
             backoffs = np.empty(0, dtype=np.float32)
             children = np.empty(0, dtype=np.uint32)
             if n < order:
-                name = f"order{n}.log_backoffs"
-                backoffs = _take(remaining, name, np.float32, size)
-                _require(bool((backoffs < np.inf).all()), name, "has a value that is no weight")
-                name = f"order{n}.first_child"
-                children = _take(remaining, name, np.uint32, size + 1)
-                ordered = children[0] == 0 and bool((children[1:] >= children[:-1]).all())
-                _require(ordered, name, "does not rise from 0")
+                backoffs = _take(remaining, f"order{n}.log_backoffs", np.float32, size)
+                children = _take(remaining, f"order{n}.first_child", np.uint32, size + 1)
+                if len(children) <= _CHECKED_AT_ONCE:
+                    _check_children(children, n)
                 size = int(children[-1])
             orders.append(TableOrder(words, log_probs, backoffs, children))
         if remaining:
@@ -267,7 +291,32 @@ class BackoffTable:
                 f"the n-gram model holds an array {min(remaining)!r} that its order {order} "
                 "has no use for: the file is damaged or foreign."
             )
-        return cls(tuple(orders))
+        table = cls(tuple(orders))
+        if sum(table.sizes) <= _CHECKED_AT_ONCE:
+            table.check()
+        return table
+
+    def check(self) -> None:
+        """`check_order` of every order."""
+        for n in range(1, self.order + 1):
+            self.check_order(n)
+
+    def check_order(self, n: int) -> None:
+        """Read all of order n, and of its continuations' places.
+
+        Raises:
+            ModelFileError: a value is none that a table can have; the message names the array.
+        """
+        order = self.orders[n - 1]
+        if n > 1:
+            shorter = self.orders[n - 2]
+            _check_children(shorter.first_child, n - 1)
+            _check_words(order.words, shorter.first_child, self.vocabulary_size, n)
+        _require(bool((order.log_probs <= 0).all()), f"order{n}.log_probs", "is not all <= 0")
+        if n < self.order:
+            is_weight = bool((order.log_backoffs < np.inf).all())
+            _require(is_weight, f"order{n}.log_backoffs", "has a value that is no weight")
+            _check_children(order.first_child, n)
 
     @classmethod
     def build(
@@ -319,6 +368,11 @@ def _take(
     expected = f"is {array.dtype} {array.shape}, not {np.dtype(dtype)} {(size,)}"
     _require(fits, name, expected)
     return array
+
+
+def _check_children(first_child: NDArray[Any], n: int) -> None:
+    rises = first_child[0] == 0 and bool((first_child[1:] >= first_child[:-1]).all())
+    _require(rises, f"order{n}.first_child", "does not rise from 0")
 
 
 def _check_words(

@@ -21,12 +21,15 @@ from lmsuite.errors import LmError, ModelFileError
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.registry import model_class
 from lmsuite.storage.atomic import replacing
-from lmsuite.storage.header import read_header
+from lmsuite.storage.header import Header, read_header
+from lmsuite.storage.tensors import mapped, raw_bytes, write
 from lmsuite.text.encoding import TextEncoder
 
 FORMAT_VERSION = 1
 
+_ENTRY = "lmsuite"  # the manifest, in the metadata
 _TEXT, _MODEL = "text.", "model."
+_CHECKED_AT_ONCE = 1 << 26  # bytes; they take about 50 ms
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,6 @@ def save_model(
     Raises:
         ModelFileError: the folder is not writable or the disk is full; an old model is unharmed.
     """
-    from safetensors.numpy import save
-
     arrays = _named(_TEXT, model.text.arrays()) | _named(_MODEL, model.arrays())
     manifest = Manifest(
         kind=model.kind,
@@ -74,29 +75,26 @@ def save_model(
         provenance=provenance,
     )
     document = {"format": FORMAT_VERSION, **asdict(manifest)}
-    content = save(arrays, metadata={"lmsuite": json.dumps(document, ensure_ascii=False)})
     make_folder(path.parent)
     with replacing(path) as stream:
-        stream.write(content)
+        write(stream, arrays, {_ENTRY: json.dumps(document, ensure_ascii=False)})
 
 
 def load_model(path: Path) -> tuple[LanguageModel, Manifest]:
     """The model in the file `path`, as it was saved, and its manifest.
 
+    The file is mapped into memory, and read as the model is used. The checksum of a file of more
+    than 64 MiB is left to `verify`: it would have all of it read.
+
     Raises:
         ModelFileError: the file is missing, damaged, cut short, no model, or of a newer version;
             the message names the file and what is wrong with it.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    manifest = read_manifest(path)
-    try:
-        arrays = load_file(path)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise ModelFileError(f"{path} is damaged: {error}") from error
-    if _checksum(arrays) != manifest.checksum:
-        raise ModelFileError(f"{path} is damaged: its arrays do not match their checksum")
+    header = read_header(path)
+    manifest = _manifest(path, header)
+    arrays = mapped(path, header)
+    if header.data_size <= _CHECKED_AT_ONCE:
+        _require_checksum(path, manifest, arrays)
     try:
         text = TextEncoder.restore(manifest.text, _below(_TEXT, arrays))
         model = model_class(manifest.kind).restore(text, manifest.settings, _below(_MODEL, arrays))
@@ -105,13 +103,27 @@ def load_model(path: Path) -> tuple[LanguageModel, Manifest]:
     return model, manifest
 
 
+def verify(path: Path) -> None:
+    """Read all of the model file `path`.
+
+    Raises:
+        ModelFileError: as `load_model`, or some byte of its arrays is not what was saved.
+    """
+    header = read_header(path)
+    _require_checksum(path, _manifest(path, header), mapped(path, header))
+
+
 def read_manifest(path: Path) -> Manifest:
     """What the model file `path` says of itself, without reading its arrays.
 
     Raises:
         ModelFileError: as `load_model`, for all that the head of the file shows.
     """
-    entry = read_header(path).metadata.get("lmsuite")
+    return _manifest(path, read_header(path))
+
+
+def _manifest(path: Path, header: Header) -> Manifest:
+    entry = header.metadata.get(_ENTRY)
     if entry is None:
         raise ModelFileError(f"{path} is a safetensors file, but no model of lmsuite")
     try:
@@ -144,8 +156,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _named(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    # safetensors writes an array's memory as it lies, so it must lie in C order.
-    return {prefix + name: np.asarray(array, order="C") for name, array in arrays.items()}
+    return {prefix + name: np.asarray(array) for name, array in arrays.items()}
 
 
 def _below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -156,15 +167,16 @@ def _below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray
     }
 
 
+def _require_checksum(path: Path, manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -> None:
+    if _checksum(arrays) != manifest.checksum:
+        raise ModelFileError(f"{path} is damaged: its arrays do not match their checksum")
+
+
 def _checksum(arrays: Mapping[str, NDArray[Any]]) -> int:
     checksum = 0
     for name in sorted(arrays):
-        checksum = zlib.crc32(_bytes(arrays[name]), zlib.crc32(name.encode(), checksum))
+        checksum = zlib.crc32(raw_bytes(arrays[name]), zlib.crc32(name.encode(), checksum))
     return checksum
-
-
-def _bytes(array: NDArray[Any]) -> memoryview:
-    return array.reshape(-1).view(np.uint8).data
 
 
 _Record = TypeVar("_Record", Manifest, Provenance)

@@ -1,7 +1,4 @@
-"""The head of a safetensors file, checked against the file's length before anything is read.
-
-Layout: eight bytes n (little-endian), n bytes of JSON, then the arrays' bytes to the end of file.
-"""
+"""The head of a safetensors file, checked against the file's length before anything is read."""
 
 from __future__ import annotations
 
@@ -22,6 +19,8 @@ class Header:
 
     metadata: dict[str, str]
     arrays: dict[str, dict[str, Any]]  # name -> dtype, shape, data_offsets
+    data_start: int  # where the arrays' bytes begin
+    data_size: int  # and how many there are
 
 
 def read_header(path: Path) -> Header:
@@ -49,17 +48,17 @@ def _parsed(path: Path, stream: BinaryIO, file_size: int) -> Header:
     try:
         document = json.loads(stream.read(length).decode("utf-8"))
         metadata = document.pop("__metadata__", {})
-        ends = [entry["data_offsets"][1] for entry in document.values()]
-        data_size = max(ends, default=0)
-        if not all(isinstance(end, int) for end in ends) or not isinstance(metadata, dict):
+        offsets = [offset for entry in document.values() for offset in entry["data_offsets"]]
+        if not all(type(offset) is int for offset in offsets) or not isinstance(metadata, dict):
             raise TypeError("offsets are no numbers")
+        data_size = max(offsets, default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise _no_model(path, start, f"or its header is damaged ({error})") from error
     expected = _LENGTH_BYTES + length + data_size
     if expected != file_size:
         fault = "was cut short" if file_size < expected else "has bytes that belong to no array"
         raise ModelFileError(f"{path} {fault}: {file_size:,} bytes, its header says {expected:,}")
-    return Header(metadata, document)
+    return Header(metadata, document, _LENGTH_BYTES + length, data_size)
 
 
 def _no_model(path: Path, start: bytes, reason: str) -> ModelFileError:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from lmsuite.errors import DataError
-from lmsuite.text.download import download, download_nltk
 from lmsuite.text.plain import decode_text, read_bytes
 
 PLAY = "play"
@@ -84,6 +83,8 @@ class Entry:
         """
         if self.files or (self.available and not force):
             return
+        from lmsuite.text.download import download, download_nltk  # brings all of HTTP
+
         if self.nltk is not None:
             digest = download_nltk(self.nltk, self.cached, members=re.compile(self.members))
         elif self.url is not None:

@@ -22,7 +22,10 @@ from lmsuite.storage.artefact import (
     load_model,
     read_manifest,
     save_model,
+    verify,
 )
+from lmsuite.storage.header import read_header
+from lmsuite.storage.tensors import mapped, write
 
 MADE = Provenance(
     command="lm train bigram 'a b.txt'",
@@ -247,3 +250,67 @@ def test_a_model_that_cannot_be_saved_leaves_the_old_one(
 
 def _full_disk(descriptor: int) -> None:
     raise OSError(28, "No space left on device")
+
+
+def test_arrays_are_mapped_and_read_only(saved: Path) -> None:
+    table = load_model(saved)[0].arrays()["table"]
+    assert not table.flags.writeable and not table.flags.owndata
+
+
+def test_a_large_file_is_checked_when_asked(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rewrite(saved, other_weights)
+    monkeypatch.setattr("lmsuite.storage.artefact._CHECKED_AT_ONCE", 0)
+    load_model(saved)
+    with pytest.raises(ModelFileError, match="checksum"):
+        verify(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dtype": "F8"}, "describes array 'model.table' badly"),
+        ({"dtype": None}, "describes array 'model.table' badly"),
+        ({"shape": 3}, "describes array 'model.table' badly"),
+        ({"shape": [-9, -9]}, "does not lie"),
+        ({"shape": [9.0, 9]}, "does not lie"),
+        ({"shape": [9, 10]}, "does not lie"),
+        ({"shape": [2**62, 4, 9]}, "does not lie"),
+        ({"data_offsets": [8, 656]}, "does not lie"),
+        ({"data_offsets": [656, 8]}, "does not lie|belong to no array|cut short"),
+        ({"data_offsets": [0, 648, 0]}, "badly"),
+        ({"data_offsets": ["0", 648]}, "header is damaged"),
+    ],
+)
+def test_headers_that_point_elsewhere_are_refused(
+    saved: Path, change: dict[str, Any], said: str
+) -> None:
+    content = saved.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    assert header["model.table"] == {"dtype": "F64", "shape": [9, 9], "data_offsets": [0, 648]}
+    header["model.table"] |= change
+    changed = json.dumps(header).encode()
+    saved.write_bytes(len(changed).to_bytes(8, "little") + changed + content[8 + length :])
+    with pytest.raises(ModelFileError, match=said):
+        load_model(saved)
+
+
+def test_our_files_are_those_of_the_safetensors_library(tmp_path: Path) -> None:
+    arrays = {
+        "wide": np.arange(3, dtype=np.float64),
+        "narrow": np.array([[True, False]]),
+        "empty": np.zeros((0, 3), np.uint16),
+        "é": np.arange(5, dtype=np.uint8),
+        "turned": np.arange(6, dtype=">i4").reshape(2, 3).T,
+    }
+    path = tmp_path / "a.safetensors"
+    with path.open("wb") as stream:
+        write(stream, arrays, {"note": "ü"})
+    theirs, ours = load_file(path), mapped(path, read_header(path))
+    assert theirs.keys() == ours.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(theirs[name], array)
+        np.testing.assert_array_equal(ours[name], array)
+        assert ours[name].flags.aligned
+    with safe_open(path, "np") as file:
+        assert file.metadata() == {"note": "ü"}

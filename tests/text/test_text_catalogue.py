@@ -132,7 +132,7 @@ def test_a_pinned_text_is_fetched_once(server: str, cache: Path, monkeypatch) ->
     assert entry.read() == GOOD.decode("utf-8-sig").replace("\r\n", "\n")
     assert entry.available
     assert [file.name for file in cache.iterdir()] == ["tiny.txt"]
-    monkeypatch.setattr("lmsuite.text.catalogue.download", None)
+    monkeypatch.setattr("lmsuite.text.download.download", None)
     entry.fetch()
     assert entry.read().startswith("First Citizen:\nSpeak.\n")
 
