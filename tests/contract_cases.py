@@ -58,7 +58,9 @@ def ngram(smoothing: str, order: int, boundaries: Boundaries) -> Case:
 NETWORKS = {
     "ffnn": FeedForwardSettings(context=3, embed=6, hidden=(8,), direct=True),
     "ffnn-deep": FeedForwardSettings(context=2, embed=4, hidden=(6, 5), activation="relu"),
-    "lstm": RecurrentSettings(cell="lstm", hidden=8, embed=8, layers=2, dropout=0.2),
+    "lstm": RecurrentSettings(
+        cell="lstm", hidden=8, embed=8, layers=2, dropout=0.2, embed_dropout=0.2
+    ),
     "gru": RecurrentSettings(cell="gru", hidden=8, embed=8, tied=True),
     "elman": RecurrentSettings(cell="elman", hidden=8, embed=4),
 }

@@ -75,8 +75,14 @@ class NeuralOptions:
         float | None,
         typer.Option(
             "--dropout",
-            help="The share of activations left out at random in training.",
+            help="The share of hidden activations left out at random in training.",
             show_default=CHOSEN,
+        ),
+    ] = None
+    embed_dropout: Annotated[
+        float | None,
+        typer.Option(
+            "--embed-dropout", help="The same share of the embeddings.", show_default=CHOSEN
         ),
     ] = None
     optimizer: Annotated[

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lmsuite.training.recipes import Recipe
     from lmsuite.training.settings import TrainingSettings
 
+_OWN_TOKENS = 20_000  # of the training text that stand in where there is no validation text
 _TIMED_TOKENS = 2000  # scored before the training to know how long the last validation will take
 
 
@@ -83,7 +84,7 @@ def train_network(
     baseline = Baseline.train(prepared.text, prepared.ids, valid) if valid else None
     if baseline is not None:
         note(f"to beat: {baseline}", quiet=prepared.quiet)
-    after = _scoring_seconds(model, valid_ids)
+    after = _scoring_seconds(model, prepared.valid_ids)
     with reporter_for(quiet=prepared.quiet) as reporter, _saying_how_to_resume(prepared):
         result = train(
             model,
@@ -105,12 +106,12 @@ def train_network(
 
 
 def _validation_ids(prepared: Prepared) -> IntArray:
-    """What steers the training: the validation text, or without one the training text itself."""
+    """What steers the training: the validation text, or without one what the training reads."""
     ids = prepared.valid_ids
     if len(ids):
         return ids
-    note("note: no validation text, so the training is steered by its own text (and overfits)")
-    return prepared.ids
+    note("note: no validation text, so the training sees its own text alone, and may overfit")
+    return prepared.ids[:_OWN_TOKENS]
 
 
 def _training_settings(
@@ -150,7 +151,9 @@ def _architecture(
 ) -> Any:
     from lmsuite.training.unknown import unknown_share
 
-    chosen = architecture | given(embed=neural.embed, dropout=neural.dropout)
+    chosen = architecture | given(
+        embed=neural.embed, dropout=neural.dropout, embed_dropout=neural.embed_dropout
+    )
     settings = recipe.model | chosen
     if settings.get("tied") and "tied" not in chosen:
         # The recipe ties embeddings of the hidden layer's size; other sizes cannot be tied.
@@ -171,7 +174,9 @@ def _announce(prepared: Prepared, model: NeuralModel, settings: TrainingSettings
         lr=settings.learning_rate,
         threads=settings.threads,
     )
-    network = " ".join(f"--{name} {_typed(value)}" for name, value in options.items())
+    network = " ".join(
+        f"--{name.replace('_', '-')} {_typed(value)}" for name, value in options.items()
+    )
     note(
         f"{prepared.corpus.name}: {len(prepared.ids):,} tokens, "
         f"{len(prepared.text.vocabulary):,} in the vocabulary\n"
@@ -226,6 +231,8 @@ def _saying_how_to_resume(prepared: Prepared) -> Iterator[None]:
 
 def _scoring_seconds(model: NeuralModel, ids: IntArray) -> float:
     """How long the finished model will take to score the whole validation text, estimated."""
+    if not len(ids):
+        return 0.0
     began = time.monotonic()
     model.score(ids[:_TIMED_TOKENS])
     return (time.monotonic() - began) * len(ids) / min(len(ids), _TIMED_TOKENS)

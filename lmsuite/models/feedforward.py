@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import UsageError
 from lmsuite.models.interface import FloatArray, IntArray
-from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel
+from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, check_dropout, dropped
 from lmsuite.nn.activations import ACTIVATIONS
 from lmsuite.nn.layers import Dropout, Embedding, Linear
 from lmsuite.nn.losses import log_softmax, softmax_cross_entropy, target_log_probs
@@ -45,7 +45,8 @@ class FeedForwardSettings:
     hidden: tuple[int, ...] = (100,)
     activation: str = "tanh"
     direct: bool = False
-    dropout: float = 0.0
+    dropout: float = 0.0  # of the hidden layers
+    embed_dropout: float = 0.0  # of the embeddings
     unknown_share: float = 0.0
 
     def __post_init__(self) -> None:
@@ -58,8 +59,7 @@ class FeedForwardSettings:
         if self.activation not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
             raise UsageError(f"--activation {self.activation}: choose from {known}")
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"--dropout {self.dropout}: at least 0 and below 1 is needed")
+        check_dropout(self.dropout, self.embed_dropout)
 
 
 def windows(
@@ -85,6 +85,7 @@ class FeedForward(NeuralModel):
         super().__init__(text, settings, parameters)
         self._activation = ACTIVATIONS[settings.activation]
         self._dropout = Dropout(settings.dropout)
+        self._embed_dropout = Dropout(settings.embed_dropout)
         self._embedding = Embedding(parameters, "embedding")
         self._layers = [Linear(parameters, f"hidden.{i}") for i in range(len(settings.hidden))]
         self._output = Linear(parameters, "output")
@@ -113,25 +114,18 @@ class FeedForward(NeuralModel):
         caches: list[Any] = []
         vectors, cache = self._embedding.forward(inputs.T)  # (B, context, m)
         x = vectors.reshape(inputs.shape[1], -1)  # (B, context m)
-        x, mask = self._drop(x, rng)
+        x, mask = dropped(self._embed_dropout, x, rng)
         caches.append((cache, mask))
         a = x
         for layer in self._layers:
             z, linear = layer.forward(a)
             y, activation = self._activation.forward(z)  # (B, h)
-            a, mask = self._drop(y, rng)
+            a, mask = dropped(self._dropout, y, rng)
             caches.append((linear, activation, mask))
         top = np.concatenate([a, x], axis=1) if self._settings.direct else a
         logits, cache_top = self._output.forward(top)  # (B, V)
         caches.append(cache_top)
         return logits, caches
-
-    def _drop(
-        self, array: FloatArray, rng: np.random.Generator | None
-    ) -> tuple[FloatArray, FloatArray | None]:
-        if rng is None:
-            return array, None
-        return self._dropout.forward(array, self._dropout.mask(rng, array.shape, array.dtype))
 
     def _backward(self, d_logits: FloatArray, caches: list[Any]) -> None:
         """Adds to the gradients, from d_logits (B, V)."""
@@ -145,7 +139,7 @@ class FeedForward(NeuralModel):
             d_a = layer.backward(d_z, linear)
         d_x = d_a + d_direct if self._settings.direct else d_a
         ids, mask = caches.pop()
-        d_x = self._dropout.backward(d_x, mask)
+        d_x = self._embed_dropout.backward(d_x, mask)
         self._embedding.backward(d_x.reshape(*ids.shape, -1), ids)
 
     def accumulate(
@@ -203,7 +197,7 @@ class FeedForward(NeuralModel):
             "hidden layers": " → ".join(map(str, settings.hidden)),
             "activation": settings.activation,
             "direct connections": "yes" if settings.direct else "no",
-            "dropout": settings.dropout,
+            "dropout": f"{settings.dropout}, of embeddings {settings.embed_dropout}",
             "parameters": len(self.parameters),
             "unknown tokens": self._unknown_note(),
         }

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel
+from lmsuite.nn.layers import Dropout
 from lmsuite.nn.parameter import Parameters
 from lmsuite.text.encoding import TextEncoder
 
@@ -164,3 +165,19 @@ class NeuralModel(LanguageModel):
         if share == 0:
             return "as in the training text"
         return f"{share:.2g} of the rarest training tokens were read as <unk>"
+
+
+def dropped(
+    dropout: Dropout, array: FloatArray, rng: np.random.Generator | None
+) -> tuple[FloatArray, FloatArray | None]:
+    """The array with some of it dropped, and the mask; as it is, without rng."""
+    if rng is None:
+        return array, None
+    return dropout.forward(array, dropout.mask(rng, array.shape, array.dtype))
+
+
+def check_dropout(dropout: float, embed_dropout: float) -> None:
+    """Refuses a rate outside [0, 1)."""
+    for name, rate in {"dropout": dropout, "embed-dropout": embed_dropout}.items():
+        if not 0 <= rate < 1:
+            raise UsageError(f"--{name} {rate}: at least 0 and below 1 is needed")

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import UsageError
 from lmsuite.models.interface import FloatArray, IntArray
-from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel
+from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, check_dropout, dropped
 from lmsuite.nn.arrays import BoolArray
 from lmsuite.nn.cells import CELLS, CellCache
 from lmsuite.nn.layers import ONE_HOT_LIMIT, Dropout, Embedding, Linear, TiedLinear
@@ -50,7 +50,8 @@ class RecurrentSettings:
     hidden: int = 256
     embed: int = 64
     tied: bool = False
-    dropout: float = 0.0
+    dropout: float = 0.0  # between layers and on the output
+    embed_dropout: float = 0.0  # of the embeddings
     variational: bool = False
     unknown_share: float = 0.0
 
@@ -65,8 +66,7 @@ class RecurrentSettings:
             raise UsageError(
                 f"--tied needs --embed equal to --hidden, not {self.embed} and {self.hidden}"
             )
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"--dropout {self.dropout}: at least 0 and below 1 is needed")
+        check_dropout(self.dropout, self.embed_dropout)
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class Recurrent(NeuralModel):
         cell = CELLS[settings.cell]
         self._states = cell.states
         self._dropout = Dropout(settings.dropout, variational=settings.variational)
+        self._embed_dropout = Dropout(settings.embed_dropout, variational=settings.variational)
         self._embedding = Embedding(parameters, "embedding")
         self._layers = [cell(parameters, f"layer.{i}") for i in range(settings.layers)]
         self._output: Linear | TiedLinear = (
@@ -142,26 +143,22 @@ class Recurrent(NeuralModel):
         hidden: FloatArray | None = None
         for i, layer in enumerate(self._layers):
             mine = self._state_of(i)
-            if i == 0 and (rng is None or self._dropout.rate == 0):
+            if i == 0 and (rng is None or self._embed_dropout.rate == 0):
                 mask = None
                 hidden, after[mine], cache = layer.forward_ids(
                     inputs, self._embedding, state[mine], resets
                 )
             else:
-                below = self._embedding.forward(inputs)[0] if hidden is None else hidden
-                below, mask = self._drop(below, rng)
+                if hidden is None:
+                    vectors, _ = self._embedding.forward(inputs)
+                    below, mask = dropped(self._embed_dropout, vectors, rng)
+                else:
+                    below, mask = dropped(self._dropout, hidden, rng)
                 hidden, after[mine], cache = layer.forward(below, state[mine], resets)
             caches.layers.append(cache)
             caches.masks.append(mask)
         assert hidden is not None
         return hidden, after, caches
-
-    def _drop(
-        self, array: FloatArray, rng: np.random.Generator | None
-    ) -> tuple[FloatArray, FloatArray | None]:
-        if rng is None:
-            return array, None
-        return self._dropout.forward(array, self._dropout.mask(rng, array.shape, array.dtype))
 
     def _backward(self, d_hidden: FloatArray, caches: _Caches) -> None:
         """Adds to the gradients, from that of the top hidden vectors (T, B, H)."""
@@ -185,7 +182,7 @@ class Recurrent(NeuralModel):
     ) -> float:
         self._input_table = None
         hidden, carry[...], caches = self._hidden(inputs, carry, inputs == BOS, rng)
-        rows, mask = self._drop(hidden, rng)
+        rows, mask = dropped(self._dropout, hidden, rng)
         T, B, H = rows.shape
         logits, cache = self._output.forward(rows.reshape(T * B, H))  # (T B, V)
         loss, d_logits = softmax_cross_entropy(
@@ -275,7 +272,8 @@ class Recurrent(NeuralModel):
 
     def summary(self) -> Mapping[str, Any]:
         settings = self._settings
-        dropout = f"{settings.dropout}{' (variational)' if settings.variational else ''}"
+        dropout = f"{settings.dropout}, of embeddings {settings.embed_dropout}"
+        dropout += " (variational)" if settings.variational else ""
         return {
             "architecture": f"recurrent network ({settings.cell})",
             "layers": settings.layers,

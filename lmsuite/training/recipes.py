@@ -36,13 +36,13 @@ def recurrent_recipe(tokens: int, vocabulary: int, minutes: float | None) -> Rec
     if vocabulary > CHARACTERS:
         size = 128 if tokens < LITTLE else 192
         return Recipe(
-            {"hidden": size, "embed": size, "tied": True, "dropout": 0.5},
+            {"hidden": size, "embed": size, "tied": True, "dropout": 0.5, "embed_dropout": 0.5},
             _training(tokens, minutes, read=1.5e6, most=40, batch=32, bptt=32, rate=0.003),
         )
     if tokens < MUCH:
         hidden, most = (128, 50) if tokens < LITTLE else (256, 25)
         return Recipe(
-            {"hidden": hidden, "embed": 64, "dropout": 0.3},
+            {"hidden": hidden, "embed": 64, "dropout": 0.3, "embed_dropout": 0.3},
             _training(tokens, minutes, read=5e6, most=most, batch=32, bptt=64, rate=0.005),
         )
     if minutes is not None and minutes > AMPLE * tokens:
@@ -60,23 +60,31 @@ def feedforward_recipe(tokens: int, vocabulary: int, minutes: float | None) -> R
     """The recipe for ``lm train ffnn``."""
     if vocabulary > CHARACTERS:
         return Recipe(
-            {"context": 4, "embed": 100, "hidden": (200,), "dropout": 0.4},
+            {"context": 4, "embed": 100, "hidden": (200,), "dropout": 0.4, "embed_dropout": 0.4},
             _training(tokens, minutes, read=2e6, most=20, batch=128, rate=0.001),
         )
     if tokens < LITTLE:
         return Recipe(
-            {"context": 8, "embed": 16, "hidden": (128,), "activation": "relu", "dropout": 0.3},
+            {
+                "context": 8,
+                "embed": 16,
+                "hidden": (128,),
+                "activation": "relu",
+                "dropout": 0.3,
+                "embed_dropout": 0.3,
+            },
             _training(tokens, minutes, read=2e6, most=50, batch=64, rate=0.003),
         )
     ample = minutes is not None and minutes > AMPLE * tokens
-    most = 20 if ample or tokens < MUCH else 4
+    most, dropout = (20, 0.2) if ample or tokens < MUCH else (4, 0.1)
     return Recipe(
         {
             "context": 16,
             "embed": 32,
             "hidden": (512, 256),
             "activation": "relu",
-            "dropout": 0.2 if ample or tokens < MUCH else 0.1,
+            "dropout": dropout,
+            "embed_dropout": dropout,
         },
         _training(tokens, minutes, read=4e6, most=most, batch=256, rate=0.003),
     )

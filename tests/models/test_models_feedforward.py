@@ -37,7 +37,7 @@ def test_gradients_of_every_activation(activation: str) -> None:
     [
         dataclasses.replace(SMALL, hidden=(6, 5, 4)),
         dataclasses.replace(SMALL, direct=True),
-        dataclasses.replace(SMALL, hidden=(6, 5), direct=True, dropout=0.4),
+        dataclasses.replace(SMALL, hidden=(6, 5), direct=True, dropout=0.4, embed_dropout=0.3),
         dataclasses.replace(SMALL, context=1),
     ],
 )
@@ -86,7 +86,7 @@ def test_a_boundary_in_the_text_clears_the_window() -> None:
 
 
 def test_dropout_is_for_training_alone() -> None:
-    dropping = model_of(dataclasses.replace(SMALL, dropout=0.9))
+    dropping = model_of(dataclasses.replace(SMALL, dropout=0.9, embed_dropout=0.9))
     plain = model_of(SMALL)
     ids = np.arange(3, 12, dtype=np.int32)
     np.testing.assert_array_equal(dropping.score(ids), plain.score(ids))

@@ -31,7 +31,8 @@ def model_of(settings: RecurrentSettings, dtype: type = np.float32) -> Recurrent
         {},
         {"layers": 2, "tied": True},
         {"layers": 2, "dropout": 0.4},
-        {"dropout": 0.4, "variational": True, "embed": 3},
+        {"embed_dropout": 0.3},
+        {"dropout": 0.4, "embed_dropout": 0.3, "variational": True, "embed": 3},
     ],
 )
 def test_gradients_of_every_architecture(cell: str, more: dict[str, object]) -> None:
@@ -131,8 +132,10 @@ def test_states_are_values() -> None:
         {"embed": 0},
         {"tied": True, "embed": 3},
         {"dropout": -0.1},
+        {"embed_dropout": 1.0},
     ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match=f"--{next(iter(wrong))}"):
+    option = next(iter(wrong)).replace("_", "-")
+    with pytest.raises(UsageError, match=f"--{option}"):
         dataclasses.replace(SMALL, **wrong)  # type: ignore[arg-type]

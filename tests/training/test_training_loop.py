@@ -31,10 +31,10 @@ HOW = TrainingSettings(
     epochs=4, minutes=None, batch=6, bptt=10, learning_rate=0.01, threads=2, checkpoint_every=0.05
 )
 NETWORKS: dict[str, Any] = {
-    "lstm": RecurrentSettings(cell="lstm", hidden=12, embed=6, dropout=0.2),
+    "lstm": RecurrentSettings(cell="lstm", hidden=12, embed=6, dropout=0.2, embed_dropout=0.2),
     "gru": RecurrentSettings(cell="gru", hidden=12, embed=6, layers=2),
     "elman": RecurrentSettings(cell="elman", hidden=12, embed=12, tied=True),
-    "ffnn": FeedForwardSettings(context=4, embed=6, hidden=(12,), dropout=0.2),
+    "ffnn": FeedForwardSettings(context=4, embed=6, hidden=(12,), dropout=0.2, embed_dropout=0.2),
 }
 
 
