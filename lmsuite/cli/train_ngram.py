@@ -79,6 +79,16 @@ def train_ngram(
             show_default=False,
         ),
     ] = 0.0,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory",
+            metavar="AMOUNT",
+            help="Keep to so much memory, as 1G or 800M, with temporary files for what does not "
+            "fit (in TMPDIR); the model is the same.",
+            show_default="as much as it takes",
+        ),
+    ] = None,
     common: TrainingOptions,
 ) -> None:
     """Train an n-gram model.
@@ -91,6 +101,8 @@ def train_ngram(
     It prints the perplexity on the validation text, where the model was saved, and what to do next.
     """
     from lmsuite.models.ngram import NgramModel, NgramSettings
+    from lmsuite.ngram.memory import bytes_of
+    from lmsuite.ngram.settings import check, check_bounded
 
     if k is not None and smoothing is not Smoothing.ADD_K:
         raise UsageError(f"--k is for --smoothing add-k, not {smoothing.value}")
@@ -103,10 +115,14 @@ def train_ngram(
         discount=discount,
         interpolate_unigrams=interpolate_unigrams,
     )
+    check(settings)
+    if memory is not None:
+        check_bounded(settings)
+    allowed = None if memory is None else bytes_of(memory)
     prepared = prepare(common, kind=NgramModel.kind, command=command_line(context))
     note(f"{prepared.corpus.name}: {len(prepared.ids):,} tokens", quiet=prepared.quiet)
     began = time.perf_counter()
-    model = NgramModel.fit(prepared.text, prepared.ids, settings)
+    model = NgramModel.fit(prepared.text, prepared.ids, settings, memory=allowed)
     for message in model.messages:
         note(f"note: {message}")
     finish(prepared, model, seconds=time.perf_counter() - began)

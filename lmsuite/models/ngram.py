@@ -81,6 +81,8 @@ class NgramModel(LanguageModel):
         ids: IntArray,
         settings: NgramSettings,
         held_out: IntArray | None = None,
+        *,
+        memory: int | None = None,
     ) -> Self:
         """Estimate a model from ids (N,) as `text.encode` gives them.
 
@@ -90,10 +92,14 @@ class NgramModel(LanguageModel):
             settings: order, smoothing and the rest.
             held_out: ids of other text, to which jelinek-mercer's weights are fitted; without it
                 the last tenth of the training text is set aside for that.
+            memory: bytes that the process is to keep to, with temporary files for what does not
+                fit; the model is the same. For Kneser-Ney, without entropy pruning.
 
         Raises:
-            TrainingError: the text is shorter than the order, or has only one kind of token.
-            UsageError: the settings are out of range or contradict each other.
+            TrainingError: the text is shorter than the order, or has only one kind of token; or
+                temporary files cannot be written.
+            UsageError: the settings are out of range or contradict each other, or the memory is
+                too little for the text.
         """
         from lmsuite.ngram.estimate import estimate
 
@@ -104,6 +110,7 @@ class NgramModel(LanguageModel):
             len(text.vocabulary),
             settings,
             sentences=text.boundaries is Boundaries.LINES,
+            memory=memory,
         )
         return cls(text, settings, estimated.table, estimated.discounts, estimated.messages)
 

@@ -24,6 +24,7 @@ from lmsuite.text.vocabulary import BOS
 
 IntArray: TypeAlias = NDArray[np.integer[Any]]
 FloatArray: TypeAlias = NDArray[np.float64]
+BoolArray: TypeAlias = NDArray[np.bool_]
 
 
 _PORTION = 1 << 18  # positions sorted at a time, few enough to lie in the cache
@@ -78,70 +79,103 @@ def count_ngrams(
     """
     ids = np.ascontiguousarray(ids, dtype=np.int64)
     is_boundary = ids == BOS
-    openings = np.flatnonzero(~is_boundary & np.concatenate(([True], is_boundary[:-1])))
-    if sentences:
-        openings = openings[:0]
-
-    unigrams = np.bincount(ids, minlength=vocabulary_size)
-    unigrams[BOS] = 0
-    nothing = np.zeros(vocabulary_size, dtype=np.int32)
-    orders = [
-        CountedOrder(
-            nothing,
-            np.arange(vocabulary_size, dtype=np.int32),
-            nothing,
-            unigrams,
-            slice(BOS, BOS + 1),
-            np.unique(ids[openings]),
-        )
-    ]
-    position, group = _sorted_by_word(ids, is_boundary, sentences)
-    index_at = ids  # (N,) the index of the (n - 1)-gram that starts at each position
+    openings = text_openings(is_boundary, sentences)
+    orders = [count_unigrams(ids, vocabulary_size, openings)]
+    starts = np.arange(len(ids)) if sentences else np.flatnonzero(~is_boundary)
+    position, group = sorted_by_word(ids, starts)
+    index_at: IntArray = ids  # (N,) the index of the (n - 1)-gram that starts at each position
     for n in range(2, order + 1):
-        position, group = _extendable(position, group, is_boundary, n)
-        word = ids[position + (n - 1)]
-        _sort_within_groups(group, word, position)
-        differs = (group[1:] != group[:-1]) | (word[1:] != word[:-1])
-        is_new = np.concatenate(([True], differs))[: len(word)]
-        first = np.flatnonzero(is_new)
-        starts = orders[-1].sentence_starts
-        prefix = group[first]
-        suffix = index_at[position[first] + 1]
-        group = np.cumsum(is_new) - 1
+        runs = refined(ids, is_boundary, position, group, n)
+        position, group = runs.position, runs.run
+        suffix = index_at[runs.first + 1]
         index_at = np.full(len(ids), -1, dtype=np.int32)
         index_at[position] = group
-        opened = np.unique(index_at[openings])
-        low, high = np.searchsorted(prefix, [starts.start, starts.stop]).tolist()
         orders.append(
             CountedOrder(
-                prefix.astype(np.int32),
-                word[first].astype(np.int32),
+                runs.prefix.astype(np.int32),
+                runs.word.astype(np.int32),
                 suffix.astype(np.int32),
-                np.diff(first, append=len(word)),
-                slice(low, high),
-                opened[opened >= 0],
+                runs.count,
+                extensions(runs.prefix, orders[-1].sentence_starts),
+                opened(index_at, openings),
             )
         )
     return NgramCounts(vocabulary_size, tuple(orders))
 
 
-def _sorted_by_word(
-    ids: IntArray, is_boundary: NDArray[np.bool_], sentences: bool
-) -> tuple[IntArray, IntArray]:
-    """The positions at which a unigram starts, sorted by its id, and the ids in that order."""
-    position = np.arange(len(ids)) if sentences else np.flatnonzero(~is_boundary)
+def text_openings(is_boundary: BoolArray, sentences: bool) -> IntArray:
+    """The positions at which the text begins with no ``<s>`` before it, and after each ``<s>``."""
+    openings = np.flatnonzero(~is_boundary & np.concatenate(([True], is_boundary[:-1])))
+    return openings[:0] if sentences else openings
+
+
+def count_unigrams(ids: IntArray, vocabulary_size: int, openings: IntArray) -> CountedOrder:
+    """Order 1, with an entry for every id."""
+    count = np.bincount(ids, minlength=vocabulary_size)
+    count[BOS] = 0
+    nothing = np.zeros(vocabulary_size, dtype=np.int32)
+    word = np.arange(vocabulary_size, dtype=np.int32)
+    starts = slice(BOS, BOS + 1)
+    return CountedOrder(nothing, word, nothing, count, starts, np.unique(ids[openings]))
+
+
+def sorted_by_word(ids: IntArray, position: IntArray) -> tuple[IntArray, IntArray]:
+    """The positions (K,) in the order of the ids there, and these ids."""
     word = ids[position]
     _sort_within_groups(np.zeros_like(word), word, position)
     return position, word
 
 
-def _extendable(
-    position: IntArray, group: IntArray, is_boundary: NDArray[np.bool_], n: int
-) -> tuple[IntArray, IntArray]:
-    """Those of the positions whose (n - 1)-gram is followed by a word, with their groups."""
-    follows = np.concatenate((~is_boundary, np.zeros(n - 1, dtype=bool)))
-    keep = follows[position + (n - 1)]
-    return position[keep], group[keep]
+@dataclass(frozen=True)
+class Runs:
+    """Positions told apart by one word more: K positions, M runs of equal n-grams."""
+
+    position: IntArray
+    """(K,) where n-grams start, sorted by the n-grams."""
+    run: IntArray
+    """(K,) which of the runs each belongs to."""
+    first: IntArray
+    """(M,) the first position of each run."""
+    prefix: IntArray
+    """(M,) the group that each run comes from: the index of its n-gram's prefix."""
+    word: IntArray
+    """(M,) the last word."""
+    count: IntArray
+    """(M,) how many positions."""
+
+
+def refined(
+    ids: IntArray, is_boundary: BoolArray, position: IntArray, group: IntArray, n: int
+) -> Runs:
+    """Positions sorted by their (n - 1)-grams, of which group says which, sorted by n-grams."""
+    goes_on = position < len(ids) - (n - 1)
+    goes_on[goes_on] = ~is_boundary[position[goes_on] + (n - 1)]
+    position, group = position[goes_on], group[goes_on]
+    word = ids[position + (n - 1)]
+    _sort_within_groups(group, word, position)
+    differs = (group[1:] != group[:-1]) | (word[1:] != word[:-1])
+    is_new = np.concatenate(([True], differs))[: len(word)]
+    first = np.flatnonzero(is_new)
+    return Runs(
+        position,
+        np.cumsum(is_new) - 1,
+        position[first],
+        group[first],
+        word[first],
+        np.diff(first, append=len(word)),
+    )
+
+
+def extensions(prefix: IntArray, shorter: slice) -> slice:
+    """The n-grams whose prefixes (M,), which rise, are in `shorter`."""
+    low, high = np.searchsorted(prefix, [shorter.start, shorter.stop]).tolist()
+    return slice(low, high)
+
+
+def opened(index_at: IntArray, openings: IntArray) -> IntArray:
+    """The n-grams that start at `openings`, each once; `index_at` (N,) is -1 where none starts."""
+    found = np.unique(index_at[openings])
+    return found[found >= 0]
 
 
 def _sort_within_groups(group: IntArray, word: IntArray, position: IntArray) -> None:

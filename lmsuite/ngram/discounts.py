@@ -45,7 +45,12 @@ SINGLE_FALLBACK = Discounts(0.75, 0.75, 0.75)
 
 def modified_discounts(count: IntArray, n: int) -> tuple[Discounts, list[str]]:
     """Chen & Goodman's three discounts for the n-grams of order n, and what there is to say."""
-    of_count = counts_of_counts(count, 4).astype(np.float64)
+    return modified_discounts_from(counts_of_counts(count, 4), n)
+
+
+def modified_discounts_from(counted: IntArray, n: int) -> tuple[Discounts, list[str]]:
+    """The same, from how many n-grams were counted 0 ... 4 times."""
+    of_count = counted.astype(np.float64)
     missing = [r for r in (1, 2, 3) if not of_count[r]]
     if missing:
         return FALLBACK, [
@@ -62,7 +67,12 @@ def modified_discounts(count: IntArray, n: int) -> tuple[Discounts, list[str]]:
 
 def single_discount(count: IntArray, n: int) -> tuple[Discounts, list[str]]:
     """The one discount n_1 / (n_1 + 2 n_2) for the n-grams of order n, and what there is to say."""
-    _, once, twice = counts_of_counts(count, 2).tolist()
+    return single_discount_from(counts_of_counts(count, 2), n)
+
+
+def single_discount_from(counted: IntArray, n: int) -> tuple[Discounts, list[str]]:
+    """The same, from how many n-grams were counted 0, 1, 2 (and more) times."""
+    _, once, twice, *_ = counted.tolist()
     if not once or not twice:
         reason = f"no {n}-gram has a count of {2 if once else 1}"
         return SINGLE_FALLBACK, [_message(SINGLE_FALLBACK, n, reason)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,7 @@ from lmsuite.ngram.relative_frequency import (
     relative_frequencies,
     stupid_backoff,
 )
-from lmsuite.ngram.settings import KNESER_NEY, NgramSettings, check
+from lmsuite.ngram.settings import KNESER_NEY, NgramSettings, check, check_bounded
 from lmsuite.ngram.smoothing import Smoothed, combine
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.ngram.witten_bell import witten_bell
@@ -45,11 +45,13 @@ def estimate(
     settings: NgramSettings,
     *,
     sentences: bool,
+    memory: int | None = None,
 ) -> Estimate:
     """Estimate an n-gram model from ids (N,).
 
     `impossible` ids have probability 0; with `sentences` the ids are lines between ``<s>`` and
-    ``</s>``, without they are one sequence. `held_out` is for jelinek-mercer.
+    ``</s>``, without they are one sequence. `held_out` is for jelinek-mercer. With a `memory`, in
+    bytes, the process does not take more than that, and what does not fit is on disk.
 
     Raises:
         TrainingError: the text is shorter than the order, or has only one kind of token.
@@ -57,9 +59,11 @@ def estimate(
     """
     check(settings)
     require_text(ids)
-    counts = count_ngrams(ids, vocabulary_size, settings.order, sentences=sentences)
-    require_ngrams(counts)
     base = base_distribution(impossible, vocabulary_size, settings)
+    if memory is not None:
+        return _estimate_bounded(ids, base, settings, sentences, memory)
+    counts = count_ngrams(ids, vocabulary_size, settings.order, sentences=sentences)
+    require_ngrams([len(order) for order in counts.orders])
     if settings.smoothing == "jelinek-mercer":
         smoothed = jelinek_mercer(counts, ids, held_out, base, sentences=sentences)
     else:
@@ -72,6 +76,25 @@ def estimate(
     if settings.entropy_prune:
         table = entropy_pruned(table, settings.entropy_prune)
     return Estimate(table, smoothed.discounts, smoothed.messages)
+
+
+def _estimate_bounded(
+    ids: IntArray, base: FloatArray, settings: NgramSettings, sentences: bool, memory: int
+) -> Estimate:
+    from lmsuite.ngram import bounded
+
+    check_bounded(settings)
+    positions = bounded.positions_in(memory, len(ids))
+    counts = bounded.count_bounded(
+        ids, len(base), settings.order, sentences=sentences, positions=positions
+    )
+    require_ngrams(counts.lengths)
+    adjusted = bounded.adjusted_columns(counts)
+    found = bounded.discounts_of(*adjusted, settings)
+    discounts = [of_order for of_order, _ in found]
+    table = bounded.smooth_bounded(counts, adjusted, discounts, base, settings.prune)
+    messages = tuple(message for _, of_order in found for message in of_order)
+    return Estimate(table, tuple(discounts), messages)
 
 
 def smooth(counts: NgramCounts, possible: int, settings: NgramSettings) -> Smoothed:
@@ -114,11 +137,11 @@ def require_text(ids: IntArray) -> None:
         )
 
 
-def require_ngrams(counts: NgramCounts) -> None:
-    """Raise TrainingError where the text is shorter than the order."""
-    lengths = [n for n, order in enumerate(counts.orders, start=1) if len(order)]
-    if len(lengths) < counts.order:
+def require_ngrams(lengths: Sequence[int]) -> None:
+    """Raise TrainingError where some order has no n-gram: the text is shorter than the order."""
+    order, longest = len(lengths), sum(1 for length in lengths if length)
+    if longest < order:
         raise TrainingError(
-            f"the training text is shorter than the order: it has no {counts.order}-gram; "
-            f"choose an order of at most {len(lengths)}, or give more text"
+            f"the training text is shorter than the order: it has no {order}-gram; "
+            f"choose an order of at most {longest}, or give more text"
         )

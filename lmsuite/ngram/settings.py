@@ -75,3 +75,13 @@ def check(settings: NgramSettings) -> None:
     if settings.entropy_prune and smoothing == "stupid-backoff":
         raise UsageError("entropy pruning needs probabilities; stupid-backoff has only scores")
     cutoffs_of(settings.prune, settings.order)
+
+
+def check_bounded(settings: NgramSettings) -> None:
+    """Raise UsageError for settings that cannot be met within a given amount of memory."""
+    if settings.smoothing not in KNESER_NEY:
+        raise UsageError(
+            f"--memory is for {' and '.join(KNESER_NEY)}; leave it out for {settings.smoothing}"
+        )
+    if settings.entropy_prune:
+        raise UsageError("entropy pruning does not keep to --memory; use lm prune afterwards")

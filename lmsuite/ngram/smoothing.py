@@ -80,23 +80,12 @@ def combine(
     for n, (shares, order, kept) in enumerate(
         zip(smoothed.shares, counts.orders, survivors, strict=True), start=1
     ):
-        weight = shares.leftover
-        if kept.index is not None:
-            pruned = np.ones(len(order), dtype=bool)
-            pruned[kept.index] = False
-            if smoothed.leftover is not Leftover.SCORES:
-                given_back = np.where(pruned, shares.share, 0.0)
-                weight = weight + context_sums(order.prefix, given_back, len(weight))
-        if n > 1 and survivors[n - 2].index is not None:
-            weight = weight[survivors[n - 2].index]
-        share = shares.share if kept.index is None else shares.share[kept.index]
+        contexts = survivors[n - 2].index if n > 1 else None
+        # Below the unigrams nobody is left out.
+        backs_off = smoothed.leftover is Leftover.BACKING_OFF and n == 1
+        leftover = Leftover.INTERPOLATED if backs_off else smoothed.leftover
         shorter = lower[kept.suffix] if n > 1 else lower
-        if smoothed.leftover is Leftover.SCORES:
-            probs = np.where(share > 0, share, weight[kept.prefix] * shorter)
-        elif smoothed.leftover is Leftover.BACKING_OFF and n > 1:
-            probs, weight = _back_off(share, weight, shorter, kept.prefix)
-        else:
-            probs = share + weight[kept.prefix] * shorter
+        probs, weight = mixed(shares, order.prefix, kept, contexts, shorter, leftover)
         with np.errstate(divide="ignore"):
             log_probs.append(np.log(probs))
             log_backoffs.append(np.log(weight))
@@ -107,6 +96,41 @@ def combine(
         log_probs,
         log_backoffs[1:],
     )
+
+
+def mixed(
+    shares: Shares,
+    prefix: IntArray,
+    kept: Survivors,
+    contexts: IntArray | None,
+    shorter: FloatArray,
+    leftover: Leftover,
+) -> tuple[FloatArray, FloatArray]:
+    """One step of the recursion: probabilities of the n-grams kept, weights of their contexts.
+
+    Args:
+        shares: of all M n-grams and C contexts.
+        prefix: (M,) the context of each.
+        kept: those that are kept.
+        contexts: the contexts that are kept, their indexes; None for all.
+        shorter: the probability of the words of those kept without the first word of the context.
+        leftover: what becomes of it.
+    """
+    weight = shares.leftover
+    if kept.index is not None:
+        pruned = np.ones(len(prefix), dtype=bool)
+        pruned[kept.index] = False
+        if leftover is not Leftover.SCORES:
+            given_back = np.where(pruned, shares.share, 0.0)
+            weight = weight + context_sums(prefix, given_back, len(weight))
+    if contexts is not None:
+        weight = weight[contexts]
+    share = shares.share if kept.index is None else shares.share[kept.index]
+    if leftover is Leftover.SCORES:
+        return np.where(share > 0, share, weight[kept.prefix] * shorter), weight
+    if leftover is Leftover.BACKING_OFF:
+        return _back_off(share, weight, shorter, kept.prefix)
+    return share + weight[kept.prefix] * shorter, weight
 
 
 def _back_off(

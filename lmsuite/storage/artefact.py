@@ -22,7 +22,7 @@ from lmsuite.models.interface import LanguageModel
 from lmsuite.models.registry import model_class
 from lmsuite.storage.atomic import replacing
 from lmsuite.storage.header import Header, read_header
-from lmsuite.storage.tensors import mapped, raw_bytes, write
+from lmsuite.storage.tensors import let_go, mapped, raw_bytes, write
 from lmsuite.text.encoding import TextEncoder
 
 FORMAT_VERSION = 1
@@ -176,6 +176,7 @@ def _checksum(arrays: Mapping[str, NDArray[Any]]) -> int:
     checksum = 0
     for name in sorted(arrays):
         checksum = zlib.crc32(raw_bytes(arrays[name]), zlib.crc32(name.encode(), checksum))
+        let_go(arrays[name])
     return checksum
 
 

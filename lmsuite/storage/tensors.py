@@ -59,6 +59,21 @@ def write(
     stream.write(len(header).to_bytes(8, "little") + header)
     for _, array in ordered:
         stream.write(raw_bytes(array))
+        let_go(array)
+
+
+def let_go(array: NDArray[Any]) -> None:
+    """Tell the system that the pages of a mapped array, if it is one, are not needed for now.
+
+    They count as memory of the process as long as it holds them.
+    """
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, memoryview):
+        owner = owner.obj
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def raw_bytes(array: NDArray[Any]) -> memoryview:

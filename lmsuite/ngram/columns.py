@@ -1,0 +1,80 @@
+"""Long arrays on disk: written once from front to back, then read in pieces.
+
+Each is a temporary file without a name, in the folder for such files (``TMPDIR`` names another),
+so that it is gone when the last user of it is, however the program ends.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from lmsuite.errors import TrainingError
+
+_CHUNK = 1 << 21  # values
+
+
+class Column:
+    """A one-dimensional array on disk."""
+
+    def __init__(self, dtype: DTypeLike) -> None:
+        """An empty array."""
+        self._dtype = np.dtype(dtype)
+        self._length = 0
+        try:
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise _unwritable(error) from error
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Write values (K,) behind what is there.
+
+        Raises:
+            TrainingError: the disk is full.
+        """
+        data = np.ascontiguousarray(values, dtype=self._dtype).view(np.uint8).data
+        try:
+            while len(data):
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            raise _unwritable(error) from error
+        self._length += len(values)
+
+    def read(self, begin: int = 0, end: int | None = None) -> NDArray[Any]:
+        """The values from begin to end, in memory."""
+        end = self._length if end is None else end
+        values = np.empty(end - begin, dtype=self._dtype)
+        data = values.view(np.uint8).data
+        offset = begin * self._dtype.itemsize
+        while len(data):
+            read = os.preadv(self._file.fileno(), [data], offset)
+            data, offset = data[read:], offset + read
+        return values
+
+    def chunks(self) -> Iterator[NDArray[Any]]:
+        """All values, some millions at a time."""
+        for begin in range(0, self._length, _CHUNK):
+            yield self.read(begin, min(begin + _CHUNK, self._length))
+
+    def mapped(self) -> NDArray[Any]:
+        """All values, read-only, in memory only while they are used."""
+        if not self._length:
+            return np.empty(0, dtype=self._dtype)
+        memory = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(memory, dtype=self._dtype)
+
+
+def _unwritable(error: OSError) -> TrainingError:
+    return TrainingError(
+        f"cannot write temporary files in {tempfile.gettempdir()}: {error.strerror or error}; "
+        "the environment variable TMPDIR names another folder"
+    )

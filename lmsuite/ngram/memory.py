@@ -1,0 +1,41 @@
+"""How much memory the program takes, and amounts of it as people write them."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from lmsuite.errors import UsageError
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_STATISTICS = Path("/proc/self/statm")
+
+
+def resident_bytes() -> int:
+    """The memory that the process takes now; where that cannot be told, the most it ever took."""
+    if _STATISTICS.exists():
+        pages = int(_STATISTICS.read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    import resource
+    import sys
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most << 10
+
+
+def bytes_of(amount: str) -> int:
+    """The bytes in an amount such as 800M or 1.5G.
+
+    Raises:
+        UsageError: it is no such amount.
+    """
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)B?", amount.strip().upper())
+    if parts is None:
+        raise UsageError(f"{amount!r} is no amount of memory; give one such as 800M or 1.5G")
+    return int(float(parts[1]) * _UNITS[parts[2]])
+
+
+def with_unit(amount: int) -> str:
+    """Bytes as `bytes_of` reads them, rounded up to whole megabytes."""
+    return f"{-(-amount // _UNITS['M'])}M"

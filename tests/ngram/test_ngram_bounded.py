@@ -1,0 +1,132 @@
+"""Within a cap on memory: the same bytes."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lmsuite.errors import TrainingError, UsageError
+from lmsuite.models.ngram import NgramModel, NgramSettings
+from lmsuite.ngram import bounded
+from lmsuite.ngram.columns import Column
+from lmsuite.ngram.memory import bytes_of, with_unit
+from lmsuite.storage.artefact import save_model
+from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
+
+GIGABYTE = 1 << 30
+
+
+@pytest.fixture
+def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranges of a few hundred positions, however much memory there is."""
+    monkeypatch.setattr(bounded, "positions_in", lambda memory, tokens: 300)
+
+
+def encoded(play: str, boundaries: Boundaries, tokenizer: str) -> tuple[TextEncoder, Any]:
+    return TextEncoder.train(play[:60_000], TextSettings(tokenizer, boundaries))
+
+
+@pytest.mark.parametrize("boundaries", list(Boundaries))
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"order": 5},
+        {"order": 1},
+        {"order": 2, "smoothing": "kneser-ney"},
+        {"order": 3, "smoothing": "kneser-ney", "discount": 0.6, "prune": (0, 1)},
+        {"order": 4, "prune": (0, 0, 1, 2)},
+        {"order": 4, "prune": (0, 1), "interpolate_unigrams": False},
+    ],
+    ids=str,
+)
+def test_the_file_is_the_same_to_the_byte(
+    play: str, tmp_path: Path, small_ranges: None, boundaries: Boundaries, settings: dict[str, Any]
+) -> None:
+    text, ids = encoded(play, boundaries, "word")
+    paths = []
+    for memory in (None, GIGABYTE):
+        model = NgramModel.fit(text, ids, NgramSettings(**settings), memory=memory)
+        paths.append(tmp_path / f"{memory}.safetensors")
+        save_model(paths[-1], model)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_frequent_first_word_is_a_range_of_its_own(play: str, small_ranges: None) -> None:
+    text, ids = encoded(play, Boundaries.STREAM, "char")
+    settings = NgramSettings(order=6)
+    whole, parts = (NgramModel.fit(text, ids, settings, memory=m) for m in (None, GIGABYTE))
+    theirs = parts.arrays()
+    for name, array in whole.arrays().items():
+        np.testing.assert_array_equal(theirs[name], array, err_msg=name)
+
+
+def test_too_little_memory_is_refused_with_what_would_do(play: str) -> None:
+    text, ids = encoded(play, Boundaries.LINES, "word")
+    with pytest.raises(UsageError, match=r"--memory 1M is too little .* tokens; give \d+M or more"):
+        NgramModel.fit(text, ids, NgramSettings(), memory=1 << 20)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"smoothing": "katz"}, {"entropy_prune": 1e-7}], ids=lambda s: next(iter(s))
+)
+def test_what_does_not_keep_to_a_cap_is_refused(play: str, settings: dict[str, Any]) -> None:
+    text, ids = encoded(play, Boundaries.LINES, "word")
+    with pytest.raises(UsageError, match="memory"):
+        NgramModel.fit(text, ids, NgramSettings(**settings), memory=GIGABYTE)
+
+
+def test_a_text_shorter_than_the_order_is_refused() -> None:
+    text, ids = TextEncoder.train("a b a\nb a\n", TextSettings("word", Boundaries.LINES))
+    with pytest.raises(TrainingError, match="choose an order of at most 5"):
+        NgramModel.fit(text, ids, NgramSettings(order=6), memory=GIGABYTE)
+
+
+def test_temporary_files_have_no_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    column = Column(np.int16)
+    column.append(np.arange(1000))
+    assert list(tmp_path.iterdir()) == []
+    mapped = column.mapped()
+    del column
+    np.testing.assert_array_equal(mapped, np.arange(1000))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(TrainingError, match="TMPDIR"):
+        Column(np.int16)
+
+
+def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    code = (
+        "import resource, signal, numpy as np\n"
+        "from lmsuite.errors import TrainingError\n"
+        "from lmsuite.ngram.columns import Column\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, {hard}))\n"
+        "try:\n"
+        "    Column(np.int64).append(np.zeros(10_000))\n"
+        "except TrainingError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "cannot write temporary files in" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("amount", "count"), [("1G", 1 << 30), ("1.5g", 3 << 29), ("800MB", 800 << 20), ("77", 77)]
+)
+def test_amounts_of_memory(amount: str, count: int) -> None:
+    assert bytes_of(amount) == count
+    assert bytes_of(with_unit(count)) - count in range(1 << 20)
+
+
+@pytest.mark.parametrize("amount", ["", "G", "-1G", "1 X", "1e9"])
+def test_what_is_no_amount_is_refused(amount: str) -> None:
+    with pytest.raises(UsageError, match="such as 800M"):
+        bytes_of(amount)
