@@ -79,6 +79,13 @@ def train_ngram(
             show_default=False,
         ),
     ] = 0.0,
+    quantize: Annotated[
+        bool,
+        typer.Option(
+            "--quantize",
+            help="Round probabilities by a few per cent, so that each takes one byte of the file.",
+        ),
+    ] = False,
     memory: Annotated[
         str | None,
         typer.Option(
@@ -114,6 +121,7 @@ def train_ngram(
         entropy_prune=entropy_prune,
         discount=discount,
         interpolate_unigrams=interpolate_unigrams,
+        quantize=quantize,
     )
     check(settings)
     if memory is not None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel, State
 from lmsuite.ngram.discounts import Discounts
+from lmsuite.ngram.quantizing import compact_arrays, from_compact_arrays
 from lmsuite.ngram.settings import IMPORTED, SMOOTHINGS, NgramSettings, check
 from lmsuite.ngram.table import BackoffTable, Match
 from lmsuite.text.encoding import Boundaries, TextEncoder
@@ -202,10 +203,11 @@ class NgramModel(LanguageModel):
             writer.detach()
 
     def arrays(self) -> Mapping[str, Array]:
-        """The table, the discounts (order, 3) and the messages (UTF-8)."""
+        """The table, compact if it is quantized; discounts (order, 3) and messages (UTF-8)."""
         discounts = [discounts.as_tuple() for discounts in self.discounts]
+        arrays = compact_arrays(self.table) if self._settings.quantize else self.table.arrays()
         return {
-            **self.table.arrays(),
+            **arrays,
             "discounts": np.array(discounts, dtype=np.float64).reshape(-1, 3),
             "messages": np.frombuffer("\n".join(self.messages).encode(), dtype=np.uint8),
         }
@@ -222,7 +224,8 @@ class NgramModel(LanguageModel):
         restored = _settings_from(settings)
         learned = dict(arrays)
         discounts, messages = learned.pop("discounts", None), learned.pop("messages", None)
-        table = BackoffTable.from_arrays(learned, restored.order, len(text.vocabulary))
+        read = from_compact_arrays if restored.quantize else BackoffTable.from_arrays
+        table = read(learned, restored.order, len(text.vocabulary))
         return cls(
             text,
             restored,

@@ -19,24 +19,18 @@ et al. 2010).
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.ngram.counting import FloatArray
-from lmsuite.ngram.smoothing import context_sums
+from lmsuite.ngram.refitting import all_suffixes, left_by, probs_of, refitted
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.text.vocabulary import BOS, EOS
-
-# Stored log-probabilities are rounded at the seventh digit, so that what they leave of 1 is not
-# known any better. Below this part it is summed up word by word.
-_UNCERTAIN = 1e-2
 
 
 def entropy_pruned(table: BackoffTable, threshold: float) -> BackoffTable:
     """The table without the n-grams that raise perplexity by a part below `threshold`."""
-    suffixes = _suffixes(table)
+    suffixes = all_suffixes(table)
     keeps: list[NDArray[np.bool_]] = []
     needed = np.zeros(table.sizes[-1], dtype=bool)
     for n, rises in reversed(list(enumerate(perplexity_rises(table), start=2))):
@@ -50,7 +44,7 @@ def entropy_pruned(table: BackoffTable, threshold: float) -> BackoffTable:
 
 def perplexity_rises(table: BackoffTable) -> list[FloatArray]:
     """e^D - 1 of every n-gram (M,), for orders 2, 3, ..."""
-    suffixes = _suffixes(table)
+    suffixes = all_suffixes(table)
     # <s> is no word with a probability, but there are as many as </s> (as SRILM reckons).
     context_log_probs = table.orders[0].log_probs.astype(np.float64)
     context_log_probs[BOS] = context_log_probs[EOS]
@@ -58,9 +52,9 @@ def perplexity_rises(table: BackoffTable) -> list[FloatArray]:
     for n, suffix in enumerate(suffixes, start=2):
         prefix = table.prefixes(n)
         weight = table.orders[n - 2].log_backoffs[prefix].astype(np.float64)
-        probs, lower = _probs(table, n), _probs(table, n - 1)[suffix]
+        probs, lower = probs_of(table, n), probs_of(table, n - 1)[suffix]
         unseen, unseen_lower = (
-            _left_by(prefix, mass, table.sizes[n - 2])[prefix] for mass in (probs, lower)
+            left_by(prefix, mass, table.sizes[n - 2])[prefix] for mass in (probs, lower)
         )
         with np.errstate(divide="ignore", invalid="ignore"):
             new_weight = np.log((unseen + probs) / (unseen_lower + lower))
@@ -71,23 +65,6 @@ def perplexity_rises(table: BackoffTable) -> list[FloatArray]:
         rises.append(np.expm1(np.exp(context_log_probs)[prefix] * divergence))
         context_log_probs = context_log_probs[prefix] + table.orders[n - 1].log_probs
     return rises
-
-
-def _suffixes(table: BackoffTable) -> list[NDArray[np.int64]]:
-    """`BackoffTable.suffixes` of orders 2, 3, ..."""
-    suffixes: list[NDArray[np.int64]] = []
-    for n in range(2, table.order + 1):
-        suffixes.append(table.suffixes(n, suffixes[-1] if suffixes else None))
-    return suffixes
-
-
-def _probs(table: BackoffTable, n: int) -> FloatArray:
-    return np.exp(table.orders[n - 1].log_probs.astype(np.float64))
-
-
-def _left_by(prefix: NDArray[np.int64], mass: FloatArray, contexts: int) -> FloatArray:
-    """What the masses (M,) in each context leave of 1, (contexts,)."""
-    return np.maximum(1.0 - context_sums(prefix, mass, contexts), 0.0)
 
 
 def _without(table: BackoffTable, keeps: list[NDArray[np.bool_]]) -> BackoffTable:
@@ -107,42 +84,7 @@ def _without(table: BackoffTable, keeps: list[NDArray[np.bool_]]) -> BackoffTabl
         [order.log_probs[kept].astype(np.float64) for order, kept in orders],
         [order.log_backoffs[kept].astype(np.float64) for order, kept in orders[:-1]],
     )
-    suffixes = _suffixes(pruned)
+    suffixes = all_suffixes(pruned)
     for n, contexts in enumerate(lost, start=2):
-        pruned = _refitted(pruned, suffixes, n, contexts)
+        pruned = refitted(pruned, suffixes, n, contexts)
     return pruned
-
-
-def _refitted(
-    table: BackoffTable, suffixes: list[NDArray[np.int64]], n: int, contexts: NDArray[np.int64]
-) -> BackoffTable:
-    """The table with new back-off weights for contexts (K,) of n - 1 words.
-
-    Those of shorter contexts are already right.
-    """
-    prefix, shorter = table.prefixes(n), table.orders[n - 2]
-    lower = _probs(table, n - 1)[suffixes[n - 2]]
-    left = _left_by(prefix, _probs(table, n), len(shorter))
-    left_lower = _left_by(prefix, lower, len(shorter))
-    for context in contexts[left_lower[contexts] < _UNCERTAIN].tolist():
-        row = np.exp(table.log_probs(_shortened(table, suffixes, n - 1, context))[0])
-        children = slice(*shorter.first_child[context : context + 2].tolist())
-        row[table.orders[n - 1].words[children]] = 0.0
-        left_lower[context] = row.sum()
-    weights = shorter.log_backoffs.copy()
-    with np.errstate(divide="ignore"):
-        weights[contexts] = np.log(left[contexts] / left_lower[contexts])
-    orders = list(table.orders)
-    orders[n - 2] = replace(shorter, log_backoffs=weights)
-    return BackoffTable(tuple(orders))
-
-
-def _shortened(
-    table: BackoffTable, suffixes: list[NDArray[np.int64]], length: int, index: int
-) -> NDArray[np.int64]:
-    """The contexts (1, order - 1) of the last length - 1 words of an n-gram of that length."""
-    contexts = np.full((1, table.order - 1), -1, dtype=np.int64)
-    for shorter in range(length - 1, 0, -1):
-        index = int(suffixes[shorter - 1][index])
-        contexts[0, shorter - 1] = index
-    return contexts

@@ -15,6 +15,7 @@ from lmsuite.ngram.jelinek_mercer import jelinek_mercer
 from lmsuite.ngram.katz import katz
 from lmsuite.ngram.kneser_ney import absolute, kneser_ney, modified_kneser_ney
 from lmsuite.ngram.pruning import cutoffs_of, survivors_of
+from lmsuite.ngram.quantizing import quantized
 from lmsuite.ngram.relative_frequency import (
     add_k,
     maximum_likelihood,
@@ -75,6 +76,8 @@ def estimate(
     table = combine(counts, smoothed, survivors, base)
     if settings.entropy_prune:
         table = entropy_pruned(table, settings.entropy_prune)
+    if settings.quantize:
+        table = quantized(table)
     return Estimate(table, smoothed.discounts, smoothed.messages)
 
 

@@ -46,6 +46,8 @@ class NgramSettings:
     ``--interpolate_unigrams 0``; with other smoothings unigrams are relative frequencies, as in
     NLTK, and ``<unk>`` has a probability only if the training text has it.
     """
+    quantize: bool = False
+    """Whether probabilities are rounded, to a few per cent, so that each takes one byte."""
 
 
 def check(settings: NgramSettings) -> None:
@@ -74,6 +76,8 @@ def check(settings: NgramSettings) -> None:
         raise UsageError(f"entropy pruning at {settings.entropy_prune:g}: give 0 or more")
     if settings.entropy_prune and smoothing == "stupid-backoff":
         raise UsageError("entropy pruning needs probabilities; stupid-backoff has only scores")
+    if settings.quantize and smoothing == "stupid-backoff":
+        raise UsageError("quantizing keeps sums of probabilities; stupid-backoff has only scores")
     cutoffs_of(settings.prune, settings.order)
 
 
@@ -85,3 +89,5 @@ def check_bounded(settings: NgramSettings) -> None:
         )
     if settings.entropy_prune:
         raise UsageError("entropy pruning does not keep to --memory; use lm prune afterwards")
+    if settings.quantize:
+        raise UsageError("quantizing does not keep to --memory; leave out one of the two")

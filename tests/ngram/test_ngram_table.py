@@ -49,13 +49,56 @@ def test_long_texts_are_scored_as_short_ones(
         np.testing.assert_array_equal(model.score(ids), whole)
 
 
-def test_few_queries_and_many_give_the_same(fit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, again = fit(TEXT, order=4), fit(TEXT, order=4)
+def test_every_way_to_search_gives_the_same(
+    fit: Any, play: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One by one, all at once, and by a hash table once it pays."""
+    text = play[:40_000]
+    models = [fit(text, order=4) for _ in range(3)]
+    ids = models[0].text.encode(play[30_000:50_000])
+    scores = []
+    for model, (few, share) in zip(models, ((10**9, 0), (0, 0), (0, 10**9)), strict=True):
+        monkeypatch.setattr("lmsuite.ngram.table._FEW", few)
+        monkeypatch.setattr("lmsuite.ngram.table._SHARE", share)
+        scores.append(model.score(ids))
+    assert [sorted(model.table._indexes) for model in models] == [[], [], [2, 3, 4]]
+    np.testing.assert_array_equal(scores[0], scores[2])
+    np.testing.assert_array_equal(scores[1], scores[2])
+
+
+@given(st.data())
+def test_no_flipped_byte_of_a_large_table_breaks_a_look_up(fit: Any, data: st.DataObject) -> None:
+    """Values that are left unread at first give wrong numbers at worst, or are refused."""
+    model = fit(TEXT, order=3)
+    arrays = arrays_of(model.table)
+    name = data.draw(st.sampled_from(sorted(arrays)))
+    flat = arrays[name].view(np.uint8)
+    flat[data.draw(st.integers(0, len(flat) - 1))] ^= data.draw(st.integers(1, 255))
+    few, share = data.draw(st.sampled_from([(10**9, 0), (0, 0), (0, 10**9)]))
     ids = model.text.encode(TEXT)
-    monkeypatch.setattr("lmsuite.ngram.table._FEW", 0)
-    hashed = model.score(ids)
-    monkeypatch.setattr("lmsuite.ngram.table._FEW", 10**9)
-    np.testing.assert_array_equal(again.score(ids), hashed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lmsuite.ngram.table._CHECKED_AT_ONCE", 0)
+        patch.setattr("lmsuite.ngram.table._FEW", few)
+        patch.setattr("lmsuite.ngram.table._SHARE", share)
+        try:
+            table = BackoffTable.from_arrays(arrays, 3, model.table.vocabulary_size)
+            assert table.score(ids).shape == ids.shape
+            state = table.start(1)
+            for token in ids[:20]:
+                assert table.log_probs(state).shape == (1, table.vocabulary_size)
+                state = table.extend(state, np.array([token]))
+        except ModelFileError:
+            return
+
+
+def test_a_large_table_is_checked_when_asked(fit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = fit(TEXT, order=3).table
+    arrays = arrays_of(table)
+    arrays["order3.words"] = arrays["order3.words"][::-1].copy()
+    monkeypatch.setattr("lmsuite.ngram.table._CHECKED_AT_ONCE", 0)
+    loaded = BackoffTable.from_arrays(arrays, 3, table.vocabulary_size)
+    with pytest.raises(ModelFileError, match=r"order3\.words"):
+        loaded.check()
 
 
 def test_trace_adds_up_to_the_score(fit: Any) -> None:

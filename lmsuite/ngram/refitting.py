@@ -1,0 +1,71 @@
+"""Back-off weights made to fit probabilities that have changed, so that each sum is one again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.ngram.counting import FloatArray
+from lmsuite.ngram.smoothing import context_sums
+from lmsuite.ngram.table import BackoffTable
+
+# Stored log-probabilities are rounded at the seventh digit, so that what they leave of 1 is not
+# known any better. Below this part it is summed up word by word.
+_UNCERTAIN = 1e-2
+
+
+def all_suffixes(table: BackoffTable) -> list[NDArray[np.int64]]:
+    """`BackoffTable.suffixes` of orders 2, 3, ..."""
+    suffixes: list[NDArray[np.int64]] = []
+    for n in range(2, table.order + 1):
+        suffixes.append(table.suffixes(n, suffixes[-1] if suffixes else None))
+    return suffixes
+
+
+def probs_of(table: BackoffTable, n: int) -> FloatArray:
+    """The probabilities (M,) of the n-grams of order n."""
+    return np.exp(table.orders[n - 1].log_probs.astype(np.float64))
+
+
+def left_by(prefix: NDArray[np.int64], mass: FloatArray, contexts: int) -> FloatArray:
+    """What the masses (M,) in each context leave of 1, (contexts,)."""
+    return np.maximum(1.0 - context_sums(prefix, mass, contexts), 0.0)
+
+
+def refitted(
+    table: BackoffTable, suffixes: list[NDArray[np.int64]], n: int, contexts: NDArray[np.int64]
+) -> BackoffTable:
+    """The table with new back-off weights for contexts (K,) of n - 1 words.
+
+    Those of shorter contexts are already right. Where a context's continuations are all that can
+    follow, the weight stays: it is never used.
+    """
+    prefix, shorter = table.prefixes(n), table.orders[n - 2]
+    lower = probs_of(table, n - 1)[suffixes[n - 2]]
+    left = left_by(prefix, probs_of(table, n), len(shorter))
+    left_lower = left_by(prefix, lower, len(shorter))
+    for context in contexts[left_lower[contexts] < _UNCERTAIN].tolist():
+        row = np.exp(table.log_probs(_shortened(table, suffixes, n - 1, context))[0])
+        children = slice(*shorter.first_child[context : context + 2].tolist())
+        row[table.orders[n - 1].words[children]] = 0.0
+        left_lower[context] = row.sum()
+    contexts = contexts[left_lower[contexts] > 0]
+    weights = shorter.log_backoffs.copy()
+    with np.errstate(divide="ignore"):
+        weights[contexts] = np.log(left[contexts] / left_lower[contexts])
+    orders = list(table.orders)
+    orders[n - 2] = replace(shorter, log_backoffs=weights)
+    return BackoffTable(tuple(orders))
+
+
+def _shortened(
+    table: BackoffTable, suffixes: list[NDArray[np.int64]], length: int, index: int
+) -> NDArray[np.int64]:
+    """The contexts (1, order - 1) of the last length - 1 words of an n-gram of that length."""
+    contexts = np.full((1, table.order - 1), -1, dtype=np.int64)
+    for shorter in range(length - 1, 0, -1):
+        index = int(suffixes[shorter - 1][index])
+        contexts[0, shorter - 1] = index
+    return contexts
