@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lmsuite.training.settings import TrainingSettings
 
 _OWN_TOKENS = 20_000  # of the training text that stand in where there is no validation text
+_OUTSIDE = 1.0  # seconds for the start of the interpreter and the saving of the model
 _TIMED_TOKENS = 2000  # scored before the training to know how long the last validation will take
 
 
@@ -94,7 +95,7 @@ def train_network(
             reporter,
             files=files,
             resume=resume,
-            overhead=time.monotonic() - began + after,
+            overhead=_OUTSIDE + time.monotonic() - began + after,
         )
     facts = _facts(result, settings)
     finish(prepared, result.model, seconds=result.progress.seconds, training=facts)
