@@ -11,7 +11,7 @@ Both sides use all cores: PyTorch by its threads, this package by its processes.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from benchmarks.alternating import MARKDOWN_HEAD, compare
+from benchmarks.measuring import Options, Row, rate_row
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
@@ -151,6 +152,18 @@ def our_steps(engine: Engine) -> Callable[[], None]:
             engine.step(Order(step, 0, step + 1, RATE))
 
     return run
+
+
+def rows(options: Options) -> Iterator[Row]:
+    """A row a shape; rates."""
+    torch.set_num_threads(available_cores())
+    torch.manual_seed(1)
+    for shape in SHAPES[:1] if options.quick else SHAPES:
+        with our_engine(shape) as engine:
+            ours, peer = our_steps(engine), torch_steps(shape)
+            work = f"train: {shape.name}"
+            found = compare(work, "PyTorch", ours, peer, repeats=options.repeats)
+        yield rate_row(found, STEPS * shape.batch * shape.bptt, "tokens/s", reach=1.2)
 
 
 def main() -> None:

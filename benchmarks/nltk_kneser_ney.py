@@ -4,23 +4,26 @@
 from a trigram take it minutes, as its users report). So both sides get the same fitting text, one
 act, but NLTK scores and draws a single word, and what is compared is time per token.
 
-    python -m benchmarks.nltk_kneser_ney
+    python -m benchmarks --only nltk_kneser_ney
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from nltk.lm import KneserNeyInterpolated
 from nltk.lm.preprocessing import padded_everygram_pipeline
 
-from benchmarks.alternating import MARKDOWN_HEAD, Comparison, compare
+from benchmarks.alternating import Comparison, compare
+from benchmarks.measuring import Options, Row, rate_row
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.sampling import SamplingSettings, sample
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
+PEER = "nltk.lm"
 ORDER = 3
 WORDS = 200  # generated and scored by us a repetition
 NLTK_WORDS = 1  # and by NLTK
@@ -60,23 +63,29 @@ def per_token(comparison: Comparison, ours: int, peer: int) -> Comparison:
     )
 
 
-def main() -> None:
+def rows(options: Options) -> Iterator[Row]:
+    """Fitting, scoring and generating; rates."""
     lines = read_lines()
+    tokens = sum(len(line.split()) for line in lines)
     fitted = compare(
         "fit a Kneser-Ney trigram of one act",
-        "nltk.lm",
+        PEER,
         lambda: fit_ours(lines),
         lambda: fit_nltk(lines),
+        repeats=options.repeats,
     )
+    yield rate_row(fitted, tokens, "tokens/s")
     model, peer = fit_ours(lines), fit_nltk(lines)
     ids = model.text.encode("\n".join(lines))
     words = " ".join(lines).split()[: NLTK_WORDS + ORDER - 1]
     scored = compare(
-        "score, a token",
-        "nltk.lm",
+        "score with it",
+        PEER,
         lambda: model.score(ids),
         lambda: score_nltk(peer, words),
+        repeats=options.repeats,
     )
+    yield rate_row(per_token(scored, len(ids), NLTK_WORDS), 1, "tokens/s")
     settings = SamplingSettings(max_tokens=WORDS)
 
     def draw() -> None:
@@ -84,19 +93,11 @@ def main() -> None:
         sample(model, settings, rng, np.empty(0, dtype=np.int32))
 
     drawn = compare(
-        "generate, a token",
-        "nltk.lm",
+        "generate with it",
+        PEER,
         draw,
         lambda: peer.generate(NLTK_WORDS, random_seed=7),
+        repeats=options.repeats,
         warm_up=False,
     )
-    rows = [
-        fitted,
-        per_token(scored, len(ids), NLTK_WORDS),
-        per_token(drawn, WORDS, NLTK_WORDS),
-    ]
-    print(MARKDOWN_HEAD, *(row.markdown_row() for row in rows), sep="\n")
-
-
-if __name__ == "__main__":
-    main()
+    yield rate_row(per_token(drawn, WORDS, NLTK_WORDS), 1, "tokens/s")

@@ -1,7 +1,7 @@
 """A text of any length, drawn from a model with a vocabulary of 50,000 words.
 
 The model is an n-gram mixture that needs no table. Words have the Zipf-Mandelbrot distribution
-p(rank r) proportional to 1 / (r + 2.7). With probability 0.55 the next word is one of the
+p(rank r) proportional to 1 / (r + 2.7)^1.3. With probability 0.55 the next word is one of the
 favourites of the last two words, with 0.25 one of those of the last word, else a word drawn
 without context. A context's favourites are numbered; the number is geometric (mean 2.5 after two
 words, 12 after one), and a hash of context and number says which word it is, drawn in its turn
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 VOCABULARY = 50_000
-_OFFSET = 2.7
+_OFFSET, _EXPONENT = 2.7, 1.3
 _AFTER_TWO, _AFTER_ONE = 0.55, 0.25
 _FAVOURITES_AFTER_TWO, _FAVOURITES_AFTER_ONE = 2.5, 12.0
 _LINE = 20.0
@@ -36,7 +36,7 @@ Array = NDArray[Any]
 def write_text(tokens: int, stream: BinaryIO, seed: int = 1) -> None:
     """Write lines of at least `tokens` words in all."""
     rng = np.random.default_rng(seed)
-    mass = np.cumsum(1.0 / (np.arange(VOCABULARY) + 1 + _OFFSET))
+    mass = np.cumsum((np.arange(VOCABULARY) + 1 + _OFFSET) ** -_EXPONENT)
     mass /= mass[-1]
     spelled = np.array([_spelling(rank) for rank in range(VOCABULARY)], dtype=object)
     written = 0

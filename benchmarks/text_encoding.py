@@ -1,16 +1,16 @@
 """A text made into an encoder and its ids, against NLTK's tokenizers, which give tokens alone.
 
-python -m benchmarks.text_encoding TEXT
+python -m benchmarks --only text_encoding
 """
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from collections.abc import Iterator
 
 from nltk.tokenize import RegexpTokenizer, WhitespaceTokenizer
 
-from benchmarks.alternating import MARKDOWN_HEAD, compare
+from benchmarks.alternating import compare
+from benchmarks.measuring import Options, Row, rate_row
 from lmsuite.text.encoding import TextEncoder, TextSettings
 from lmsuite.text.words import word_pattern
 
@@ -21,26 +21,21 @@ def by_dict(text: str) -> list[int]:
     return [ids[character] for character in text]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("text", type=Path)
-    text = parser.parse_args().text.read_text(encoding="utf-8")
+def rows(options: Options) -> Iterator[Row]:
+    """A row for each tokenizer."""
+    text = options.text("tinyshakespeare/train.txt").read_text(encoding="utf-8")
     peers = {
         "char": ("a dict of characters", lambda: by_dict(text)),
-        "word": ("RegexpTokenizer", lambda: RegexpTokenizer(word_pattern()).tokenize(text)),
-        "whitespace": ("WhitespaceTokenizer", lambda: WhitespaceTokenizer().tokenize(text)),
+        "word": ("NLTK RegexpTokenizer", lambda: RegexpTokenizer(word_pattern()).tokenize(text)),
+        "whitespace": ("NLTK WhitespaceTokenizer", lambda: WhitespaceTokenizer().tokenize(text)),
     }
-    print(MARKDOWN_HEAD)
     for name, (peer_name, peer) in peers.items():
         settings = TextSettings(name)
-        row = compare(
-            f"{name}: encoder and ids of {len(text):,} characters",
+        found = compare(
+            f"encoder and ids of 1 MB of text: {name}",
             peer_name,
             lambda settings=settings: TextEncoder.train(text, settings),
             peer,
+            repeats=options.repeats,
         )
-        print(row.markdown_row())
-
-
-if __name__ == "__main__":
-    main()
+        yield rate_row(found, len(text) / 1e6, "MB/s")

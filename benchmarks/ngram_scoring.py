@@ -1,0 +1,78 @@
+"""Scoring with a saved word 5-gram against the module `kenlm`: in-process, and a whole process.
+
+python -m benchmarks --only ngram_scoring
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.alternating import compare
+from benchmarks.measuring import (
+    Options,
+    Row,
+    lm,
+    process,
+    rate_row,
+    require,
+    shown_command,
+    turn_about,
+)
+from benchmarks.ngram_training import TINY, Contest
+
+ONE_LINE = """\
+import sys, kenlm
+model = kenlm.Model(sys.argv[1])
+print(model.score(open(sys.argv[2]).readline().strip()))
+"""
+
+
+def rows(options: Options) -> Iterator[Row]:
+    """In-process scoring, and loading a model to score one line."""
+    require("kenlm")
+    contest = Contest(options.text(TINY), options.folder, memory="2G")
+    contest.costs(1)
+    valid = options.text("tinyshakespeare/valid.words.txt")
+    yield _one_line(contest, valid, options)
+    yield _in_process(contest, valid)
+
+
+def _one_line(contest: Contest, valid: Path, options: Options) -> Row:
+    line, script = options.folder / "line.txt", options.folder / "score_with_kenlm.py"
+    line.write_text(valid.read_text("utf-8").partition("\n")[0] + "\n", "utf-8")
+    script.write_text(ONE_LINE, "utf-8")
+    ours = lm("score", contest.ours, line)
+    theirs: list[str | Path] = [sys.executable, script, contest.trie, line]
+    turn_about(lambda: process(ours), lambda: process(theirs), 2)
+    mine, peer = turn_about(lambda: process(ours), lambda: process(theirs), 4 * options.repeats)
+    return Row(
+        "load the saved 5-gram and score one line, whole process",
+        "python with kenlm on its trie",
+        "s",
+        tuple(cost.seconds for cost in mine),
+        tuple(cost.seconds for cost in peer),
+        2.0,
+        commands=(shown_command(ours), shown_command(theirs)),
+    )
+
+
+def _in_process(contest: Contest, valid: Path) -> Row:
+    import kenlm
+
+    from lmsuite.storage.artefact import load_model
+
+    model, _ = load_model(contest.ours)
+    peer = kenlm.Model(str(contest.trie))
+    text = valid.read_text("utf-8")
+    ids, lines = model.text.encode(text), text.splitlines()
+    model.score(ids)  # so often that look-up by hash table pays
+    found = compare(
+        "score held-out text in-process, 5-gram",
+        "kenlm full_scores",
+        lambda: model.score(ids),
+        lambda: [score for line in lines for score in peer.full_scores(line)],
+        repeats=15,
+    )
+    return rate_row(found, len(model.score(ids)), "tokens/s", reach=2.0)
