@@ -77,12 +77,12 @@ def count_ngrams(
     counts them); it has no count of its own, since it is never predicted. Without, no n-gram
     contains ``<s>``, and the text begins with nothing before it.
     """
-    ids = np.ascontiguousarray(ids, dtype=np.int64)
+    ids = np.ascontiguousarray(ids, dtype=np.int32)
     is_boundary = ids == BOS
     openings = text_openings(is_boundary, sentences)
     orders = [count_unigrams(ids, vocabulary_size, openings)]
     starts = np.arange(len(ids)) if sentences else np.flatnonzero(~is_boundary)
-    position, group = sorted_by_word(ids, starts)
+    position, group = sorted_by_word(ids, starts.astype(np.int32))
     index_at: IntArray = ids  # (N,) the index of the (n - 1)-gram that starts at each position
     for n in range(2, order + 1):
         runs = refined(ids, is_boundary, position, group, n)
@@ -92,9 +92,9 @@ def count_ngrams(
         index_at[position] = group
         orders.append(
             CountedOrder(
-                runs.prefix.astype(np.int32),
-                runs.word.astype(np.int32),
-                suffix.astype(np.int32),
+                runs.prefix,
+                runs.word,
+                suffix,
                 runs.count,
                 extensions(runs.prefix, orders[-1].sentence_starts),
                 opened(index_at, openings),
@@ -111,7 +111,7 @@ def text_openings(is_boundary: BoolArray, sentences: bool) -> IntArray:
 
 def count_unigrams(ids: IntArray, vocabulary_size: int, openings: IntArray) -> CountedOrder:
     """Order 1, with an entry for every id."""
-    count = np.bincount(ids, minlength=vocabulary_size)
+    count = np.bincount(ids, minlength=vocabulary_size).astype(np.int32)
     count[BOS] = 0
     nothing = np.zeros(vocabulary_size, dtype=np.int32)
     word = np.arange(vocabulary_size, dtype=np.int32)
@@ -158,11 +158,11 @@ def refined(
     first = np.flatnonzero(is_new)
     return Runs(
         position,
-        np.cumsum(is_new) - 1,
+        np.cumsum(is_new, dtype=np.int32) - np.int32(1),
         position[first],
         group[first],
         word[first],
-        np.diff(first, append=len(word)),
+        np.diff(first, append=len(word)).astype(np.int32),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 
 import numpy as np
 
@@ -27,6 +28,8 @@ from lmsuite.ngram.smoothing import Smoothed, combine
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.ngram.witten_bell import witten_bell
 from lmsuite.text.vocabulary import BOS, EOS, UNK
+
+_MOST = 1 << 31  # positions and counts have 32 bits
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def estimate(
         smoothed = smooth(counts, vocabulary_size - len(impossible), settings)
     if not settings.interpolate_unigrams and settings.smoothing not in KNESER_NEY:
         unigrams = relative_frequencies(counts, 1)
-        smoothed = replace(smoothed, shares=(unigrams, *smoothed.shares[1:]))
+        longer = islice(smoothed.shares, 1, None)
+        smoothed = replace(smoothed, shares=chain([unigrams], longer))
     survivors = survivors_of(counts, cutoffs_of(settings.prune, settings.order))
     table = combine(counts, smoothed, survivors, base)
     if settings.entropy_prune:
@@ -130,6 +134,8 @@ def base_distribution(
 
 def require_text(ids: IntArray) -> None:
     """Raise TrainingError where there is nothing to learn from."""
+    if len(ids) >= _MOST:
+        raise TrainingError(f"the training text has more than {_MOST - 1:,} tokens; give less text")
     words = ids[(ids != BOS) & (ids != EOS)]
     if not len(words):
         raise TrainingError("the training text has no tokens; give some text to learn from")

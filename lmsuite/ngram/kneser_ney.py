@@ -54,14 +54,14 @@ def _discounted(
     adjusted: Sequence[IntArray],
     discounts: Sequence[tuple[Discounts, list[str]]],
 ) -> Smoothed:
-    shares = [
+    shares = (
         discounted_shares(order.prefix, count, of_order.of(count), counts.contexts(n))
         for n, (order, count, (of_order, _)) in enumerate(
             zip(counts.orders, adjusted, discounts, strict=True), start=1
         )
-    ]
+    )
     return Smoothed(
-        tuple(shares),
+        shares,
         discounts=tuple(of_order for of_order, _ in discounts),
         messages=tuple(message for _, messages in discounts for message in messages),
     )

@@ -18,7 +18,7 @@ Pruned n-grams give their share back to their context's leftover weight, whateve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -52,7 +52,8 @@ class Shares:
 class Smoothed:
     """An estimator's answer for all orders, and what it has to say."""
 
-    shares: tuple[Shares, ...]
+    shares: Iterable[Shares]
+    """One order after the other; only one need be there at a time."""
     leftover: Leftover = Leftover.INTERPOLATED
     discounts: tuple[Discounts, ...] = ()
     messages: tuple[str, ...] = ()
@@ -87,8 +88,8 @@ def combine(
         shorter = lower[kept.suffix] if n > 1 else lower
         probs, weight = mixed(shares, order.prefix, kept, contexts, shorter, leftover)
         with np.errstate(divide="ignore"):
-            log_probs.append(np.log(probs))
-            log_backoffs.append(np.log(weight))
+            log_probs.append(np.log(probs).astype(np.float32))
+            log_backoffs.append(np.log(weight).astype(np.float32))
         lower = probs
     return BackoffTable.build(
         [kept.prefix for kept in survivors],

@@ -323,8 +323,8 @@ class BackoffTable:
         cls,
         prefixes: Sequence[IntArray],
         words: Sequence[IntArray],
-        log_probs: Sequence[FloatArray],
-        log_backoffs: Sequence[FloatArray],
+        log_probs: Sequence[FloatArray | Float32Array],
+        log_backoffs: Sequence[FloatArray | Float32Array],
     ) -> BackoffTable:
         """A table from sorted n-grams, one entry of each sequence an order.
 
@@ -335,18 +335,20 @@ class BackoffTable:
         orders = []
         for n, probs in enumerate(log_probs):
             last = words[n] if n else np.arange(vocabulary_size)
-            backoffs, children = np.empty(0), np.empty(0)
+            backoffs: FloatArray | Float32Array = np.empty(0)
+            children = np.empty(0, dtype=np.uint32)
             if n + 1 < len(log_probs):
                 backoffs = log_backoffs[n]
                 per_context = np.bincount(prefixes[n + 1], minlength=len(probs))
-                children = np.concatenate(([0], np.cumsum(per_context)))
+                children = np.zeros(len(probs) + 1, dtype=np.uint32)
+                np.cumsum(per_context, out=children[1:])
             orders.append(
                 TableOrder(
                     last.astype(word_dtype(vocabulary_size)),
                     # Sums of rounded shares may exceed one by the last bit.
-                    np.minimum(probs, 0.0).astype(np.float32),
-                    backoffs.astype(np.float32),
-                    children.astype(np.uint32),
+                    np.minimum(probs, 0.0).astype(np.float32, copy=False),
+                    backoffs.astype(np.float32, copy=False),
+                    children,
                 )
             )
         return cls(tuple(orders))
