@@ -27,6 +27,12 @@ import sys, kenlm
 model = kenlm.Model(sys.argv[1])
 print(model.score(open(sys.argv[2]).readline().strip()))
 """
+OUR_LINE = """\
+import sys
+from lmsuite.lean import LeanNgram
+model = LeanNgram(sys.argv[1])
+print(sum(model.score(open(sys.argv[2]).readline().split())))
+"""
 
 
 def rows(options: Options) -> Iterator[Row]:
@@ -35,27 +41,36 @@ def rows(options: Options) -> Iterator[Row]:
     contest = Contest(options.text(TINY), options.folder, memory="2G")
     contest.costs(1)
     valid = options.text("tinyshakespeare/valid.words.txt")
-    yield _one_line(contest, valid, options)
+    yield from _one_line(contest, valid, options)
     yield _in_process(contest, valid)
 
 
-def _one_line(contest: Contest, valid: Path, options: Options) -> Row:
-    line, script = options.folder / "line.txt", options.folder / "score_with_kenlm.py"
+def _one_line(contest: Contest, valid: Path, options: Options) -> Iterator[Row]:
+    """With the reader that is made for it, and with ``lm score``."""
+    line = options.folder / "line.txt"
     line.write_text(valid.read_text("utf-8").partition("\n")[0] + "\n", "utf-8")
-    script.write_text(ONE_LINE, "utf-8")
-    ours = lm("score", contest.ours, line)
-    theirs: list[str | Path] = [sys.executable, script, contest.trie, line]
-    turn_about(lambda: process(ours), lambda: process(theirs), 2)
-    mine, peer = turn_about(lambda: process(ours), lambda: process(theirs), 4 * options.repeats)
-    return Row(
-        "load the saved 5-gram and score one line, whole process",
-        "python with kenlm on its trie",
-        "s",
-        tuple(cost.seconds for cost in mine),
-        tuple(cost.seconds for cost in peer),
-        2.0,
-        commands=(shown_command(ours), shown_command(theirs)),
-    )
+    with_kenlm, with_lean = (options.folder / f"score_with_{name}.py" for name in ("kenlm", "lean"))
+    with_kenlm.write_text(ONE_LINE, "utf-8")
+    with_lean.write_text(OUR_LINE, "utf-8")
+    theirs: list[str | Path] = [sys.executable, with_kenlm, contest.trie, line]
+    lean: list[str | Path] = [sys.executable, with_lean, contest.ours, line]
+    for name, ours, reach in (
+        ("lmsuite.lean", lean, 2.0),
+        ("lm score", lm("score", contest.ours, line), None),
+    ):
+        turn_about(lambda ours=ours: process(ours), lambda: process(theirs), 2)
+        mine, peer = turn_about(
+            lambda ours=ours: process(ours), lambda: process(theirs), 4 * options.repeats
+        )
+        yield Row(
+            f"load the saved 5-gram and score one line, whole process: {name}",
+            "python with kenlm on its trie",
+            "s",
+            tuple(cost.seconds for cost in mine),
+            tuple(cost.seconds for cost in peer),
+            reach,
+            commands=(shown_command(ours), shown_command(theirs)),
+        )
 
 
 def _in_process(contest: Contest, valid: Path) -> Row:

@@ -93,7 +93,10 @@ True
 from __future__ import annotations
 
 import importlib
-from typing import Any
+
+TYPE_CHECKING = False  # typing itself is not needed to run
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
 

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "models": {"ngram", "nn", "text", "errors"},
     "storage": {"models", "text", "errors"},
     "bootstrap": set(),
+    "lean": {"errors"},
     "evaluation": {"models", "bootstrap", "text", "errors"},
     "sampling": {"models", "text", "errors"},
     "comparison": {"evaluation", "models", "bootstrap", "text", "errors"},
