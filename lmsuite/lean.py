@@ -4,9 +4,10 @@ To start numpy takes several times as long as to map a model file and to look up
 line. Who does that in a process of its own for each line, as shell scripts do, is better served by
 this. The numbers are those of `lmsuite.NgramModel.score`, to the bit.
 
->>> from lmsuite.lean import LeanNgram
->>> LeanNgram("model.safetensors").score("a line of text".split())  # doctest: +SKIP
-[-7.1, -3.2, ...]
+::
+
+    from lmsuite.lean import LeanNgram
+    print(LeanNgram("models/ngram.safetensors").score("a line of text".split()))
 
 Only what a look-up touches is read, and no look-up reaches beyond the file, whatever it holds; but
 a damaged file is not recognised as `lmsuite.load_model` recognises it.
