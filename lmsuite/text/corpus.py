@@ -16,6 +16,7 @@ from lmsuite.errors import DataError, UsageError
 from lmsuite.text.catalogue import PLAY, catalogue, names_like
 from lmsuite.text.plain import decode_text, read_text
 
+_PIECE = 1 << 20
 _STDIN = "-"
 _STDIN_NAME = "standard input"
 
@@ -73,8 +74,7 @@ def read_corpus(
             raise DataError(f"{_called(source)} is empty; {advice}")
         texts.append(text)
     text = "".join(texts)
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return Corpus(text, ", ".join(map(_called, sources)), digest)
+    return Corpus(text, ", ".join(map(_called, sources)), _sha256(text))
 
 
 def is_piped(stdin: BinaryIO) -> bool:
@@ -114,6 +114,13 @@ def split_text(text: str, fraction: float, *, whole_lines: bool) -> tuple[str, s
         line_end = text.find("\n", cut)
         cut = len(text) if line_end < 0 else line_end + 1
     return text[:cut], text[cut:]
+
+
+def _sha256(text: str) -> str:
+    digest = hashlib.sha256()
+    for begin in range(0, len(text), _PIECE):  # the bytes of a long text are never there at once
+        digest.update(text[begin : begin + _PIECE].encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _called(source: str) -> str:
