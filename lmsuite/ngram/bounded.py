@@ -34,6 +34,7 @@ from lmsuite.ngram.counting import (
     refined,
     sorted_by_word,
     text_openings,
+    word_ranges,
 )
 from lmsuite.ngram.discounts import Discounts, modified_discounts_from, single_discount_from
 from lmsuite.ngram.kneser_ney import discounted_shares
@@ -109,7 +110,7 @@ def count_bounded(
     is_boundary = ids == BOS
     openings = text_openings(is_boundary, sentences)
     unigrams = count_unigrams(ids, vocabulary_size, openings)
-    counts = BoundedCounts(unigrams, [], _ranges(ids, vocabulary_size, positions))
+    counts = BoundedCounts(unigrams, [], word_ranges(ids, vocabulary_size, positions))
     state = _Positions.sorted_by_word(ids, is_boundary, counts.ranges, sentences)
     index_at, starts = ids, unigrams.sentence_starts
     while len(counts.longer) < order - 1:
@@ -143,22 +144,9 @@ class _Positions:
         cls, ids: IntArray, is_boundary: BoolArray, ranges: list[int], sentences: bool
     ) -> _Positions:
         state = cls()
-        for first, last in pairwise(ranges):
-            belongs = (ids >= first) & (ids < last)
-            if not sentences:
-                belongs &= ~is_boundary
-            state.add_range(*sorted_by_word(ids, np.flatnonzero(belongs).astype(np.int32)))
+        for words in pairwise(ranges):
+            state.add_range(*sorted_by_word(ids, is_boundary, words, sentences))
         return state
-
-
-def _ranges(ids: IntArray, vocabulary_size: int, positions: int) -> list[int]:
-    """The first words of ranges of about so many positions, and the end of the last."""
-    before = np.concatenate(([0], np.cumsum(np.bincount(ids, minlength=vocabulary_size))))
-    cuts = [0]
-    while cuts[-1] < vocabulary_size:
-        fits = int(np.searchsorted(before, before[cuts[-1]] + positions, side="right")) - 1
-        cuts.append(max(fits, cuts[-1] + 1))
-    return cuts
 
 
 def _next_order(
@@ -281,7 +269,7 @@ def smooth_bounded(
     words = np.arange(len(base))
     nothing = np.zeros(len(base), dtype=np.int32)
     every = Survivors(None, nothing, nothing, words)
-    shares = discounted_shares(nothing, unigrams, discounts[0].of(unigrams), 1)
+    shares = discounted_shares(nothing, unigrams, discounts[0], 1)
     probs, _ = mixed(shares, nothing, every, None, base, Leftover.INTERPOLATED)
     kind = word_dtype(len(base))
     table = [_Columns(Column(kind))]
@@ -324,7 +312,7 @@ def _smooth_order(
     ):
         prefix = order.prefix.read(begin, end) - first
         adjusted = given.adjusted.read(begin, end)
-        shares = discounted_shares(prefix, adjusted, given.discounts.of(adjusted), last - first)
+        shares = discounted_shares(prefix, adjusted, given.discounts, last - first)
         known, kept = _survivors_in_range(given, order, prefix, (begin, end), (first, last))
         probs, weight = mixed(
             shares, prefix, kept, known, given.lower[kept.suffix], Leftover.INTERPOLATED

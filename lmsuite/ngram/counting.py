@@ -14,7 +14,8 @@ Letters: N ids, V vocabulary, M n-grams of one order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,7 +28,9 @@ FloatArray: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
 
-_PORTION = 1 << 18  # positions sorted at a time, few enough to lie in the cache
+_AT_ONCE = 1 << 22  # positions told apart at a time, few enough that memory is mostly results
+_IN_CACHE = 1 << 18  # positions sorted at a time
+_NOTHING = np.empty(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -81,26 +84,50 @@ def count_ngrams(
     is_boundary = ids == BOS
     openings = text_openings(is_boundary, sentences)
     orders = [count_unigrams(ids, vocabulary_size, openings)]
-    starts = np.arange(len(ids)) if sentences else np.flatnonzero(~is_boundary)
-    position, group = sorted_by_word(ids, starts.astype(np.int32))
+    starts = [
+        sorted_by_word(ids, is_boundary, words, sentences)
+        for words in pairwise(word_ranges(ids, vocabulary_size, _AT_ONCE))
+    ]
+    position, group = (np.concatenate(parts) for parts in zip(*starts, strict=True))
+    del starts
     index_at: IntArray = ids  # (N,) the index of the (n - 1)-gram that starts at each position
     for n in range(2, order + 1):
-        runs = refined(ids, is_boundary, position, group, n)
-        position, group = runs.position, runs.run
-        suffix = index_at[runs.first + 1]
+        found, position, group = _next_order(ids, is_boundary, position, group, n)
+        suffix = index_at[np.concatenate([runs.first for runs in found]) + 1]
         index_at = np.full(len(ids), -1, dtype=np.int32)
         index_at[position] = group
+        prefix = np.concatenate([runs.prefix for runs in found])
         orders.append(
             CountedOrder(
-                runs.prefix,
-                runs.word,
+                prefix,
+                np.concatenate([runs.word for runs in found]),
                 suffix,
-                runs.count,
-                extensions(runs.prefix, orders[-1].sentence_starts),
+                np.concatenate([runs.count for runs in found]),
+                extensions(prefix, orders[-1].sentence_starts),
                 opened(index_at, openings),
             )
         )
     return NgramCounts(vocabulary_size, tuple(orders))
+
+
+def _next_order(
+    ids: IntArray, is_boundary: BoolArray, position: IntArray, group: IntArray, n: int
+) -> tuple[list[Runs], IntArray, IntArray]:
+    """What `refined` gives, part by part, and all positions with the index of their n-grams.
+
+    The two arrays are made of the memory of position and group, which is not theirs any more.
+    """
+    found = [Runs(*[_NOTHING] * 6)]
+    size = kept = begin = 0
+    while begin < len(group):
+        end = _group_end(group, begin, _AT_ONCE)
+        runs = refined(ids, is_boundary, position[begin:end], group[begin:end], n)
+        until = kept + len(runs.position)
+        position[kept:until] = runs.position
+        group[kept:until] = runs.run + np.int32(size)
+        found.append(replace(runs, position=_NOTHING, run=_NOTHING))
+        size, kept, begin = size + len(runs.word), until, end
+    return found, position[:kept], group[:kept]
 
 
 def text_openings(is_boundary: BoolArray, sentences: bool) -> IntArray:
@@ -119,8 +146,24 @@ def count_unigrams(ids: IntArray, vocabulary_size: int, openings: IntArray) -> C
     return CountedOrder(nothing, word, nothing, count, starts, np.unique(ids[openings]))
 
 
-def sorted_by_word(ids: IntArray, position: IntArray) -> tuple[IntArray, IntArray]:
-    """The positions (K,) in the order of the ids there, and these ids."""
+def word_ranges(ids: IntArray, vocabulary_size: int, positions: int) -> list[int]:
+    """The first words of ranges of about so many positions, and the end of the last."""
+    before = np.concatenate(([0], np.cumsum(np.bincount(ids, minlength=vocabulary_size))))
+    cuts = [0]
+    while cuts[-1] < vocabulary_size:
+        fits = int(np.searchsorted(before, before[cuts[-1]] + positions, side="right")) - 1
+        cuts.append(max(fits, cuts[-1] + 1))
+    return cuts
+
+
+def sorted_by_word(
+    ids: IntArray, is_boundary: BoolArray, words: tuple[int, int], sentences: bool
+) -> tuple[IntArray, IntArray]:
+    """The positions (K,) at which words of a range start n-grams, by word; and the words there."""
+    belongs = (ids >= words[0]) & (ids < words[1])
+    if not sentences:
+        belongs &= ~is_boundary
+    position = np.flatnonzero(belongs).astype(np.int32)
     word = ids[position]
     _sort_within_groups(np.zeros_like(word), word, position)
     return position, word
@@ -180,19 +223,24 @@ def opened(index_at: IntArray, openings: IntArray) -> IntArray:
 
 def _sort_within_groups(group: IntArray, word: IntArray, position: IntArray) -> None:
     """Sort word, and position with it, within each run of equal group, in place and stably."""
-    same = group[1:] == group[:-1]
-    # Groups of one need no sorting.
-    unsorted = np.flatnonzero(np.concatenate((same, [False])) | np.concatenate(([False], same)))
     begin = 0
-    while begin < len(unsorted):
-        # Up to the end of the group that holds the last of a portion.
-        last = unsorted[min(begin + _PORTION, len(unsorted)) - 1]
-        end = int(np.searchsorted(unsorted, np.searchsorted(group, group[last], side="right")))
-        slots = unsorted[begin:end]
-        order = _order(group[slots], word[slots])
-        word[slots] = word[slots[order]]
-        position[slots] = position[slots[order]]
+    while begin < len(group):
+        end = _group_end(group, begin, _IN_CACHE)
+        same = group[begin + 1 : end] == group[begin : end - 1]
+        # Groups of one need no sorting.
+        unsorted = np.concatenate((same, [False])) | np.concatenate(([False], same))
+        slots = begin + np.flatnonzero(unsorted)
+        if len(slots):
+            order = _order(group[slots], word[slots])
+            word[slots] = word[slots[order]]
+            position[slots] = position[slots[order]]
         begin = end
+
+
+def _group_end(group: IntArray, begin: int, portion: int) -> int:
+    """The end of the group that holds the last of a portion that begins there."""
+    last = group[min(begin + portion, len(group)) - 1]
+    return begin + int(np.searchsorted(group[begin:], last, side="right"))
 
 
 def _order(group: IntArray, word: IntArray) -> IntArray:

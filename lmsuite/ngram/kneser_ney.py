@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lmsuite.ngram.adjusted import adjusted_counts
-from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts
+from lmsuite.ngram.counting import IntArray, NgramCounts
 from lmsuite.ngram.discounts import Discounts, modified_discounts, single_discount
 from lmsuite.ngram.smoothing import Shares, Smoothed, context_sums, divide
 
@@ -55,7 +55,7 @@ def _discounted(
     discounts: Sequence[tuple[Discounts, list[str]]],
 ) -> Smoothed:
     shares = (
-        discounted_shares(order.prefix, count, of_order.of(count), counts.contexts(n))
+        discounted_shares(order.prefix, count, of_order, counts.contexts(n))
         for n, (order, count, (of_order, _)) in enumerate(
             zip(counts.orders, adjusted, discounts, strict=True), start=1
         )
@@ -68,9 +68,12 @@ def _discounted(
 
 
 def discounted_shares(
-    prefix: IntArray, count: IntArray, discount: FloatArray, contexts: int
+    prefix: IntArray, count: IntArray, discounts: Discounts, contexts: int
 ) -> Shares:
-    """The shares of one order after a discount (M,) is taken off each count (M,)."""
+    """The shares of one order after its discount is taken off each count (M,)."""
     total = context_sums(prefix, count, contexts)
-    leftover = divide(context_sums(prefix, discount, contexts), total, otherwise=1.0)
-    return Shares((count - discount) / np.maximum(total, 1.0)[prefix], leftover)
+    share = discounts.of(count)
+    leftover = divide(context_sums(prefix, share, contexts), total, otherwise=1.0)
+    np.subtract(count, share, out=share)
+    share /= np.maximum(total, 1.0)[prefix]
+    return Shares(share, leftover)

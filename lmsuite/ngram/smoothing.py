@@ -78,19 +78,19 @@ def combine(
     """The recursion from the base distribution (V,) up to the highest order."""
     lower = base
     log_probs, log_backoffs = [], []
-    for n, (shares, order, kept) in enumerate(
-        zip(smoothed.shares, counts.orders, survivors, strict=True), start=1
-    ):
+    answers = iter(smoothed.shares)
+    for n, (order, kept) in enumerate(zip(counts.orders, survivors, strict=True), start=1):
         contexts = survivors[n - 2].index if n > 1 else None
         # Below the unigrams nobody is left out.
         backs_off = smoothed.leftover is Leftover.BACKING_OFF and n == 1
         leftover = Leftover.INTERPOLATED if backs_off else smoothed.leftover
         shorter = lower[kept.suffix] if n > 1 else lower
-        probs, weight = mixed(shares, order.prefix, kept, contexts, shorter, leftover)
+        lower, weight = mixed(next(answers), order.prefix, kept, contexts, shorter, leftover)
+        del shorter  # long arrays all; the next order's are longer
         with np.errstate(divide="ignore"):
-            log_probs.append(np.log(probs).astype(np.float32))
+            log_probs.append(np.log(lower).astype(np.float32))
             log_backoffs.append(np.log(weight).astype(np.float32))
-        lower = probs
+        del weight
     return BackoffTable.build(
         [kept.prefix for kept in survivors],
         [kept.word for kept in survivors],
@@ -131,7 +131,10 @@ def mixed(
         return np.where(share > 0, share, weight[kept.prefix] * shorter), weight
     if leftover is Leftover.BACKING_OFF:
         return _back_off(share, weight, shorter, kept.prefix)
-    return share + weight[kept.prefix] * shorter, weight
+    probs = weight[kept.prefix]
+    probs *= shorter
+    probs += share
+    return probs, weight
 
 
 def _back_off(

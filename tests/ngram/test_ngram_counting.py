@@ -75,7 +75,7 @@ def test_a_start_symbol_in_a_stream_begins_it_anew(parts: list[list[int]]) -> No
 @pytest.mark.parametrize("scale", [1, 1 << 58], ids=["packed", "too wide to pack"])
 @pytest.mark.parametrize("portion", [1, 50, 1000])
 def test_sorting_within_groups(scale: int, portion: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lmsuite.ngram.counting._PORTION", portion)
+    monkeypatch.setattr("lmsuite.ngram.counting._IN_CACHE", portion)
     rng = np.random.default_rng(1)
     group = np.sort(rng.integers(0, 60, 200))
     word, position = rng.integers(0, 4, 200) * scale, rng.permutation(200)
