@@ -82,7 +82,7 @@ class Row:
 
     def markdown(self) -> str:
         low, high = self.spread
-        ratio = "" if self.ratio is None else f"**{self.ratio:.3g}** ({low:.3g} to {high:.3g})"
+        ratio = "" if self.ratio is None else f"**{self.ratio:.4g}** ({low:.3g} to {high:.3g})"
         ours = _shown(self.ours, self.unit)
         if self.ratio is None:
             ours += f" ({low:.3g} to {high:.3g})"
@@ -209,4 +209,4 @@ def _shown(values: tuple[float, ...], unit: str) -> str:
     if not values:
         return ""
     value = statistics.median(values)
-    return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.3g} {unit}"
+    return (f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.4g} {unit}").rstrip()

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel, State
+from lmsuite.ngram.compact import compact_arrays, from_compact_arrays
 from lmsuite.ngram.discounts import Discounts
-from lmsuite.ngram.quantizing import compact_arrays, from_compact_arrays
 from lmsuite.ngram.settings import IMPORTED, SMOOTHINGS, NgramSettings, check
 from lmsuite.ngram.table import BackoffTable, Match
 from lmsuite.text.encoding import Boundaries, TextEncoder

@@ -15,7 +15,8 @@ from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.evaluation import evaluate
 from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
 from lmsuite.ngram import quantizing
-from lmsuite.ngram.quantizing import compact_arrays, from_compact_arrays, quantized
+from lmsuite.ngram.compact import compact_arrays, from_compact_arrays
+from lmsuite.ngram.quantizing import quantized
 from lmsuite.storage.artefact import load_model, save_model
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
@@ -48,7 +49,7 @@ def test_sums_are_one(
 ) -> None:
     text = play[:20_000]
     plain = trained(text, tokenizer, boundaries, order=4, smoothing=smoothing)
-    monkeypatch.setattr(quantizing, "_VALUES", 20)
+    monkeypatch.setattr(quantizing, "VALUES", 20)
     model = trained(text, tokenizer, boundaries, order=4, smoothing=smoothing, quantize=True)
     before, after = (
         [len(np.unique(order.log_probs)) for order in of.table.orders[1:]] for of in (plain, model)
@@ -65,7 +66,7 @@ def test_contexts_that_leave_nothing_to_others_stay_exact(
     """All words follow every context: no back-off weight can make up for what is rounded."""
     rng = np.random.default_rng(1)
     text = "".join(rng.choice(list(digits), 20_000))
-    monkeypatch.setattr(quantizing, "_VALUES", 5)
+    monkeypatch.setattr(quantizing, "VALUES", 5)
     model = trained(text, "char", Boundaries.STREAM, order=4, quantize=True)
     assert largest_error_of_sums(model, model.text.encode(text[:300])) < 1e-5
 
