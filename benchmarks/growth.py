@@ -65,7 +65,7 @@ def draw(points: list[dict[str, Any]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     matplotlib.rcParams["svg.hashsalt"] = "lmsuite"
     figure, (time, memory) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
@@ -81,6 +81,9 @@ def draw(points: list[dict[str, Any]], path: Path) -> None:
         memory.plot(tokens, [point["peak"] / GIGABYTE for point in own], label=program, **style)
     for axes, title in ((time, "wall time (s)"), (memory, "peak memory (GB)")):
         axes.set(xscale="log", yscale="log", xlabel="tokens", title=title)
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
         axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     time.legend(frameon=False)
