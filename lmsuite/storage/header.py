@@ -44,7 +44,7 @@ def _parsed(path: Path, stream: BinaryIO, file_size: int) -> Header:
     if len(start) < _LENGTH_BYTES or length > _LONGEST_HEADER:
         raise _no_model(path, start, "it does not begin as one")
     if _LENGTH_BYTES + length > file_size:
-        raise _no_model(path, start, "or it was cut short within its header")
+        raise _no_model(path, start, "its header is none, or was cut short")
     try:
         document = json.loads(stream.read(length).decode("utf-8"))
         metadata = document.pop("__metadata__", {})
