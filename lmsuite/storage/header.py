@@ -53,7 +53,7 @@ def _parsed(path: Path, stream: BinaryIO, file_size: int) -> Header:
             raise TypeError("offsets are no numbers")
         data_size = max(offsets, default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise _no_model(path, start, f"or its header is damaged ({error})") from error
+        raise _no_model(path, start, f"its header is damaged ({error})") from error
     expected = _LENGTH_BYTES + length + data_size
     if expected != file_size:
         fault = "was cut short" if file_size < expected else "has bytes that belong to no array"
