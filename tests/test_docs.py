@@ -1,8 +1,8 @@
 """The documentation runs: every command of the README, and the tutorial of the package.
 
 The README's blocks marked ``sh`` are for the shell. They run in the order in which they stand, in
-one folder, as a reader would type them. A block under a heading that ends in "a minute each" or
-that mentions ``lm demo`` takes minutes and is marked slow; what those make is not needed by others.
+one folder, as a reader would type them. Commands with ``--minutes`` take minutes and are marked
+slow; what those make is not needed by others. Blocks marked ``python`` run as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 FIRST_SCREEN = ["pip install . && lm demo", "pip install '.[test]' && pytest"]
-LONG = re.compile(r"--minutes|lm demo")
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+LONG = re.compile(r"--minutes")
 FOREIGN = re.compile(r"pip install|python -m benchmarks")  # CI's and the benchmarks' own affair
 
 
@@ -63,6 +64,13 @@ def test_the_readme_runs_as_typed(tmp_path: Path) -> None:
     assert len(QUICK) > 15
     for command in QUICK:
         run(command, tmp_path)
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    assert PROGRAMS
+    for program in PROGRAMS:
+        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False)
+        assert done.returncode == 0, program
 
 
 @pytest.mark.slow
