@@ -31,6 +31,8 @@ FILES = (
     "nltk_kneser_ney",
     "text_encoding",
     "neural_training",
+    "neural_sampling",
+    "neural_evaluation",
 )
 PACKAGES = ("lmsuite", "numpy", "kenlm", "nltk", "torch")
 
@@ -41,6 +43,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="smaller texts, two minutes in all")
     parser.add_argument("--repeats", type=int, default=5, help="medians of so many (default 5)")
     parser.add_argument("--only", action="append", choices=FILES, help="this file alone")
+    parser.add_argument("--shape", default="", help="of the trainings of networks, only these")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values there")
     shared = ROOT.parent / "shared" / "corpora"
     parser.add_argument("--texts", type=Path, default=shared, help="the folder of the corpora")
@@ -52,7 +55,7 @@ def main() -> None:
     print(f"\n    {about['command']}\n\n{MARKDOWN_HEAD}", flush=True)
     found: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="lm-benchmarks-") as folder:
-        options = Options(Path(folder), given.texts, given.quick, given.repeats)
+        options = Options(Path(folder), given.texts, given.quick, given.repeats, given.shape)
         for name in given.only or FILES:
             for row in rows_of(name, options):
                 print(row.markdown(), flush=True)

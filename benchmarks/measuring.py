@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import statistics
@@ -33,6 +34,8 @@ class Options:
     """Where the corpora lie: tinyshakespeare/train.words.txt, shakespeare/complete.txt, ..."""
     quick: bool = False
     repeats: int = 5
+    shape: str = ""
+    """Of the networks that are trained, only those whose name contains this."""
 
     def text(self, name: str) -> Path:
         path = self.texts / name
@@ -183,18 +186,14 @@ def program(name: str) -> str:
     return found
 
 
-def require(module: str) -> Any:
-    """A peer that is a Python module.
+def require(module: str) -> None:
+    """Make sure of a peer that is a Python module, without importing it.
 
     Raises:
         SkippedError: it is not installed.
     """
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise SkippedError(f"{module} is not installed: pip install 'lmsuite[bench]'") from None
+    if importlib.util.find_spec(module) is None:
+        raise SkippedError(f"{module} is not installed: pip install 'lmsuite[bench]'")
 
 
 def shown_command(command: Sequence[str | Path]) -> str:
