@@ -33,6 +33,7 @@ class Entry:
     sha256: str | None = None
     gutenberg: bool = False
     nltk: str | None = None
+    archive: str | None = None
     members: str = ".*"
     tagged: bool = False
     encoding: str = "utf-8"
@@ -49,7 +50,7 @@ class Entry:
         """``local``, ``pinned`` (its checksum is known beforehand) or ``unpinned``."""
         if self.files:
             return "local"
-        return "pinned" if self.sha256 else "unpinned"
+        return "pinned" if self.sha256 or self.archive else "unpinned"
 
     @property
     def cached(self) -> Path:
@@ -59,24 +60,33 @@ class Entry:
     @property
     def available(self) -> bool:
         """Whether the text can be read without a network."""
-        return bool(self.files) or self.cached.is_file()
+        return bool(self.files) or (self.cached.is_file() and bool(self._known))
 
     @property
     def _record(self) -> Path:
-        """The checksum of an unpinned file as it was fetched."""
+        """The checksums of copies fetched, where none is known beforehand: the newest first."""
         return self.cached.with_suffix(".sha256")
 
     @property
-    def checksum(self) -> str | None:
-        """The SHA-256 of the file to be fetched, or of that fetched first; None if not known."""
+    def _known(self) -> list[str]:
+        """The SHA-256 of every copy that may lie in the cache."""
         if self.sha256 is not None:
-            return self.sha256
-        return self._record.read_text("ascii")[:64] if self._record.is_file() else None
+            return [self.sha256]
+        if not self._record.is_file():
+            return []
+        lines = self._record.read_text("ascii", errors="replace").splitlines()
+        return [line[:64] for line in lines]
+
+    @property
+    def checksum(self) -> str | None:
+        """The SHA-256 of the text to be fetched, or of the copy fetched; None if not known."""
+        return next(iter(self._known), None)
 
     def fetch(self, *, force: bool = False, quiet: bool = False) -> None:
         """Makes the text `available`: downloads it unless it is, or if `force`.
 
-        A download that fails, or whose checksum is wrong, leaves everything as it was.
+        A download that fails, or whose checksum is wrong, leaves everything as it was; so does one
+        that is killed.
 
         Raises:
             DataError: it cannot be downloaded or stored; the message says why.
@@ -86,11 +96,33 @@ class Entry:
         from lmsuite.text.download import download, download_nltk  # brings all of HTTP
 
         if self.nltk is not None:
-            digest = download_nltk(self.nltk, self.cached, members=re.compile(self.members))
+            digest = download_nltk(
+                self.nltk,
+                self.cached,
+                members=re.compile(self.members),
+                archive=self.archive,
+                quiet=quiet,
+                announce=lambda digest: self._remember(digest, *self._known),
+            )
         elif self.url is not None:
-            digest = download(self.url, self.cached, sha256=self.sha256, quiet=quiet)
-        if self.sha256 is None:
-            self._record.write_text(f"{digest}  {self.cached.name}\n", encoding="ascii")
+            digest = download(
+                self.url,
+                self.cached,
+                sha256=self.sha256,
+                quiet=quiet,
+                announce=lambda digest: self._remember(digest, *self._known),
+            )
+        self._remember(digest)
+
+    def _remember(self, *digests: str) -> None:
+        """Keep these checksums beside the copy: of the old and the new one while they change."""
+        if self.sha256 is not None:
+            return
+        from lmsuite.text.download import new_file
+
+        with new_file(self._record) as file:
+            for digest in digests:
+                file.write(f"{digest}  {self.cached.name}\n".encode("ascii"))
 
     def read(self, *, quiet: bool = False) -> str:
         """The text, fetched first if need be.
@@ -102,7 +134,7 @@ class Entry:
             return "".join(decode_text(read_bytes(file), str(file)) for file in self.files)
         self.fetch(quiet=quiet)
         raw = read_bytes(self.cached)
-        if hashlib.sha256(raw).hexdigest() != self.checksum:
+        if hashlib.sha256(raw).hexdigest() not in self._known:
             raise DataError(
                 f"{self.cached}: no longer what was fetched (its checksum differs); "
                 f"run `lm corpus fetch {self.name} --force`"
@@ -164,10 +196,14 @@ _KINDS: dict[str, type] = {
     "sha256": str,
     "gutenberg": bool,
     "nltk": str,
+    "archive": str,
     "members": str,
     "tagged": bool,
     "encoding": str,
 }
+
+
+_ARCHIVE = "sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}"
 
 
 def _read_catalogue(path: Path) -> dict[str, Entry]:
@@ -189,10 +225,27 @@ def _entry(path: Path, name: str, table: Any) -> Entry:
             raise DataError(f"{where}: {key} is {value!r}, not of type {_KINDS[key].__name__}")
     if sum(source in table for source in ("files", "url", "nltk")) != 1:
         raise DataError(f"{where}: give one of files, url and nltk")
-    if "/" in name or "\\" in name:
-        raise DataError(f"{where}: a name cannot hold a slash")
+    _check_values(where, name, table)
     files = tuple(path.parent / str(file) for file in table.get("files", ()))
     return Entry(name=name, **{**table, "files": files})
+
+
+def _check_values(where: str, name: str, table: Mapping[str, Any]) -> None:
+    """Refuses values that would fail, or lead elsewhere, when the text is fetched."""
+    if "/" in name or "\\" in name or "\0" in name or name.startswith("."):
+        raise DataError(f"{where}: a name cannot hold a slash, or begin with a dot")
+    if not re.fullmatch("[0-9a-f]{64}", table.get("sha256", "0" * 64)):
+        raise DataError(f"{where}: a sha256 has 64 digits of 0 to 9 and a to f")
+    if not re.fullmatch(_ARCHIVE, table.get("archive", "md5:" + "0" * 32)):
+        raise DataError(f"{where}: archive is sha256: or md5: and the checksum in hexadecimal")
+    if ("archive" in table and "nltk" not in table) or ("sha256" in table and "url" not in table):
+        raise DataError(f"{where}: sha256 is for a url, archive for nltk")
+    if not all(isinstance(file, str) for file in table.get("files", ())):
+        raise DataError(f"{where}: files is a list of names")
+    try:
+        re.compile(table.get("members", ""))
+    except re.error as error:
+        raise DataError(f"{where}: members is no regular expression ({error})") from None
 
 
 def _without_gutenberg_licence(text: str) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
 import ssl
 import tempfile
 import urllib.error
 import urllib.request
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
@@ -19,15 +17,26 @@ from typing import IO, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from lmsuite.errors import DataError
+from lmsuite.text.archive import texts_in
 
 _TIMEOUT = 30.0  # seconds without a byte
 _CHUNK = 1 << 16
+_FILE = 4 << 30  # bytes of a text
+_ARCHIVE = 256 << 20  # bytes of an archive
 
 # Plain http is spoken to this machine alone, where nobody is in between: a mirror under test.
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
-def download(url: str, target: Path, *, sha256: str | None, quiet: bool = False) -> str:
+def download(
+    url: str,
+    target: Path,
+    *,
+    sha256: str | None,
+    quiet: bool = False,
+    limit: int = _FILE,
+    announce: Callable[[str], None] = lambda checksum: None,
+) -> str:
     """Fetches a file to `target`; a file that is there stays until the new one is complete.
 
     Args:
@@ -35,6 +44,8 @@ def download(url: str, target: Path, *, sha256: str | None, quiet: bool = False)
         target: the file to write; its folder is made.
         sha256: the checksum that the file must have, hexadecimal, if known.
         quiet: show no progress bar on stderr (there is none either if stderr is no terminal).
+        limit: the bytes that the file may have; a server may send without end.
+        announce: called with the checksum just before the file takes its place.
 
     Returns:
         The checksum of the file.
@@ -43,9 +54,9 @@ def download(url: str, target: Path, *, sha256: str | None, quiet: bool = False)
         DataError: the server, the network, the checksum or the disk; the message says which.
     """
     _require_https(url)
-    with _new_file(target) as file:
+    with new_file(target) as file:
         try:
-            digest = _copy(url, file, target.name, quiet)
+            digest = _copy(url, file, target.name, quiet, limit)
         except urllib.error.HTTPError as error:
             raise DataError(
                 f"{url}: the server answered {error.code} {error.reason}; {_BY_HAND}"
@@ -54,60 +65,96 @@ def download(url: str, target: Path, *, sha256: str | None, quiet: bool = False)
             raise DataError(f"{url}: cannot be reached ({error.reason}); {_BY_HAND}") from None
         except (HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
             raise DataError(f"{url}: the connection broke ({error!r}); try again") from None
+        except ValueError as error:
+            raise DataError(f"{url}: no usable address ({error})") from None
         if sha256 is not None and digest != sha256:
             raise DataError(
                 f"{url}: checksum {digest[:12]}… instead of {sha256[:12]}…: the file was changed "
                 "or damaged on the way; nothing was kept"
             )
+        announce(digest)
     return digest
 
 
-def download_nltk(package: str, target: Path, *, members: re.Pattern[str]) -> str:
-    """Fetches a corpus with NLTK's downloader and writes its files, joined, to `target`.
+def download_nltk(
+    package: str,
+    target: Path,
+    *,
+    members: re.Pattern[str],
+    archive: str | None,
+    quiet: bool = False,
+    announce: Callable[[str], None] = lambda checksum: None,
+) -> str:
+    """Fetches one of NLTK's corpora and writes its files, joined, to `target`.
+
+    NLTK's downloader finds the archive in NLTK's index. It is fetched as by `download`, and opened
+    only if its checksum is right; no file of it is ever unpacked to the disk.
 
     Args:
         package: NLTK's name of the corpus.
         target: the file to write; its folder is made.
         members: which files of the corpus hold text; they are joined in order of their names.
+        archive: the checksum that the archive must have, ``sha256:`` or ``md5:`` and
+            hexadecimal, if known.
+        quiet: show no progress bar.
+        announce: called with the checksum just before the file takes its place.
 
     Returns:
-        The checksum of what was written.
+        The SHA-256 of what was written.
 
     Raises:
-        DataError: NLTK refuses or fails, or the disk; the message says which.
+        DataError: NLTK's index, the archive, or the disk; the message says which.
     """
+    name = f"NLTK's corpus {package}"
+    url = _nltk_url(package, name)
+    digest = hashlib.sha256()
+    with new_file(target) as file, tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        packed = Path(folder) / "archive.zip"
+        download(url, packed, sha256=None, quiet=quiet, limit=_ARCHIVE)
+        _check_archive(packed, archive, name)
+        for text in texts_in(packed, members, name=name):
+            digest.update(text)
+            file.write(text)
+        announce(digest.hexdigest())
+    return digest.hexdigest()
+
+
+def _nltk_url(package: str, name: str) -> str:
+    """Where NLTK's index says that the corpus lies."""
     from nltk.downloader import Downloader
 
-    digest = hashlib.sha256()
-    with _new_file(target) as file, tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        try:
-            # What it would print of an error is in the exception too.
-            Downloader().download(
-                package, folder, quiet=True, raise_on_error=True, print_error_to=io.StringIO()
-            )
-        except (OSError, ValueError, HTTPException) as error:
-            raise DataError(f"NLTK's corpus {package}: {error}; {_BY_HAND}") from None
-        archive = Path(folder) / "corpora" / f"{package}.zip"
-        try:
-            with zipfile.ZipFile(archive) as opened:
-                names = sorted(filter(members.fullmatch, opened.namelist()))
-                for name in names:
-                    text = opened.read(name).rstrip() + b"\n\n"
-                    digest.update(text)
-                    file.write(text)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"NLTK's corpus {package}: no usable archive ({error})") from None
-        if not names:
-            raise DataError(f"NLTK's corpus {package}: no file in it matches {members.pattern}")
-    return digest.hexdigest()
+    try:
+        return str(Downloader().info(package).url)
+    except (OSError, ValueError, HTTPException, SyntaxError) as error:  # the last: no XML
+        raise DataError(f"{name}: {error}; {_BY_HAND}") from None
+
+
+def _check_archive(packed: Path, expected: str | None, name: str) -> None:
+    if expected is None:
+        return
+    kind, _, right = expected.partition(":")
+    with packed.open("rb") as file:
+        found = hashlib.file_digest(file, kind).hexdigest()
+    if found != right:
+        raise DataError(
+            f"{name}: {kind} checksum {found[:12]}… instead of {right[:12]}…: the archive was "
+            "changed or damaged on the way; nothing was kept"
+        )
 
 
 _BY_HAND = "without a network, get the file by other means and give its path instead of the name"
 
 
-def _require_https(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _THIS_MACHINE):
+def _require_https(url: str, *, came_from: str | None = None) -> None:
+    """Refuses what is not https; http of this machine may only lead on to http of this machine."""
+    try:
+        parts = urlsplit(url)
+        is_here = parts.scheme == "http" and parts.hostname in _THIS_MACHINE
+    except ValueError as error:
+        raise DataError(f"{url}: no address ({error})") from None
+    if parts.scheme == "https":
+        return
+    if not is_here or (came_from or "").startswith("https:"):
         raise DataError(f"{url}: refused, corpora are fetched over https only")
 
 
@@ -117,11 +164,11 @@ class _HttpsRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: Any, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
-        _require_https(newurl)
+        _require_https(newurl, came_from=req.full_url)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _copy(url: str, file: BinaryIO, label: str, quiet: bool) -> str:
+def _copy(url: str, file: BinaryIO, label: str, quiet: bool, limit: int) -> str:
     """Writes what the url gives to `file`; its checksum."""
     from tqdm import tqdm
 
@@ -129,17 +176,18 @@ def _copy(url: str, file: BinaryIO, label: str, quiet: bool) -> str:
     request = urllib.request.Request(url, headers={"User-Agent": "lmsuite"})
     digest = hashlib.sha256()
     with opener.open(request, timeout=_TIMEOUT) as response:
-        length = response.headers.get("Content-Length")
-        total = int(length) if length else None
+        total = response.length  # None unless the header says a number
         # disable=None: tqdm itself finds out whether stderr is a terminal.
         with tqdm(
             desc=label, total=total, unit="B", unit_scale=True, disable=True if quiet else None
         ) as bar:
             received = 0
             while chunk := response.read(_CHUNK):
+                received += len(chunk)
+                if received > limit:
+                    raise DataError(f"{url}: more than {limit} bytes; refused, nothing was kept")
                 file.write(chunk)
                 digest.update(chunk)
-                received += len(chunk)
                 bar.update(len(chunk))
     if total is not None and received != total:
         raise DataError(f"{url}: the connection broke after {received} of {total} bytes; try again")
@@ -147,7 +195,7 @@ def _copy(url: str, file: BinaryIO, label: str, quiet: bool) -> str:
 
 
 @contextmanager
-def _new_file(target: Path) -> Iterator[BinaryIO]:
+def new_file(target: Path) -> Iterator[BinaryIO]:
     """A file that takes `target`'s place if the block ends without an exception."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

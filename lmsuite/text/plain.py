@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from pathlib import Path
 
 from lmsuite.errors import DataError, UsageError
 
 _GZIP = b"\x1f\x8b"
+
+# What a gzip file may hold: so many bytes, or so many times its own. Text shrinks to a third or a
+# tenth; a thousandth, which is the limit of the format, takes a file made to fill the memory.
+_UNPACKED = 64 << 20
+_RATIO = 100
 
 
 def read_bytes(path: Path) -> bytes:
@@ -65,9 +71,17 @@ def decode_text(raw: bytes, name: str, encoding: str = "utf-8") -> str:
 
 
 def _unpack(raw: bytes, name: str) -> bytes:
+    limit = max(_UNPACKED, _RATIO * len(raw))
     try:
-        return gzip.decompress(raw)
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+            unpacked = file.read(limit + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{name}: damaged gzip file ({error}); unpack it or make it again"
         ) from None
+    if len(unpacked) > limit:
+        raise DataError(
+            f"{name}: unpacks to more than {_RATIO} times its size, which no text does; if it is "
+            "meant, unpack it first"
+        )
+    return unpacked

@@ -8,6 +8,7 @@ import os
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -41,6 +42,7 @@ BROWN_FILES = {
     "brown/README": "not text",
 }
 BROWN = _zip(BROWN_FILES)
+BROWN_PIN = f"sha256:{hashlib.sha256(BROWN).hexdigest()}"
 PAGES = {
     "/good.txt": GOOD,
     "/framed.txt": FRAMED,
@@ -112,8 +114,8 @@ def test_what_is_shipped(play: str) -> None:
         "play": "local",
         "tinyshakespeare": "pinned",
         "shakespeare": "unpinned",
-        "nltk:brown": "unpinned",
-        "nltk:gutenberg": "unpinned",
+        "nltk:brown": "pinned",
+        "nltk:gutenberg": "pinned",
     }
     assert entries["play"].read() == play
     assert all((entry.url or "https://").startswith("https://") for entry in entries.values())
@@ -227,7 +229,7 @@ def test_nltks_corpora_come_by_nltks_downloader(
     # NLTK itself refuses to ask this machine; all else is as it is in use.
     monkeypatch.setattr("nltk.pathsec.ENFORCE", False)
     monkeypatch.setattr("nltk.downloader.Downloader.DEFAULT_URL", f"{server}/index.xml")
-    brown = find_entry("nltk:brown")
+    brown = replace(find_entry("nltk:brown"), archive=BROWN_PIN)
     assert brown.read() == "The Jury said\nso .\nHe 1/2 ran .\n"
     assert {file.name for file in cache.iterdir()} == {"nltk-brown.txt", "nltk-brown.sha256"}
     books = find_entry("nltk:gutenberg")
