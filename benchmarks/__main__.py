@@ -16,6 +16,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,21 +52,27 @@ def main() -> None:
 
     about = machine()
     print(f"{about['processor']}, {about['cores']} cores, {about['memory_gb']} GB; ", end="")
-    print(", ".join(f"{name} {version}" for name, version in about["versions"].items()))
+    print(", ".join(f"{name} {version}" for name, version in about["versions"].items()), end="; ")
+    print(f"load {about['load']:.2g} at the start")
     print(f"\n    {about['command']}\n\n{MARKDOWN_HEAD}", flush=True)
     found: list[Row] = []
+    taken: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="lm-benchmarks-") as folder:
         options = Options(Path(folder), given.texts, given.quick, given.repeats, given.shape)
         for name in given.only or FILES:
+            begin = time.monotonic()
             for row in rows_of(name, options):
                 print(row.markdown(), flush=True)
                 found.append(row)
+            taken[name] = round(time.monotonic() - begin, 1)
     print("\nCommands:\n")
     for row in found:
         for command in row.commands:
             print(f"- {row.work}: `{command}`")
+    spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in taken.items())
+    print(f"\nThe measurements took {sum(taken.values()) / 60:.1f} minutes: {spent}.")
     if given.json:
-        document = about | {"rows": [row.document() for row in found]}
+        document = about | {"seconds": taken, "rows": [row.document() for row in found]}
         given.json.write_text(json.dumps(document, indent=1, default=str) + "\n", "utf-8")
 
 
@@ -92,6 +99,7 @@ def machine() -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "memory_gb": round(memory / 2**30),
+        "load": os.getloadavg()[0],
         "system": platform.platform(),
         "versions": versions,
         "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),

@@ -31,9 +31,9 @@ def rows(options: Options) -> Iterator[Row]:
     require("torch")
     held_out = options.text(HELD_OUT).read_text("utf-8")
     for hidden, lines, length in SIZES[:1] if options.quick else SIZES:
-        path = trained(options, hidden, lines=lines)
+        model = trained(options, hidden, lines=lines)
         text = held_out[: held_out.index("\n", length) + 1]
-        with Apart(OURS, path, text) as ours, Apart(PEER, path, text) as peer:
+        with Apart(OURS, model.path, text) as ours, Apart(PEER, model.path, text) as peer:
             what = "64 lines at a time" if lines else "one stream"
             found = compare(
                 f"evaluate an LSTM H={hidden}, {what}",
@@ -45,7 +45,7 @@ def rows(options: Options) -> Iterator[Row]:
             (tokens, mine), theirs = ours(), peer()
         if abs(mine - theirs) > AGREEMENT:
             raise RuntimeError(f"{found.work}: {mine} nats a token, and the peer finds {theirs}")
-        yield rate_row(found, tokens, "tokens/s", reach=1.5)
+        yield rate_row(found, tokens, "tokens/s", reach=1.5, commands=(model.command,))
 
 
 def our_evaluation(path: Path, text: str) -> Iterator[tuple[int, float]]:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measuring import Options, lm, process
+from benchmarks.measuring import Options, lm, process, shown_command
 
 EMBED = 128
 MINUTES = 0.1
 TRAINING, HELD_OUT = "tinyshakespeare/train.txt", "tinyshakespeare/valid.txt"
 
 
-def trained(options: Options, hidden: int, *, lines: bool = False) -> Path:
-    """The file of an LSTM of characters, trained for a few seconds the first time it is asked for.
+@dataclass(frozen=True)
+class Trained:
+    """An LSTM of characters, 65 and the three special tokens."""
 
-    65 characters and the three special tokens are its vocabulary.
-    """
+    path: Path
+    command: str
+    """How it was made."""
+
+
+def trained(options: Options, hidden: int, *, lines: bool = False) -> Trained:
+    """The network of this size, trained for a few seconds the first time it is asked for."""
     folder, name = options.folder / "networks", f"lstm-{hidden}{'-lines' if lines else ''}"
+    text, boundaries = options.text(TRAINING), "--lines" if lines else "--stream"
+    command = [
+        *lm("train", "rnn", text, "--tokenizer", "char", boundaries, "--valid", "0"),
+        *("--hidden", str(hidden), "--embed", str(EMBED), "--minutes", str(MINUTES)),
+        *("--models", folder, "--name", name, "-q"),
+    ]
     path = folder / f"{name}.safetensors"
     if not path.exists():
-        boundaries = "--lines" if lines else "--stream"
-        sizes = ("--hidden", str(hidden), "--embed", str(EMBED))
-        text = options.text(TRAINING)
-        order = lm("train", "rnn", text, "--tokenizer", "char", boundaries, *sizes, "--valid", "0")
-        process([*order, "--minutes", str(MINUTES), "--models", folder, "--name", name, "-q"])
-    return path
+        process(command)
+    return Trained(path, shown_command(command))

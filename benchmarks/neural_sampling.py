@@ -29,17 +29,23 @@ SIZES = ((1, 4000, 2.5), (64, 500, 1.2))
 def rows(options: Options) -> Iterator[Row]:
     """In characters a second."""
     require("torch")
-    path = trained(options, HIDDEN)
+    model = trained(options, HIDDEN)
     for streams, length, reach in SIZES[:1] if options.quick else SIZES:
-        with Apart(OURS, path, streams, length) as ours, Apart(PEER, path, streams, length) as peer:
+        work = (model.path, streams, length)
+        with Apart(OURS, *work) as ours, Apart(PEER, *work) as peer:
             found = compare(
-                f"sample characters, LSTM H={HIDDEN}, {streams} at a time",
+                f"sample characters, LSTM H={HIDDEN}, {_shown(streams)}",
                 peer.about,
                 ours,
                 peer,
                 repeats=options.repeats,
             )
-        yield rate_row(found, streams * length, "characters/s", reach=reach)
+        commands = (model.command,)
+        yield rate_row(found, streams * length, "characters/s", reach=reach, commands=commands)
+
+
+def _shown(streams: int) -> str:
+    return "one stream" if streams == 1 else f"{streams} streams"
 
 
 def our_sampling(path: Path, streams: int, length: int) -> Iterator[list[str]]:

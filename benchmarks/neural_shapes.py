@@ -12,6 +12,8 @@ NAMES = {"elman": "Elman", "gru": "GRU", "lstm": "LSTM"}
 RUN = 1.2e11
 """Floating-point operations of a measurement: half a second to a second of two cores."""
 MOST_STEPS = 100
+BATCHES = 10
+"""Different ones, again and again."""
 CLIP = 0.5
 RATE = 0.001
 

@@ -1,16 +1,16 @@
 """Training throughput against PyTorch: the same model, batch, window, Adam and clipping.
 
-    python -m benchmarks --only neural_training [--shape 'LSTM V=65']
+    python -m benchmarks --only neural_training [--shape 'GRU V=65']
 
 Both sides use all cores: PyTorch by its threads, this package by its processes. A measurement is
 some updates, each forward, backward, clipping and Adam; each side has a process of its own.
 
 The last rows hold the arithmetic of a training against what the machine can do: the rate of large
 square products, by as many processes of one BLAS thread as there are cores, or by one process of
-as many threads, whichever is more. What is counted are the multiply-adds of the *model's*
-equations, 4H(E + H) + HV a token forward and twice that backward (`neural_shapes`), which PyTorch
-needs as well. Ours forms the inputs' part once for each character instead of for each token, so
-the row after that leaves 4HE out.
+as many threads, whichever is more. What is counted are multiply-adds of matrix products, for a
+token 4HH + HV forward and twice that backward, and nothing of what else ours multiplies: the
+inputs' part, 4HE, is formed once for each character instead of for each token. The row after that
+counts it as the equations have it, which is what PyTorch has to do; so it can pass 1.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import statistics
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from benchmarks.alternating import compare, seconds
 from benchmarks.apart import Apart
 from benchmarks.measuring import Options, Row, rate_row, require
-from benchmarks.neural_shapes import CLIP, RATE, SHAPES, Shape, lstm
+from benchmarks.neural_shapes import BATCHES, CLIP, RATE, SHAPES, Shape, lstm
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent
@@ -37,9 +38,10 @@ from lmsuite.training.workers import available_cores
 
 OURS, PEER = "benchmarks.neural_training:our_training", "benchmarks.torch_peers:training"
 SGEMM = "benchmarks.neural_training:sgemm"
-SQUARE = 2048
-PRODUCTS = 8
-"""The products of SQUARE by SQUARE matrices that are timed."""
+SQUARES = (512, 1024, 2048)
+"""Sizes of the matrices whose products are tried; those of the fastest are timed."""
+PRODUCTS = 4
+"""How many of the largest are timed, or as much of others."""
 
 
 def rows(options: Options) -> Iterator[Row]:
@@ -51,7 +53,9 @@ def rows(options: Options) -> Iterator[Row]:
         with Apart(OURS, shape) as ours, Apart(PEER, shape) as peer:
             work = f"train: {shape.name}"
             compared = compare(work, "PyTorch", ours, peer, repeats=options.repeats)
-        found.append(rate_row(compared, shape.steps * shape.tokens, "tokens/s", reach=1.2))
+        again = f"python -m benchmarks --only neural_training --shape '{shape.name}'"
+        tokens = shape.steps * shape.tokens
+        found.append(rate_row(compared, tokens, "tokens/s", reach=1.2, commands=(again,)))
         yield found[-1]
     if len(found) > 1:
         yield mean_row(found)
@@ -73,14 +77,14 @@ def our_training(shape: Shape) -> Iterator[None]:
         while True:
             yield
             for step in range(shape.steps):
-                engine.step(Order(step, 0, step + 1, RATE))
+                engine.step(Order(step % BATCHES, 0, step + 1, RATE))
 
 
 def our_engine(shape: Shape) -> Engine:
     """Ours, on random text of as many tokens as the vocabulary needs."""
     rng = np.random.default_rng(1)
     words = [f"w{i}" for i in range(shape.vocabulary - 3)]
-    drawn = rng.integers(len(words), size=2 * shape.steps * shape.tokens)
+    drawn = rng.integers(len(words), size=2 * BATCHES * shape.tokens)
     text = " ".join(words + [words[i] for i in drawn])
     encoder, ids = TextEncoder.train(text, TextSettings(tokenizer="whitespace"))
     kind: type[NeuralModel] = (
@@ -116,37 +120,43 @@ def _share_of_peak(shape: Shape, repeats: int) -> Iterator[Row]:
         sides = (training, threaded, together)
         times = [[seconds(side) for side in sides] for _ in range(1 + repeats)][1:]
     trained, by_threads, by_processes = zip(*times, strict=True)
-    product = 2.0 * SQUARE**3 * PRODUCTS
+    products = 2.0 * PRODUCTS * SQUARES[-1] ** 3
     peaks = {
-        f"{cores} BLAS threads": [product / taken for taken in by_threads],
-        f"{cores} processes of one BLAS thread": [cores * product / t for t in by_processes],
+        f"{cores} BLAS threads": [products / taken for taken in by_threads],
+        f"{cores} processes of one BLAS thread": [cores * products / t for t in by_processes],
     }
     name, peak = max(peaks.items(), key=lambda item: statistics.median(item[1]))
+    flops = shape.flops(of_inputs=False)
     row = Row(
-        f"train: {shape.name}: arithmetic of the model",
-        f"sgemm {SQUARE} x {SQUARE}, {name}",
+        f"train: {shape.name}: arithmetic, without the inputs' part",
+        f"sgemm, {name}",
         "GFLOP/s",
-        tuple(shape.steps * shape.flops() / taken / 1e9 for taken in trained),
+        tuple(shape.steps * flops / taken / 1e9 for taken in trained),
         tuple(rate / 1e9 for rate in peak),
         reach=0.7,
         more_is_better=True,
-        facts={"peaks": peaks},
+        facts={"peaks": peaks, "matrices": [threaded.about, crew[0].about]},
     )
     yield row
-    share = shape.flops(of_inputs=False) / shape.flops()
-    rest = tuple(rate * share for rate in row.ours)
-    yield replace(row, work="the same without the inputs' products", ours=rest, reach=None)
+    whole = tuple(rate * shape.flops() / flops for rate in row.ours)
+    yield replace(row, work="the same with the inputs' part", ours=whole, reach=None)
 
 
-def sgemm(threads: int) -> Iterator[None]:
-    """Large products, the side of a comparison."""
+def sgemm(threads: int) -> Iterator[int]:
+    """Large products of the size with the best rate, the side of a comparison; says the size."""
     from threadpoolctl import threadpool_limits
 
     rng = np.random.default_rng(1)
-    a, b = rng.standard_normal((2, SQUARE, SQUARE), dtype=np.float32)
-    product = np.empty_like(a)
+
+    def multiply(size: int) -> None:
+        a, b, product = matrices[size]
+        for _ in range(PRODUCTS * (SQUARES[-1] // size) ** 3):
+            np.matmul(a, b, out=product)
+
     with threadpool_limits(threads, user_api="blas"):
+        matrices = {size: rng.random((3, size, size), dtype=np.float32) for size in SQUARES}
+        times = {size: min(seconds(partial(multiply, size)) for _ in range(2)) for size in SQUARES}
+        best = min(times, key=times.__getitem__)
         while True:
-            yield
-            for _ in range(PRODUCTS):
-                np.matmul(a, b, out=product)
+            yield best
+            multiply(best)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
-from benchmarks.neural_shapes import CLIP, RATE, Shape
+from benchmarks.neural_shapes import BATCHES, CLIP, RATE, Shape
 from lmsuite.models.feedforward import FeedForwardSettings
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.recurrent import RecurrentSettings
@@ -77,16 +77,17 @@ def training(shape: Shape) -> Iterator[None]:
         model = Recurrent(shape.vocabulary, settings)
         inputs = targets = (shape.bptt, shape.batch)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-    ids = torch.randint(shape.vocabulary, (shape.steps, *inputs))
-    following = torch.randint(shape.vocabulary, (shape.steps, *targets))
+    ids = torch.randint(shape.vocabulary, (BATCHES, *inputs))
+    following = torch.randint(shape.vocabulary, (BATCHES, *targets))
     while True:
         yield
         state = None
         for step in range(shape.steps):
-            logits, state = model(ids[step], state)
+            batch = step % BATCHES
+            logits, state = model(ids[batch], state)
             if state is not None:
                 state = tuple(s.detach() for s in state) if len(state) == 2 else state.detach()
-            loss = cross_entropy(logits.reshape(-1, shape.vocabulary), following[step].reshape(-1))
+            loss = cross_entropy(logits.reshape(-1, shape.vocabulary), following[batch].reshape(-1))
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), CLIP)
