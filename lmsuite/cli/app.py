@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from lmsuite import __version__
 from lmsuite.cli.commands import COMMANDS, GROUPS
 from lmsuite.cli.failures import reporting_failures
+from lmsuite.terminal import guard
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -161,5 +162,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks is escaped
             stream.reconfigure(errors="backslashreplace")
+    guard()
     session = Session(list(sys.argv[1:] if arguments is None else arguments))
     make_group()(args=session.arguments, prog_name="lm", obj=session)

@@ -19,7 +19,7 @@ from lmsuite.cli.options import (
     SeedOption,
     complete_models,
 )
-from lmsuite.cli.streams import printable, write_json
+from lmsuite.cli.streams import printable, say, write_json
 from lmsuite.cli.tables import Column, show_remark, show_table
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _show_figures(result: Comparison) -> None:
     headings = (result.a, result.b, "difference", "95 % interval", "p")
     columns = [Column(""), *(Column(heading, number=True) for heading in headings)]
     show_table(columns, rows)
-    typer.echo()
+    say()
 
 
 def _row(label: str, of_a: float, of_b: float, difference: Estimate, digits: int) -> list[str]:
@@ -139,7 +139,7 @@ def _verdict(result: Comparison) -> str:
 def _show_places(result: Comparison) -> None:
     if not result.places:
         return
-    typer.echo("\nWhere they differ most:")
+    say("\nWhere they differ most:")
     columns = [
         Column("line", number=True),
         Column("in context" if result.same_tokens else "text"),
@@ -157,7 +157,7 @@ def _show_places(result: Comparison) -> None:
     for row, place in zip(rows, result.places, strict=True):
         row[1] = _in_context(place, max(room, 24))
     show_table(columns, rows)
-    typer.echo()
+    say()
 
 
 def _place(place: Place, *, same_tokens: bool) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmsuite.cli.options import JsonOption, QuietOption
-from lmsuite.cli.streams import note, write, write_json
+from lmsuite.cli.streams import note, say, write, write_json
 from lmsuite.cli.tables import Column, show_facts, show_table
 from lmsuite.errors import UsageError
 
@@ -114,7 +114,7 @@ def fetch_corpora(
         if entry.available and not force:
             note(f"{entry.name} is here already (--force downloads it again)", quiet=quiet)
         entry.fetch(force=force, quiet=quiet)
-        typer.echo(entry.cached)
+        say(str(entry.cached))
 
 
 def _facts(entry: Entry) -> dict[str, str | bool]:

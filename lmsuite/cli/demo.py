@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from lmsuite.cli.streams import say, say_in_bold
+
 _ALL = ("words", "chars", "ffnn", "rnn", "mix")
 _ALIKE = ("chars", "ffnn", "rnn")  # have the same tokens, so that they can be mixed
 _PROMPT = "My lord,"
@@ -50,14 +52,14 @@ def demo(
     with _nothing_piped_in():
         for step in _steps(folder, minutes - _OTHER_MINUTES):
             arguments = [*step, "--models", str(folder)]
-            typer.secho(f"$ {shlex.join(['lm', *arguments])}", bold=True)
+            say_in_bold(f"$ {shlex.join(['lm', *arguments])}")
             group(args=arguments, prog_name="lm", obj=Session(arguments), standalone_mode=False)
-            typer.echo()
-    typer.echo(f"Open {folder / 'report.html'} in a browser. Then try:")
+            say()
+    say(f"Open {folder / 'report.html'} in a browser. Then try:")
     width = max(len(what) for what, _ in TRY_NEXT)
     for what, command in TRY_NEXT:
         where = "" if "train" in command else f" --models {shlex.quote(str(folder))}"
-        typer.echo(f"  {what:<{width}}  {command}{where}")
+        say(f"  {what:<{width}}  {command}{where}")
 
 
 def _steps(folder: Path, network_minutes: float) -> Iterator[list[str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmsuite.cli.options import DEFAULT_FOLDER, EncodingOption, ModelArguments, ModelsOption
-from lmsuite.cli.streams import note
+from lmsuite.cli.streams import note, say
 from lmsuite.errors import LmError, UsageError
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _show_lines(chart: LineChart, output: Path, as_text: bool) -> None:
     if as_text:
         from lmsuite.report.terminal import lines_as_text
 
-        typer.echo(lines_as_text(chart))
+        say(lines_as_text(chart))
         return
     from lmsuite.report.figures import draw_lines
 
@@ -147,7 +147,7 @@ def _show_map(vector_map: VectorMap, output: Path | None, *, as_text: bool) -> N
     if as_text:
         from lmsuite.report.terminal import map_as_text
 
-        typer.echo(map_as_text(vector_map))
+        say(map_as_text(vector_map))
         return
     from lmsuite.report.figures import draw_map
 
@@ -172,4 +172,4 @@ def _write(path: Path, content: bytes) -> None:
 
     with replacing(path) as stream:
         stream.write(content)
-    typer.echo(f"saved {path}")
+    say(f"saved {path}")

@@ -15,7 +15,7 @@ from lmsuite.cli.options import (
     QuietOption,
     SeedOption,
 )
-from lmsuite.cli.streams import note
+from lmsuite.cli.streams import note, say
 from lmsuite.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def report(
     page = report_page(contents, title=title, notes=notes, made_by=command_line(context))
     with replacing(output) as stream:
         stream.write(page.encode("utf-8"))
-    typer.echo(f"saved {output} ({len(page.encode('utf-8')) / 1e6:.1f} MB): open it in a browser")
+    say(f"saved {output} ({len(page.encode('utf-8')) / 1e6:.1f} MB): open it in a browser")
 
 
 def _refuse_equal_names(opened: list[OpenedModel]) -> None:

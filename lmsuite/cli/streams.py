@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from typing import Any, BinaryIO
 
 import typer
+
+from lmsuite.terminal import shown, unguarded
 
 
 def piped_input() -> BinaryIO | None:
@@ -19,34 +22,53 @@ def piped_input() -> BinaryIO | None:
     return sys.stdin.buffer
 
 
-_ESCAPES = {
-    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
-}
-
-
 def printable(text: str) -> str:
-    """`text` for standard output: a terminal is shown control characters instead of obeying them.
+    """`text` as standard output will have it, for those who count its columns.
 
-    A pipe or a file gets the text as it is.
+    A terminal is shown control characters instead of obeying them (`lmsuite.terminal`); a pipe or a
+    file gets the text as it is.
     """
-    return text.translate(_ESCAPES) if sys.stdout.isatty() else text
+    return shown(text) if sys.stdout.isatty() else text
 
 
 def write(text: str) -> None:
     """Show text on standard output at once, without a line end of its own."""
-    sys.stdout.write(printable(text))
+    sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def say(line: str = "") -> None:
+    """Show a line on standard output at once."""
+    write(f"{line}\n")
+
+
+def say_in_bold(line: str) -> None:
+    """Show a line on standard output at once, in bold if that is a terminal."""
+    if sys.stdout.isatty():
+        sys.stdout.flush()
+        unguarded(sys.stdout).write(typer.style(shown(line), bold=True))
+        line = ""
+    say(line)
 
 
 def note(message: str, *, quiet: bool = False) -> None:
     """Tell the user something beside the results, on standard error, unless `quiet`."""
     if not quiet:
-        typer.echo(message, err=True)
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
+
+
+_UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def write_json(value: Any) -> None:
-    """One line of strict JSON; what is not finite (a perplexity after a zero) is null."""
-    typer.echo(json.dumps(json_ready(value), ensure_ascii=False, allow_nan=False))
+    """One line of strict JSON; what is not finite (a perplexity after a zero) is null.
+
+    It is the same for a terminal and a pipe: what a terminal would obey is written by its number,
+    as JSON itself demands of C0.
+    """
+    text = json.dumps(json_ready(value), ensure_ascii=False, allow_nan=False)
+    say(_UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
 
 
 def json_ready(value: Any) -> Any:

@@ -6,11 +6,10 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import typer
-
-from lmsuite.cli.streams import printable
+from lmsuite.cli.streams import printable, say
+from lmsuite.terminal import unguarded
 
 
 @dataclass(frozen=True)
@@ -23,13 +22,15 @@ class Column:
 
 def show_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """Print a table; a terminal too narrow for it gets a block of lines for each row instead."""
+    columns = [replace(column, heading=printable(column.heading)) for column in columns]
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [
         max(len(line) for line in (column.heading, *(row[at] for row in rows)))
         for at, column in enumerate(columns)
     ]
     if not sys.stdout.isatty():
         for line in ([column.heading for column in columns], *rows):
-            typer.echo(_aligned(line, widths, columns))
+            say(_aligned(line, widths, columns))
     elif sum(widths) + 2 * (len(widths) - 1) <= shutil.get_terminal_size().columns:
         _draw(columns, rows)
     else:
@@ -42,20 +43,20 @@ def show_facts(facts: dict[str, str]) -> None:
     width = max(map(len, facts)) + 2
     for label, value in facts.items():
         show_fact(label, value, width)
-    typer.echo()
+    say()
 
 
 def show_fact(label: str, value: str, width: int) -> None:
     """Print one labelled value, which begins at column `width`."""
     lines = [part for line in value.splitlines() for part in _wrapped(line, width)] or [""]
     for number, line in enumerate(lines):
-        typer.echo(printable(f"{label if not number else '':<{width}}{line}").rstrip())
+        say(printable(f"{label if not number else '':<{width}}{line}").rstrip())
 
 
 def show_remark(remark: str) -> None:
     """Print a sentence or two below a table."""
     for line in _wrapped(remark, 0):
-        typer.echo(printable(line))
+        say(printable(line))
 
 
 def _wrapped(line: str, taken: int) -> list[str]:
@@ -81,7 +82,8 @@ def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column.heading, justify="right" if column.number else "left", no_wrap=True)
+        heading = Text(column.heading)
+        table.add_column(heading, justify="right" if column.number else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    Console(highlight=False).print(table)
+        table.add_row(*(Text(cell) for cell in row))
+    Console(file=unguarded(sys.stdout), highlight=False).print(table)

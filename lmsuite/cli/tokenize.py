@@ -16,7 +16,7 @@ from lmsuite.cli.options import (
     TokenizerName,
     complete_models,
 )
-from lmsuite.cli.streams import piped_input, printable, write_json
+from lmsuite.cli.streams import piped_input, printable, say, write_json
 from lmsuite.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,9 +88,9 @@ def tokenize(
         if as_json:
             write_json({"tokens": [tokens[number] for number in line], "ids": line})
         elif ids:
-            typer.echo(" ".join(map(str, line)))
+            say(" ".join(map(str, line)))
         else:
-            typer.echo(" ".join(shown[number] for number in line if number not in unseen))
+            say(" ".join(shown[number] for number in line if number not in unseen))
 
 
 def _encoded(

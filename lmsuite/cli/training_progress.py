@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lmsuite.cli.streams import note
+from lmsuite.terminal import shown, unguarded
 
 if TYPE_CHECKING:
     from lmsuite.training.history import HistoryRow
@@ -66,7 +67,7 @@ def _bar() -> Iterator[Reporter]:
 
     # Its monitor would be a second thread in a process that is about to fork.
     tqdm.monitor_interval = 0
-    with tqdm(total=1.0, bar_format=_BAR, file=sys.stderr, dynamic_ncols=True) as bar:
+    with tqdm(total=1.0, bar_format=_BAR, file=unguarded(sys.stderr), dynamic_ncols=True) as bar:
         yield Bar(bar)
 
 
@@ -104,4 +105,4 @@ class Bar(Messages):
         self._bar.refresh()
 
     def said(self, message: str) -> None:
-        self._bar.write(f"note: {message}", file=sys.stderr)
+        self._bar.write(shown(f"note: {message}"), file=unguarded(sys.stderr))

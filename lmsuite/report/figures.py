@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -165,7 +166,9 @@ def _file(draw: Callable[[Any], Any], file_format: str) -> bytes:
         figure = draw(pyplot)
         stream = BytesIO()
         metadata = {"Date": None} if file_format == "svg" else {"Software": None}
-        figure.savefig(stream, format=file_format, dpi=_DPI, metadata=metadata)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as boxes
+            figure.savefig(stream, format=file_format, dpi=_DPI, metadata=metadata)
         pyplot.close(figure)
     return stream.getvalue()
 
