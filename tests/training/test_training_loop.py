@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,7 @@ def test_small_work_is_done_by_one_process() -> None:
 def test_it_works_where_processes_cannot_be_forked(
     platform: str, several: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers.sys, "platform", platform)
+    monkeypatch.setattr(workers, "sys", SimpleNamespace(platform=platform))
     result = run("lstm")
     assert result.processes == 1
     assert result.progress.history[-1].valid_loss < result.progress.history[0].valid_loss
