@@ -14,11 +14,13 @@ PACKAGE = Path(__file__).resolve().parents[1] / "lmsuite"
 # the arrays at the top; the two workshops, ``ngram`` and ``nn``, never see each other.
 MAY_IMPORT = {
     "errors": set(),
-    "text": {"errors"},
+    "disk": set(),
+    "terminal": set(),
+    "text": {"disk", "errors", "terminal"},
     "nn": {"errors"},
     "ngram": {"text", "errors"},
     "models": {"ngram", "nn", "text", "errors"},
-    "storage": {"models", "text", "errors"},
+    "storage": {"models", "text", "disk", "errors"},
     "bootstrap": set(),
     "lean": {"errors"},
     "evaluation": {"models", "bootstrap", "text", "errors"},
@@ -33,7 +35,7 @@ MAY_IMPORT = {
         *("training", "storage", "models", "ngram", "text", "errors"),
     },
     "cli": {
-        *("bootstrap", "comparison", "explanation", "novelty", "neighbours", "report"),
+        *("bootstrap", "comparison", "explanation", "novelty", "neighbours", "report", "terminal"),
         *("storage", "evaluation", "sampling", "training", "models", "ngram", "text", "errors"),
     },
 }

@@ -10,7 +10,8 @@ import typer
 
 from lmsuite.cli.opening import ARPA_SUFFIXES, open_model
 from lmsuite.cli.options import DEFAULT_FOLDER, ModelArgument, ModelsOption
-from lmsuite.cli.saving import command_line, new_provenance
+from lmsuite.cli.saving import command_line, new_provenance, reserve
+from lmsuite.cli.streams import say
 from lmsuite.errors import LmError, UsageError
 from lmsuite.storage.folder import SUFFIX
 
@@ -41,10 +42,11 @@ def convert(
     if out.name.endswith(SUFFIX):
         from lmsuite.storage.artefact import save_model
 
+        reserve(context, out)
         save_model(out, opened.model, _provenance(opened, command_line(context)))
     else:
         _write_arpa(opened, out)
-    typer.echo(f"saved {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    say(f"saved {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
 def _write_arpa(opened: OpenedModel, out: Path) -> None:

@@ -9,8 +9,8 @@ import typer
 
 from lmsuite.cli.opening import TUNED, open_model, shared_validation_text
 from lmsuite.cli.options import DEFAULT_FOLDER, EncodingOption, ModelsOption, complete_models
-from lmsuite.cli.saving import command_line, new_provenance, save, validate
-from lmsuite.cli.streams import note
+from lmsuite.cli.saving import announce, command_line, new_provenance, reserve, save, validate
+from lmsuite.cli.streams import note, say
 from lmsuite.cli.tables import Column, show_table
 from lmsuite.errors import DataError, UsageError
 from lmsuite.storage.folder import ModelsFolder
@@ -86,6 +86,7 @@ def mix(
         check_members(members)
     except DifferentTokensError as error:
         raise DataError(_remedy(error, opened)) from error
+    reserve(context, target.path(name))
     valid, rule = _text(text, encoding, opened, optional=given is not None)
     ids = opened[0].model.text.encode(valid)
     scores = member_scores(members, ids) if valid else {}
@@ -96,8 +97,9 @@ def mix(
     provenance = _provenance(opened, command_line(context), validation, mixture, is_tuned=is_tuned)
     if is_tuned:
         note(f"tuned on {len(ids):,} tokens: {_called(text, opened)}")
-    _show_members(mixture, scores)
     save(target, name, mixture, provenance, validation)
+    _show_members(mixture, scores)
+    announce(target, name, validation)
 
 
 def _weights(weights: str | None, count: int) -> list[float] | None:
@@ -217,4 +219,4 @@ def _show_members(mixture: Mixture, scores: dict[str, NDArray[Any]]) -> None:
         rows.append([name, model.kind, f"{weight:.4f}", alone])
     columns = (Column("member"), Column("kind"), Column("weight", number=True), Column("alone"))
     show_table(columns, rows)
-    typer.echo()
+    say()

@@ -14,9 +14,8 @@ import typer
 from lmsuite.cli.baseline import Baseline
 from lmsuite.cli.neural_options import NeuralOptions
 from lmsuite.cli.options import TrainingOptions
-from lmsuite.cli.preparing import Prepared, finish, prepare
-from lmsuite.cli.saving import command_line
-from lmsuite.cli.streams import note
+from lmsuite.cli.preparing import Prepared, finish, prepare, resuming
+from lmsuite.cli.streams import note, say
 from lmsuite.cli.training_progress import reporter_for
 from lmsuite.errors import ModelFileError
 
@@ -68,7 +67,7 @@ def train_network(
     from lmsuite.training.unknown import expected_counts
 
     began = time.monotonic()
-    prepared = prepare(common, kind=kind.kind, command=command_line(context))
+    prepared = prepare(context, common, kind=kind.kind)
     valid_ids = _validation_ids(prepared)
     recipe = recipe_for(len(prepared.ids), len(prepared.text.vocabulary), neural.minutes)
     settings = _training_settings(neural, recipe, loop)
@@ -98,12 +97,17 @@ def train_network(
             overhead=_OUTSIDE + time.monotonic() - began + after,
         )
     facts = _facts(result, settings)
-    finish(prepared, result.model, seconds=result.progress.seconds, training=facts)
-    files.checkpoint.unlink(missing_ok=True)
+    finish(
+        prepared,
+        result.model,
+        seconds=result.progress.seconds,
+        training=facts,
+        checkpoint=files.checkpoint,
+    )
     if baseline is not None:
         result_of = read_manifest(prepared.folder.path(prepared.name)).provenance.validation
         comparison = baseline.against(result_of["perplexity"], result_of["perplexity_without_oov"])
-        typer.echo(f"baseline    {comparison}")
+        say(f"baseline    {comparison}")
 
 
 def _validation_ids(prepared: Prepared) -> IntArray:
@@ -224,7 +228,7 @@ def _saying_how_to_resume(prepared: Prepared) -> Iterator[None]:
     try:
         yield
     except TrainingInterruptedError as error:
-        command = prepared.command.removesuffix(" --resume") + " --resume"
+        command = resuming(prepared.command)
         raise TrainingInterruptedError(
             f"{error}; go on, with {prepared.corpus.name} as before: {command}"
         ) from None

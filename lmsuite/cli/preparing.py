@@ -6,19 +6,29 @@ A training command is then three steps: `prepare`, the training itself, `finish`
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import typer
 
 from lmsuite.cli.opening import open_model, validation_text
 from lmsuite.cli.options import TrainingOptions
-from lmsuite.cli.saving import new_provenance, save, validate
-from lmsuite.cli.streams import note
-from lmsuite.errors import UsageError
+from lmsuite.cli.saving import (
+    announce,
+    command_line,
+    new_provenance,
+    reserve,
+    save,
+    validate,
+)
+from lmsuite.cli.streams import note, say
+from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.storage.folder import ModelsFolder
 
 if TYPE_CHECKING:
+    import typer
+
+    from lmsuite.cli.saving import Validation
     from lmsuite.models.interface import IntArray, LanguageModel
+    from lmsuite.storage.artefact import Provenance
     from lmsuite.text.corpus import Corpus
     from lmsuite.text.encoding import TextEncoder
 
@@ -52,31 +62,33 @@ class Prepared:
         return self.text.encode(self.split.valid)
 
 
-def prepare(options: TrainingOptions, *, kind: str, command: str) -> Prepared:
+def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> Prepared:
     """Read the text, set the validation part aside, train or borrow the encoder, encode.
 
+    Until the command ends, no other process can write a model of this name.
+
     Args:
+        context: of the command.
         options: what the user asked for.
         kind: as `LanguageModel.kind`; the model's name unless the user gave one.
-        command: the command line (`command_line`), for the model's provenance.
 
     Raises:
         UsageError: options contradict each other.
         DataError: a text cannot be read, or has no tokens.
-        ModelFileError: the models folder cannot be made; the model of ``--like`` cannot be used.
+        ModelFileError: the models folder cannot be written, or another process writes the model;
+            the model of ``--like`` cannot be used.
     """
-    from lmsuite.storage.artefact import make_folder
     from lmsuite.text.corpus import read_corpus
 
     folder = ModelsFolder(options.models)
     name = options.name or kind
-    folder.path(name)  # refuses an impossible name before the work
-    make_folder(folder.root)
+    reserve(context, folder.path(name))
     corpus = read_corpus(options.texts or [], encoding=options.encoding, quiet=options.quiet)
     if options.like is None:
         text, ids, split = _encoded_anew(corpus, options)
     else:
         text, ids, split = _encoded_as_another(corpus, options, options.like)
+    command = command_line(context)
     return Prepared(name, folder, corpus, text, ids, split, command, options.quiet)
 
 
@@ -150,6 +162,7 @@ def finish(
     *,
     seconds: float,
     training: dict[str, Any] | None = None,
+    checkpoint: Path | None = None,
 ) -> None:
     """Evaluate the model on the validation text, save it, and tell the user what there is now.
 
@@ -158,9 +171,11 @@ def finish(
         model: the finished model.
         seconds: how long the training took.
         training: further facts of the training, for the model's provenance.
+        checkpoint: of the training, which is not needed any more when the model is saved.
 
     Raises:
-        ModelFileError: the model cannot be saved; one that was there before is unharmed.
+        ModelFileError: the model cannot be saved; one that was there before is unharmed. The
+            message says where the model is instead.
     """
     split = prepared.split
     validation = validate(model, split.valid, name=prepared.name, rule=split.rule)
@@ -171,8 +186,48 @@ def finish(
         validation.recorded,
         training,
     )
-    typer.echo(
+    try:
+        save(prepared.folder, prepared.name, model, provenance, validation)
+    except ModelFileError as error:
+        place = _saved_elsewhere(prepared.name, model, provenance, validation)
+        raise ModelFileError(f"{error}; {place or _way_on(prepared, checkpoint)}") from error
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    say(
         f"trained     {len(prepared.ids):,} tokens of {prepared.corpus.name}, "
         f"{len(model.text.vocabulary):,} in the vocabulary, {seconds:.1f} s"
     )
-    save(prepared.folder, prepared.name, model, provenance, validation)
+    announce(prepared.folder, prepared.name, validation)
+
+
+def _saved_elsewhere(
+    name: str, model: LanguageModel, provenance: Provenance, validation: Validation
+) -> str:
+    """Where a model that its folder has no room for was saved; empty if nowhere."""
+    import shutil
+    import tempfile
+
+    folder = None
+    try:
+        folder = ModelsFolder(Path(tempfile.mkdtemp(prefix="lmsuite-")))
+        save(folder, name, model, provenance, validation)
+    except (OSError, ModelFileError):
+        if folder is not None:
+            shutil.rmtree(folder.root, ignore_errors=True)
+        return ""
+    return f"the new model is in {folder.root} instead, for you to move"
+
+
+def _way_on(prepared: Prepared, checkpoint: Path | None) -> str:
+    """What has become of a model that could be saved nowhere, and what to do."""
+    if checkpoint is None or not checkpoint.exists():
+        return (
+            "the new model is lost, for there is no room in the folder for temporary files either"
+        )
+    command = resuming(prepared.command)
+    return f"the new model is in its checkpoint: make it possible to write there, then {command}"
+
+
+def resuming(command: str) -> str:
+    """The command that goes on with the training that `command` began."""
+    return command.removesuffix(" --resume") + " --resume"

@@ -14,7 +14,8 @@ from lmsuite.cli.options import (
     ModelArgument,
     ModelsOption,
 )
-from lmsuite.cli.saving import command_line, new_provenance, save, validate
+from lmsuite.cli.saving import announce, command_line, new_provenance, reserve, save, validate
+from lmsuite.cli.streams import say
 from lmsuite.cli.tables import Column, show_table
 from lmsuite.cli.train_ngram import cut_offs
 from lmsuite.errors import DataError, LmError, UsageError
@@ -94,6 +95,7 @@ def prune(
     target, chosen = ModelsFolder(folder), name or f"{opened.name}-small"
     if target.path(chosen).resolve() == opened.path.resolve():
         raise UsageError(f"the smaller model needs a name of its own, not {chosen}")
+    reserve(context, target.path(chosen))
     after = before
     if counts:
         after = _refitted(opened, before, counts, training, encoding)
@@ -103,11 +105,6 @@ def prune(
         after = after.prune_entropy(entropy)
     valid, rule = _text(text, encoding, opened)
     validation = validate(after, valid, name=chosen, rule=rule)
-    _show_sizes(before, after)
-    if valid:
-        then = validate(before, valid, name=opened.name, rule=rule).recorded["perplexity"]
-        now = validation.recorded["perplexity"]
-        typer.echo(f"perplexity  {_shown(then)} before, {_shown(now)} after")
     made = opened.manifest.provenance if opened.manifest else None
     provenance = new_provenance(
         command_line(context),
@@ -117,6 +114,12 @@ def prune(
         {"pruned from": opened.name},
     )
     save(target, chosen, after, provenance, validation)
+    _show_sizes(before, after)
+    if valid:
+        then = validate(before, valid, name=opened.name, rule=rule).recorded["perplexity"]
+        now = validation.recorded["perplexity"]
+        say(f"perplexity  {_shown(then)} before, {_shown(now)} after")
+    announce(target, chosen, validation)
 
 
 def _ngram_model(opened: OpenedModel) -> NgramModel:
@@ -189,7 +192,7 @@ def _show_sizes(before: NgramModel, after: NgramModel) -> None:
     rows = [[str(n), *_cells(*pair)] for n, pair in enumerate(pairs, start=1)]
     rows.append(["all", *_cells(sum(before.table.sizes), sum(after.table.sizes))])
     show_table(columns, rows)
-    typer.echo()
+    say()
 
 
 def _cells(before: int, after: int) -> list[str]:

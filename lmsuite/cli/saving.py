@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lmsuite.cli.options import DEFAULT_FOLDER
-from lmsuite.cli.streams import json_ready
+from lmsuite.cli.streams import json_ready, say
 from lmsuite.cli.tables import show_fact
 from lmsuite.errors import DataError
 from lmsuite.storage.folder import ModelsFolder
@@ -71,6 +71,17 @@ def validate(model: LanguageModel, text: str, *, name: str, rule: str) -> Valida
     return Validation(text, json_ready(recorded), report)
 
 
+def reserve(context: typer.Context, path: Path) -> None:
+    """Be the only one who writes the model file `path` until the command ends.
+
+    Raises:
+        ModelFileError: another process writes it, or the folder cannot be written.
+    """
+    from lmsuite.storage.holding import only_writer
+
+    context.with_resource(only_writer(path, command_line(context)))
+
+
 def save(
     folder: ModelsFolder,
     name: str,
@@ -78,23 +89,26 @@ def save(
     provenance: Provenance,
     validation: Validation,
 ) -> None:
-    """Save the model and its validation text, and print where, and what to do next.
+    """Save the model and its validation text. Print nothing before: printing may fail.
 
     Raises:
         ModelFileError: the model cannot be saved; one that was there before is unharmed.
     """
-    from lmsuite.storage.artefact import save_model
-    from lmsuite.storage.validation_text import save_validation_text
+    from lmsuite.storage.artefact import make_folder, save_model
+    from lmsuite.storage.validation_text import beside_new_model
 
+    make_folder(folder.root)
     path = folder.path(name)
-    save_model(path, model, provenance)
-    if validation.text:
-        save_validation_text(folder.valid_path(name), validation.text)
-    else:
-        folder.valid_path(name).unlink(missing_ok=True)
+    with beside_new_model(path, validation.text):
+        save_model(path, model, provenance)
+
+
+def announce(folder: ModelsFolder, name: str, validation: Validation) -> None:
+    """Print how the model does, where it was saved, and what to do next."""
+    path = folder.path(name)
     show_fact("validation", validation.report, width=12)
-    typer.echo(f"saved       {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    typer.echo(f"next        {_next_command(folder.root, name)}")
+    say(f"saved       {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    say(f"next        {_next_command(folder.root, name)}")
 
 
 def _next_command(root: Path, name: str) -> str:

@@ -11,7 +11,6 @@ import typer
 from lmsuite.cli.option_groups import expanded
 from lmsuite.cli.options import TrainingOptions
 from lmsuite.cli.preparing import finish, prepare
-from lmsuite.cli.saving import command_line
 from lmsuite.cli.streams import note
 from lmsuite.errors import UsageError
 
@@ -127,7 +126,7 @@ def train_ngram(
     if memory is not None:
         check_bounded(settings)
     allowed = None if memory is None else bytes_of(memory)
-    prepared = prepare(common, kind=NgramModel.kind, command=command_line(context))
+    prepared = prepare(context, common, kind=NgramModel.kind)
     note(f"{prepared.corpus.name}: {len(prepared.ids):,} tokens", quiet=prepared.quiet)
     began = time.perf_counter()
     model = NgramModel.fit(prepared.text, prepared.ids, settings, memory=allowed)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lmsuite.errors import DataError
+from lmsuite.errors import DataError, LmError, ModelFileError
+from lmsuite.storage.artefact import read_manifest
 from lmsuite.storage.atomic import replacing
+from lmsuite.storage.folder import valid_path_beside
 
 
 def text_sha256(text: str) -> str:
@@ -15,14 +19,55 @@ def text_sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def save_validation_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, gzipped; the same text gives the same bytes.
+@contextmanager
+def beside_new_model(model: Path, text: str) -> Iterator[None]:
+    """Write a validation text, while the block writes the file `model` that it belongs to.
+
+    Two files cannot be replaced at once. So the new text is first written beside the old one, and
+    takes its place when the model is there; whoever reads in between, or after a process that was
+    killed in between, finds the text that belongs to the model that there is.
+
+    Args:
+        model: the model file; its folder is there.
+        text: gzipped beside it, the same text to the same bytes; if empty, none is kept.
 
     Raises:
-        ModelFileError: the folder is not writable or the disk is full.
+        ModelFileError: the folder is not writable or the disk is full; the old text is unharmed.
     """
-    with replacing(path) as stream:
-        stream.write(gzip.compress(text.encode("utf-8", "surrogatepass"), 6, mtime=0))
+    path = valid_path_beside(model)
+    coming = _coming(path)
+    if coming.exists():
+        _settle(model, path, coming)
+    if text:
+        with replacing(coming) as stream:
+            stream.write(gzip.compress(text.encode("utf-8", "surrogatepass"), 6, mtime=0))
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            coming.unlink()
+        raise
+    try:
+        if text:
+            coming.replace(path)
+        else:
+            path.unlink(missing_ok=True)
+            coming.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ModelFileError(f"cannot write {path}: {reason}; the model is saved") from error
+
+
+def _settle(model: Path, path: Path, coming: Path) -> None:
+    """Let `coming` take its place, if the process that wrote it got as far as the model."""
+    with suppress(OSError, LmError):
+        wanted = read_manifest(model).provenance.validation.get("sha256")
+        if text_sha256(_unpacked(coming)) == wanted:
+            coming.replace(path)
+
+
+def _coming(path: Path) -> Path:
+    return path.with_name(f".{path.name}.next")
 
 
 def load_validation_text(path: Path, sha256: str) -> str:
@@ -31,10 +76,22 @@ def load_validation_text(path: Path, sha256: str) -> str:
     Raises:
         DataError: it is missing, damaged, or that of another training.
     """
+    problem = DataError()
+    # A text that is just coming takes the old one's place: then it is there the second time.
+    for place in (path, _coming(path), path):
+        try:
+            text = _unpacked(place)
+        except DataError as error:
+            problem = error
+            continue
+        if text_sha256(text) == sha256:
+            return text
+        problem = DataError(f"{path} is the validation text of another training")
+    raise problem
+
+
+def _unpacked(path: Path) -> str:
     try:
-        text = gzip.decompress(path.read_bytes()).decode("utf-8", "surrogatepass")
+        return gzip.decompress(path.read_bytes()).decode("utf-8", "surrogatepass")
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"cannot read the validation text {path}: {error}") from error
-    if text_sha256(text) != sha256:
-        raise DataError(f"{path} is the validation text of another training")
-    return text

@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from lmsuite.errors import DataError
 
@@ -38,13 +38,13 @@ _DAMAGE = (
 _SPACE = b" \t\n\r\x0b\x0c"
 
 
-def texts_in(path: Path, members: re.Pattern[str], *, name: str) -> Iterator[bytes]:
+def texts_in(path: Path | IO[bytes], members: re.Pattern[str], *, name: str) -> Iterator[bytes]:
     """The texts of a zip file, joined in order of their names, piece by piece.
 
     What is white at the end of a member is replaced by an empty line.
 
     Args:
-        path: the archive.
+        path: the archive, or an open one.
         members: which of its files are wanted (the whole name matches).
         name: what messages call the archive.
 

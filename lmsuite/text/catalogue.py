@@ -6,12 +6,15 @@ import hashlib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lmsuite.disk import held
 from lmsuite.errors import DataError
 from lmsuite.text.plain import decode_text, read_bytes
 
@@ -93,6 +96,10 @@ class Entry:
         """
         if self.files or (self.available and not force):
             return
+        with ExitStack() as stack:
+            self._fetch(quiet, partial(self._change_to, stack))
+
+    def _fetch(self, quiet: bool, announce: Callable[[str], None]) -> None:
         from lmsuite.text.download import download, download_nltk  # brings all of HTTP
 
         if self.nltk is not None:
@@ -102,7 +109,7 @@ class Entry:
                 members=re.compile(self.members),
                 archive=self.archive,
                 quiet=quiet,
-                announce=lambda digest: self._remember(digest, *self._known),
+                announce=announce,
             )
         elif self.url is not None:
             digest = download(
@@ -110,9 +117,14 @@ class Entry:
                 self.cached,
                 sha256=self.sha256,
                 quiet=quiet,
-                announce=lambda digest: self._remember(digest, *self._known),
+                announce=announce,
             )
         self._remember(digest)
+
+    def _change_to(self, change: ExitStack, digest: str) -> None:
+        """Keep this checksum too until the text has changed, and be alone in that till `change`."""
+        change.enter_context(held(self.cached, "", wait=True))
+        self._remember(digest, *self._known)
 
     def _remember(self, *digests: str) -> None:
         """Keep these checksums beside the copy: of the old and the new one while they change."""

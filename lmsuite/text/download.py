@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import ssl
+import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 from urllib.parse import urlsplit
 
+from lmsuite.disk import replaced
 from lmsuite.errors import DataError
+from lmsuite.terminal import shown, unguarded
 from lmsuite.text.archive import texts_in
 
 _TIMEOUT = 30.0  # seconds without a byte
@@ -55,18 +57,7 @@ def download(
     """
     _require_https(url)
     with new_file(target) as file:
-        try:
-            digest = _copy(url, file, target.name, quiet, limit)
-        except urllib.error.HTTPError as error:
-            raise DataError(
-                f"{url}: the server answered {error.code} {error.reason}; {_BY_HAND}"
-            ) from None
-        except urllib.error.URLError as error:
-            raise DataError(f"{url}: cannot be reached ({error.reason}); {_BY_HAND}") from None
-        except (HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
-            raise DataError(f"{url}: the connection broke ({error!r}); try again") from None
-        except ValueError as error:
-            raise DataError(f"{url}: no usable address ({error})") from None
+        digest = _fetched(url, file, target.name, quiet, limit)
         if sha256 is not None and digest != sha256:
             raise DataError(
                 f"{url}: checksum {digest[:12]}… instead of {sha256[:12]}…: the file was changed "
@@ -108,9 +99,10 @@ def download_nltk(
     name = f"NLTK's corpus {package}"
     url = _nltk_url(package, name)
     digest = hashlib.sha256()
-    with new_file(target) as file, tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        packed = Path(folder) / "archive.zip"
-        download(url, packed, sha256=None, quiet=quiet, limit=_ARCHIVE)
+    _require_https(url)
+    # The archive is a file without a name, so that nothing is left of it, however this ends.
+    with new_file(target) as file, tempfile.TemporaryFile() as packed:
+        _fetched(url, packed, target.name, quiet, _ARCHIVE)
         _check_archive(packed, archive, name)
         for text in texts_in(packed, members, name=name):
             digest.update(text)
@@ -129,12 +121,12 @@ def _nltk_url(package: str, name: str) -> str:
         raise DataError(f"{name}: {error}; {_BY_HAND}") from None
 
 
-def _check_archive(packed: Path, expected: str | None, name: str) -> None:
+def _check_archive(packed: BinaryIO, expected: str | None, name: str) -> None:
     if expected is None:
         return
     kind, _, right = expected.partition(":")
-    with packed.open("rb") as file:
-        found = hashlib.file_digest(file, kind).hexdigest()
+    packed.seek(0)
+    found = hashlib.file_digest(packed, kind).hexdigest()  # type: ignore[arg-type]
     if found != right:
         raise DataError(
             f"{name}: {kind} checksum {found[:12]}… instead of {right[:12]}…: the archive was "
@@ -168,6 +160,26 @@ class _HttpsRedirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+def _fetched(url: str, file: BinaryIO, label: str, quiet: bool, limit: int) -> str:
+    """Writes what the url gives to `file`; its checksum.
+
+    Raises:
+        DataError: the server or the network; the message says which.
+    """
+    try:
+        return _copy(url, file, label, quiet, limit)
+    except urllib.error.HTTPError as error:
+        raise DataError(
+            f"{url}: the server answered {error.code} {error.reason}; {_BY_HAND}"
+        ) from None
+    except urllib.error.URLError as error:
+        raise DataError(f"{url}: cannot be reached ({error.reason}); {_BY_HAND}") from None
+    except (HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
+        raise DataError(f"{url}: the connection broke ({error!r}); try again") from None
+    except ValueError as error:
+        raise DataError(f"{url}: no usable address ({error})") from None
+
+
 def _copy(url: str, file: BinaryIO, label: str, quiet: bool, limit: int) -> str:
     """Writes what the url gives to `file`; its checksum."""
     from tqdm import tqdm
@@ -179,7 +191,12 @@ def _copy(url: str, file: BinaryIO, label: str, quiet: bool, limit: int) -> str:
         total = response.length  # None unless the header says a number
         # disable=None: tqdm itself finds out whether stderr is a terminal.
         with tqdm(
-            desc=label, total=total, unit="B", unit_scale=True, disable=True if quiet else None
+            desc=shown(label),
+            total=total,
+            unit="B",
+            unit_scale=True,
+            disable=True if quiet else None,
+            file=unguarded(sys.stderr),
         ) as bar:
             received = 0
             while chunk := response.read(_CHUNK):
@@ -197,22 +214,17 @@ def _copy(url: str, file: BinaryIO, label: str, quiet: bool, limit: int) -> str:
 @contextmanager
 def new_file(target: Path) -> Iterator[BinaryIO]:
     """A file that takes `target`'s place if the block ends without an exception."""
+    opened = False
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        with replaced(target) as file:
+            opened = True
+            yield file
     except OSError as error:
+        reason = error.strerror or str(error)
+        if opened:
+            raise DataError(f"{target}: cannot be written ({reason})") from None
         raise DataError(
-            f"{target.parent}: cannot keep corpora there ({error.strerror}); "
+            f"{target.parent}: cannot keep corpora there ({reason}); "
             "set LM_CACHE to a folder that can be written"
         ) from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        raise DataError(f"{target}: cannot be written ({error.strerror or error})") from None
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lmsuite.errors import ModelFileError
+from lmsuite.storage.artefact import make_folder
 from lmsuite.storage.atomic import replacing
 
 
@@ -31,11 +32,12 @@ class HistoryRow:
 
 
 def write_history(path: Path, rows: Sequence[HistoryRow]) -> None:
-    """Write all rows; the file is replaced at once.
+    """Write all rows; the file is replaced at once, its folder made if need be.
 
     Raises:
         ModelFileError: it cannot be written.
     """
+    make_folder(path.parent)
     with replacing(path) as stream:
         for row in rows:
             document = asdict(row) | {"valid_perplexity": row.valid_perplexity}

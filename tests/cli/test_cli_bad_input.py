@@ -181,7 +181,7 @@ def test_an_unwritable_models_folder(lm_process: Run) -> None:
         lm_process(*TRAIN, "play.txt", "-q", "--models", "file/models").error
     )
     if Path("/proc").is_dir():  # where not even root can make a file
-        assert "cannot write /proc/ngram.safetensors" in (
+        assert "cannot write in the folder /proc: " in (
             lm_process(
                 *TRAIN, "play.txt", "-q", "--smoothing", "witten-bell", "--models", "/proc"
             ).error
@@ -195,7 +195,10 @@ def test_a_limit_on_file_sizes_while_saving_loses_nothing(lm_process: Run, model
         *(*TRAIN, "play.txt", "-q", "--name", "m", "--smoothing", "witten-bell"),
         limit=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )
-    assert outcome.error == "cannot write models/m.safetensors: File too large; nothing was changed"
+    assert outcome.error == (
+        "cannot write models/m.safetensors: File too large; nothing was changed; the new model is "
+        "lost, for there is no room in the folder for temporary files either"
+    )
     assert model.read_bytes() == before
     assert [path.name for path in Path("models").iterdir()] == [model.name]
 
@@ -212,11 +215,17 @@ def small_disk() -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_while_saving_loses_nothing(lm_process: Run, small_disk: Path) -> None:
+def test_a_full_disk_while_saving_loses_nothing(
+    lm_process: Run, small_disk: Path, tmp_path: Path
+) -> None:
     options = ("-q", "--smoothing", "witten-bell", "--models", small_disk)
     assert lm_process(*TRAIN, "play.txt", "--n", "1", *options).code == 0
     before = {path.name: path.read_bytes() for path in small_disk.iterdir()}
-    outcome = lm_process(*TRAIN, "play.txt", "--n", "5", *options)
+    environment = {"TMPDIR": str(tmp_path)}
+    outcome = lm_process(*TRAIN, "play.txt", "--n", "5", *options, environment=environment)
     assert "ngram.safetensors: No space left on device; nothing was changed" in outcome.error
+    (rescued,) = tmp_path.glob("lmsuite-*")
+    assert f"the new model is in {rescued} instead" in outcome.error
+    assert lm_process("eval", "--models", rescued).code == 0
     assert {path.name: path.read_bytes() for path in small_disk.iterdir()} == before
     assert lm_process("eval", "--models", small_disk).code == 0

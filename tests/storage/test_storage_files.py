@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from lmsuite.disk import LOCK, TEMPORARY
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.storage.artefact import make_folder
 from lmsuite.storage.atomic import replacing
 from lmsuite.storage.folder import ModelsFolder, valid_path_beside
 from lmsuite.storage.validation_text import (
+    beside_new_model,
     load_validation_text,
-    save_validation_text,
     text_sha256,
 )
 
@@ -68,11 +69,27 @@ def test_a_limit_on_the_file_size_leaves_the_old_file(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file"]
 
 
-def test_a_temporary_file_left_by_a_killed_process_is_in_nobodys_way(tmp_path: Path) -> None:
-    (tmp_path / ".m.safetensors.0123abcd.tmp").write_bytes(b"half")
+def test_a_temporary_file_left_by_a_killed_process_is_swept(tmp_path: Path) -> None:
+    (tmp_path / f".m.safetensors.0123abcd{TEMPORARY}").write_bytes(b"half")
+    (tmp_path / f".m.safetensors{LOCK}").write_bytes(b"stale")
+    assert ModelsFolder(tmp_path).names() == []
     with replacing(tmp_path / "m.safetensors") as stream:
         stream.write(b"whole")
-    assert ModelsFolder(tmp_path).names() == ["m"]
+    assert names(tmp_path) == ["m.safetensors"]
+
+
+def test_what_is_not_ours_is_not_swept(tmp_path: Path) -> None:
+    """Nor are links and folders that look like ours, nor what is being written just now."""
+    kept = [".m.0123abcd.tmp", ".x.lock", f"m.0123abcd{TEMPORARY}", f".m.0123{TEMPORARY}"]
+    for name in kept:
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / f".link{LOCK}").symlink_to(tmp_path / "m")
+    (tmp_path / f".folder{LOCK}").mkdir()
+    with replacing(tmp_path / "one") as one, replacing(tmp_path / "other") as other:
+        one.write(b"1")
+        other.write(b"2")
+    expected = [*kept, f".link{LOCK}", f".folder{LOCK}", "one", "other"]
+    assert names(tmp_path) == sorted(expected)
 
 
 def test_a_link_stays_and_what_it_names_is_replaced(tmp_path: Path) -> None:
@@ -144,13 +161,18 @@ def test_impossible_names(tmp_path: Path, name: str) -> None:
         ModelsFolder(tmp_path).path(name)
 
 
+def save(path: Path, text: str) -> None:
+    with beside_new_model(path.with_name("m.safetensors"), text):
+        pass
+
+
 def test_a_validation_text_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "m.valid.txt.gz"
     text = "Grüße,\r\n\x00 \ud800 end"
-    save_validation_text(path, text)
+    save(path, text)
     first = path.read_bytes()
     assert load_validation_text(path, text_sha256(text)) == text
-    save_validation_text(path, text)
+    save(path, text)
     assert path.read_bytes() == first
 
 
@@ -158,9 +180,27 @@ def test_a_validation_text_of_another_training_or_none_is_refused(tmp_path: Path
     path = tmp_path / "m.valid.txt.gz"
     with pytest.raises(DataError, match="No such file"):
         load_validation_text(path, "")
-    save_validation_text(path, "one")
+    save(path, "one")
     with pytest.raises(DataError, match="another training"):
         load_validation_text(path, text_sha256("two"))
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(DataError, match="cannot read"):
         load_validation_text(path, text_sha256("one"))
+
+
+def test_old_model_old_text_new_model_new_text(tmp_path: Path) -> None:
+    """At every moment of a save the text that belongs to either model is there to be found."""
+    path, model = tmp_path / "m.valid.txt.gz", tmp_path / "m.safetensors"
+    save(path, "old")
+    with beside_new_model(model, "new"):
+        assert load_validation_text(path, text_sha256("old")) == "old"
+        assert load_validation_text(path, text_sha256("new")) == "new"
+    assert load_validation_text(path, text_sha256("new")) == "new"
+    with pytest.raises(DataError, match="another training"):
+        load_validation_text(path, text_sha256("old"))
+    with pytest.raises(KeyError), beside_new_model(model, "newer"):
+        raise KeyError
+    assert load_validation_text(path, text_sha256("new")) == "new"
+    assert names(tmp_path) == ["m.valid.txt.gz"]
+    save(path, "")
+    assert names(tmp_path) == []

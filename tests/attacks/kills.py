@@ -1,0 +1,553 @@
+"""SIGKILL at random moments of everything that writes: the old file or the new one, whole.
+
+    python -m tests.attacks.kills --kills 100 --seed 1 [--writer NAME ...]
+
+Each writer (a command) is run over and over in one folder, in two variants by turns, and killed:
+half the time at a moment drawn from its duration, half the time at a drawn step of its writing (a
+file opened, flushed, renamed, removed), or up to 3 ms after it. After each kill every file is
+verified; nothing is tidied up between the kills, so that what is left behind would pile up. At
+last the writer runs undisturbed, and nothing but its files may be there.
+
+Most runs are forks of this process, which has everything imported; every tenth is a process of its
+own. It needs Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import http.server
+import io
+import os
+import random
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lmsuite.errors import LmError
+
+LEFT = re.compile(r"\..*(\.[0-9a-f]{8}\.lmsuite-tmp|\.lmsuite-lock|\.valid\.txt\.gz\.next)")
+MOST_LEFT = 4  # hidden files at any time: a lock, a text that is coming, and a file half written
+LATER = 0.003  # seconds after a step
+LAST_STEPS = 30  # of a long training, of which the end would hardly ever be hit
+VARIANTS = (0, 1)
+ERRORS = tempfile.TemporaryFile()  # noqa: SIM115 - what the last fork wrote on standard error
+NETWORK = shlex.split("--tokenizer char --epochs 2 --threads 2 --checkpoint-every 0 -q --name m")
+TEXT = "the cat sat on the mat and the dog sat on the log.\nwhere had the dog sat?\n" * 40
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A command that writes, in two variants; its files lie in the current folder."""
+
+    arguments: tuple[Sequence[str], Sequence[str]]
+    files: tuple[str, ...]  # that it may leave, besides those that were there before
+    setup: tuple[Sequence[str], ...] = ()
+    models: tuple[str, ...] = ()  # names or files that `lm check` must pass
+    texts: tuple[str, ...] = ()  # models that `lm eval` must find the validation text of
+    resumes: bool = False
+    fetches: bool = False
+    patch: Callable[[], None] | None = None  # done before the command, in its process
+
+
+def _quick_demo() -> None:
+    """The demo with a small text and one epoch: the same commands in the same order."""
+    from lmsuite.cli import demo
+
+    whole = demo._steps
+
+    def steps(folder: Path, minutes: float) -> Iterator[list[str]]:
+        for step in whole(folder, minutes):
+            words = ["text.txt" if word == "play" else word for word in step]
+            if "--minutes" in words:
+                at = words.index("--minutes")
+                words[at : at + 2] = ["--epochs", "1", "--threads", "1"]
+            yield words
+
+    demo._steps = steps
+
+
+def _model(name: str) -> tuple[str, ...]:
+    return (f"models/{name}.safetensors", f"models/{name}.valid.txt.gz")
+
+
+_NGRAM = shlex.split("train ngram text.txt --tokenizer char -q")
+_MEMBERS = (
+    [*_NGRAM, "--n", "3", "--name", "a"],
+    [*_NGRAM, "--n", "5", "--name", "b"],
+)
+_CURVE = ["train", "ffnn", "text.txt", *NETWORK]
+
+
+def _twice(common: str, one: str, other: str) -> tuple[list[str], list[str]]:
+    return [*common.split(), *one.split()], [*common.split(), *other.split()]
+
+
+def _network(common: str, one: str, other: str) -> Writer:
+    first, second = _twice(common, one, other)
+    files = (*_model("m"), "models/m.checkpoint", "models/m.history.jsonl")
+    both = ([*first, *NETWORK], [*second, *NETWORK])
+    return Writer(both, files, models=("m",), texts=("m",), resumes=True)
+
+
+def _from_members(common: str, one: str, other: str) -> Writer:
+    return Writer(
+        _twice(common, one, other), _model("m"), _MEMBERS, models=("a", "b", "m"), texts=("m",)
+    )
+
+
+_DEMO = [file for name in ("words", "chars", "ffnn", "rnn", "mix") for file in _model(name)]
+_DEMO += [
+    f"models/{name}.{end}" for name in ("ffnn", "rnn") for end in ("checkpoint", "history.jsonl")
+]
+
+WRITERS = {
+    "ngram": Writer(
+        _twice("train ngram text.txt --tokenizer char --name m -q", "--n 3", "--n 4 --valid 0.2"),
+        _model("m"),
+        models=("m",),
+        texts=("m",),
+    ),
+    "quantize": Writer(
+        _twice(
+            "train ngram text.txt --tokenizer char --name m -q --quantize",
+            "--n 3",
+            "--n 4 --valid 0.2",
+        ),
+        _model("m"),
+        models=("m",),
+        texts=("m",),
+    ),
+    "memory": Writer(
+        _twice(
+            "train ngram text.txt --tokenizer char --name m -q --memory 1G",
+            "--n 3",
+            "--n 4 --valid 0.2",
+        ),
+        _model("m"),
+        models=("m",),
+        texts=("m",),
+    ),
+    "ffnn": _network(
+        "train ffnn text.txt --context 5 --embed 8 --batch 256", "--hidden 100", "--hidden 60"
+    ),
+    "rnn": _network(
+        "train rnn text.txt --embed 8 --batch 16 --bptt 32",
+        "--cell gru --hidden 40",
+        "--cell lstm --hidden 32",
+    ),
+    "mix": _from_members("mix a b --name m", "--weights 0.3,0.7", ""),
+    "prune": _from_members("prune b --name m --entropy", "1e-3", "1e-2"),
+    "convert": Writer(
+        _twice("convert", "a models/m.safetensors", "b models/m.safetensors"),
+        ("models/m.safetensors",),
+        _MEMBERS,
+        models=("a", "b", "m"),
+    ),
+    "arpa": Writer(
+        _twice("convert", "a out.arpa.gz", "b out.arpa.gz"),
+        ("out.arpa.gz",),
+        _MEMBERS,
+        models=("out.arpa.gz",),
+    ),
+    "arpa-back": Writer(
+        _twice("convert", "a.arpa models/m.safetensors", "b.arpa models/m.safetensors"),
+        ("models/m.safetensors",),
+        (*_MEMBERS, ["convert", "a", "a.arpa"], ["convert", "b", "b.arpa"]),
+        models=("m",),
+    ),
+    "corpus": Writer(
+        _twice("corpus fetch -q --force served", "", ""),
+        ("cache/served.txt", "cache/served.sha256"),
+        fetches=True,
+    ),
+    "plot": Writer(
+        _twice("plot m", "-o curve.png", "-o curve.svg"), ("curve.png", "curve.svg"), (_CURVE,)
+    ),
+    "report": Writer(
+        _twice("report a b -q -o page.html", "--seed 1", "--seed 2"), ("page.html",), _MEMBERS
+    ),
+    "demo": Writer(
+        _twice("demo --models models", "", "--minutes 1"),
+        (*_DEMO, "models/report.html"),
+        models=("words", "chars", "ffnn", "rnn", "mix"),
+        texts=("words", "chars", "ffnn", "rnn", "mix"),
+        patch=_quick_demo,
+    ),
+}
+
+
+@dataclass
+class Tally:
+    """What came of the kills."""
+
+    kills: int = 0
+    done_before: int = 0  # the writer was sooner done than killed
+    resumed: int = 0
+    left: int = 0  # kills that left something hidden
+    seconds: float = field(default_factory=time.monotonic)
+
+
+class DamageError(AssertionError):
+    """A kill left something that it must not."""
+
+
+def lm(*arguments: str) -> str:
+    """``lm`` in this process; what it printed.
+
+    Raises:
+        DamageError: it failed.
+    """
+    from lmsuite.cli.app import main
+
+    out, err = io.StringIO(), io.StringIO()
+    stdin = sys.stdin
+    try:
+        with Path(os.devnull).open() as nothing:
+            sys.stdin = nothing
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                main(list(arguments))
+    except SystemExit as end:
+        if end.code:
+            raise DamageError(f"lm {' '.join(arguments)}: {err.getvalue()}") from None
+    finally:
+        sys.stdin = stdin
+    return out.getvalue()
+
+
+def run_forked(
+    writer: Writer, arguments: Sequence[str], at_step: int | None = None, later: float = 0.0
+) -> tuple[int, int]:
+    """Start the writer in a fork; its process id, and a pipe that at its end tells its steps.
+
+    Args:
+        writer: the writer.
+        arguments: what follows ``lm``.
+        at_step: which of its steps kills it, if it gets there.
+        later: seconds from the step to the kill.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        return child, reading
+    ERRORS.seek(0)
+    ERRORS.truncate()
+    steps = _count_steps(at_step, later)
+    code = 1
+    try:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for number, goes_to in enumerate((nothing, nothing, ERRORS.fileno())):
+            os.dup2(goes_to, number)
+        sys.stdin, sys.stdout, sys.stderr = (
+            os.fdopen(number, mode, closefd=False) for number, mode in enumerate("rww")
+        )
+        if writer.patch is not None:
+            writer.patch()
+        from lmsuite.cli.app import main
+
+        main(list(arguments))
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os.write(writing, b"%d" % steps[0])
+        os._exit(code)
+
+
+def _count_steps(at_step: int | None, later: float) -> list[int]:
+    """From now on count what this process changes on the disk below the current folder."""
+    owner, folder, steps = os.getpid(), str(Path.cwd()), [0]
+
+    def step() -> None:
+        if os.getpid() != owner:
+            return
+        steps[0] += 1
+        if steps[0] == at_step:
+            if later:
+                threading.Timer(later, os.kill, (owner, signal.SIGKILL)).start()
+            else:
+                os.kill(owner, signal.SIGKILL)
+
+    def audited(event: str, given: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, _, flags = given
+            is_named = isinstance(path, str | Path)  # else a descriptor that is open already
+            if flags & (os.O_WRONLY | os.O_RDWR) and is_named and _is_below(folder, path):
+                step()
+        elif event in ("os.rename", "os.remove", "os.mkdir", "os.truncate"):
+            step()
+
+    flush = os.fsync
+
+    def counted_flush(descriptor: Any) -> None:
+        step()
+        flush(descriptor)
+
+    os.fsync = counted_flush
+    sys.addaudithook(audited)
+    return steps
+
+
+def _is_below(folder: str, path: str | Path) -> bool:
+    return str(Path(path).absolute()).startswith(folder)
+
+
+def _errors() -> str:
+    ERRORS.seek(0)
+    return ERRORS.read().decode(errors="replace")
+
+
+def wait_or_kill(process: int, seconds: float) -> int:
+    """Let the process run for so long and then kill it; its exit code, -9 if it was killed."""
+    until = time.monotonic() + seconds
+    while True:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= until:
+            os.kill(process, signal.SIGKILL)
+            until = float("inf")
+        time.sleep(0.001)
+
+
+def measured(writer: Writer, arguments: Sequence[str]) -> tuple[float, int]:
+    """How long the writer takes undisturbed, and how many steps."""
+    began = time.monotonic()
+    process, pipe = run_forked(writer, arguments)
+    code = wait_or_kill(process, 60)
+    seconds = time.monotonic() - began
+    with os.fdopen(pipe, "rb") as stream:
+        steps = int(stream.read())
+    if code:
+        raise DamageError(f"lm {' '.join(arguments)} exits with {code} undisturbed: {_errors()}")
+    return seconds, steps
+
+
+def attack(name: str, kills: int, seed: int) -> Tally:
+    """Kill the writer so often, in the current folder, and verify what is left each time.
+
+    Raises:
+        DamageError: with what was damaged and how to do it again.
+    """
+    writer, rng, tally = WRITERS[name], random.Random(f"{name} {seed}"), Tally()
+    Path("text.txt").write_text(TEXT)
+    for command in writer.setup:
+        lm(*command)
+    before = _files()
+    measures, versions = [], []
+    for variant in VARIANTS:
+        measures.append(measured(writer, writer.arguments[variant]))
+        versions.append(_versions(writer))
+    for kill in range(kills):
+        variant = rng.choice(VARIANTS)
+        arguments, (seconds, steps) = writer.arguments[variant], measures[variant]
+        how = _kill(writer, arguments, rng, seconds, steps, real=kill % 10 == 9, tally=tally)
+        try:
+            _verify(writer, before, versions)
+            tally.left += any(Path(file).name.startswith(".") for file in _files() - before)
+            if writer.resumes and (Path("models/m.checkpoint").exists() and rng.random() < 0.2):
+                _resume(writer, variant, versions)
+                tally.resumed += 1
+        except (DamageError, LmError) as error:
+            raise DamageError(f"{name}, seed {seed}, kill {kill} ({how}): {error}") from None
+    measured(writer, writer.arguments[0])
+    if strange := _files() - before - set(writer.files):
+        raise DamageError(f"{name}, seed {seed}: left at last: {sorted(strange)}")
+    _verify(writer, before, versions[:1] if writer.models and not writer.patch else versions)
+    tally.seconds = time.monotonic() - tally.seconds
+    return tally
+
+
+def _kill(
+    writer: Writer,
+    arguments: Sequence[str],
+    rng: random.Random,
+    seconds: float,
+    steps: int,
+    *,
+    real: bool,
+    tally: Tally,
+) -> str:
+    """Run the writer and kill it once; how."""
+    if real and writer.patch is None:
+        delay = rng.uniform(0, seconds + 0.6)
+        how = f"a process of its own, after {delay:.3f} s"
+        command = [sys.executable, "-m", "lmsuite", *arguments]
+        nothing = subprocess.DEVNULL
+        process = subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing)
+        code = wait_or_kill(process.pid, delay)
+        process.returncode = code
+    elif rng.random() < 0.5:
+        delay = rng.uniform(0, 1.05 * seconds)
+        how = f"after {delay:.3f} s"
+        pid, pipe = run_forked(writer, arguments)
+        code = wait_or_kill(pid, delay)
+        os.close(pipe)
+    else:
+        first = max(1, steps - LAST_STEPS) if rng.random() < 0.5 else 1
+        step, later = rng.randint(first, steps), rng.choice((0.0, rng.uniform(0, LATER)))
+        how = f"{1000 * later:.1f} ms after step {step} of {steps}"
+        pid, pipe = run_forked(writer, arguments, step, later)
+        code = wait_or_kill(pid, 60)
+        os.close(pipe)
+    if code not in (0, -signal.SIGKILL):
+        raise DamageError(f"{how}: exits with {code} by itself: {_errors()}")
+    tally.kills += 1
+    tally.done_before += code == 0
+    return f"{how}: lm {' '.join(arguments)}"
+
+
+def _files() -> set[str]:
+    return {str(path) for path in Path().rglob("*") if path.is_file()}
+
+
+def _versions(writer: Writer) -> dict[str, int]:
+    """The checksum of every model, by name."""
+    from lmsuite.storage.artefact import read_manifest
+
+    paths = {name: Path("models") / f"{name}.safetensors" for name in writer.models}
+    return {name: read_manifest(path).checksum for name, path in paths.items() if path.exists()}
+
+
+def _verify(writer: Writer, before: set[str], versions: list[dict[str, int]]) -> None:
+    """Raise DamageError if any file is damaged, or there is one that has no business there."""
+    hidden, visible = [], []
+    for file in sorted(_files() - before):
+        (hidden if Path(file).name.startswith(".") else visible).append(file)
+    if strange := set(visible) - set(writer.files):
+        raise DamageError(f"strange files: {sorted(strange)}")
+    unknown = [file for file in hidden if not LEFT.fullmatch(Path(file).name)]
+    if unknown or len(hidden) > MOST_LEFT:
+        raise DamageError(f"hidden files: {hidden}")
+    for name, checksum in _versions(writer).items():
+        if all(version.get(name) != checksum for version in versions):
+            raise DamageError(f"the model {name} is neither the old one nor the new one")
+    lm("models")
+    for name in writer.models:
+        lm("check", name)
+    for name in writer.texts:
+        lm("eval", name, "--json")
+    for file in visible:
+        _verify_file(Path(file))
+    if writer.fetches and "served" not in lm("corpus", "show", "served", "--text")[:20]:
+        raise DamageError("another text than was served")
+
+
+def _verify_file(path: Path) -> None:
+    content = path.read_bytes()
+    if path.name.endswith(".history.jsonl"):
+        from lmsuite.training.history import read_history
+
+        if not read_history(path):
+            raise DamageError(f"{path} is empty")
+    elif path.name.endswith(".checkpoint"):
+        from safetensors.numpy import load
+
+        load(content)
+    ends = {".png": b"IEND\xaeB`\x82", ".svg": b"</svg>\n", ".html": b"</html>\n"}
+    if not content.endswith(ends.get(path.suffix, b"")):
+        raise DamageError(f"{path} is cut short")
+
+
+def _resume(writer: Writer, variant: int, versions: list[dict[str, int]]) -> None:
+    """Finish what was killed; if it had no checkpoint yet, the one before it has."""
+    for one in (variant, 1 - variant):
+        try:
+            lm(*writer.arguments[one], "--resume")
+        except DamageError as error:
+            if one == variant and "is of another training" in str(error):
+                continue
+            raise
+        if _versions(writer) != versions[one]:
+            raise DamageError("resumed, it is not to the bit what it is undisturbed")
+        return
+
+
+class _Serving(http.server.BaseHTTPRequestHandler):
+    """A text that is another every time."""
+
+    count = 0
+
+    def do_GET(self) -> None:
+        type(self).count += 1
+        text = b"served %d\n" % self.count + b"word " * 200_000
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(text)
+
+    def log_message(self, *given: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def surroundings() -> Iterator[None]:
+    """A folder of its own as the current one, and a server that has the corpus ``served``."""
+    here, environment = Path.cwd(), dict(os.environ)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Serving)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+        os.chdir(folder)
+        Path("catalogue.toml").write_text(
+            f'[served]\ntitle = "A text"\nurl = "http://127.0.0.1:{server.server_port}/"\n'
+        )
+        os.environ |= {"LM_CATALOGUE": f"{folder}/catalogue.toml", "LM_CACHE": f"{folder}/cache"}
+        os.environ.pop("LM_MODELS", None)
+        try:
+            yield
+        finally:
+            os.chdir(here)
+            os.environ.clear()
+            os.environ.update(environment)
+            server.shutdown()
+            server.server_close()
+
+
+@functools.cache
+def import_all() -> None:
+    """Import what the commands do, so that forks need not."""
+    import importlib
+
+    from lmsuite.cli.commands import COMMANDS
+
+    for entry in COMMANDS.values():
+        importlib.import_module(f"lmsuite.cli.{entry.target.split(':')[0]}")
+    for module in ("training.loop", "models.registry", "evaluation", "report.contents"):
+        importlib.import_module(f"lmsuite.{module}")
+
+
+def main() -> None:
+    """The command line of the harness."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100, help="of each writer")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--writer", action="append", choices=WRITERS, help="all if none is given")
+    options = parser.parse_args()
+    import_all()
+    for name in options.writer or WRITERS:
+        with surroundings():
+            tally = attack(name, options.kills, options.seed)
+        sys.stdout.write(
+            f"{name:10} {tally.kills} kills, {tally.done_before} came after the end, "
+            f"{tally.left} left something hidden, {tally.resumed} resumed; {tally.seconds:.0f} s\n"
+        )
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
