@@ -164,4 +164,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     guard()
     session = Session(list(sys.argv[1:] if arguments is None else arguments))
-    make_group()(args=session.arguments, prog_name="lm", obj=session)
+    with reporting_failures(lambda: session.debug):  # also of printing the help
+        make_group()(args=session.arguments, prog_name="lm", obj=session)

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from lmsuite.errors import LmError
 
@@ -31,7 +31,9 @@ def reporting_failures(debug: Callable[[], bool]) -> Iterator[None]:
         if debug():
             raise
         message, code = _explained(failure)
-        sys.stderr.write(f"{message}\n")
+        with suppress(OSError):  # the exit code has still to be right
+            sys.stderr.write(f"{message}\n")
+            sys.stderr.flush()
         raise SystemExit(code) from None
 
 

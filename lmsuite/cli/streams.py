@@ -6,10 +6,12 @@ import json
 import math
 import re
 import sys
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import typer
 
+from lmsuite.errors import LmError
 from lmsuite.terminal import shown, unguarded
 
 
@@ -32,9 +34,19 @@ def printable(text: str) -> str:
 
 
 def write(text: str) -> None:
-    """Show text on standard output at once, without a line end of its own."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Show text on standard output at once, without a line end of its own.
+
+    Raises:
+        LmError: it cannot be written, unless the reader of a pipe has gone.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise LmError(f"cannot write to standard output: {reason}") from error
 
 
 def say(line: str = "") -> None:
@@ -52,10 +64,14 @@ def say_in_bold(line: str) -> None:
 
 
 def note(message: str, *, quiet: bool = False) -> None:
-    """Tell the user something beside the results, on standard error, unless `quiet`."""
+    """Tell the user something beside the results, on standard error, unless `quiet`.
+
+    If nobody can be told, because the disk of a log file is full, the work goes on all the same.
+    """
     if not quiet:
-        sys.stderr.write(f"{message}\n")
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stderr.write(f"{message}\n")
+            sys.stderr.flush()
 
 
 _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
