@@ -20,7 +20,8 @@ from benchmarks.ngram_training import GIGABYTE
 
 SUBJECTS: dict[str, Any] = {"ngram": ngram_growth, "lstm": lstm_growth}
 """Modules with the sizes, the programs, the words of the picture, and `measure`."""
-COLOURS, MARKS = ("#1b5e8c", "#5fa8d3", "#c1572b"), "os^"
+OURS, PEER = (("#1b5e8c", "o"), ("#5fa8d3", "s")), ("#c1572b", "^")
+"""Colours and marks; a subject's last program is the peer."""
 
 
 def main() -> None:
@@ -64,7 +65,8 @@ def draw(subject: Any, points: list[dict[str, Any]], path: Path) -> None:
 
     matplotlib.rcParams["svg.hashsalt"] = "lmsuite"
     figure, (time, memory) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for program, colour, mark in zip(subject.PROGRAMS, COLOURS, MARKS, strict=False):
+    styles = (*OURS[: len(subject.PROGRAMS) - 1], PEER)
+    for program, (colour, mark) in zip(subject.PROGRAMS, styles, strict=True):
         own = [point for point in points if point["program"] == program]
         sizes = [point[subject.SIZE] for point in own]
         style = {"color": colour, "marker": mark, "markersize": 4, "linewidth": 1.5}
