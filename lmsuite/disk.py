@@ -36,6 +36,8 @@ _OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 # finds its own locks in its way: so what is held here is known by device and inode.
 _held: set[tuple[int, int]] = set()
 _one_thread = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_held.clear)  # a fork has no part in its parent's locks
 
 
 class HeldError(Exception):
@@ -89,6 +91,7 @@ def held(path: Path, word: str, *, wait: bool = False) -> Iterator[None]:
         HeldError: another process holds it.
         OSError: the folder is missing or cannot be written.
     """
+    remove_left_behind(path.parent)
     lock = path.with_name(f".{path.name}{LOCK}")
     owner = os.getpid()
     descriptor = _hold(lock, wait)

@@ -59,7 +59,7 @@ def _holder(word: str) -> str:
         found = json.loads(word)
         process, command = int(found["process"]), str(found["command"])
         host, since = str(found["host"]), datetime.fromisoformat(found["since"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return "another process"
     where = "" if host == platform.node() else f" on {host}"
     shown = f"process {process}{where} ({command}; since {since:%Y-%m-%d %H:%M:%S})"

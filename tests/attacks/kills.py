@@ -306,7 +306,7 @@ def _is_below(folder: str, path: str | Path) -> bool:
     return str(Path(path).absolute()).startswith(folder)
 
 
-def _errors() -> str:
+def errors() -> str:
     ERRORS.seek(0)
     return ERRORS.read().decode(errors="replace")
 
@@ -333,7 +333,7 @@ def measured(writer: Writer, arguments: Sequence[str]) -> tuple[float, int]:
     with os.fdopen(pipe, "rb") as stream:
         steps = int(stream.read())
     if code:
-        raise DamageError(f"lm {' '.join(arguments)} exits with {code} undisturbed: {_errors()}")
+        raise DamageError(f"lm {' '.join(arguments)} exits with {code} undisturbed: {errors()}")
     return seconds, steps
 
 
@@ -405,7 +405,7 @@ def _kill(
         code = wait_or_kill(pid, 60)
         os.close(pipe)
     if code not in (0, -signal.SIGKILL):
-        raise DamageError(f"{how}: exits with {code} by itself: {_errors()}")
+        raise DamageError(f"{how}: exits with {code} by itself: {errors()}")
     tally.kills += 1
     tally.done_before += code == 0
     return f"{how}: lm {' '.join(arguments)}"

@@ -1,0 +1,314 @@
+"""One writer a model: the second is refused at once, and a dead one is in nobody's way."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fcntl", reason="no locks of this kind")
+
+from attacks import kills
+
+from lmsuite import disk
+from lmsuite.disk import LOCK, HeldError, held, remove_left_behind, replaced
+from lmsuite.errors import ModelFileError
+from lmsuite.storage.holding import only_writer
+
+LONG = ["--epochs", "1000", "--patience", "0", "--checkpoint-every", "0", "--threads", "2"]
+SMALL = ["--tokenizer", "char", "--embed", "8", "--hidden", "20", "-q"]
+TRAINING = ["train", "rnn", "text.txt", "--name", "m", *SMALL, *LONG]
+WRITERS = {
+    "ngram": ["train", "ngram", "text.txt", "--tokenizer", "char", "--name", "m", "-q"],
+    "ffnn": ["train", "ffnn", "text.txt", "--name", "m", "--epochs", "1", *SMALL],
+    "rnn": ["train", "rnn", "text.txt", "--name", "m", "--epochs", "1", *SMALL],
+    "resume": [*TRAINING, "--resume"],
+    "mix": ["mix", "a", "b", "--name", "m"],
+    "prune": ["prune", "b", "--entropy", "1e-3", "--name", "m"],
+    "convert": ["convert", "a", "models/m.safetensors"],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a text and two models, as the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LM_MODELS", raising=False)
+    Path("text.txt").write_text(kills.TEXT)
+    for name in ("a", "b"):
+        kills.lm("train", "ngram", "text.txt", "--tokenizer", "char", "-q", "--name", name)
+    return tmp_path
+
+
+@pytest.fixture
+def training(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A training of the model m that is under way, with its first checkpoint written."""
+    command = [sys.executable, "-m", "lmsuite", *TRAINING]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        until = time.monotonic() + 30
+        while not Path("models/m.checkpoint").exists():
+            assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        yield process
+        process.kill()
+
+
+def test_the_second_writer_is_refused_at_once_and_told_who_is_the_first(
+    training: subprocess.Popen[bytes],
+) -> None:
+    for name, arguments in WRITERS.items():
+        began = time.monotonic()
+        with pytest.raises(kills.DamageError) as refused:
+            kills.lm(*arguments)
+        assert time.monotonic() - began < 2, name
+        message = str(refused.value.args[0])
+        assert "error: models/m.safetensors is being written by process" in message, name
+        assert f" {training.pid} (lm {' '.join(TRAINING)[:50]}" in message, name
+        assert message.count("\n") == 1
+    assert kills.lm("models").count("\n") == 3  # the heading, a and b
+    kills.lm("train", "ngram", "text.txt", "--tokenizer", "char", "--name", "other", "-q")
+    kills.lm("eval", "--json")
+    assert training.poll() is None
+
+
+def test_a_training_killed_is_resumed_at_once(training: subprocess.Popen[bytes]) -> None:
+    """Its workers live on for a moment, and its lock is left behind: neither is in the way."""
+    assert Path(f"models/.m.safetensors{LOCK}").exists()
+    training.send_signal(signal.SIGKILL)
+    training.wait()
+    holding = only_writer(Path("models/m.safetensors"), "lm")
+    with holding:
+        pass
+    assert not list(Path("models").glob(".*"))
+
+
+def test_a_training_interrupted_leaves_no_lock(training: subprocess.Popen[bytes]) -> None:
+    training.send_signal(signal.SIGINT)
+    assert training.wait(timeout=20) == 130
+    assert not list(Path("models").glob(".*"))
+
+
+def forked(work: Callable[[], None]) -> int:
+    """The process id of a fork that does `work` and then exits, with 0 if it did not fail."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        work()
+        code = 0
+    except BaseException as error:
+        os.write(2, f"{error!r}\n".encode())
+    finally:
+        os._exit(code)
+
+
+def exit_codes(processes: list[int]) -> list[int]:
+    return [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
+
+
+def wait_for(path: Path) -> None:
+    until = time.monotonic() + 10
+    while not path.exists():
+        assert time.monotonic() < until
+        time.sleep(0.002)
+
+
+def test_a_worker_that_outlives_its_killed_parent_holds_nothing(tmp_path: Path) -> None:
+    ready, end = tmp_path / "ready", tmp_path / "end"
+
+    def parent() -> None:
+        with held(tmp_path / "m", "parent"), replaced(tmp_path / "x"):
+            worker = forked(lambda: wait_for(end))
+            ready.write_text(str(worker))
+            time.sleep(60)
+
+    process = forked(parent)
+    wait_for(ready)
+    with pytest.raises(HeldError, match="parent"), held(tmp_path / "m", "me"):
+        pass
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    with held(tmp_path / "m", "me"):
+        pass
+    remove_left_behind(tmp_path)
+    end.touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"ready", "end"}
+
+
+def test_a_worker_that_ends_in_its_own_way_ends_no_lock(tmp_path: Path) -> None:
+    def other() -> None:
+        with pytest.raises(HeldError), held(tmp_path / "m", ""):
+            pass
+
+    with held(tmp_path / "m", "parent"):
+        try:
+            child = os.fork()
+            if child == 0:
+                raise SystemExit  # unwinds what the parent holds
+        except SystemExit:
+            pass
+        else:
+            assert exit_codes([child]) == [0]
+            assert exit_codes([forked(other)]) == [0]
+            child = -1
+    if child == 0:
+        os._exit(0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_at_once_are_never_two_at_once(tmp_path: Path) -> None:
+    """Six processes count together in a file, while others sweep, and some are killed."""
+    counter, rounds = tmp_path / "counter", 15
+    counter.write_text("0")
+    killed = tmp_path / "killed"
+    killed.mkdir()
+
+    def count() -> None:
+        for _ in range(rounds):
+            with held(counter, "", wait=True):
+                number = int(counter.read_text())
+                time.sleep(0.0002)
+                with replaced(counter) as stream:
+                    stream.write(b"%d" % (number + 1))
+
+    def sweep() -> None:
+        for _ in range(20 * rounds):
+            remove_left_behind(tmp_path)
+
+    def hang() -> None:
+        with held(tmp_path / "hung", "", wait=True), replaced(tmp_path / "half") as stream:
+            stream.write(b"half")
+            time.sleep(60)
+
+    processes = [forked(count) for _ in range(6)] + [forked(sweep) for _ in range(2)]
+    rng = random.Random(1)
+    for _ in range(20):
+        process = forked(hang)
+        time.sleep(rng.uniform(0, 0.02))
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    assert exit_codes(processes) == [0] * 8
+    assert int(counter.read_text()) == 6 * rounds
+    remove_left_behind(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"counter", "killed"}
+
+
+@pytest.mark.parametrize("is_swept", [False, True])
+def test_a_lock_removed_after_it_was_opened_is_no_lock(
+    is_swept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening and locking, its holder ends and another takes a new file of that name."""
+    opened, swapped = tmp_path / "opened", tmp_path / "swapped"
+    lock = disk._lock
+
+    def late(descriptor: int) -> bool | None:
+        if not opened.exists():
+            opened.touch()
+            wait_for(swapped)
+        return lock(descriptor)
+
+    def contend() -> None:
+        monkeypatch.setattr(disk, "_lock", late)
+        if is_swept:
+            remove_left_behind(tmp_path)
+        with pytest.raises(HeldError, match="second"), held(tmp_path / "m", ""):
+            pass
+
+    with held(tmp_path / "m", "first"):
+        process = forked(contend)
+        wait_for(opened)
+    with held(tmp_path / "m", "second"):
+        swapped.touch()
+        assert exit_codes([process]) == [0]
+    assert {path.name for path in tmp_path.iterdir()} == {"opened", "swapped"}
+
+
+def test_what_is_held_here_is_not_lost_by_looking(tmp_path: Path) -> None:
+    """Closing any descriptor of a file ends a process's locks on it: none may be opened twice."""
+    with held(tmp_path / "m", "mine"), replaced(tmp_path / "x") as stream:
+        remove_left_behind(tmp_path)
+        with pytest.raises(HeldError, match="this very process"), held(tmp_path / "m", ""):
+            pass
+
+        def other() -> None:
+            remove_left_behind(tmp_path)
+            with pytest.raises(HeldError, match="mine"), held(tmp_path / "m", ""):
+                pass
+
+        assert exit_codes([forked(other)]) == [0]
+        stream.write(b"whole")
+    assert (tmp_path / "x").read_bytes() == b"whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("is_missing", [True, False])
+def test_without_locks_all_else_works(
+    is_missing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows, and on file systems that know no locks."""
+
+    def refused(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    if is_missing:
+        monkeypatch.setattr(disk, "fcntl", None)
+    else:
+        monkeypatch.setattr("fcntl.lockf", refused)
+    left = tmp_path / ".m.0123abcd.lmsuite-tmp"
+    left.touch()  # perhaps another's, who can tell
+    with held(tmp_path / "m", ""), replaced(tmp_path / "m") as stream:
+        stream.write(b"whole")
+    assert (tmp_path / "m").read_bytes() == b"whole"
+    assert {path.name for path in tmp_path.iterdir()} == {"m", left.name}
+
+
+@pytest.mark.parametrize(
+    "word",
+    [b"", b"\xff\xfe", b"{}", b"[1]", b"null", b'{"process": "x"}', b"[" * 5000, b"9" * 5000],
+)
+def test_a_strange_word_in_a_lock_does_no_harm(word: bytes, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+
+    def hold() -> None:
+        with held(tmp_path / "n", word.decode("latin-1")):
+            ready.touch()
+            time.sleep(60)
+
+    process = forked(hold)
+    wait_for(ready)
+    with (
+        pytest.raises(ModelFileError, match=r"/n is being written by another process"),
+        only_writer(tmp_path / "n", "lm"),
+    ):
+        pass
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+
+
+def test_a_link_in_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / f".m{LOCK}").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ModelFileError, match="cannot write in"), only_writer(tmp_path / "m", "lm"):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_one_corpus_fetched_by_many_at_once_ends_well() -> None:
+    """Even if the server has another text for each of them."""
+
+    def fetch() -> None:
+        kills.lm("corpus", "fetch", "served", "--force", "-q")
+
+    with kills.surroundings():
+        for _ in range(5):
+            assert exit_codes([forked(fetch) for _ in range(4)]) == [0] * 4
+            assert kills.lm("corpus", "show", "served", "--text").startswith("served ")
+        assert {path.name for path in Path("cache").iterdir()} == {"served.txt", "served.sha256"}
