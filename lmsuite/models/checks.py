@@ -83,7 +83,7 @@ def gradient_report(
 
     def loss(of: NeuralModel = aside) -> float:
         rng_of_masks = np.random.default_rng(seed)
-        return of.accumulate(inputs, targets, carry.copy(), weight=0.1, rng=rng_of_masks)
+        return of.backpropagate(inputs, targets, carry.copy(), weight=0.1, rng=rng_of_masks)
 
     loss(double)
     return check_gradients(

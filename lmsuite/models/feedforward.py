@@ -128,7 +128,7 @@ class FeedForward(NeuralModel):
         return logits, caches
 
     def _backward(self, d_logits: FloatArray, caches: list[Any]) -> None:
-        """Adds to the gradients, from d_logits (B, V)."""
+        """The gradients, from d_logits (B, V)."""
         d_top = self._output.backward(d_logits, caches.pop())
         size = self._settings.hidden[-1]
         d_a, d_direct = d_top[:, :size], d_top[:, size:]
@@ -142,7 +142,7 @@ class FeedForward(NeuralModel):
         d_x = self._embed_dropout.backward(d_x, mask)
         self._embedding.backward(d_x.reshape(*ids.shape, -1), ids)
 
-    def accumulate(
+    def backpropagate(
         self,
         inputs: IntArray,
         targets: IntArray,
@@ -153,6 +153,7 @@ class FeedForward(NeuralModel):
     ) -> float:
         logits, caches = self._logits(inputs, rng)
         loss, d_logits = softmax_cross_entropy(logits, targets, weight, self.text.impossible)
+        self._embedding.d_table[...] = 0
         self._backward(d_logits, caches)
         return loss
 

@@ -24,7 +24,7 @@ class NeuralModel(LanguageModel):
     """A language model that is trained by gradient descent.
 
     The training loop knows no more of a model than this: it fills a batch's inputs and targets,
-    calls `accumulate`, and changes `parameters.values` along `parameters.gradients`.
+    calls `backpropagate`, and changes `parameters.values` along `parameters.gradients`.
     """
 
     settings_type: ClassVar[type]
@@ -50,7 +50,7 @@ class NeuralModel(LanguageModel):
         """Fills the parameters with where training starts."""
 
     @abstractmethod
-    def accumulate(
+    def backpropagate(
         self,
         inputs: IntArray,
         targets: IntArray,
@@ -59,7 +59,7 @@ class NeuralModel(LanguageModel):
         weight: float,
         rng: np.random.Generator,
     ) -> float:
-        """Adds the gradient of `weight` times the summed loss of a batch to the gradients.
+        """Fills `parameters.gradients` with that of `weight` times the summed loss of a batch.
 
         Args:
             inputs: (T, B), or (context, B) for a feed-forward model.

@@ -26,7 +26,7 @@ from lmsuite.models.interface import FloatArray, IntArray
 from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, check_dropout, dropped
 from lmsuite.nn.arrays import BoolArray
 from lmsuite.nn.cells import CELLS, CellCache
-from lmsuite.nn.layers import ONE_HOT_LIMIT, Dropout, Embedding, Linear, TiedLinear
+from lmsuite.nn.layers import SMALL_VOCABULARY, Dropout, Embedding, Linear, TiedLinear
 from lmsuite.nn.losses import log_softmax, softmax_cross_entropy, target_log_probs
 from lmsuite.nn.parameter import Parameters
 from lmsuite.text.encoding import TextEncoder
@@ -161,7 +161,7 @@ class Recurrent(NeuralModel):
         return hidden, after, caches
 
     def _backward(self, d_hidden: FloatArray, caches: _Caches) -> None:
-        """Adds to the gradients, from that of the top hidden vectors (T, B, H)."""
+        """The gradients below the output, from that of the top hidden vectors (T, B, H)."""
         for i in reversed(range(len(self._layers))):
             layer, cache, mask = self._layers[i], caches.layers[i], caches.masks[i]
             if cache.ids is not None:
@@ -171,7 +171,7 @@ class Recurrent(NeuralModel):
             d_hidden = self._dropout.backward(d_below, mask)
         self._embedding.backward(d_hidden, caches.ids)
 
-    def accumulate(
+    def backpropagate(
         self,
         inputs: IntArray,
         targets: IntArray,
@@ -181,6 +181,7 @@ class Recurrent(NeuralModel):
         rng: np.random.Generator,
     ) -> float:
         self._input_table = None
+        self._embedding.d_table[...] = 0
         hidden, carry[...], caches = self._hidden(inputs, carry, inputs == BOS, rng)
         rows, mask = dropped(self._dropout, hidden, rng)
         T, B, H = rows.shape
@@ -218,7 +219,7 @@ class Recurrent(NeuralModel):
 
     def _first_step(self, state: FloatArray, ids: IntArray) -> FloatArray:
         layer = self._layers[0]
-        if len(self.text.vocabulary) > ONE_HOT_LIMIT:
+        if len(self.text.vocabulary) > SMALL_VOCABULARY:
             return layer.step(self._embedding.table[ids], state)
         if self._input_table is None:  # kept until the next training step
             self._input_table = layer.input_table(self._embedding)

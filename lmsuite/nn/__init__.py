@@ -8,7 +8,8 @@ checks) alike. Sequences are time-major; arrays.py binds the letters.
   `.shapes`, `.slices`, `len(parameters)`.
 * A layer: `Layer.shapes(prefix, ...)` declares, `Layer(parameters, prefix)` binds views,
   `layer.initialise(rng)` fills them; `forward(...) -> (outputs, cache)`;
-  `backward(d_outputs, cache) -> d_inputs` ADDS to the gradients (zero them before each batch).
+  `backward(d_outputs, cache) -> d_inputs` WRITES the gradients, but ADDS to that of an embedding's
+  table, which several layers may share (zero it before each batch).
   - `layers.Embedding.shapes(prefix, V, E)`, `layers.Linear.shapes(prefix, D, outputs)`,
     `layers.TiedLinear.shapes(prefix, V)` with `TiedLinear(parameters, prefix, embedding)`.
   - `layers.Dropout(rate, variational=False)`: `mask = dropout.mask(rng, shape, dtype)`, then

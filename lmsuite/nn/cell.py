@@ -12,7 +12,7 @@ steps do.
 
 If the inputs are embedded ids of a small vocabulary, the drive is even cheaper: there are only V
 different rows of it, so the *input table* A Wx + b (V, G·H) is formed once and its rows are
-gathered; its gradient comes back as one product with one-hot vectors.
+gathered; its gradient is, row by row, the sum over the steps that read that id.
 
 A state is an array (S, B, H): S = 1 for Elman and GRU (h), S = 2 for the LSTM (h, c).
 """
@@ -28,7 +28,7 @@ import numpy as np
 
 from lmsuite.nn.arrays import BoolArray, FloatArray, IntArray
 from lmsuite.nn.initialisation import glorot_uniform, orthogonal
-from lmsuite.nn.layers import ONE_HOT_LIMIT, Embedding, Shapes, one_hot
+from lmsuite.nn.layers import SMALL_VOCABULARY, Embedding, Shapes, add_rows_by_id
 from lmsuite.nn.parameter import Parameters
 from lmsuite.nn.products import GateProducts, by_gate, transposed
 
@@ -56,6 +56,10 @@ class Cell(ABC):
     """G: blocks of H columns in Wx."""
     states: ClassVar[int]
     """S: arrays of (B, H) in a state."""
+    drive_scales: ClassVar[tuple[float, ...]]
+    """For each gate what its drive is multiplied by: 1/2 where sigmoid(x) is had from tanh(x/2)."""
+    recurrent_scales: ClassVar[tuple[float, ...]]
+    """Likewise for each block of H columns of h_{t-1} Wh."""
 
     def __init__(self, parameters: Parameters, prefix: str) -> None:
         self.Wx, self.d_Wx = _pair(parameters, f"{prefix}.Wx")  # (D, G·H)
@@ -101,8 +105,8 @@ class Cell(ABC):
         """
         T, B, _ = inputs.shape
         drive = np.empty((T, self.gates, B, self.hidden_size), self.Wx.dtype)
-        times_Wx = GateProducts(by_gate(self.Wx, self.gates), B)
-        b = np.repeat(self.b.reshape(self.gates, 1, -1), B, axis=1)
+        times_Wx = GateProducts(by_gate(self.Wx, self.gates), B, self.drive_scales)
+        b = np.repeat(self._scaled_drive(self.b).reshape(self.gates, 1, -1), B, axis=1)
         for t in range(T):
             np.add(times_Wx(inputs[t]), b, out=drive[t])
         hidden, final, run = self._run(drive, state, _any_resets(resets))
@@ -116,7 +120,7 @@ class Cell(ABC):
         resets: BoolArray | None = None,
     ) -> tuple[FloatArray, FloatArray, CellCache]:
         """`forward` of the embedded ids (T, B), by way of the input table where that is cheaper."""
-        if len(embedding.table) > ONE_HOT_LIMIT:
+        if len(embedding.table) > SMALL_VOCABULARY:
             inputs, _ = embedding.forward(ids)
             hidden, final, cache = self.forward(inputs, state, resets)
             return hidden, final, CellCache(inputs, ids, embedding, cache.run)
@@ -143,9 +147,8 @@ class Cell(ABC):
             raise ValueError("the cache is of forward_ids: backward_ids takes it")
         d_drive, d_state = self._backward_run(d_hidden, d_final_state, cache.run)
         inputs = cache.inputs.reshape(d_drive.shape[1], -1)
-        d_Wx = by_gate(self.d_Wx, self.gates)
-        d_Wx += np.matmul(inputs.T, d_drive)
-        self.d_b += _sums_over_steps(d_drive)
+        self._write_products(self.d_Wx, inputs, d_drive)
+        self.d_b[...] = _sums_over_steps(d_drive)
         d_inputs = np.zeros_like(inputs)
         for d_gate, W in zip(d_drive, by_gate(self.Wx, self.gates), strict=True):
             d_inputs += d_gate @ W.T
@@ -163,11 +166,11 @@ class Cell(ABC):
             embedding.backward(d_inputs, cache.ids)
             return d_state
         d_drive, d_state = self._backward_run(d_hidden, d_final_state, cache.run)
-        ids = one_hot(cache.ids.reshape(-1), len(embedding.table), d_drive.dtype)
-        d_input_table = np.matmul(ids.T, d_drive)  # (G, V, H)
-        d_Wx = by_gate(self.d_Wx, self.gates)
-        d_Wx += np.matmul(embedding.table.T, d_input_table)
-        self.d_b += _sums_over_steps(d_input_table)
+        V = len(embedding.table)
+        d_input_table = np.zeros((self.gates, V, self.hidden_size), d_drive.dtype)
+        add_rows_by_id(d_input_table, cache.ids.reshape(-1), d_drive)
+        self._write_products(self.d_Wx, embedding.table, d_input_table)
+        self.d_b[...] = _sums_over_steps(d_input_table)
         for d_gate, W in zip(d_input_table, by_gate(self.Wx, self.gates), strict=True):
             embedding.d_table += d_gate @ W.T
         return d_state
@@ -179,17 +182,22 @@ class Cell(ABC):
         d_drive, d_state = self._run_back(d_hidden, d_final_state, run)
         return d_drive.reshape(self.gates, -1, self.hidden_size), d_state
 
+    def _write_products(self, d_W: FloatArray, inputs: FloatArray, d_gates: FloatArray) -> None:
+        """d_W = inputsᵀ [d_g …], for inputs (N, K) and (N, H) for each gate, gate by gate."""
+        for d_W_gate, d_gate in zip(by_gate(d_W, self.gates), d_gates, strict=True):
+            d_W_gate[...] = inputs.T @ d_gate
+
     # One token at a time, for sampling.
 
     def step(self, inputs: FloatArray, state: FloatArray) -> FloatArray:
         """The state (S, B, H) after one more input (B, D)."""
         drive = inputs @ self.Wx
         drive += self.b
-        return self.step_drive(drive, state)
+        return self.step_drive(self._scaled_drive(drive), state)
 
     def recurrent_products(self, rows: int) -> GateProducts:
         """h Wh for every gate and `rows` sequences, made ready once for many steps."""
-        return GateProducts(by_gate(self.Wh, self.gates), rows)
+        return GateProducts(by_gate(self.Wh, self.gates), rows, self.recurrent_scales)
 
     def _transposed_products(self, rows: int) -> GateProducts:
         """da Whᵀ gate by gate, the terms of dh_{t-1}."""
@@ -197,10 +205,14 @@ class Cell(ABC):
         return GateProducts(transposed(self.Wh).reshape(self.gates, H, H), rows)
 
     def input_table(self, embedding: Embedding) -> FloatArray:
-        """A Wx + b (V, G·H): row v is the drive of id v, for `step_drive`."""
+        """A Wx + b (V, G·H), scaled: row v is the drive of id v, for `step_drive`."""
         table: FloatArray = embedding.table @ self.Wx
         table += self.b
-        return table
+        return self._scaled_drive(table)
+
+    def _scaled_drive(self, drive: FloatArray) -> FloatArray:
+        """x Wx + b (..., G·H) times the scale of each gate, in a new array."""
+        return drive * np.repeat(self.drive_scales, self.hidden_size).astype(drive.dtype)
 
     def step_drive(
         self, drive: FloatArray, state: FloatArray, times_Wh: GateProducts | None = None
@@ -210,7 +222,11 @@ class Cell(ABC):
         Many steps with B > 1 are faster with `recurrent_products(B)` at hand as `times_Wh`.
         """
         h = state[0]
-        recurrent = by_gate(h @ self.Wh, self.gates) if times_Wh is None else times_Wh(h)
+        if times_Wh is None:
+            scales = np.array(self.recurrent_scales, h.dtype)[:, None, None]
+            recurrent = by_gate(h @ self.Wh, self.gates) * scales
+        else:
+            recurrent = times_Wh(h)
         return self._step(np.ascontiguousarray(by_gate(drive, self.gates)), recurrent, state)
 
     @abstractmethod
@@ -232,7 +248,7 @@ class Cell(ABC):
     ) -> tuple[FloatArray, FloatArray]:
         """Back through time: gradients by the drive (G, T, B, H) and the initial state (S, B, H).
 
-        Adds the gradients of the parameters that belong to the recurrence.
+        Writes the gradients of the parameters that belong to the recurrence.
         """
 
 

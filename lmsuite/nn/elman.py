@@ -39,6 +39,7 @@ class _Run:
 class Elman(Cell):
     gates = 1
     states = 1
+    drive_scales = recurrent_scales = (1.0,)
 
     def _step(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
         return np.tanh(drive + recurrent)
@@ -73,5 +74,5 @@ class Elman(Cell):
             if lanes[t] is not None:
                 d_h[lanes[t]] = 0
         h_before = after_reset(run.h[:-1], run.resets)
-        self.d_Wh += h_before.reshape(T * B, H).T @ d_a.reshape(T * B, H)
+        np.matmul(h_before.reshape(T * B, H).T, d_a.reshape(T * B, H), out=self.d_Wh)
         return d_a[None], d_h[None]

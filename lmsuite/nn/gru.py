@@ -45,7 +45,6 @@ from lmsuite.nn.arrays import BoolArray, FloatArray
 from lmsuite.nn.cell import Cell, after_reset, chunks_from_the_end, reset_lanes
 from lmsuite.nn.layers import Shapes, column_sums
 from lmsuite.nn.parameter import Parameters
-from lmsuite.nn.products import by_gate
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,8 @@ class _Run:
 class GRU(Cell):
     gates = 3
     states = 1
+    drive_scales = (1.0, 0.5, 0.5)
+    recurrent_scales = (0.5, 0.5, 1.0)
 
     def __init__(self, parameters: Parameters, prefix: str) -> None:
         super().__init__(parameters, prefix)
@@ -108,7 +109,6 @@ class GRU(Cell):
         n, r, z = gates
         rz = gates[1:]
         rz += recurrent[:2]
-        rz *= 0.5
         np.tanh(rz, out=rz)
         rz *= 0.5
         rz += 0.5
@@ -139,9 +139,8 @@ class GRU(Cell):
                 if lanes[t] is not None:
                     d_h[lanes[t]] = 0
         h_before = after_reset(run.h[:-1], run.resets).reshape(T * B, H)
-        d_Wh = by_gate(self.d_Wh, 3)
-        d_Wh += np.matmul(h_before.T, d_gates[1:].reshape(3, T * B, H))
-        self.d_b_q += column_sums(d_gates[3].reshape(T * B, H))
+        self._write_products(self.d_Wh, h_before, d_gates[1:].reshape(3, T * B, H))
+        self.d_b_q[...] = column_sums(d_gates[3].reshape(T * B, H))
         return d_gates[:3], d_h[None]
 
 

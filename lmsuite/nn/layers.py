@@ -2,12 +2,15 @@
 
 A layer holds views of its parameters and their gradients. `shapes` says which it needs, under a
 prefix; `initialise` fills them. `forward` gives (outputs, cache); `backward` takes the gradient of
-the loss by the outputs and that cache, *adds* the parameters' gradients to their buffers, and
-returns the gradient by the inputs. Leading dimensions are free: (N, D) and (T, B, D) both work.
+the loss by the outputs and that cache, *writes* the parameters' gradients into their buffers, and
+returns the gradient by the inputs. Only to the gradient of an embedding's table, which several
+layers may share, is it *added*: zero that before a batch. Leading dimensions are free: (N, D) and
+(T, B, D) both work.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -19,8 +22,8 @@ from lmsuite.nn.parameter import Parameters
 
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
-ONE_HOT_LIMIT = 256
-"""Up to this many rows, summing by id is faster as a one-hot product than by sorting."""
+SMALL_VOCABULARY = 256
+"""Up to this many ids, rows are summed one id at a time, and recurrent cells use an input table."""
 
 DRAWS = 1 << 16
 """Values of the integers that dropout draws: its rate is exact to one part in as many."""
@@ -46,7 +49,7 @@ class Embedding:
         return self.table.take(ids, axis=0), ids
 
     def backward(self, d_outputs: FloatArray, cache: IntArray) -> None:
-        """Ids have no gradient; the table's is, for each id, the sum over its occurrences."""
+        """Ids have no gradient; what each id received is added to its row of the table's."""
         add_rows_by_id(self.d_table, cache.reshape(-1), _rows(d_outputs))
 
 
@@ -74,8 +77,8 @@ class Linear:
 
     def backward(self, d_outputs: FloatArray, cache: FloatArray) -> FloatArray:
         d_rows = _rows(d_outputs)
-        self.d_b += column_sums(d_rows)
-        self.d_W += _rows(cache).T @ d_rows
+        self.d_b[...] = column_sums(d_rows)
+        np.matmul(_rows(cache).T, d_rows, out=self.d_W)
         return (d_rows @ self.W.T).reshape(cache.shape)
 
 
@@ -105,7 +108,7 @@ class TiedLinear:
 
     def backward(self, d_outputs: FloatArray, cache: FloatArray) -> FloatArray:
         d_rows = _rows(d_outputs)
-        self.d_b += column_sums(d_rows)
+        self.d_b[...] = column_sums(d_rows)
         self.embedding.d_table += d_rows.T @ _rows(cache)
         return (d_rows @ self.embedding.table).reshape(cache.shape)
 
@@ -147,24 +150,22 @@ class Dropout:
 
 
 def add_rows_by_id(sums: FloatArray, ids: IntArray, rows: FloatArray) -> None:
-    """Add each of rows (N, D) to the row of sums (V, D) that ids (N,) names.
+    """Add each of rows (..., N, D) to the row of sums (..., V, D) that ids (N,) names.
 
-    `sums[ids] += rows` would drop all but one of the rows that share an id.
+    `sums[ids] += rows` would drop all but one of the rows that share an id. So equal ids are sorted
+    together; few ids with many rows each are summed by products, which BLAS does faster.
     """
-    if len(sums) <= ONE_HOT_LIMIT:
-        sums += one_hot(ids, len(sums), rows.dtype).T @ rows
+    order = ids.argsort(kind="stable")
+    rows = rows.take(order, axis=-2)
+    ids = ids[order]
+    first = np.flatnonzero(np.diff(ids, prepend=-1))
+    if sums.shape[-2] > SMALL_VOCABULARY:
+        if first.size:
+            sums[..., ids[first], :] += np.add.reduceat(rows, first, axis=-2)
         return
-    order = np.argsort(ids, kind="stable")
-    present, first = np.unique(ids[order], return_index=True)
-    if len(present):
-        sums[present] += np.add.reduceat(rows[order], first, axis=0)
-
-
-def one_hot(ids: IntArray, size: int, dtype: DTypeLike) -> FloatArray:
-    """(N, size): row n is zero but for a one in column ids[n]."""
-    rows = np.zeros((len(ids), size), dtype)
-    rows[np.arange(len(ids)), ids] = 1
-    return rows
+    ones = np.ones(ids.size, rows.dtype)
+    for begin, end in pairwise([*first.tolist(), ids.size]):
+        sums[..., ids[begin], :] += ones[begin:end] @ rows[..., begin:end, :]
 
 
 def _rows(array: FloatArray) -> FloatArray:

@@ -17,6 +17,9 @@ Weights: TypeAlias = float | FloatArray | None
 
 NOTHING: IntArray = np.empty(0, np.int32)
 
+SAFE = 40.0
+"""exp of logits within ± this neither overflows nor vanishes, nor does the sum of a million."""
+
 BLOCK = 1 << 16
 """Logits handled at a time: what fits in a core's L2 cache several times over."""
 
@@ -107,9 +110,11 @@ def binary_cross_entropy(
 
 
 def _shift(logits: FloatArray, impossible: IntArray) -> None:
-    """Take each row's maximum off it, so that no exp overflows, and rule out the impossible ids."""
+    """Rule out the impossible ids; take each row's maximum off it, if an exp might overflow."""
+    safe = bool(logits.size) and logits.min() > -SAFE and logits.max() < SAFE
     logits[:, impossible] = -np.inf
-    logits -= logits.max(axis=1, keepdims=True)
+    if not safe:
+        logits -= logits.max(axis=1, keepdims=True)
 
 
 def _row_weights(weights: Weights, N: int, dtype: np.dtype[np.floating]) -> FloatArray:

@@ -36,7 +36,6 @@ import numpy as np
 
 from lmsuite.nn.arrays import BoolArray, FloatArray
 from lmsuite.nn.cell import Cell, after_reset, chunks_from_the_end, reset_lanes
-from lmsuite.nn.products import by_gate
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ class _Run:
 class LSTM(Cell):
     gates = 4
     states = 2
+    drive_scales = recurrent_scales = (0.5, 0.5, 0.5, 1.0)
 
     def initialise(self, rng: np.random.Generator) -> None:
         """As every cell, but the forget gate's bias is 1, so that it begins by remembering.
@@ -91,21 +91,21 @@ class LSTM(Cell):
         d_a = np.empty((4, T, B, H), d_h.dtype)
         lanes = reset_lanes(run.resets, T)
         for begin, end in chunks_from_the_end(T, B * 4 * H):
-            h_to_c, c_to_c = _gates_to_slopes(run, slice(begin, end))
+            _fill_slopes(d_a, run, slice(begin, end))
             for t in reversed(range(begin, end)):
+                h_to_c, _, c_to_c, _ = run.gates[t]
                 d_h += d_hidden[t]
-                d_c += np.multiply(d_h, h_to_c[t - begin], out=through)
-                np.multiply(run.gates[t, 0], d_h, out=d_a[0, t])
-                for gate in (1, 2, 3):
-                    np.multiply(run.gates[t, gate], d_c, out=d_a[gate, t])
-                d_c *= c_to_c[t - begin]
-                np.add.reduce(times_WhT(d_a[:, t]), axis=0, out=d_h)
+                d_c += np.multiply(d_h, h_to_c, out=through)
+                d_a_t = d_a[:, t]
+                d_a_t[0] *= d_h
+                d_a_t[1:] *= d_c
+                d_c *= c_to_c
+                np.add.reduce(times_WhT(d_a_t), axis=0, out=d_h)
                 if lanes[t] is not None:
                     d_h[lanes[t]] = 0
                     d_c[lanes[t]] = 0
         h_before = after_reset(run.h[:-1], run.resets).reshape(T * B, H)
-        d_Wh = by_gate(self.d_Wh, 4)
-        d_Wh += np.matmul(h_before.T, d_a.reshape(4, T * B, H))
+        self._write_products(self.d_Wh, h_before, d_a.reshape(4, T * B, H))
         return d_a, np.stack((d_h, d_c))
 
 
@@ -114,11 +114,10 @@ def _advance(
 ) -> None:
     """One step: a (4, B, H) becomes the gates, and c, tanh_c and h (B, H) are filled.
 
-    One tanh serves all gates: sigmoid(x) = (1 + tanh(x/2)) / 2.
+    One tanh serves all gates: sigmoid(x) = (1 + tanh(x/2)) / 2, and a_o, a_i and a_f come halved.
     """
-    sigmoids = a[:3]
-    sigmoids *= 0.5
     np.tanh(a, out=a)
+    sigmoids = a[:3]
     sigmoids *= 0.5
     sigmoids += 0.5
     o, i, f, g = a
@@ -129,27 +128,28 @@ def _advance(
     np.multiply(o, tanh_c, out=h)
 
 
-def _gates_to_slopes(run: _Run, part: slice) -> tuple[FloatArray, FloatArray]:
+def _fill_slopes(d_a: FloatArray, run: _Run, part: slice) -> None:
     """All in the backward equations that does not depend on the recurrence, for some steps.
 
-    The gates turn, in place, into what dh_t (for a_o) and dc_t (for a_i, a_f, a_g) are multiplied
-    by; returned are the factors o (1 - tanh² c_t) from dh_t to dc_t and f from dc_t to dc_{t-1}.
+    d_a[:, part] becomes what dh_t (for a_o) and dc_t (for a_i, a_f, a_g) are multiplied by. Of the
+    run, o turns into the factor o (1 - tanh² c_t) from dh_t to dc_t, and tanh_c is used up; f, the
+    factor from dc_t to dc_{t-1}, stays. With h_t = o tanh(c_t), u = i g and v = f c_{t-1} the
+    slopes are two or three operations each:
+
+        h_t - h_t o,  u - u i,  v - v f,  i - u g
     """
-    gates = run.gates[part]
-    sigmoids = gates[:, :3]
-    o, i, f, g = (gates[:, gate] for gate in range(4))
-    tanh_c = run.tanh_c[part]
+    o, i, f, g = (run.gates[part, gate] for gate in range(4))
+    slope_o, slope_i, slope_f, slope_g = (d_a[gate, part] for gate in range(4))
+    h, spare = run.h[1:][part], run.tanh_c[part]
     c_before = after_reset(run.c[:-1][part], None if run.resets is None else run.resets[part])
-    h_to_c = np.square(tanh_c)
-    np.subtract(1, h_to_c, out=h_to_c)
-    h_to_c *= o
-    c_to_c = f.copy()
-    slope_g = np.square(g)
-    np.subtract(1, slope_g, out=slope_g)
-    slope_g *= i
-    sigmoids *= 1 - sigmoids
-    o *= tanh_c
-    i *= g
-    f *= c_before
-    g[...] = slope_g
-    return h_to_c, c_to_c
+    np.multiply(h, o, out=slope_o)
+    np.subtract(h, slope_o, out=slope_o)
+    o -= np.multiply(h, spare, out=spare)
+    u = np.multiply(i, g, out=spare)
+    np.multiply(u, g, out=slope_g)
+    np.subtract(i, slope_g, out=slope_g)
+    np.multiply(u, i, out=slope_i)
+    np.subtract(u, slope_i, out=slope_i)
+    v = np.multiply(f, c_before, out=spare)
+    np.multiply(v, f, out=slope_f)
+    np.subtract(v, slope_f, out=slope_f)

@@ -8,6 +8,8 @@ blocks of columns that are small in its sense. Any other BLAS just sees more and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lmsuite.nn.arrays import FloatArray
@@ -25,12 +27,14 @@ PANEL = 16
 class GateProducts:
     """x W_g for fixed matrices W (G, K, C), one for each gate, and any x of `rows` rows."""
 
-    def __init__(self, W: FloatArray, rows: int) -> None:
-        """Copy W (G, K, C) into blocks that suit `rows` rows."""
+    def __init__(self, W: FloatArray, rows: int, scales: Sequence[float] | None = None) -> None:
+        """Copy W (G, K, C), each W_g times its scale, into blocks that suit `rows` rows."""
         G, K, C = W.shape
         blocks = _count_blocks(K, C, rows)
         # (G, blocks, K, C / blocks)
         self._W = np.ascontiguousarray(W.reshape(G, K, blocks, C // blocks).swapaxes(1, 2))
+        if scales is not None:
+            self._W *= np.array(scales, W.dtype)[:, None, None, None]
         self._products = np.empty((G, rows, C), W.dtype)
         self._out = self._products.reshape(G, rows, blocks, C // blocks).swapaxes(1, 2)
 

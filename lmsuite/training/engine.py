@@ -20,7 +20,7 @@ import numpy as np
 from lmsuite.models.interface import FloatArray, IntArray
 from lmsuite.models.neural import NeuralModel
 from lmsuite.nn.memory import keep_freed_memory
-from lmsuite.nn.optimizers import OPTIMIZERS, Optimizer, add_penalty, squared_norm
+from lmsuite.nn.optimizers import BLOCK, OPTIMIZERS, Optimizer, add_penalty, squared_norm
 from lmsuite.training.batches import DROPOUT, Batches
 from lmsuite.training.settings import TrainingSettings
 from lmsuite.training.workers import Crew, can_fork
@@ -177,8 +177,7 @@ class Engine:
         carry = self.carry[:, lanes]
         if batch.fresh:
             carry[...] = 0
-        self._gradients[rank] = 0
-        self._losses[rank] = self._replica.accumulate(
+        self._losses[rank] = self._replica.backpropagate(
             inputs,
             targets,
             carry,
@@ -188,11 +187,15 @@ class Engine:
 
     def _sum_slice(self, rank: int) -> None:
         """All ranks' gradients of this rank's slice, summed into rank 0's buffer."""
-        total = self._gradients[0, self._mine]
-        for other in self._gradients[1:]:
-            total += other[self._mine]
-        add_penalty(self.values[self._mine], total, self._settings.l1, self._settings.l2)
-        self._norms[rank] = squared_norm(total)
+        norm = 0.0
+        for begin in range(self._mine.start, self._mine.stop, BLOCK):
+            part = slice(begin, min(begin + BLOCK, self._mine.stop))
+            total = self._gradients[0, part]
+            for other in self._gradients[1:]:
+                total += other[part]
+            add_penalty(self.values[part], total, self._settings.l1, self._settings.l2)
+            norm += squared_norm(total)
+        self._norms[rank] = norm
 
     def _update_slice(self, phase: int, update: int) -> None:
         loss, norm = self._loss_and_norm()

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from lmsuite.nn.activations import ACTIVATIONS
+from lmsuite.nn.arrays import FloatArray
 from lmsuite.nn.gradient_check import check_gradients
-from lmsuite.nn.layers import ONE_HOT_LIMIT, Dropout, Embedding, Linear, TiedLinear
+from lmsuite.nn.layers import SMALL_VOCABULARY, Dropout, Embedding, Linear, TiedLinear
 from lmsuite.nn.parameter import Parameters
 
 TOLERANCE = 1e-6
@@ -43,7 +44,7 @@ def test_buffers_that_do_not_fit_are_refused(buffer: np.ndarray) -> None:
         Parameters({"a": (2, 3)}, values=buffer)
 
 
-@pytest.mark.parametrize("vocabulary", [5, ONE_HOT_LIMIT + 1])
+@pytest.mark.parametrize("vocabulary", [5, SMALL_VOCABULARY + 1])
 def test_embedding_gradient_counts_repeated_ids(vocabulary: int) -> None:
     """Both ways of summing by id: `table[ids] += g` would drop the repetitions."""
     parameters = Parameters(Embedding.shapes("e", vocabulary, 2), np.float64)
@@ -62,16 +63,26 @@ def test_embedding_gradient_counts_repeated_ids(vocabulary: int) -> None:
     np.testing.assert_array_equal(embedding.d_table, expected)
 
 
-def test_gradients_add_up() -> None:
-    parameters = Parameters(Linear.shapes("l", 3, 2), np.float64)
-    linear = Linear(parameters, "l")
+def test_gradients_are_written_but_those_of_a_table_add_up() -> None:
+    shapes = Embedding.shapes("e", 6, 3) | TiedLinear.shapes("tied", 6) | Linear.shapes("l", 3, 2)
+    parameters = Parameters(shapes, np.float64)
+    embedding, linear = Embedding(parameters, "e"), Linear(parameters, "l")
+    tied = TiedLinear(parameters, "tied", embedding)
     linear.initialise(np.random.default_rng(0))
-    _, cache = linear.forward(np.ones((4, 3)))
-    linear.backward(np.ones((4, 2)), cache)
-    once = parameters.gradients.copy()
-    linear.backward(np.ones((4, 2)), cache)
-    np.testing.assert_allclose(parameters.gradients, 2 * once)
-    assert once.any()
+
+    def backward() -> FloatArray:
+        _, cache = linear.forward(np.ones((4, 3)))
+        linear.backward(np.ones((4, 2)), cache)
+        embedding.backward(np.ones((4, 3)), np.arange(4))
+        tied.backward(np.ones((4, 6)), np.ones((4, 3)))
+        return parameters.gradients.copy()
+
+    once, twice = backward(), backward()
+    table = parameters.slices["e.table"]
+    factor = np.ones(len(parameters))
+    factor[table] = 2
+    np.testing.assert_allclose(twice, factor * once)
+    assert once.all()
 
 
 @pytest.mark.parametrize("tied", [False, True])
