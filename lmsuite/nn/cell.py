@@ -149,10 +149,12 @@ class Cell(ABC):
         inputs = cache.inputs.reshape(d_drive.shape[1], -1)
         self._write_products(self.d_Wx, inputs, d_drive)
         self.d_b[...] = _sums_over_steps(d_drive)
-        d_inputs = np.zeros_like(inputs)
-        for d_gate, W in zip(d_drive, by_gate(self.Wx, self.gates), strict=True):
-            d_inputs += d_gate @ W.T
-        return d_inputs.reshape(cache.inputs.shape), d_state
+        T, B, _ = cache.inputs.shape
+        d_inputs = np.empty_like(cache.inputs)
+        times_WxT = self._transposed_products(self.Wx, B)
+        for t, d_a in enumerate(d_drive.reshape(self.gates, T, B, -1).swapaxes(0, 1)):
+            np.add.reduce(times_WxT(d_a), axis=0, out=d_inputs[t])
+        return d_inputs, d_state
 
     def backward_ids(
         self, d_hidden: FloatArray, d_final_state: FloatArray | None, cache: CellCache
@@ -199,10 +201,9 @@ class Cell(ABC):
         """h Wh for every gate and `rows` sequences, made ready once for many steps."""
         return GateProducts(by_gate(self.Wh, self.gates), rows, self.recurrent_scales)
 
-    def _transposed_products(self, rows: int) -> GateProducts:
-        """da Whᵀ gate by gate, the terms of dh_{t-1}."""
-        H = self.hidden_size
-        return GateProducts(transposed(self.Wh).reshape(self.gates, H, H), rows)
+    def _transposed_products(self, W: FloatArray, rows: int) -> GateProducts:
+        """da Wᵀ gate by gate, for W = Wh the terms of dh_{t-1}."""
+        return GateProducts(transposed(W).reshape(self.gates, self.hidden_size, -1), rows)
 
     def input_table(self, embedding: Embedding) -> FloatArray:
         """A Wx + b (V, G·H), scaled: row v is the drive of id v, for `step_drive`."""

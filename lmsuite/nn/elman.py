@@ -63,7 +63,7 @@ class Elman(Cell):
         T, B, H = d_hidden.shape
         d_h = self.start(B)[0] if d_final_state is None else d_final_state[0].copy()
         d_a = np.empty((T, B, H), d_h.dtype)
-        times_WhT = self._transposed_products(B)
+        times_WhT = self._transposed_products(self.Wh, B)
         lanes = reset_lanes(run.resets, T)
         for t in reversed(range(T)):
             d_h += d_hidden[t]

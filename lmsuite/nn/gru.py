@@ -124,7 +124,7 @@ class GRU(Cell):
     ) -> tuple[FloatArray, FloatArray]:
         T, B, H = d_hidden.shape
         d_h = self.start(B)[0] if d_final_state is None else d_final_state[0].copy()
-        times_WhT = self._transposed_products(B)
+        times_WhT = self._transposed_products(self.Wh, B)
         d_gates = np.empty((4, T, B, H), d_h.dtype)
         lanes = reset_lanes(run.resets, T)
         for begin, end in chunks_from_the_end(T, B * 4 * H):

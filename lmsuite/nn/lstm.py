@@ -86,7 +86,7 @@ class LSTM(Cell):
     ) -> tuple[FloatArray, FloatArray]:
         T, B, H = d_hidden.shape
         d_h, d_c = self.start(B) if d_final_state is None else d_final_state.copy()
-        times_WhT = self._transposed_products(B)
+        times_WhT = self._transposed_products(self.Wh, B)
         through = np.empty((B, H), d_h.dtype)
         d_a = np.empty((4, T, B, H), d_h.dtype)
         lanes = reset_lanes(run.resets, T)
