@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.measuring import Options, lm, process, shown_command
 
 EMBED = 128
-MINUTES = 0.05
+MINUTES = 0.1
 TRAINING, HELD_OUT = "tinyshakespeare/train.txt", "tinyshakespeare/valid.txt"
 
 
