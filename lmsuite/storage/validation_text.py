@@ -39,8 +39,7 @@ def beside_new_model(model: Path, text: str) -> Iterator[None]:
     if coming.exists():
         _settle(model, path, coming)
     if text:
-        with replacing(coming) as stream:
-            stream.write(gzip.compress(text.encode("utf-8", "surrogatepass"), 6, mtime=0))
+        _write(coming, text, path)
     try:
         yield
     except BaseException:
@@ -56,6 +55,14 @@ def beside_new_model(model: Path, text: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ModelFileError(f"cannot write {path}: {reason}; the model is saved") from error
+
+
+def _write(coming: Path, text: str, path: Path) -> None:
+    try:
+        with replacing(coming) as stream:
+            stream.write(gzip.compress(text.encode("utf-8", "surrogatepass"), 6, mtime=0))
+    except ModelFileError as error:
+        raise ModelFileError(str(error).replace(str(coming), str(path))) from error
 
 
 def _settle(model: Path, path: Path, coming: Path) -> None:

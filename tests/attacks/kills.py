@@ -347,27 +347,27 @@ def attack(name: str, kills: int, seed: int) -> Tally:
     Path("text.txt").write_text(TEXT)
     for command in writer.setup:
         lm(*command)
-    before = _files()
+    before = files()
     measures, versions = [], []
     for variant in VARIANTS:
         measures.append(measured(writer, writer.arguments[variant]))
-        versions.append(_versions(writer))
+        versions.append(versions_of(writer))
     for kill in range(kills):
         variant = rng.choice(VARIANTS)
         arguments, (seconds, steps) = writer.arguments[variant], measures[variant]
         how = _kill(writer, arguments, rng, seconds, steps, real=kill % 10 == 9, tally=tally)
         try:
-            _verify(writer, before, versions)
-            tally.left += any(Path(file).name.startswith(".") for file in _files() - before)
+            verify(writer, before, versions)
+            tally.left += any(Path(file).name.startswith(".") for file in files() - before)
             if writer.resumes and (Path("models/m.checkpoint").exists() and rng.random() < 0.2):
                 _resume(writer, variant, versions)
                 tally.resumed += 1
         except (DamageError, LmError) as error:
             raise DamageError(f"{name}, seed {seed}, kill {kill} ({how}): {error}") from None
     measured(writer, writer.arguments[0])
-    if strange := _files() - before - set(writer.files):
+    if strange := files() - before - set(writer.files):
         raise DamageError(f"{name}, seed {seed}: left at last: {sorted(strange)}")
-    _verify(writer, before, versions[:1] if writer.models and not writer.patch else versions)
+    verify(writer, before, versions[:1] if writer.models and not writer.patch else versions)
     tally.seconds = time.monotonic() - tally.seconds
     return tally
 
@@ -411,11 +411,11 @@ def _kill(
     return f"{how}: lm {' '.join(arguments)}"
 
 
-def _files() -> set[str]:
+def files() -> set[str]:
     return {str(path) for path in Path().rglob("*") if path.is_file()}
 
 
-def _versions(writer: Writer) -> dict[str, int]:
+def versions_of(writer: Writer) -> dict[str, int]:
     """The checksum of every model, by name."""
     from lmsuite.storage.artefact import read_manifest
 
@@ -423,17 +423,17 @@ def _versions(writer: Writer) -> dict[str, int]:
     return {name: read_manifest(path).checksum for name, path in paths.items() if path.exists()}
 
 
-def _verify(writer: Writer, before: set[str], versions: list[dict[str, int]]) -> None:
+def verify(writer: Writer, before: set[str], versions: list[dict[str, int]]) -> None:
     """Raise DamageError if any file is damaged, or there is one that has no business there."""
     hidden, visible = [], []
-    for file in sorted(_files() - before):
+    for file in sorted(files() - before):
         (hidden if Path(file).name.startswith(".") else visible).append(file)
     if strange := set(visible) - set(writer.files):
         raise DamageError(f"strange files: {sorted(strange)}")
     unknown = [file for file in hidden if not LEFT.fullmatch(Path(file).name)]
     if unknown or len(hidden) > MOST_LEFT:
         raise DamageError(f"hidden files: {hidden}")
-    for name, checksum in _versions(writer).items():
+    for name, checksum in versions_of(writer).items():
         if all(version.get(name) != checksum for version in versions):
             raise DamageError(f"the model {name} is neither the old one nor the new one")
     lm("models")
@@ -472,7 +472,7 @@ def _resume(writer: Writer, variant: int, versions: list[dict[str, int]]) -> Non
             if one == variant and "is of another training" in str(error):
                 continue
             raise
-        if _versions(writer) != versions[one]:
+        if versions_of(writer) != versions[one]:
             raise DamageError("resumed, it is not to the bit what it is undisturbed")
         return
 
@@ -527,8 +527,17 @@ def import_all() -> None:
 
     for entry in COMMANDS.values():
         importlib.import_module(f"lmsuite.cli.{entry.target.split(':')[0]}")
-    for module in ("training.loop", "models.registry", "evaluation", "report.contents"):
+    for module in (
+        "training.loop",
+        "models.registry",
+        "evaluation",
+        "report.contents",
+        "report.figures",
+    ):
         importlib.import_module(f"lmsuite.{module}")
+    with contextlib.suppress(ImportError):
+        importlib.import_module("matplotlib.backends.backend_agg")
+        importlib.import_module("matplotlib.figure")
 
 
 def main() -> None:
