@@ -1,0 +1,116 @@
+"""``lm`` in this process, thousands of times: what it was given, what it said, and how it ended."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lmsuite.errors import LmError
+
+
+class RefusedError(LmError):
+    """A command refused, as it may, what it was given; the message is what it said."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def lm(arguments: Sequence[str], stdin: bytes | None = None) -> Ended:
+    """Run ``lm``, and check that it ends as every command must.
+
+    Args:
+        arguments: as in ``sys.argv``, undecodable bytes as lone surrogates.
+        stdin: what is piped in; None for nothing.
+
+    Raises:
+        RefusedError: it refused.
+        AssertionError: it ended with another code than 0, 1 or 2, or with another error than one
+            line on standard error.
+        Exception: whatever the command let pass, which would have been a traceback.
+    """
+    from lmsuite.cli.app import main
+
+    _build_commands_once()
+    out, err = _stream(), _stream()
+    before = sys.stdin, sys.stdout, sys.stderr
+    with Path(os.devnull).open(encoding="utf-8") as nothing, warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # numpy's, which would reach the user
+        sys.stdout, sys.stderr = out, err
+        sys.stdin = nothing if stdin is None else io.TextIOWrapper(io.BytesIO(stdin))
+        try:
+            main(list(arguments))
+            code: object = None
+        except SystemExit as ended:
+            code = ended.code
+        finally:
+            sys.stdin, sys.stdout, sys.stderr = before
+    ended_so = Ended(_number(code), _written(out), _written(err))
+    check(ended_so)
+    if ended_so.code:
+        raise RefusedError(ended_so.err)
+    return ended_so
+
+
+def lm_must(arguments: Sequence[str], stdin: bytes | None = None) -> Ended:
+    """As `lm`, where there is nothing to refuse: that is an AssertionError."""
+    try:
+        return lm(arguments, stdin)
+    except RefusedError as error:
+        raise AssertionError(f"{arguments}: {error}") from error
+
+
+@cache
+def _build_commands_once() -> None:
+    """Keep the parsers of the commands, whose making takes most of a short command's time."""
+    from lmsuite.cli import app
+
+    found: dict[tuple[str, str], Any] = {}
+    find = app._LazyCommands.__getitem__
+
+    def find_once(self: app._LazyCommands, name: str) -> Any:
+        key = (self._prefix, name)
+        if key not in found:
+            found[key] = find(self, name)
+        return found[key]
+
+    vars(app)["make_group"] = cache(app.make_group)
+    app._LazyCommands.__getitem__ = find_once  # type: ignore[method-assign]
+
+
+def check(ended: Ended) -> None:
+    """Raise AssertionError unless a command may end so."""
+    assert ended.code in (0, 1, 2), ended
+    assert "Traceback" not in ended.err, ended
+    lines = ended.err.removesuffix("\n").split("\n")
+    if ended.code == 0:
+        assert not any(line.startswith(("error: ", "Error: ")) for line in lines), ended
+    elif not lines[0].startswith("Usage: "):  # typer's own, which may quote a line end
+        assert lines[-1].startswith("error: "), ended
+        assert sum(line.startswith("error: ") for line in lines) == 1, ended
+
+
+def _stream() -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    assert isinstance(stream.buffer, io.BytesIO)
+    return stream.buffer.getvalue().decode("utf-8")
+
+
+def _number(code: object) -> int:
+    assert code is None or isinstance(code, int), code
+    return code or 0
