@@ -39,8 +39,9 @@ def rows(options: Options) -> Iterator[Row]:
     yield tiny.row("train a 5-gram, 228 k tokens, text file to saved model", 1.0, options.repeats)
     yield _size("size of the saved 5-gram, 228 k tokens", tiny.ours, tiny.trie, 1.3)
     yield from _quantized(tiny, options)
-    works = Contest(options.text(WORKS), options.folder, memory="2G")
-    yield works.row("the same, the complete works (0.9 M tokens)", 0.6, options.repeats)
+    if not options.quick:
+        works = Contest(options.text(WORKS), options.folder, memory="2G")
+        yield works.row("the same, the complete works (0.9 M tokens)", 0.6, options.repeats)
     yield from _many(options)
 
 
