@@ -41,9 +41,7 @@ PACKAGES = ("lmsuite", "numpy", "kenlm", "nltk", "torch")
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "--quick", action="store_true", help="smaller texts, fewer networks: two minutes"
-    )
+    parser.add_argument("--quick", action="store_true", help="smaller and fewer: two minutes")
     parser.add_argument("--repeats", type=int, default=5, help="medians of so many (default 5)")
     parser.add_argument("--only", action="append", choices=FILES, help="this file alone")
     parser.add_argument("--shape", default="", help="of the trainings of networks, only these")
