@@ -91,6 +91,9 @@ def held(path: Path, word: str, *, wait: bool = False) -> Iterator[None]:
         HeldError: another process holds it.
         OSError: the folder is missing or cannot be written.
     """
+    if fcntl is None:
+        yield
+        return
     remove_left_behind(path.parent)
     lock = path.with_name(f".{path.name}{LOCK}")
     owner = os.getpid()

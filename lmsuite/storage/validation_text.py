@@ -12,6 +12,7 @@ from lmsuite.errors import DataError, LmError, ModelFileError
 from lmsuite.storage.artefact import read_manifest
 from lmsuite.storage.atomic import replacing
 from lmsuite.storage.folder import valid_path_beside
+from lmsuite.text.plain import unpacked
 
 
 def text_sha256(text: str) -> str:
@@ -38,11 +39,13 @@ def beside_new_model(model: Path, text: str) -> Iterator[None]:
     coming = _coming(path)
     if coming.exists():
         _settle(model, path, coming)
-    if text:
-        _write(coming, text, path)
     try:
+        if text:
+            _write(coming, text, path)
         yield
     except BaseException:
+        # Ctrl-C may have come after the model was in its place.
+        _settle(model, path, coming)
         with suppress(OSError):
             coming.unlink()
         raise
@@ -99,6 +102,7 @@ def load_validation_text(path: Path, sha256: str) -> str:
 
 def _unpacked(path: Path) -> str:
     try:
-        return gzip.decompress(path.read_bytes()).decode("utf-8", "surrogatepass")
-    except (OSError, EOFError, ValueError) as error:
+        packed = path.read_bytes()
+        return unpacked(packed, "it").decode("utf-8", "surrogatepass")
+    except (OSError, ValueError, DataError) as error:
         raise DataError(f"cannot read the validation text {path}: {error}") from error

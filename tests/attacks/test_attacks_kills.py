@@ -6,10 +6,14 @@ Long runs: ``python -m tests.attacks.kills --kills 100 --seed S``.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from attacks import kills
+
+from lmsuite import disk
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="needs fork and its SIGKILL"
@@ -36,6 +40,38 @@ def test_a_save_killed_at_each_of_its_steps_leaves_the_old_or_the_new() -> None:
         assert seen == sorted(seen)
         kills.measured(writer, writer.arguments[0])
         assert kills.files() - before == set(writer.files)
+
+
+def test_interrupted_at_each_of_its_steps_a_save_leaves_the_old_or_the_new() -> None:
+    """Ctrl-C too may come between the model's taking its place and its text's."""
+
+    def interrupt_at(step: int) -> None:
+        flush = disk._flush_folder
+        flushes = [0]
+
+        def interrupted(folder: Path) -> None:
+            flush(folder)
+            flushes[0] += 1
+            if flushes[0] == step:
+                raise KeyboardInterrupt
+
+        disk._flush_folder = interrupted
+
+    plain = kills.WRITERS["ngram"]
+    kills.import_all()
+    with kills.surroundings():
+        Path("text.txt").write_text(kills.TEXT)
+        before, versions = kills.files(), []
+        for arguments in plain.arguments:
+            kills.measured(plain, arguments)
+            versions.append(kills.versions_of(plain))
+        for step in (1, 2):
+            writer = replace(plain, patch=partial(interrupt_at, step))
+            process, _ = kills.run_forked(writer, plain.arguments[0])
+            assert kills.wait_or_kill(process, 60) == 130
+            kills.verify(plain, before, versions)
+            assert kills.files() - before == set(plain.files)
+            assert kills.versions_of(plain) == versions[2 - step]
 
 
 @pytest.mark.slow
