@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from lmsuite.errors import ModelFileError, UsageError
+from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel, State
+from lmsuite.models.restoring import settings_values
 from lmsuite.ngram.compact import compact_arrays, from_compact_arrays
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.settings import IMPORTED, SMOOTHINGS, NgramSettings, check
 from lmsuite.ngram.table import BackoffTable, Match
 from lmsuite.text.encoding import Boundaries, TextEncoder
+from lmsuite.text.plain import is_packed, unpacked
 from lmsuite.text.tokenizer import make_tokenizer
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
 
 __all__ = ["SMOOTHINGS", "NgramModel", "NgramSettings", "Trace"]
+
+# What a gzipped ARPA file may hold: so many bytes, or so many times its own. Its numbers of nine
+# digits shrink to a third.
+_UNPACKED = 1 << 20
+_RATIO = 20
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ class NgramModel(LanguageModel):
         held_out: IntArray | None = None,
         *,
         memory: int | None = None,
+        dtype: DTypeLike = np.float32,
     ) -> Self:
         """Estimate a model from ids (N,) as `text.encode` gives them.
 
@@ -95,6 +103,8 @@ class NgramModel(LanguageModel):
                 the last tenth of the training text is set aside for that.
             memory: bytes that the process is to keep to, with temporary files for what does not
                 fit; the model is the same. For Kneser-Ney, without entropy pruning.
+            dtype: of the table's logarithms. float64 is for checks of the method: such a model
+                cannot be restored from its arrays, which are float32 in every model file.
 
         Raises:
             TrainingError: the text is shorter than the order, or has only one kind of token; or
@@ -112,6 +122,7 @@ class NgramModel(LanguageModel):
             settings,
             sentences=text.boundaries is Boundaries.LINES,
             memory=memory,
+            dtype=dtype,
         )
         return cls(text, settings, estimated.table, estimated.discounts, estimated.messages)
 
@@ -192,13 +203,18 @@ class NgramModel(LanguageModel):
         """Write the model as an ARPA file, UTF-8.
 
         Raises:
-            ModelFileError: two tokens would be written alike.
+            ModelFileError: two tokens would be written alike, or one cannot be written.
         """
         from lmsuite.ngram.arpa import write_arpa
 
         writer = io.TextIOWrapper(stream, encoding="utf-8", newline="\n")
         try:
             write_arpa(self.table, self.text.vocabulary.tokens, writer)
+        except UnicodeEncodeError as error:
+            raise ModelFileError(
+                f"a token holds {error.object[error.start]!r}, half a character, which no ARPA "
+                "file can hold; train on text in its right --encoding"
+            ) from error
         finally:
             writer.detach()
 
@@ -221,7 +237,7 @@ class NgramModel(LanguageModel):
         Raises:
             ModelFileError: a setting or an array is missing, superfluous or does not fit.
         """
-        restored = _settings_from(settings)
+        restored = _settings_from(settings, arrays)
         learned = dict(arrays)
         discounts, messages = learned.pop("discounts", None), learned.pop("messages", None)
         read = from_compact_arrays if restored.quantize else BackoffTable.from_arrays
@@ -252,28 +268,23 @@ class NgramModel(LanguageModel):
 
 
 def _read_unzipped(path: Path) -> bytes:
-    import gzip
-    import zlib
-
     try:
         data = path.read_bytes()
-        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ModelFileError(f"{path}: the gzip file is damaged or cut short ({error})") from None
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        if not is_packed(data):
+            return data
+        return unpacked(data, str(path), always=_UNPACKED, ratio=_RATIO)
+    except DataError as error:
+        raise ModelFileError(str(error)) from None
 
 
-def _settings_from(given: Mapping[str, Any]) -> NgramSettings:
+def _settings_from(given: Mapping[str, Any], arrays: Mapping[str, Array]) -> NgramSettings:
     """The settings that a manifest holds."""
-    expected = {field.name: field for field in fields(NgramSettings)}
-    for name in sorted(expected.keys() ^ given.keys()):
-        what = "lacks" if name in expected else "has an unknown"
-        raise ModelFileError(f"the n-gram model {what} setting {name!r}; make the model again")
-    for name, value in given.items():
-        if not _fits(value, str(expected[name].type)):
-            raise ModelFileError(f"the n-gram model's setting {name!r} cannot be {value!r}")
-    settings = NgramSettings(**{**given, "prune": tuple(given["prune"])})
+    settings = NgramSettings(**settings_values(NgramSettings, given, "the n-gram model"))
+    if settings.order > len(arrays):  # before anything is done for every order
+        raise ModelFileError(f"the n-gram model has no arrays for its order {settings.order}")
     try:
         # What was read from an ARPA file was smoothed by someone else.
         imported = settings.smoothing == IMPORTED
@@ -281,20 +292,6 @@ def _settings_from(given: Mapping[str, Any]) -> NgramSettings:
     except UsageError as error:
         raise ModelFileError(f"the n-gram model's settings are damaged: {error}") from None
     return settings
-
-
-def _fits(value: object, annotation: str) -> bool:
-    """Whether a JSON value is what an annotation of `NgramSettings` says."""
-    if annotation == "tuple[int, ...]":
-        return isinstance(value, list | tuple) and all(type(item) is int for item in value)
-    kinds: dict[str, tuple[type, ...]] = {
-        "int": (int,),
-        "str": (str,),
-        "bool": (bool,),
-        "float": (int, float),
-        "float | None": (int, float, type(None)),
-    }
-    return type(value) in kinds[annotation]
 
 
 def _discounts_from(array: Array | None, order: int) -> tuple[Discounts, ...]:

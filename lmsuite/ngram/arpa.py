@@ -42,11 +42,15 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import ModelFileError
 from lmsuite.ngram.counting import FloatArray
-from lmsuite.ngram.table import BackoffTable
+from lmsuite.ngram.table import BackoffTable, Logs
 from lmsuite.text.vocabulary import BOS, SPECIALS, UNK
 
 _LN10 = float(np.log(10.0))
 _ZERO = -99.0  # what stands for the logarithm of zero
+_LARGEST = 1e38  # in nats, too, a 32-bit number
+_HIGHEST_ORDER = 100  # the work that a file can make grows with its square
+_MOST_ADDED = 1 << 20  # words of n-grams that a file lacks, and so many for every word it has
+_ADDED_FOR_ONE = 24
 _WHITE_SPACE = re.compile("[\0\t\n\v\f\r ]")
 _ESCAPED = re.compile("<0x(00|09|0A|0B|0C|0D|20)>")
 _COUNT = re.compile(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,18})")
@@ -106,7 +110,7 @@ def unescaped(word: str) -> str:
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), word)
 
 
-def _to_log10(values: NDArray[np.float32]) -> FloatArray:
+def _to_log10(values: Logs) -> FloatArray:
     # Adding 0 makes -0 print as 0.
     return np.maximum(values.astype(np.float64) / _LN10, _ZERO) + 0.0
 
@@ -130,6 +134,11 @@ def read_arpa(data: bytes, name: str) -> ArpaModel:
         return ArpaModel(tokens, _table(ngrams))
     except _RepeatedNgramError as error:
         raise reader.error(error.line, "this n-gram stands there twice") from None
+    except _TooManyMissingError:
+        raise ModelFileError(
+            f"{name}: of nearly all its n-grams the beginnings and ends are missing, so that it "
+            "would take many times its size to add them"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -193,6 +202,8 @@ class _Reader:
             match = _COUNT.fullmatch(line)
             if not match or int(match[1]) != len(counts) + 1:
                 raise self.error(number, f"'ngram {len(counts) + 1}=...' should stand here")
+            if len(counts) == _HIGHEST_ORDER:
+                raise self.error(number, f"n-grams of more than {_HIGHEST_ORDER} words")
             counts.append((number, int(match[2])))
         if not counts:
             raise self.error(begin - 1, "no 'ngram 1=...' follows \\data\\")
@@ -240,11 +251,11 @@ class _Reader:
             values = np.fromiter(map(float, fields), dtype=np.float64, count=len(fields))
         except ValueError:
             values = np.fromiter(map(_number_or_nan, fields), dtype=np.float64)
-        wrong = np.flatnonzero(~(values < np.inf))
+        wrong = np.flatnonzero(~(values < _LARGEST))
         if len(wrong):
             shown = fields[wrong[0]].decode(errors="replace")
-            raise self.error(lines[wrong[0]], f"{shown!r} is no {what}")
-        return np.where(values <= _ZERO, -np.inf, values * _LN10)
+            raise self.error(lines[wrong[0]], f"{shown!r:.100} is no {what}")
+        return np.where(values <= _ZERO, -np.inf, np.maximum(values, _ZERO) * _LN10)
 
     def ids(self, section: _Section, n: int, vocabulary: dict[bytes, int]) -> NDArray[np.int64]:
         """The ids (M, n) of a section's words."""
@@ -308,6 +319,10 @@ class _RepeatedNgramError(Exception):
     def __init__(self, line: int) -> None:
         super().__init__(line)
         self.line = line
+
+
+class _TooManyMissingError(Exception):
+    """To add the n-grams that longer ones begin or end with would take too much memory."""
 
 
 def _dense_unigrams(unigrams: _Ngrams, vocabulary_size: int) -> _Ngrams:
@@ -376,9 +391,14 @@ def _closed(ngrams: Sequence[_Ngrams]) -> list[_Ngrams]:
         values = zip(of_order.log_probs.tolist(), of_order.log_backoffs.tolist(), strict=True)
         known.append(dict(zip(map(tuple, of_order.ids.tolist()), values, strict=True)))
     missing: list[set[tuple[int, ...]]] = [set() for _ in ngrams]
+    left = _MOST_ADDED + _ADDED_FOR_ONE * sum(of_order.ids.size for of_order in ngrams)
     for n in range(len(ngrams), 2, -1):
+        most = left // (n - 1)
         for ngram in chain(known[n - 1], missing[n - 1]):
             missing[n - 2].update({ngram[:-1], ngram[1:]} - known[n - 2].keys())
+            if len(missing[n - 2]) > most:
+                raise _TooManyMissingError
+        left -= len(missing[n - 2]) * (n - 1)
     closed = [ngrams[0]]
     for n, (of_order, added) in enumerate(zip(ngrams[1:], missing[1:], strict=True), start=2):
         extra = sorted(added)

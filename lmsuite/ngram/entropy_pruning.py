@@ -81,8 +81,9 @@ def _without(table: BackoffTable, keeps: list[NDArray[np.bool_]]) -> BackoffTabl
     pruned = BackoffTable.build(
         prefixes,
         [order.words[kept] for order, kept in orders],
-        [order.log_probs[kept].astype(np.float64) for order, kept in orders],
-        [order.log_backoffs[kept].astype(np.float64) for order, kept in orders[:-1]],
+        [order.log_probs[kept] for order, kept in orders],
+        [order.log_backoffs[kept] for order, kept in orders[:-1]],
+        table.orders[0].log_probs.dtype,
     )
     suffixes = all_suffixes(pruned)
     for n, contexts in enumerate(lost, start=2):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from lmsuite.errors import TrainingError
 from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts, count_ngrams
@@ -50,12 +51,14 @@ def estimate(
     *,
     sentences: bool,
     memory: int | None = None,
+    dtype: DTypeLike = np.float32,
 ) -> Estimate:
     """Estimate an n-gram model from ids (N,).
 
     `impossible` ids have probability 0; with `sentences` the ids are lines between ``<s>`` and
     ``</s>``, without they are one sequence. `held_out` is for jelinek-mercer. With a `memory`, in
-    bytes, the process does not take more than that, and what does not fit is on disk.
+    bytes, the process does not take more than that, and what does not fit is on disk. All is
+    computed in float64; the table is of `dtype` (with a `memory`, float32).
 
     Raises:
         TrainingError: the text is shorter than the order, or has only one kind of token.
@@ -77,7 +80,7 @@ def estimate(
         longer = islice(smoothed.shares, 1, None)
         smoothed = replace(smoothed, shares=chain([unigrams], longer))
     survivors = survivors_of(counts, cutoffs_of(settings.prune, settings.order))
-    table = combine(counts, smoothed, survivors, base)
+    table = combine(counts, smoothed, survivors, base, dtype)
     if settings.entropy_prune:
         table = entropy_pruned(table, settings.entropy_prune)
     if settings.quantize:

@@ -9,6 +9,7 @@ from pathlib import Path
 from lmsuite.errors import UsageError
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_MOST = float(1 << 60)  # more than any machine has, and small enough to calculate with
 _STATISTICS = Path("/proc/self/statm")
 
 
@@ -24,6 +25,11 @@ def resident_bytes() -> int:
     return most if sys.platform == "darwin" else most << 10
 
 
+def machine_bytes() -> int:
+    """The memory that the machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def bytes_of(amount: str) -> int:
     """The bytes in an amount such as 800M or 1.5G.
 
@@ -33,7 +39,7 @@ def bytes_of(amount: str) -> int:
     parts = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)B?", amount.strip().upper())
     if parts is None:
         raise UsageError(f"{amount!r} is no amount of memory; give one such as 800M or 1.5G")
-    return int(float(parts[1]) * _UNITS[parts[2]])
+    return int(min(float(parts[1]) * _UNITS[parts[2]], _MOST))
 
 
 def with_unit(amount: int) -> str:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from lmsuite.ngram.compact import VALUES
 from lmsuite.ngram.counting import BoolArray, FloatArray, IntArray
 from lmsuite.ngram.refitting import all_suffixes, left_by, probs_of, refitted
-from lmsuite.ngram.table import BackoffTable
+from lmsuite.ngram.table import BackoffTable, Logs
 
 _TOO_LITTLE = 1e-4  # of the shorter context's probability, left to words not seen
 
@@ -44,7 +44,7 @@ def quantized(table: BackoffTable) -> BackoffTable:
     return rounded
 
 
-def _rounded(table: BackoffTable, n: int, is_fixed: BoolArray) -> NDArray[np.float32]:
+def _rounded(table: BackoffTable, n: int, is_fixed: BoolArray) -> Logs:
     """The log-probabilities (M,) of order n, rounded but for contexts (C,) that are fixed."""
     log_probs, prefix = table.orders[n - 1].log_probs, table.prefixes(n)
     finite = log_probs[log_probs > -np.inf]

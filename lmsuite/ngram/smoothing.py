@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts
 from lmsuite.ngram.discounts import Discounts
@@ -73,9 +74,16 @@ def divide(numerator: FloatArray, denominator: FloatArray, otherwise: float) -> 
 
 
 def combine(
-    counts: NgramCounts, smoothed: Smoothed, survivors: Sequence[Survivors], base: FloatArray
+    counts: NgramCounts,
+    smoothed: Smoothed,
+    survivors: Sequence[Survivors],
+    base: FloatArray,
+    dtype: DTypeLike = np.float32,
 ) -> BackoffTable:
-    """The recursion from the base distribution (V,) up to the highest order."""
+    """The recursion from the base distribution (V,) up to the highest order.
+
+    It runs in float64; the results are kept as `dtype`.
+    """
     lower = base
     log_probs, log_backoffs = [], []
     answers = iter(smoothed.shares)
@@ -88,14 +96,15 @@ def combine(
         lower, weight = mixed(next(answers), order.prefix, kept, contexts, shorter, leftover)
         del shorter  # long arrays all; the next order's are longer
         with np.errstate(divide="ignore"):
-            log_probs.append(np.log(lower).astype(np.float32))
-            log_backoffs.append(np.log(weight).astype(np.float32))
+            log_probs.append(np.log(lower).astype(dtype, copy=False))
+            log_backoffs.append(np.log(weight).astype(dtype, copy=False))
         del weight
     return BackoffTable.build(
         [kept.prefix for kept in survivors],
         [kept.word for kept in survivors],
         log_probs,
         log_backoffs[1:],
+        dtype,
     )
 
 

@@ -25,14 +25,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError
 from lmsuite.ngram.counting import FloatArray, IntArray
 from lmsuite.ngram.lookup import KeyIndex
 from lmsuite.text.vocabulary import BOS
 
-Float32Array = NDArray[np.float32]
+Logs = NDArray[np.float32] | NDArray[np.float64]
 
 _FEW = 64  # queries that are quicker one by one than all at once
 _SHARE = 4  # a hash table of M n-grams pays after about M / 4 binary searches
@@ -46,9 +46,9 @@ class TableOrder:
 
     words: IntArray
     """(M,) the last word; of unigrams 0 ... V - 1."""
-    log_probs: Float32Array
+    log_probs: Logs
     """(M,) in nats."""
-    log_backoffs: Float32Array
+    log_backoffs: Logs
     """(M,) in nats; (0,) in the highest order."""
     first_child: IntArray
     """(M + 1,) where the continuations lie in the next order; (0,) in the highest order."""
@@ -323,19 +323,21 @@ class BackoffTable:
         cls,
         prefixes: Sequence[IntArray],
         words: Sequence[IntArray],
-        log_probs: Sequence[FloatArray | Float32Array],
-        log_backoffs: Sequence[FloatArray | Float32Array],
+        log_probs: Sequence[Logs],
+        log_backoffs: Sequence[Logs],
+        dtype: DTypeLike = np.float32,
     ) -> BackoffTable:
         """A table from sorted n-grams, one entry of each sequence an order.
 
         The first entries of `prefixes` and `words` are unread: unigrams have every id. There is one
-        entry fewer in `log_backoffs`, each with the weights of its order's n-grams.
+        entry fewer in `log_backoffs`, each with the weights of its order's n-grams. A table is
+        saved, and read, as float32; as float64 it shows what that rounding does.
         """
         vocabulary_size = len(log_probs[0])
         orders = []
         for n, probs in enumerate(log_probs):
             last = words[n] if n else np.arange(vocabulary_size)
-            backoffs: FloatArray | Float32Array = np.empty(0)
+            backoffs: Logs = np.empty(0)
             children = np.empty(0, dtype=np.uint32)
             if n + 1 < len(log_probs):
                 backoffs = log_backoffs[n]
@@ -346,8 +348,8 @@ class BackoffTable:
                 TableOrder(
                     last.astype(word_dtype(vocabulary_size)),
                     # Sums of rounded shares may exceed one by the last bit.
-                    np.minimum(probs, 0.0).astype(np.float32, copy=False),
-                    backoffs.astype(np.float32, copy=False),
+                    np.minimum(probs, 0.0).astype(dtype, copy=False),
+                    backoffs.astype(dtype, copy=False),
                     children,
                 )
             )
