@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cache
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +18,7 @@ from lmsuite.cli.options import (
     ModelArgument,
     ModelsOption,
 )
-from lmsuite.cli.streams import write, write_json
+from lmsuite.cli.streams import json_line, write_all
 
 if TYPE_CHECKING:
     from lmsuite.models.interface import FloatArray, IntArray, LanguageModel
@@ -52,18 +53,19 @@ def score(
     loaded = open_model(folder, model).model
     corpus = read_corpus([text], encoding=encoding)
     ids = loaded.text.encode(corpus.text, name=corpus.name)
-    for sentence in _sentences(loaded, ids):
-        if tokens:
-            _show_tokens(sentence, loaded.text, as_json)
-        else:
-            _show(sentence, as_json)
+    sentences = _sentences(loaded, ids)
+    lines: Iterator[str]
+    if tokens:
+        lines = chain.from_iterable(map(_TokenLines(loaded.text, as_json).of, sentences))
+    else:
+        lines = (_line(sentence, loaded.text, as_json) for sentence in sentences)
+    write_all(lines)
 
 
 @dataclass(frozen=True)
 class _Sentence:
     """One line of the text, scored."""
 
-    text: str
     ids: IntArray  # (M,) the predicted tokens
     log_probs: FloatArray  # (M,)
 
@@ -84,9 +86,7 @@ def _sentences(model: LanguageModel, ids: IntArray) -> Iterator[_Sentence]:
     if cuts[-1] < len(predicted):
         cuts.append(len(predicted))
     for first, last in pairwise(cuts):
-        line = predicted[first:last]
-        text = model.text.decode(line).strip("\n")
-        yield _Sentence(text, line, log_probs[first:last])
+        yield _Sentence(predicted[first:last], log_probs[first:last])
 
 
 def _ids_that_end_lines(text: TextEncoder, ids: Sequence[int]) -> list[int]:
@@ -96,25 +96,36 @@ def _ids_that_end_lines(text: TextEncoder, ids: Sequence[int]) -> list[int]:
     return [EOS, *newlines]
 
 
-def _show(sentence: _Sentence, as_json: bool) -> None:
+def _line(sentence: _Sentence, encoder: TextEncoder, as_json: bool) -> str:
     from lmsuite.text.vocabulary import UNK
 
+    text = encoder.decode(sentence.ids.tolist()).strip("\n")
     total = float(sentence.log_probs.sum())
     oov = int((sentence.ids == UNK).sum())
+    count = len(sentence.ids)
     if as_json:
-        write_json(
-            {"text": sentence.text, "log_prob": total, "tokens": len(sentence.ids), "oov": oov}
-        )
-    else:
-        write(f"{total:.4f}\t{len(sentence.ids)}\t{oov}\t{sentence.text}\n")
+        return json_line({"text": text, "log_prob": total, "tokens": count, "oov": oov})
+    return f"{total:.4f}\t{count}\t{oov}\t{text}\n"
 
 
-def _show_tokens(sentence: _Sentence, text: TextEncoder, as_json: bool) -> None:
-    lines = []
-    for token, log_prob in zip(sentence.ids.tolist(), sentence.log_probs.tolist(), strict=True):
-        shown = text.token_text(token)
-        if as_json:
-            write_json({"token": shown, "id": token, "log_prob": log_prob})
-        else:
-            lines.append(f"{log_prob:.4f}\t{shown}\n")
-    write("".join(lines))
+class _TokenLines:
+    """Writes a line for each token; what a token looks like is found once."""
+
+    def __init__(self, encoder: TextEncoder, as_json: bool) -> None:
+        self._shown = cache(encoder.token_text)
+        self._as_json = as_json
+
+    def of(self, sentence: _Sentence) -> Iterator[str]:
+        """The lines of a sentence."""
+        for begin in range(0, len(sentence.ids), _AT_ONCE):
+            ids = sentence.ids[begin : begin + _AT_ONCE].tolist()
+            log_probs = sentence.log_probs[begin : begin + _AT_ONCE].tolist()
+            for token, log_prob in zip(ids, log_probs, strict=True):
+                shown = self._shown(token)
+                if self._as_json:
+                    yield json_line({"token": shown, "id": token, "log_prob": log_prob})
+                else:
+                    yield f"{log_prob:.4f}\t{shown}\n"
+
+
+_AT_ONCE = 10_000  # numbers that become Python's at a time: 30 bytes each, where an array has 4

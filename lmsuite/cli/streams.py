@@ -6,6 +6,7 @@ import json
 import math
 import re
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -78,13 +79,35 @@ _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]
 
 
 def write_json(value: Any) -> None:
+    """Show a `json_line` on standard output at once."""
+    write(json_line(value))
+
+
+def json_line(value: Any) -> str:
     """One line of strict JSON; what is not finite (a perplexity after a zero) is null.
 
     It is the same for a terminal and a pipe: what a terminal would obey is written by its number,
     as JSON itself demands of C0.
     """
     text = json.dumps(json_ready(value), ensure_ascii=False, allow_nan=False)
-    say(_UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
+    return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", text) + "\n"
+
+
+def write_all(lines: Iterable[str]) -> None:
+    """Show lines, each with its end, on standard output, many at a time; the first at once."""
+    held: list[str] = []
+    size, enough = 0, 1
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if size >= enough:
+            write("".join(held))
+            held.clear()
+            size, enough = 0, _AT_ONCE
+    write("".join(held))
+
+
+_AT_ONCE = 1 << 16  # characters
 
 
 def json_ready(value: Any) -> Any:

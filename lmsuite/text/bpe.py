@@ -10,7 +10,8 @@ from __future__ import annotations
 import codecs
 import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ from lmsuite.text.vocabulary import IntArray
 
 if TYPE_CHECKING:
     import tokenizers
+
+
+_MOST_BYTES = 4  # of a character in UTF-8
 
 
 @cache
@@ -70,11 +74,14 @@ class BpeTokenizer(Tokenizer):
         library = _library(tuple(byte_letters()), [])
         from tokenizers.trainers import BpeTrainer
 
+        # The library takes memory for all `size` tokens; a text of N bytes has fewer than N merges.
+        most = len(byte_letters()) + _MOST_BYTES * len(text)
         trainer = BpeTrainer(
-            vocab_size=size, initial_alphabet=list(byte_letters()), show_progress=False
+            vocab_size=min(size, most), initial_alphabet=list(byte_letters()), show_progress=False
         )
         _require_whole_characters(text)
-        library.train_from_iterator(text.split("\n"), trainer)
+        stretches = filter("\n".__ne__, _stretches(text))
+        library.train_from_iterator(stretches, trainer)
         return cls(
             [(left, right) for left, right in json.loads(library.to_str())["model"]["merges"]]
         )
@@ -112,11 +119,16 @@ class BpeTokenizer(Tokenizer):
 
     def distinct(self, text: str) -> tuple[list[str], IntArray]:
         _require_whole_characters(text)
-        lines = self._library.encode_batch(text.split("\n"), add_special_tokens=False)
-        line_end = [self._tokens.index(self.newline)]
-        every = chain.from_iterable(chain.from_iterable((line_end, line.ids) for line in lines))
-        numbers = np.fromiter(every, dtype=np.int32)[1:]  # no line end before the first line
-        used, index = np.unique(numbers, return_inverse=True)
+        line_end = self._tokens.index(self.newline)
+        parts = [np.zeros(0, np.int32)]
+        for batch in _batches(text):
+            encoded = self._library.encode_batch(batch, add_special_tokens=False)
+            every = chain.from_iterable(
+                [line_end] if stretch == "\n" else found.ids
+                for stretch, found in zip(batch, encoded, strict=True)
+            )
+            parts.append(np.fromiter(every, dtype=np.int32))
+        used, index = np.unique(np.concatenate(parts), return_inverse=True)
         return [self._tokens[number] for number in used], index.astype(np.int32)
 
     def joiner(self) -> Joiner:
@@ -124,6 +136,47 @@ class BpeTokenizer(Tokenizer):
 
     def visible(self, token: str) -> str:
         return _bytes(token).decode("utf-8", "backslashreplace")
+
+
+# The library needs some 150 bytes of memory for each character that it is given at a time. No token
+# holds a space after a word, so a long line may be cut before any that stands between two words.
+_STRETCH = 1 << 16
+_BETWEEN_WORDS = re.compile(r"(?<=\w) (?=\w)")
+
+
+def _stretches(text: str) -> Iterator[str]:
+    """The text in parts none of whose tokens reach into another: lines, parts of lines, newlines.
+
+    A part is not much longer than `_STRETCH` if the text has words, and none is empty.
+    """
+    begin = 0
+    while begin < len(text):
+        line_end = text.find("\n", begin)
+        line_end = len(text) if line_end < 0 else line_end
+        while line_end - begin > _STRETCH:
+            space = _BETWEEN_WORDS.search(text, begin + _STRETCH, line_end)
+            if space is None:
+                break
+            yield text[begin : space.start()]
+            begin = space.start()
+        if line_end > begin:
+            yield text[begin:line_end]
+        if line_end < len(text):
+            yield "\n"
+        begin = line_end + 1
+
+
+def _batches(text: str) -> Iterator[list[str]]:
+    """The `_stretches`, so many at a time that they are not much longer than one alone may be."""
+    batch: list[str] = []
+    size = 0
+    for stretch in _stretches(text):
+        batch.append(stretch)
+        size += len(stretch)
+        if size > _STRETCH:
+            yield batch
+            batch, size = [], 0
+    yield batch
 
 
 class _ByteJoiner:
