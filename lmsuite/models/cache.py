@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel
+from lmsuite.models.restoring import settings_values
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, UNK
 
@@ -34,7 +35,7 @@ class CacheSettings:
     """How fast the cache forgets.
 
     Raises:
-        UsageError: the half-life is not positive, or not finite.
+        UsageError: the half-life is not positive, or so short or long that no decay is left.
     """
 
     half_life: float = 256.0  # tokens after which a token weighs half
@@ -42,6 +43,13 @@ class CacheSettings:
     def __post_init__(self) -> None:
         if not 0 < self.half_life < np.inf:
             raise UsageError(f"a cache's half-life is a positive number, not {self.half_life}")
+        if not 0 < self.decay < 1:
+            raise UsageError(f"no float is the decay of a half-life of {self.half_life:g} tokens")
+
+    @property
+    def decay(self) -> float:
+        """What a token weighs after one more."""
+        return float(2.0 ** (-1.0 / self.half_life))
 
 
 class CacheModel(LanguageModel):
@@ -53,7 +61,7 @@ class CacheModel(LanguageModel):
     def __init__(self, text: TextEncoder, settings: CacheSettings) -> None:
         self.text = text
         self._settings = settings
-        self._decay = 2.0 ** (-1.0 / settings.half_life)
+        self._decay = settings.decay
         possible = np.ones(len(text.vocabulary), bool)
         possible[text.impossible] = False
         self._uniform = possible / possible.sum()  # (V,), u
@@ -124,10 +132,9 @@ class CacheModel(LanguageModel):
     ) -> Self:
         if arrays:
             raise ModelFileError(f"a cache has no arrays, but there is {min(arrays)!r}")
-        if settings.keys() != {"half_life"} or not isinstance(settings["half_life"], int | float):
-            raise ModelFileError("a cache has one setting, the number half_life")
+        values = settings_values(CacheSettings, settings, "the cache")
         try:
-            return cls(text, CacheSettings(float(settings["half_life"])))
+            return cls(text, CacheSettings(**values))
         except UsageError as error:
             raise ModelFileError(str(error)) from error
 

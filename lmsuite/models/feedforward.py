@@ -142,6 +142,18 @@ class FeedForward(NeuralModel):
         d_x = self._embed_dropout.backward(d_x, mask)
         self._embedding.backward(d_x.reshape(*ids.shape, -1), ids)
 
+    def largest_sum(self) -> float:
+        if self._settings.activation != "relu":
+            return super().largest_sum()
+        inputs = largest = self.largest("embedding.table")
+        for name in (f"hidden.{i}" for i in range(len(self._layers))):
+            rows = self.parameters.shapes[f"{name}.W"][0]
+            largest = rows * largest * self.largest(f"{name}.W") + self.largest(f"{name}.b")
+        rows = self.parameters.shapes["output.W"][0]
+        # Greater than every sum before it, if the weights after it are not small.
+        last = rows * max(inputs, largest) * self.largest("output.W") + self.largest("output.b")
+        return max(largest, last)
+
     def backpropagate(
         self,
         inputs: IntArray,

@@ -10,7 +10,7 @@ member i below ``i.``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -23,6 +23,12 @@ from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel,
 from lmsuite.models.interpolation import em_weights, interpolate
 from lmsuite.models.registry import model_class
 from lmsuite.text.encoding import TextEncoder
+
+MOST_MODELS = 100
+"""How many models a mixture may be of, those of mixtures in it counted with it."""
+
+MOST_LEVELS = 8
+"""How deep mixtures may lie in mixtures."""
 
 HALF_LIVES = tuple(float(2**k) for k in range(2, 15))
 """The half-lives, in tokens, among which that of a cache is chosen."""
@@ -103,14 +109,12 @@ class Mixture(LanguageModel):
             scores: what `member_scores` gives, where the caller has it.
 
         Raises:
-            UsageError, DifferentTokensError: see `check_members`; or there are two caches.
+            UsageError, DifferentTokensError: see `check_members`.
             DataError: the text has no token that a member can predict.
         """
         check_members(members)
         scores = member_scores(members, ids) if scores is None else scores
         caches = [name for name, member in members.items() if isinstance(member, CacheModel)]
-        if len(caches) > 1:
-            raise UsageError("one cache is enough: leave the other out")
         best, best_total = None, -np.inf
         for candidate, columns in _candidates(members, ids, scores, caches):
             fitted = (
@@ -169,6 +173,7 @@ class Mixture(LanguageModel):
         if weights.keys() != {"weights"} or weights["weights"].dtype != np.float64:
             raise ModelFileError("a mixture has one array of its own, the float64 'weights'")
         described = _described(settings)
+        _require_few(settings)
         members: dict[str, LanguageModel] = {}
         for i, member in enumerate(described):
             own = of_member.pop(str(i), {})
@@ -194,14 +199,24 @@ def check_members(members: Mapping[str, LanguageModel]) -> None:
     """Refuse members that cannot be mixed.
 
     Raises:
-        UsageError: there are fewer than two, or one gives scores that are no probabilities.
+        UsageError: there are fewer than two, or more than `MOST_MODELS` or `MOST_LEVELS`; there
+            are two caches; or one gives scores that are no probabilities.
         DifferentTokensError: one has other tokens than the first.
     """
     if len(members) < 2:
         raise UsageError("a mixture has two members or more")
+    models, levels = _extent(members.values())
+    if models > MOST_MODELS or levels > MOST_LEVELS:
+        raise UsageError(
+            f"a mixture of {models} models in {levels} levels: it may be of {MOST_MODELS} in "
+            f"{MOST_LEVELS}"
+        )
+    if sum(isinstance(member, CacheModel) for member in members.values()) > 1:
+        raise UsageError("one cache is enough: leave the other out")
     (first, reference), *others = members.items()
-    expected = reference.text.fingerprint()
-    for name, member in others:
+    strangers = [(name, member) for name, member in others if member.text is not reference.text]
+    expected = reference.text.fingerprint() if strangers else ""
+    for name, member in strangers:
         if member.text.fingerprint() != expected:
             raise DifferentTokensError(first, name)
     for name, member in members.items():
@@ -247,10 +262,33 @@ def _checked_weights(
     shown = ",".join(f"{weight:g}" for weight in checked.ravel())
     if checked.shape != (count,):
         raise UsageError(f"weights {shown}: {count} members need {count} weights")
-    if not (np.isfinite(checked).all() and (checked >= 0).all() and checked.sum() > 0):
+    with np.errstate(over="ignore"):
+        total = checked.sum()
+    if not ((checked >= 0).all() and 0 < total < np.inf):
         raise UsageError(f"weights {shown}: they must be numbers from 0 up, and not all be 0")
-    checked /= checked.sum()
+    checked /= total
     return checked
+
+
+def _extent(members: Iterable[LanguageModel]) -> tuple[int, int]:
+    """How many models these are, those in mixtures among them included, and in how many levels."""
+    inner = [_extent(m.members) if isinstance(m, Mixture) else (1, 0) for m in members]
+    return sum(models for models, _ in inner), 1 + max(levels for _, levels in inner)
+
+
+def _require_few(settings: Mapping[str, Any], left: int = MOST_LEVELS) -> int:
+    """The number of models that a mixture's settings describe, before any of them is made."""
+    if not left:
+        raise ModelFileError(f"mixtures lie in mixtures, more than {MOST_LEVELS} levels deep")
+    members = _described(settings)
+    caches = sum(member.kind == CacheModel.kind for member in members)
+    models = sum(
+        _require_few(member.settings, left - 1) if member.kind == Mixture.kind else 1
+        for member in members
+    )
+    if caches > 1 or models > MOST_MODELS:
+        raise ModelFileError(f"a mixture of {models} models, {caches} of them caches, is none")
+    return models
 
 
 def _described(settings: Mapping[str, Any]) -> list[Member]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,12 +12,16 @@ from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel
+from lmsuite.models.restoring import settings_values
 from lmsuite.nn.layers import Dropout
 from lmsuite.nn.parameter import Parameters
 from lmsuite.text.encoding import TextEncoder
 
 LOGITS_AT_ONCE = 1 << 21
 """How many logits a scoring pass holds at a time: 8 MB in float32."""
+
+
+_LARGEST_SUM = float(np.finfo(np.float32).max) / 16  # of numbers that are added up once more
 
 
 class NeuralModel(LanguageModel):
@@ -124,6 +128,10 @@ class NeuralModel(LanguageModel):
         cls, text: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
     ) -> Self:
         restored = cls._restore_settings(settings)
+        values = sum(array.size for array in arrays.values())
+        if any(value > values for value in asdict(restored).values() if type(value) is int):
+            # Before anything is done for every layer.
+            raise ModelFileError(f"the {cls.kind} model is smaller than its settings say")
         shapes = cls.shapes(len(text.vocabulary), restored)
         for name in shapes.keys() ^ arrays.keys():
             what = "lacks" if name in shapes else "has an unknown"
@@ -140,18 +148,34 @@ class NeuralModel(LanguageModel):
         parameters = Parameters(shapes)
         for name in shapes:
             parameters[name][...] = arrays[name]
-        return cls(text, restored, parameters)
+        model = cls(text, restored, parameters)
+        if not model.largest_sum() < _LARGEST_SUM:
+            raise ModelFileError(
+                f"the {cls.kind} model has weights so large that its numbers would overflow"
+            )
+        return model
+
+    def largest_sum(self) -> float:
+        """A bound of every sum of products that the model computes, whatever it reads.
+
+        This one holds where only bounded activations are weighted: none is greater than one, or
+        than the greatest entry of an embedding.
+        """
+        inputs = max(1.0, self.largest("embedding.table"))
+        sums = (max(self.parameters.shapes[n]) * self.largest(n) for n in self.parameters)
+        return inputs * sum(sums)
+
+    def largest(self, name: str) -> float:
+        """The greatest absolute value in the array of this name."""
+        array = self.parameters[name]
+        return max(float(array.max()), -float(array.min()))
 
     @classmethod
     def _restore_settings(cls, settings: Mapping[str, Any]) -> Any:
-        names = {field.name for field in fields(cls.settings_type)}
-        for name in names ^ settings.keys():
-            what = "lacks the" if name in names else "has an unknown"
-            raise ModelFileError(f"the {cls.kind} model {what} setting '{name}'")
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        values = settings_values(cls.settings_type, settings, f"the {cls.kind} model")
         try:
             return cls.settings_type(**values)
-        except (UsageError, TypeError) as error:
+        except UsageError as error:
             raise ModelFileError(f"a setting of the {cls.kind} model is wrong: {error}") from error
 
     def _possible(self) -> IntArray:

@@ -100,7 +100,7 @@ def test_missing_and_unknown_settings_are_refused_by_name() -> None:
     with pytest.raises(ModelFileError, match="unknown setting 'colour'"):
         NgramModel.restore(model.text, {**settings, "colour": 1}, model.arrays())
     del settings["order"]
-    with pytest.raises(ModelFileError, match="lacks setting 'order'"):
+    with pytest.raises(ModelFileError, match="lacks the setting 'order'"):
         NgramModel.restore(model.text, settings, model.arrays())
 
 
