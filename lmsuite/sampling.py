@@ -109,7 +109,8 @@ def _weights(
         return weights
     logits -= best
     if settings.temperature != 1:
-        logits /= settings.temperature
+        with np.errstate(over="ignore"):  # a temperature near 0 leaves nothing but the best
+            logits /= settings.temperature
     weights = np.exp(logits)
     if settings.top_k or settings.top_p < 1:
         weights = _most_probable(weights, settings)

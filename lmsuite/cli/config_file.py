@@ -33,10 +33,10 @@ def apply_config(context: typer.Context, file: Path | None) -> Path | None:
                 f"(known: {', '.join(name.removeprefix('--') for name in known)})"
             )
         name, turned_off = known[option]
-        if isinstance(value, dict):
-            raise UsageError(f"{file}: {key!r} is a table; options stand at the top of the file")
         if isinstance(value, list):
-            value = ",".join(map(str, value))
+            value = ",".join(str(_single(each, file, key)) for each in value)
+        else:
+            value = _single(value, file, key)
         defaults[name] = not value if turned_off else value
     context.default_map = defaults
     return file
@@ -52,10 +52,23 @@ def _options(context: typer.Context) -> dict[str, tuple[str, bool]]:
     return {option: found for option, found in known.items() if option.startswith("--")}
 
 
+def _single(value: Any, file: Path, key: str) -> Any:
+    """`value`, which is one, and no number of a size that TOML does not promise to carry."""
+    if isinstance(value, dict):
+        raise UsageError(f"{file}: {key!r} is a table; options stand at the top of the file")
+    if isinstance(value, list):
+        raise UsageError(f"{file}: {key!r} is a list within a list; a plain list is enough")
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise UsageError(f"{file}: {key!r} is a number of more than 64 bits")
+    return value
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise DataError(f"{file} is no TOML: {error}") from error
+    except RecursionError as error:
+        raise DataError(f"{file} is no TOML for options: it is nested too deep") from error

@@ -17,7 +17,7 @@ from lmsuite.cli.options import TrainingOptions
 from lmsuite.cli.preparing import Prepared, finish, prepare, resuming
 from lmsuite.cli.streams import note, say
 from lmsuite.cli.training_progress import reporter_for
-from lmsuite.errors import ModelFileError
+from lmsuite.errors import ModelFileError, UsageError
 
 if TYPE_CHECKING:
     from lmsuite.models.interface import IntArray
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _OWN_TOKENS = 20_000  # of the training text that stand in where there is no validation text
 _OUTSIDE = 1.0  # seconds for the start of the interpreter and the saving of the model
+_BYTES_A_PARAMETER = 8  # its value and its gradient, whatever the optimizer keeps beside them
 _TIMED_TOKENS = 2000  # scored before the training to know how long the last validation will take
 
 
@@ -71,11 +72,9 @@ def train_network(
     valid_ids = _validation_ids(prepared)
     recipe = recipe_for(len(prepared.ids), len(prepared.text.vocabulary), neural.minutes)
     settings = _training_settings(neural, recipe, loop)
-    model = kind.initial(
-        prepared.text,
-        _architecture(prepared, neural, recipe, architecture, kind),
-        np.random.default_rng(settings.seed),
-    )
+    chosen = _architecture(prepared, neural, recipe, architecture, kind)
+    _refuse_too_large(kind, len(prepared.text.vocabulary), chosen)
+    model = kind.initial(prepared.text, chosen, np.random.default_rng(settings.seed))
     model.begin_at(expected_counts(prepared.ids, prepared.text, model.settings.unknown_share))
     _announce(prepared, model, settings)
     files = _files(prepared)
@@ -166,6 +165,25 @@ def _architecture(
         settings["tied"] = settings["embed"] == settings["hidden"]
     share = unknown_share(prepared.ids, prepared.text)
     return kind.settings_type(**settings, unknown_share=share)
+
+
+def _refuse_too_large(kind: type[NeuralModel], vocabulary: int, settings: Any) -> None:
+    """Say so, before any memory is taken, if this machine cannot hold such a network.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    from math import prod
+
+    from lmsuite.ngram.memory import machine_bytes
+
+    parameters = sum(map(prod, kind.shapes(vocabulary, settings).values()))
+    needed, there = parameters * _BYTES_A_PARAMETER, machine_bytes()
+    if needed > there:
+        raise UsageError(
+            f"a network of {parameters:.3g} parameters needs {needed / 1e9:,.3g} GB to be trained, "
+            f"and this machine has {there / 1e9:,.3g}: give smaller sizes (--hidden, --embed, ...)"
+        )
 
 
 def _announce(prepared: Prepared, model: NeuralModel, settings: TrainingSettings) -> None:

@@ -28,7 +28,9 @@ def train_rnn(
     cell: Annotated[
         CellName, typer.Option("--cell", help="The kind of recurrent layer.")
     ] = CellName.LSTM,
-    layers: Annotated[int, typer.Option("--layers", help="Recurrent layers, stacked.")] = 1,
+    layers: Annotated[
+        int, typer.Option("--layers", max=1000, help="Recurrent layers, stacked.")
+    ] = 1,
     hidden: Annotated[
         int | None, typer.Option("--hidden", help="The size of each layer.", show_default=CHOSEN)
     ] = None,

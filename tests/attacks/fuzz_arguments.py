@@ -7,6 +7,7 @@ An input is a command line, each argument ended by NUL.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 from tests.attacks.fuzzing import main
 from tests.attacks.in_process import lm, lm_must
 from tests.attacks.texts import raw
+
+importlib.import_module("matplotlib.pyplot")  # which makes a folder of its own, once
 
 TEXT = "the king of the hill\nis not the queen of it, is he\n" * 8
 NUMBERS = (
@@ -60,16 +63,13 @@ PLACES = (
         "text.txt",
         "none.txt",
         ".",
-        "..",
         "",
-        "/",
-        "//",
         "-",
         "a" * 300,
         "a/" * 2000 + "b",
         "\udcff",
     ),
-    *("\ud800", "text.txt/x", "/dev/null", "new", "ngram", "rnn", "mixture", "cache", "../x", ".x"),
+    *("\ud800", "text.txt/x", "new", "ngram", "rnn", "mixture", "cache", ".x"),
     *(
         "CON",
         "a\\b",

@@ -155,6 +155,10 @@ HOSTILE = (
 
 def _value(rng: Random) -> str:
     kind = rng.random()
+    if kind < 0.002:
+        return rng.choice(
+            ("[" * 5000, "{a=" * 3000, "9" * 5000, "a." * 3000 + "b=1", "0x" + "f" * 5000)
+        )
     if kind < 0.45:
         return rng.choice(USUAL)
     if kind < 0.9:

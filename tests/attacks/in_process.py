@@ -97,7 +97,7 @@ def check(ended: Ended) -> None:
     lines = ended.err.removesuffix("\n").split("\n")
     if ended.code == 0:
         assert not any(line.startswith(("error: ", "Error: ")) for line in lines), ended
-    elif not lines[0].startswith("Usage: "):  # typer's own, which may quote a line end
+    elif not lines[0].startswith(("Usage: ", "Error: ")):  # typer's own, which may quote a line end
         assert lines[-1].startswith("error: "), ended
         assert sum(line.startswith("error: ") for line in lines) == 1, ended
 

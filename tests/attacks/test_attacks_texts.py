@@ -1,0 +1,155 @@
+"""Whatever text, vocabulary, config, prompt or argument is fed to ``lm``: a result or one line.
+
+A short run of each fuzzer here, a longer one among the slow tests; those of hundreds of thousands
+are typed: ``python -m tests.attacks.fuzz_corpora --runs 100000``.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from random import Random
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from lmsuite.errors import LmError
+from lmsuite.text.plain import read_text
+from tests.attacks import fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_prompts, fuzz_vocabulary
+from tests.attacks.fuzzing import Target, attack
+from tests.attacks.in_process import Ended, RefusedError, check, lm, lm_must
+from tests.attacks.texts import ENCODINGS, raw
+
+FUZZERS = [fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_prompts, fuzz_vocabulary]
+Inputs = Callable[[Random], Iterator[bytes]]
+
+
+def _called(module: object) -> str:
+    return getattr(module, "__name__", "").rpartition("fuzz_")[2]
+
+
+def _no_failures(target: Target, make_inputs: Inputs, count: int, seed: int) -> None:
+    report = attack(target, islice(make_inputs(Random(seed)), count))
+    assert report.inputs == count
+    assert not report.failures
+    assert report.accepted > count // 50, "the inputs are too bad to get anywhere"
+
+
+@pytest.mark.parametrize("fuzzer", FUZZERS, ids=_called)
+def test_a_hundred_hostile_inputs(fuzzer: ModuleType) -> None:
+    _no_failures(fuzzer.target, fuzzer.make_inputs, 100, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fuzzer", FUZZERS, ids=_called)
+def test_thousands_of_hostile_inputs(fuzzer: ModuleType) -> None:
+    _no_failures(fuzzer.target, fuzzer.make_inputs, 3000, seed=2)
+
+
+def _lm(*arguments: str | bytes, stdin: bytes | None = None) -> Ended:
+    """``lm`` as a process of its own; it may say no, but in one line."""
+    source: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    done = subprocess.run(
+        [sys.executable, "-m", "lmsuite", *arguments],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        **source,
+    )
+    ended = Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+    check(ended)
+    return ended
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder but for ``text.txt``."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("LM_MODELS", raising=False)
+    Path("text.txt").write_text("the king of the hill\nis not the queen of it\n" * 20)
+    return folder
+
+
+@pytest.mark.slow
+def test_bytes_in_the_arguments_of_real_processes(here: Path) -> None:
+    rng = Random(1)
+    train = ("train", "ngram", "text.txt", "--n", "2", "--smoothing", "witten-bell")
+    assert _lm(*train).code == 0
+    codes = set()
+    for _ in range(25):
+        data = raw(rng, 8).replace(b"\0", b"")[:2000]
+        codes |= {
+            _lm("sample", "ngram", "--max-tokens", "3", "--", data).code,
+            _lm("score", "ngram", stdin=data).code,
+            _lm("sample", "--", data).code,
+            _lm(*train, "--name", data).code,
+        }
+    assert codes == {0, 1, 2}
+
+
+@pytest.mark.slow
+def test_command_lines_of_real_processes(here: Path) -> None:
+    fuzz_arguments.prepared()
+    for data in islice(fuzz_arguments.make_inputs(Random(3)), 60):
+        _lm(*data.split(b"\0")[:-1])
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (f"n = {'[' * 5000}", "nested too deep"),
+        (f"n = {'9' * 5000}", "is no TOML"),
+        (f"n = 0x{'f' * 5000}", "more than 64 bits"),
+        (f"prune = [0, 0x{'f' * 5000}]", "more than 64 bits"),
+        ("prune = [[0, 1]]", "a list within a list"),
+        ("prune = [{a = 1}]", "is a table"),
+        ("n = '\\u0000'", "--n"),
+        ('vocab = "\\u0000"', "no name of a file"),
+        ('name = "a\\u0000b"', "is no name for a model"),
+        (f"memory = '{'9' * 400}G'", ""),
+        ("hidden = 1000000000", "GB to be trained"),
+        (f"hidden = {(1 << 63) - 1}", "GB to be trained"),
+        ("layers = 1000000000", "--layers"),
+        ("tokenizer = 'bpe'\nbpe-size = 1000000000", ""),
+        (f"tokenizer = 'bpe'\nbpe-size = {(1 << 63) - 1}", ""),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_configs_that_once_were_too_much(here: Path, config: str, said: str) -> None:
+    Path("config.toml").write_text(config, encoding="utf-8")
+    network = ("layers", "hidden")
+    kind = ["rnn"] if config.startswith(network) else ["ngram", "--smoothing=witten-bell"]
+    if config.startswith("memory"):
+        kind = ["ngram", "--smoothing=kneser-ney", "--discount=0.5"]
+    arguments = ["train", *kind, "text.txt", "--config", "config.toml", "--models", "m"]
+    if said:
+        with pytest.raises(RefusedError, match=said):
+            lm(arguments)
+    else:
+        lm_must(arguments)
+
+
+def test_a_temperature_next_to_zero_takes_the_most_probable(here: Path) -> None:
+    lm_must(["train", "ngram", "text.txt", "--smoothing", "witten-bell"])
+    options = ["sample", "ngram", "the", "--max-tokens", "9", "--temp"]
+    assert lm_must([*options, "1e-308"]).out == lm_must([*options, "0"]).out
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=ascii)
+def test_every_encoding_reads_or_says_no(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "text"
+    read = 0
+    for content in (b"the king", b"\xff\xfe\x00", b"\x1b$B", "é\u2028".encode(), b"+AG-"):
+        file.write_bytes(content)
+        try:
+            assert isinstance(read_text(file, encoding), str)
+            read += 1
+        except LmError as error:
+            assert str(error)
+    assert read or encoding not in ("utf-8", "latin-1")
