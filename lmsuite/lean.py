@@ -55,6 +55,8 @@ class LeanNgram:
                 raise ModelFileError(f"{path} is no n-gram model that is not quantized")
             self._has_lines = manifest["text"]["boundaries"] == "lines"
             self._order: int = manifest["settings"]["order"]
+            if self._order < 1:
+                raise ValueError("its order is no order")
             tokens = bytes(self._array("text.vocabulary", "U8"))
             self._tokens = _SEPARATOR + tokens + _SEPARATOR
             if not self._tokens.startswith(_SPECIALS):
@@ -62,7 +64,7 @@ class LeanNgram:
             self._open_orders()
         except OSError as error:
             raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ModelFileError(f"{path} is no model file, or a damaged one ({error})") from error
 
     def _open_orders(self) -> None:
@@ -106,6 +108,8 @@ class LeanNgram:
                 scores.append(score)
         except IndexError as error:
             raise ModelFileError("the model file is damaged: an index is out of range") from error
+        if any(score != score for score in scores):
+            raise ModelFileError("the model file is damaged: a probability is no number")
         return scores
 
     def _id(self, token: str) -> int:

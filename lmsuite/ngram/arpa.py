@@ -49,8 +49,8 @@ _LN10 = float(np.log(10.0))
 _ZERO = -99.0  # what stands for the logarithm of zero
 _LARGEST = 1e38  # in nats, too, a 32-bit number
 _HIGHEST_ORDER = 100  # the work that a file can make grows with its square
-_MOST_ADDED = 1 << 20  # words of n-grams that a file lacks, and so many for every word it has
-_ADDED_FOR_ONE = 24
+_MOST_ADDED = 1 << 18  # words of n-grams that a file lacks, and so many for every word it has
+_ADDED_FOR_ONE = 6
 _WHITE_SPACE = re.compile("[\0\t\n\v\f\r ]")
 _ESCAPED = re.compile("<0x(00|09|0A|0B|0C|0D|20)>")
 _COUNT = re.compile(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,18})")

@@ -29,6 +29,8 @@ FORMAT_VERSION = 1
 
 _ENTRY = "lmsuite"  # the manifest, in the metadata
 _TEXT, _MODEL = "text.", "model."
+_MOST_LEVELS = 50  # of JSON within JSON; a mixture takes three for each mixture among its members
+_LONGEST_MESSAGE = 500  # characters
 _CHECKED_AT_ONCE = 1 << 26  # bytes; they take about 50 ms
 
 
@@ -71,7 +73,7 @@ def save_model(
         kind=model.kind,
         settings=model.settings_dict(),
         text=model.text.describe(),
-        checksum=_checksum(arrays),
+        checksum=checksum(arrays),
         provenance=provenance,
     )
     document = {"format": FORMAT_VERSION, **asdict(manifest)}
@@ -98,8 +100,8 @@ def load_model(path: Path) -> tuple[LanguageModel, Manifest]:
     try:
         text = TextEncoder.restore(manifest.text, _below(_TEXT, arrays))
         model = model_class(manifest.kind).restore(text, manifest.settings, _below(_MODEL, arrays))
-    except (LmError, KeyError, TypeError, ValueError) as error:
-        raise ModelFileError(f"{path} cannot be used: {error}") from error
+    except (LmError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise ModelFileError(f"{path} cannot be used: {brief(error)}") from error
     return model, manifest
 
 
@@ -128,9 +130,10 @@ def _manifest(path: Path, header: Header) -> Manifest:
         raise ModelFileError(f"{path} is a safetensors file, but no model of lmsuite")
     try:
         document = json.loads(entry)
+        _require_shallow(document)
         version = document.pop("format")
-        if not isinstance(version, int):
-            raise TypeError("its format is no number")
+        if type(version) is not int or version < 1:
+            raise TypeError("its format is no version")
         if version > FORMAT_VERSION:
             raise ModelFileError(
                 f"{path} was written by a newer lmsuite (format {version}, this one reads up to "
@@ -139,7 +142,23 @@ def _manifest(path: Path, header: Header) -> Manifest:
         provenance = _restored(Provenance, document.pop("provenance"))
         return _restored(Manifest, document | {"provenance": provenance})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ModelFileError(f"{path} has a damaged manifest: {error}") from error
+        raise ModelFileError(f"{path} has a damaged manifest: {brief(error)}") from error
+
+
+def _require_shallow(document: Any, levels: int = _MOST_LEVELS) -> None:
+    """Refuse JSON that is nested more deeply than who walks through it later has stack for."""
+    entries = document.values() if isinstance(document, dict) else document
+    for entry in entries:
+        if isinstance(entry, dict | list):
+            if not levels:
+                raise ValueError("it is nested too deeply")
+            _require_shallow(entry, levels - 1)
+
+
+def brief(error: Exception) -> str:
+    """What the error says, though it may quote a whole file."""
+    message = str(error)
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} …"
 
 
 def make_folder(folder: Path) -> None:
@@ -168,16 +187,18 @@ def _below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray
 
 
 def _require_checksum(path: Path, manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -> None:
-    if _checksum(arrays) != manifest.checksum:
+    if checksum(arrays) != manifest.checksum:
         raise ModelFileError(f"{path} is damaged: its arrays do not match their checksum")
 
 
-def _checksum(arrays: Mapping[str, NDArray[Any]]) -> int:
-    checksum = 0
+def checksum(arrays: Mapping[str, NDArray[Any]]) -> int:
+    """CRC-32 of the arrays' names and bytes, in the order of their names."""
+    total = 0
     for name in sorted(arrays):
-        checksum = zlib.crc32(raw_bytes(arrays[name]), zlib.crc32(name.encode(), checksum))
+        spelled = name.encode("utf-8", "surrogatepass")
+        total = zlib.crc32(raw_bytes(arrays[name]), zlib.crc32(spelled, total))
         let_go(arrays[name])
-    return checksum
+    return total
 
 
 _Record = TypeVar("_Record", Manifest, Provenance)

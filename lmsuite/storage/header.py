@@ -11,6 +11,7 @@ from lmsuite.errors import ModelFileError
 
 _LENGTH_BYTES = 8
 _LONGEST_HEADER = 100_000_000  # the limit of the safetensors library itself
+_LONGEST_FILE = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ def _parsed(path: Path, stream: BinaryIO, file_size: int) -> Header:
         document = json.loads(stream.read(length).decode("utf-8"))
         metadata = document.pop("__metadata__", {})
         offsets = [offset for entry in document.values() for offset in entry["data_offsets"]]
-        if not all(type(offset) is int for offset in offsets) or not isinstance(metadata, dict):
-            raise TypeError("offsets are no numbers")
+        is_place = [type(offset) is int and 0 <= offset < _LONGEST_FILE for offset in offsets]
+        if not all(is_place) or not isinstance(metadata, dict):
+            raise TypeError("offsets are no places in a file")
         data_size = max(offsets, default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise _no_model(path, start, f"its header is damaged ({error})") from error

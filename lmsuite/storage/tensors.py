@@ -91,7 +91,10 @@ def mapped(path: Path, header: Header) -> dict[str, NDArray[Any]]:
     """
     places = _places(path, header)
     if not any(dtype.itemsize * prod(shape) for dtype, shape, _ in places.values()):
-        return {name: np.zeros(shape, dtype) for name, (dtype, shape, _) in places.items()}
+        return {
+            name: _shaped(path, name, np.zeros(0, dtype), shape)
+            for name, (dtype, shape, _) in places.items()
+        }
     try:
         with path.open("rb") as stream:
             memory = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
@@ -100,11 +103,21 @@ def mapped(path: Path, header: Header) -> dict[str, NDArray[Any]]:
     if len(memory) < header.data_start + header.data_size:
         raise ModelFileError(f"{path} was cut short while it was opened")
     return {
-        name: np.frombuffer(
-            memory, dtype, count=prod(shape), offset=header.data_start + offset
-        ).reshape(shape)
+        name: _shaped(
+            path,
+            name,
+            np.frombuffer(memory, dtype, count=prod(shape), offset=header.data_start + offset),
+            shape,
+        )
         for name, (dtype, shape, offset) in places.items()
     }
+
+
+def _shaped(path: Path, name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    try:
+        return values.reshape(shape)
+    except (ValueError, OverflowError) as error:  # more dimensions than numpy has, or longer ones
+        raise ModelFileError(f"{path} is damaged: array {name!r} has no such shape") from error
 
 
 def _places(path: Path, header: Header) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:

@@ -184,7 +184,15 @@ class TextEncoder:
             raise ModelFileError(
                 f"the description of the text lacks something ({error}); the model file is damaged"
             ) from None
-        return cls(tokenizer_from(tokenizer), Vocabulary.from_array(vocabulary), boundaries)
+        restored = cls(tokenizer_from(tokenizer), Vocabulary.from_array(vocabulary), boundaries)
+        fixed = restored.tokenizer.fixed_tokens()
+        foreign = fixed is not None and set(restored.vocabulary.tokens[len(SPECIALS) :]) - {*fixed}
+        if foreign:
+            raise ModelFileError(
+                f"{min(foreign)!r} is in the vocabulary, but is no token of the tokenizer "
+                f"{restored.tokenizer.name}; the model file is damaged"
+            )
+        return restored
 
     def fingerprint(self) -> str:
         """A checksum (SHA-256, hexadecimal), equal for encoders that give every text equal ids."""

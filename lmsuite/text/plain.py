@@ -31,6 +31,8 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:  # a NUL, which a configuration may hold
+        raise DataError(f"{str(path)!r}: no name of a file ({error})") from None
 
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:
@@ -49,11 +51,11 @@ def decode_text(raw: bytes, name: str, encoding: str = "utf-8") -> str:
         DataError: they are not in that encoding, or are damaged; the message begins with `name`.
         UsageError: there is no such encoding.
     """
-    unpacked = _unpack(raw, name) if raw.startswith(_GZIP) else raw
+    plain = unpacked(raw, name) if is_packed(raw) else raw
     try:
-        text = unpacked.decode(encoding)
+        text = plain.decode(encoding)
     except UnicodeDecodeError as error:
-        inside = " of its unpacked contents" if unpacked is not raw else ""
+        inside = " of its unpacked contents" if plain is not raw else ""
         raise DataError(
             f"{name}: not {encoding} at byte {error.start}{inside} ({error.reason}); "
             "if it is in another encoding, name it: --encoding latin-1 (or cp1252, utf-16, ...)"
@@ -70,18 +72,28 @@ def decode_text(raw: bytes, name: str, encoding: str = "utf-8") -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n")
 
 
-def _unpack(raw: bytes, name: str) -> bytes:
-    limit = max(_UNPACKED, _RATIO * len(raw))
+def is_packed(raw: bytes) -> bool:
+    """Whether these are the bytes of a gzip file."""
+    return raw.startswith(_GZIP)
+
+
+def unpacked(raw: bytes, name: str, *, always: int = _UNPACKED, ratio: int = _RATIO) -> bytes:
+    """What a gzip file holds: up to `always` bytes, or `ratio` times the file's own.
+
+    Raises:
+        DataError: it is damaged, or holds more; the message begins with `name`.
+    """
+    limit = max(always, ratio * len(raw))
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
-            unpacked = file.read(limit + 1)
+            plain = file.read(limit + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{name}: damaged gzip file ({error}); unpack it or make it again"
         ) from None
-    if len(unpacked) > limit:
+    if len(plain) > limit:
         raise DataError(
-            f"{name}: unpacks to more than {_RATIO} times its size, which no text does; if it is "
+            f"{name}: unpacks to more than {ratio} times its size, which no text does; if it is "
             "meant, unpack it first"
         )
-    return unpacked
+    return plain

@@ -150,6 +150,8 @@ class Vocabulary:
             raise ModelFileError(
                 f"the vocabulary is not UTF-8 ({error.reason}); the model file is damaged"
             ) from None
+        if "" in tokens:
+            raise ModelFileError("the vocabulary holds an empty token; the model file is damaged")
         if tuple(tokens[: len(SPECIALS)]) != SPECIALS:
             raise ModelFileError(
                 f"the vocabulary does not begin with {', '.join(SPECIALS)}; "

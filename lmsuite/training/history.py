@@ -13,6 +13,8 @@ from lmsuite.errors import ModelFileError
 from lmsuite.storage.artefact import make_folder
 from lmsuite.storage.atomic import replacing
 
+_LARGEST = 1e18  # of whatever is noted; what is not finite is larger, too
+
 
 @dataclass(frozen=True)
 class HistoryRow:
@@ -58,11 +60,21 @@ def read_history(path: Path) -> list[HistoryRow]:
     for number, line in enumerate(lines, start=1):
         try:
             rows.append(history_row(json.loads(line)))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ModelFileError(f"{path}, line {number}: no row of a learning curve") from error
     return rows
 
 
 def history_row(document: dict[str, Any]) -> HistoryRow:
-    """The row that was written as this JSON object."""
-    return HistoryRow(**{field.name: document[field.name] for field in fields(HistoryRow)})
+    """The row that was written as this JSON object.
+
+    Raises:
+        ValueError, TypeError, KeyError: none was.
+    """
+    values = {field.name: document[field.name] for field in fields(HistoryRow)}
+    for name, value in values.items():
+        if type(value) not in (int, float) or not -_LARGEST < value < _LARGEST:
+            raise ValueError(f"{name} is no finite number")
+    if type(values["step"]) is not int or values["step"] < 0:
+        raise ValueError("step is no number of steps")
+    return HistoryRow(**values)
