@@ -2,7 +2,7 @@
 
 Batches and dropout are functions of the seed and the step, so there is no generator to save: the
 position is the step. The file is a safetensors file of the arrays, with the rest as JSON in its
-metadata; it is replaced at once, never half written.
+metadata, a checksum of the arrays among it; it is replaced at once, never half written.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from typing import Any
 from lmsuite import __version__
 from lmsuite.errors import ModelFileError
 from lmsuite.models.interface import Array
-from lmsuite.storage.artefact import make_folder
+from lmsuite.storage.artefact import brief, checksum, make_folder
 from lmsuite.storage.atomic import replacing
 from lmsuite.storage.header import read_header
 from lmsuite.training.history import HistoryRow, history_row
 
 ENTRY = "lmsuite-checkpoint"
+
+_DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+_LARGEST = 1e15  # of steps, seconds, losses
 
 
 @dataclass
@@ -64,6 +67,7 @@ def save_checkpoint(
         "version": __version__,
         "identity": dict(identity),
         "progress": asdict(progress),
+        "checksum": checksum(arrays),
     }
     make_folder(path.parent)
     with replacing(path) as stream:
@@ -96,9 +100,11 @@ def load_checkpoint(
         _refuse_other(path, identity, found)
         stored = load_file(path)
         _refuse_shapes(path, arrays, stored)
+        if checksum(stored) != document["checksum"]:
+            raise ValueError("its arrays do not match their checksum")
         progress = _progress(document["progress"])
-    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelFileError(f"the checkpoint {path} is damaged: {error}") from error
+    except (SafetensorError, OSError, *_DAMAGED) as error:
+        raise ModelFileError(f"the checkpoint {path} is damaged: {brief(error)}") from error
     for name, array in arrays.items():
         array[...] = stored[name]
     return progress
@@ -129,6 +135,28 @@ def _refuse_shapes(path: Path, ours: Mapping[str, Array], stored: Mapping[str, A
 
 
 def _progress(document: Mapping[str, Any]) -> Progress:
+    """The progress that was saved.
+
+    Raises:
+        LookupError, TypeError, ValueError: none was.
+    """
     values = {entry.name: document[entry.name] for entry in fields(Progress)}
+    for entry in fields(Progress):
+        value = values[entry.name]
+        if entry.type == "int" and not (type(value) is int and 0 <= value < _LARGEST):
+            raise ValueError(f"{entry.name} cannot be {value!r:.50}")
+        if entry.type == "float" and not _is_sound(value, entry.name == "best_loss"):
+            raise ValueError(f"{entry.name} cannot be {value!r:.50}")
+    schedule = values["schedule"]
+    if not all(_is_sound(value, name == "best") for name, value in schedule.items()):
+        raise ValueError("its schedule is damaged")
     values["history"] = [history_row(row) for row in values["history"]]
     return Progress(**values)
+
+
+def _is_sound(value: object, may_be_infinite: bool) -> bool:
+    """Whether it is a number that a training can be at; the best loss so far may be none yet."""
+    if type(value) not in (int, float):
+        return False
+    assert isinstance(value, int | float)
+    return -_LARGEST < value < _LARGEST or (may_be_infinite and value == float("inf"))

@@ -189,8 +189,12 @@ class _Loop:
     def resume(self) -> None:
         """Goes on from the checkpoint."""
         assert self._files is not None
-        self.progress = load_checkpoint(self._files.checkpoint, self._identity, self._arrays())
-        self._schedule.restore(self.progress.schedule)
+        path = self._files.checkpoint
+        progress = load_checkpoint(path, self._identity, self._arrays())
+        if progress.schedule.keys() != self._schedule.state().keys():
+            raise ModelFileError(f"the checkpoint {path} is damaged: its schedule is another")
+        self.progress = progress
+        self._schedule.restore(progress.schedule)
         self._reporter.said(f"going on from step {self.progress.step:,}")
 
     def _arrays(self) -> dict[str, Array]:
@@ -343,7 +347,7 @@ class _Loop:
             train_loss=progress.loss_sum / steps if steps else loss,
             valid_loss=loss,
             learning_rate=progress.rate,
-            tokens_per_second=steps * tokens / since,
+            tokens_per_second=steps * tokens / max(since, 1e-9),
         )
 
     def _write_history(self) -> None:
