@@ -61,7 +61,7 @@ class TokenExplanation:
     @property
     def prob(self) -> float:
         """The probability that the model gave the token."""
-        return math.exp(self.log_prob)
+        return _exp(self.log_prob)
 
     @property
     def surprisal(self) -> float:
@@ -126,10 +126,15 @@ def _alternatives(
     best = np.argpartition(-others, count - 1)[:count]
     ranked = best[np.argsort(-others[best], kind="stable")].tolist()
     return tuple(
-        Alternative(encoder.token_text(other), math.exp(others[other]))
+        Alternative(encoder.token_text(other), _exp(others[other]))
         for other in ranked
         if others[other] > -np.inf
     )
+
+
+def _exp(log_value: float) -> float:
+    """The probability or weight; finite, though a model of scores, or a damaged one, has any."""
+    return math.exp(min(log_value, 700.0))
 
 
 def _factors(
@@ -144,9 +149,9 @@ def _factors(
         return tuple(map(model.text.token_text, recent))
 
     longest_first = sorted(trace.log_backoffs, reverse=True)
-    weights = [Factor(context(n), None, math.exp(weight)) for n, weight in longest_first]
+    weights = [Factor(context(n), None, _exp(weight)) for n, weight in longest_first]
     if model.text.boundaries is Boundaries.STREAM:
         # The beginning of a stream is no context: it has no continuations, and its weight is 1.
         weights = [factor for factor in weights if factor.context[0] != SPECIALS[BOS]]
-    found = Factor(context(trace.order - 1), model.text.token_text(token), math.exp(trace.log_prob))
+    found = Factor(context(trace.order - 1), model.text.token_text(token), _exp(trace.log_prob))
     return trace.order, (*weights, found)

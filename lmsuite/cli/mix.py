@@ -153,7 +153,7 @@ def _text(
             return "", "none"
         raise
     made = opened[0].manifest
-    return valid, made.provenance.validation["split"] if made else "none"
+    return valid, made.provenance.validation.get("split", "none") if made else "none"
 
 
 def _called(text: str | None, opened: list[OpenedModel]) -> str:

@@ -77,5 +77,5 @@ def _cells(facts: dict[str, Any]) -> list[str]:
 def _local_time(created: str) -> str:
     try:
         return f"{datetime.fromisoformat(created).astimezone():%Y-%m-%d %H:%M}"
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         return created

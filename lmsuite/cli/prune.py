@@ -167,7 +167,7 @@ def _without_validation(text: str, validation: dict[str, Any], model: NgramModel
     if "sha256" not in validation:
         return text
     try:
-        share = float(validation["split"])
+        share = float(validation.get("split", "none"))
     except ValueError:  # a file of its own
         return text
     return split_text(text, share, whole_lines=model.text.boundaries is Boundaries.LINES)[0]
@@ -183,7 +183,7 @@ def _text(text: str | None, encoding: str, opened: OpenedModel) -> tuple[str, st
     recorded: dict[str, Any] = opened.manifest.provenance.validation if opened.manifest else {}
     if "sha256" not in recorded:
         return "", "none"
-    return validation_text(opened), recorded["split"]
+    return validation_text(opened), recorded.get("split", "none")
 
 
 def _show_sizes(before: NgramModel, after: NgramModel) -> None:

@@ -165,6 +165,7 @@ class NgramModel(LanguageModel):
 
         Raises:
             UsageError: the threshold is not above 0, or the model holds scores.
+            ModelFileError: its numbers are far from probabilities, as after damage to its file.
         """
         from lmsuite.ngram.entropy_pruning import entropy_pruned
 
@@ -174,7 +175,9 @@ class NgramModel(LanguageModel):
                 f"entropy pruning at {threshold:g} of a {settings.smoothing} model: it takes a "
                 "threshold above 0 and a model of probabilities"
             )
-        table = entropy_pruned(self.table, threshold)
+        with np.errstate(over="ignore", invalid="ignore"):
+            table = entropy_pruned(self.table, threshold)
+        table.check()  # of weights above all reason comes what is no number
         return type(self)(self.text, settings, table, self.discounts, self.messages)
 
     @classmethod

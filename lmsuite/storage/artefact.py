@@ -29,6 +29,10 @@ FORMAT_VERSION = 1
 
 _ENTRY = "lmsuite"  # the manifest, in the metadata
 _TEXT, _MODEL = "text.", "model."
+_VALIDATION_TEXTS = {"split", "sha256"}
+_VALIDATION_NUMBERS = {
+    *("tokens", "oov", "cross_entropy", "perplexity", "perplexity_without_oov", "bits_per_char"),
+}
 _MOST_LEVELS = 50  # of JSON within JSON; a mixture takes three for each mixture among its members
 _LONGEST_MESSAGE = 500  # characters
 _CHECKED_AT_ONCE = 1 << 26  # bytes; they take about 50 ms
@@ -140,9 +144,27 @@ def _manifest(path: Path, header: Header) -> Manifest:
                 f"{FORMAT_VERSION}): upgrade lmsuite to use it"
             )
         provenance = _restored(Provenance, document.pop("provenance"))
+        _require_sound(provenance.validation)
         return _restored(Manifest, document | {"provenance": provenance})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelFileError(f"{path} has a damaged manifest: {brief(error)}") from error
+
+
+def _require_sound(validation: Mapping[str, Any]) -> None:
+    """Refuse a validation result whose entries are not what commands take them for."""
+    for name in _VALIDATION_TEXTS & validation.keys():
+        if not isinstance(validation[name], str):
+            raise TypeError(f"its validation has a {name} that is no text")
+    for name in _VALIDATION_NUMBERS & validation.keys():
+        value = validation[name]
+        if value is not None and not (type(value) in (int, float) and abs(value) < 1e300):
+            raise TypeError(f"its validation has a {name} that is no number")
+    try:
+        share = float(validation.get("split", "none"))
+    except ValueError:
+        return  # a file of its own
+    if not 0 <= share < 1:
+        raise ValueError("its validation is of no share of a text")
 
 
 def _require_shallow(document: Any, levels: int = _MOST_LEVELS) -> None:
