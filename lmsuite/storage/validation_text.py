@@ -39,13 +39,14 @@ def beside_new_model(model: Path, text: str) -> Iterator[None]:
     coming = _coming(path)
     if coming.exists():
         _settle(model, path, coming)
+    before = _inode(model)
     try:
         if text:
             _write(coming, text, path)
         yield
     except BaseException:
-        # Ctrl-C may have come after the model was in its place.
-        _settle(model, path, coming)
+        if _inode(model) != before:  # Ctrl-C came after the new model had taken its place
+            _settle(model, path, coming)
         with suppress(OSError):
             coming.unlink()
         raise
@@ -66,6 +67,13 @@ def _write(coming: Path, text: str, path: Path) -> None:
             stream.write(gzip.compress(text.encode("utf-8", "surrogatepass"), 6, mtime=0))
     except ModelFileError as error:
         raise ModelFileError(str(error).replace(str(coming), str(path))) from error
+
+
+def _inode(model: Path) -> int | None:
+    try:
+        return model.stat().st_ino
+    except OSError:
+        return None
 
 
 def _settle(model: Path, path: Path, coming: Path) -> None:

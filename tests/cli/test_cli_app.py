@@ -197,7 +197,7 @@ def test_output_that_cannot_be_written_is_an_error(in_workplace: Path) -> None:
                 check=False,
             )
         assert done.returncode == 1, arguments
-        assert done.stderr.startswith(b"error: No space left")
+        assert done.stderr.startswith(b"error: cannot write to standard output: No space left")
         assert done.stderr.count(b"\n") == 1
 
 
