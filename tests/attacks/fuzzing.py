@@ -325,10 +325,11 @@ _CHANGES = {  # what changes a file, and which of its arguments are paths
 _NEVER = (
     *("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty"),
     *("pickle.find_class", "socket.connect", "socket.bind", "socket.getaddrinfo", "pty.spawn"),
-    *("os.kill", "signal.pthread_kill", "ctypes.dlopen", "code.__new__", "webbrowser.open"),
+    *("os.kill", "signal.pthread_kill", "code.__new__", "webbrowser.open"),
 )
 # They evaluate annotations, and write the methods of records: text of modules, not of data.
 _MAKE_CODE = {module.__file__ for module in (collections, dataclasses, inspect, typing)}
+_LIBRARIES = (sys.prefix, sys.base_prefix, "/lib", "/usr")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -358,6 +359,8 @@ class _Guard:
         elif event in _CHANGES:
             for place in _CHANGES[event]:
                 self._require_inside(event, arguments[place])
+        elif event == "ctypes.dlopen":
+            self._require_installed(arguments[0])
         elif event in _NEVER:
             if not _is_importing():
                 self._forbid(f"{event} {arguments!r}")
@@ -372,6 +375,12 @@ class _Guard:
         real = os.path.realpath(os.fsdecode(path))
         if real != self._folder and not real.startswith(self._folder + os.sep):
             self._forbid(f"{event} outside of the folder: {real}")
+
+    def _require_installed(self, library: Any) -> None:
+        if library is not None and not os.path.realpath(os.fsdecode(library)).startswith(
+            _LIBRARIES
+        ):
+            self._forbid(f"a library was loaded: {library!r}")
 
     def _require_known_source(self, source: str) -> None:
         if not (_caller() in _MAKE_CODE or _is_importing()):

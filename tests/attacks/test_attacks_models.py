@@ -1,0 +1,302 @@
+"""Model files, checkpoints, learning curves and ARPA files, damaged by machines.
+
+A few hundred inputs of every format, and all that ever brought something down; the long runs are
+``python -m tests.attacks.fuzz_models`` and its like (`fuzzing` says what counts as a failure).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from lmsuite.errors import LmError, ModelFileError, UsageError
+from lmsuite.lean import LeanNgram
+from lmsuite.models.cache import CacheModel, CacheSettings
+from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
+from lmsuite.models.mixture import MOST_LEVELS, MOST_MODELS, Mixture
+from lmsuite.models.ngram import NgramModel
+from lmsuite.models.recurrent import Recurrent, RecurrentSettings
+from lmsuite.text.encoding import TextEncoder, TextSettings
+from tests.attacks import fuzz_arpa, fuzz_checkpoints, fuzz_models
+from tests.attacks.fuzzing import Report, attack
+from tests.attacks.mutators import Safetensors
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fuzzers need Linux")
+
+INPUTS = 200
+
+
+def clean(report: Report) -> Report:
+    """The report, if it has no failures."""
+    shown = [f"{outcome.reason}\n{outcome.details}" for _, outcome in report.failures]
+    assert not report.failed, "\n".join(shown)
+    return report
+
+
+@pytest.mark.parametrize("fuzzer", [fuzz_models, fuzz_checkpoints, fuzz_arpa])
+def test_damaged_files_are_refused_in_a_sentence_or_work(fuzzer: object) -> None:
+    """No traceback, no warning, no NaN, no hang, no gigabyte, no file elsewhere, no code run."""
+    make: Callable[[Random], Iterable[bytes]] = fuzzer.make_inputs  # type: ignore[attr-defined]
+    report = clean(attack(fuzzer.target, islice(make(Random(1)), INPUTS)))  # type: ignore[attr-defined]
+    assert report.inputs == INPUTS
+    assert report.accepted > INPUTS // 50  # the damage reaches what lies behind the first check
+    assert report.refused > INPUTS // 5
+
+
+@pytest.mark.parametrize(
+    ("fuzzer", "sound"),
+    [
+        (fuzz_models, fuzz_models.sound_files),
+        (fuzz_checkpoints, fuzz_checkpoints.sound_inputs),
+        (fuzz_arpa, fuzz_arpa.sound_files),
+    ],
+)
+def test_what_is_damaged_was_sound(fuzzer: object, sound: Callable[[], tuple[bytes, ...]]) -> None:
+    """Every file that the fuzzers start from is accepted as it is."""
+    report = clean(attack(fuzzer.target, sound()))  # type: ignore[attr-defined]
+    assert report.accepted == report.inputs
+
+
+@pytest.mark.parametrize("fuzzer", [fuzz_models, fuzz_checkpoints, fuzz_arpa])
+def test_claims_of_great_size_are_refused_before_they_are_believed(fuzzer: object) -> None:
+    """Files below 1 MB that claim 10^12 n-grams, 10^9 layers or an endless nesting."""
+    bombs: tuple[bytes, ...] = fuzzer.bombs()  # type: ignore[attr-defined]
+    assert max(map(len, bombs)) < 1_000_000
+    report = clean(attack(fuzzer.target, bombs))  # type: ignore[attr-defined]
+    assert report.inputs == len(bombs)
+
+
+@pytest.mark.parametrize("command", ["info", "check", "score", "convert"])
+def test_the_real_command_refuses_in_one_line(command: str, tmp_path: Path) -> None:
+    """A file that claims 10^9 layers, given to a process of its own that may have 1 GB."""
+    claims = {m.kind: m for m in fuzz_models.models()}["rnn"]
+    file = Safetensors.parsed(fuzz_models.saved(claims), "lmsuite")
+    file.metadata["settings"]["layers"] = 10**9
+    (tmp_path / "m.safetensors").write_bytes(file.built())
+    done = subprocess.run(
+        [sys.executable, "-m", "lmsuite", command, "m.safetensors"]
+        + ["out.arpa"] * (command == "convert"),
+        cwd=tmp_path,
+        input=b"the cat\n",
+        capture_output=True,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)),
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == b""
+    line = done.stderr.decode()
+    assert line.startswith("error: ") and line.count("\n") == 1
+    assert "smaller than its settings say" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+# --- What the driver itself must notice -------------------------------------------------------
+
+
+def _hangs(_: bytes) -> None:
+    while True:
+        pass
+
+
+def _sleeps(_: bytes) -> None:
+    time.sleep(60)
+
+
+def _takes_memory(_: bytes) -> None:
+    np.zeros(10**9)
+
+
+def _writes_elsewhere(_: bytes) -> None:
+    Path("/tmp/lmsuite-was-here").write_bytes(b"")
+
+
+def _writes_elsewhere_in_secret(_: bytes) -> None:
+    try:
+        Path("../was-here").write_bytes(b"")
+    except BaseException:
+        return
+
+
+def _moves_away(_: bytes) -> None:
+    Path("here").write_bytes(b"")
+    Path("here").rename("/tmp/lmsuite-was-here")
+
+
+def _dies(_: bytes) -> None:
+    ctypes.string_at(0)
+
+
+def _exits(_: bytes) -> None:
+    os._exit(0)
+
+
+def _starts_a_process(_: bytes) -> None:
+    os.system("true")
+
+
+def _unpickles(_: bytes) -> None:
+    pickle.loads(pickle.dumps(os.getcwd))
+
+
+def _evaluates(data: bytes) -> None:
+    eval(data)
+
+
+def _raises(_: bytes) -> None:
+    raise ValueError("of the program's own")
+
+
+def _refuses_without_a_word(_: bytes) -> None:
+    raise LmError("")
+
+
+@pytest.mark.parametrize(
+    ("target", "noticed"),
+    [
+        (_hangs, "more than 0.3 s"),
+        (_sleeps, "more than 0.3 s"),
+        (_takes_memory, "MemoryError"),
+        (_writes_elsewhere, "outside of the folder"),
+        (_writes_elsewhere_in_secret, "outside of the folder"),
+        (_moves_away, "outside of the folder"),
+        (_dies, "SIGSEGV"),
+        (_exits, "exit code 0"),
+        (_starts_a_process, "os.system"),
+        (_unpickles, "pickle"),
+        (_evaluates, "code was run"),
+        (_raises, "ValueError"),
+        (_refuses_without_a_word, "without a message"),
+    ],
+)
+def test_a_fuzzer_notices(target: Callable[[bytes], None], noticed: str) -> None:
+    """Whatever an input must not bring about is reported; the next input is tried all the same."""
+    report = attack(target, [b"1 + 1", b"2"], seconds=0.3)
+    assert (report.inputs, report.failed, report.accepted) == (2, 2, 0)
+    assert noticed in report.failures[0][1].reason
+    assert report.failures[0][0] == b"1 + 1"
+
+
+def test_a_fuzzer_counts() -> None:
+    """What returns is accepted, what raises an LmError refused; the folder may be written to."""
+
+    def target(data: bytes) -> None:
+        Path("file").write_bytes(data)
+        if data == b"bad":
+            raise LmError("it is bad")
+
+    report = attack(target, [b"good", b"bad", b"good"])
+    assert (report.accepted, report.refused, report.failed) == (2, 1, 0)
+
+
+def test_mutators_put_the_checksum_right() -> None:
+    """A file taken apart and built again is accepted; so what is refused is so for its damage."""
+    files = [Safetensors.parsed(data, "lmsuite") for data in fuzz_models.sound_files()]
+    assert clean(attack(fuzz_models.target, [file.built() for file in files])).accepted == len(
+        files
+    )
+    flipped = files[0].copy()
+    flipped.arrays["model.order1.log_probs"][3] -= 0.125
+    assert clean(attack(fuzz_models.target, [flipped.built()])).refused == 1
+    flipped.metadata["checksum"] = flipped.checksum()
+    assert clean(attack(fuzz_models.target, [flipped.built()])).accepted == 1
+
+
+# --- What fell once ---------------------------------------------------------------------------
+
+
+def words() -> TextEncoder:
+    return TextEncoder.train(fuzz_models.TEXT, TextSettings())[0]
+
+
+@pytest.mark.parametrize("half_life", [1e-4, 5e-324, 1e17, 1e300])
+def test_a_half_life_without_decay_is_refused(half_life: float) -> None:
+    """Nothing is left after one token, or everything for ever: then 0/0 would be a probability."""
+    with pytest.raises(UsageError, match="half-life"):
+        CacheSettings(half_life)
+
+
+def test_a_mixture_is_of_few_models() -> None:
+    """A cache takes a vocabulary's width of memory and nothing in the file."""
+    text = words()
+    cache = CacheModel(text, CacheSettings())
+    ngram = fuzz_models.katz()
+    with pytest.raises(UsageError, match="one cache"):
+        Mixture({"a": cache, "b": cache}, [1, 1])
+    many = {str(k): ngram for k in range(MOST_MODELS)}
+    assert len(Mixture(many, np.ones(MOST_MODELS)).members) == MOST_MODELS
+    with pytest.raises(UsageError, match=f"of {MOST_MODELS + 1} models"):
+        Mixture(many | {"one more": ngram}, np.ones(MOST_MODELS + 1))
+    model = Mixture({"a": ngram, "b": ngram}, [1, 1])
+    for _ in range(MOST_LEVELS - 1):
+        model = Mixture({"a": ngram, "b": model}, [1, 1])
+    with pytest.raises(UsageError, match="levels"):
+        Mixture({"a": ngram, "b": model}, [1, 1])
+
+
+def test_weights_whose_sum_overflows_are_refused() -> None:
+    ngram = fuzz_models.katz()
+    with pytest.raises(UsageError, match="weights"):
+        Mixture({"a": ngram, "b": ngram}, [1e308, 1e308])
+
+
+def networks() -> Iterator[FeedForward | Recurrent]:
+    text, rng = words(), np.random.default_rng(1)
+    for activation in ("tanh", "relu"):
+        settings = FeedForwardSettings(2, 3, (4, 3), activation, direct=True)
+        yield FeedForward.initial(text, settings, rng)
+    for cell in ("lstm", "gru", "elman"):
+        yield Recurrent.initial(text, RecurrentSettings(cell, 2, 3, 3), rng)
+
+
+@pytest.mark.parametrize("network", list(networks()), ids=lambda model: str(model.settings)[:40])
+def test_weights_that_overflow_are_refused(network: FeedForward | Recurrent) -> None:
+    """Every weight as large as a float32 allows would make probabilities that are no numbers."""
+    for name, array in network.arrays().items():
+        damaged = dict(network.arrays()) | {name: np.full_like(array, 3e38)}
+        with pytest.raises(ModelFileError, match="overflow"):
+            type(network).restore(network.text, network.settings_dict(), damaged)
+
+
+@pytest.mark.parametrize("network", list(networks()), ids=lambda model: str(model.settings)[:40])
+def test_large_weights_that_do_not_overflow_are_used(network: FeedForward | Recurrent) -> None:
+    """A bound that is reached gives probabilities still."""
+    power = 1 / (len(network.arrays()) + 1)
+    damaged = {
+        name: np.sign(array) * np.float32(1e34**power) for name, array in network.arrays().items()
+    }
+    restored = type(network).restore(network.text, network.settings_dict(), damaged)
+    scores = restored.score(network.text.encode(fuzz_models.OTHER))
+    assert not np.isnan(scores).any()
+
+
+def test_lean_gives_no_probability_that_is_no_number(tmp_path: Path) -> None:
+    file = Safetensors.parsed(fuzz_models.sound_files()[0], "lmsuite")
+    file.arrays["model.order1.log_probs"][:] = np.nan
+    path = tmp_path / "damaged.safetensors"
+    path.write_bytes(file.built())
+    with pytest.raises(ModelFileError, match="no number"):
+        LeanNgram(str(path)).score(["zebra"])
+
+
+def test_an_arpa_file_may_lack_many_ngrams_but_not_nearly_all(tmp_path: Path) -> None:
+    """One n-gram of 90 different words has 4,004 others within; 30 such files fit in 1 MB."""
+    path = tmp_path / "m.arpa"
+    path.write_bytes(fuzz_arpa.one_long(30, 30))
+    assert NgramModel.from_arpa(path).table.sizes[28] == 2
+    path.write_bytes(fuzz_arpa.one_long(101, 1))
+    with pytest.raises(ModelFileError, match="more than 100 words"):
+        NgramModel.from_arpa(path)
