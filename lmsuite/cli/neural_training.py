@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _OWN_TOKENS = 20_000  # of the training text that stand in where there is no validation text
 _OUTSIDE = 1.0  # seconds for the start of the interpreter and the saving of the model
+_MOST_PARAMETERS = 10**30  # that are told apart
 _BYTES_A_PARAMETER = 8  # its value and its gradient, whatever the optimizer keeps beside them
 _TIMED_TOKENS = 2000  # scored before the training to know how long the last validation will take
 
@@ -177,7 +178,7 @@ def _refuse_too_large(kind: type[NeuralModel], vocabulary: int, settings: Any) -
 
     from lmsuite.ngram.memory import machine_bytes
 
-    parameters = sum(map(prod, kind.shapes(vocabulary, settings).values()))
+    parameters = min(sum(map(prod, kind.shapes(vocabulary, settings).values())), _MOST_PARAMETERS)
     needed, there = parameters * _BYTES_A_PARAMETER, machine_bytes()
     if needed > there:
         raise UsageError(

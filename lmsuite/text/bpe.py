@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import tokenizers
 
 
+_LONGEST = 1000  # characters of a word to learn from
+_LONG_WORD = re.compile(rf"\S{{{_LONGEST}}}|\s{{{_LONGEST}}}")
 _MOST_BYTES = 4  # of a character in UTF-8
 
 
@@ -80,8 +82,7 @@ class BpeTokenizer(Tokenizer):
             vocab_size=min(size, most), initial_alphabet=list(byte_letters()), show_progress=False
         )
         _require_whole_characters(text)
-        stretches = filter("\n".__ne__, _stretches(text))
-        library.train_from_iterator(stretches, trainer)
+        library.train_from_iterator(_learnable(text), trainer)
         return cls(
             [(left, right) for left, right in json.loads(library.to_str())["model"]["merges"]]
         )
@@ -164,6 +165,18 @@ def _stretches(text: str) -> Iterator[str]:
         if line_end < len(text):
             yield "\n"
         begin = line_end + 1
+
+
+def _learnable(text: str) -> Iterator[str]:
+    """The stretches but newlines, those with a word longer than any word is in pieces.
+
+    The time that the library takes to learn from a word grows with the square of its length.
+    """
+    for stretch in _stretches(text):
+        if _LONG_WORD.search(stretch):
+            yield from (stretch[at : at + _LONGEST] for at in range(0, len(stretch), _LONGEST))
+        elif stretch != "\n":
+            yield stretch
 
 
 def _batches(text: str) -> Iterator[list[str]]:

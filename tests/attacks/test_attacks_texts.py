@@ -6,6 +6,7 @@ are typed: ``python -m tests.attacks.fuzz_corpora --runs 100000``.
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,8 +18,11 @@ from typing import Any
 
 import pytest
 
+from lmsuite.cli.baseline import Baseline
 from lmsuite.errors import LmError
+from lmsuite.text.encoding import TextEncoder, TextSettings
 from lmsuite.text.plain import read_text
+from lmsuite.text.tokenizer import TOKENIZERS
 from tests.attacks import fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_prompts, fuzz_vocabulary
 from tests.attacks.fuzzing import Target, attack
 from tests.attacks.in_process import Ended, RefusedError, check, lm, lm_must
@@ -115,6 +119,7 @@ def test_command_lines_of_real_processes(here: Path) -> None:
         (f"memory = '{'9' * 400}G'", ""),
         ("hidden = 1000000000", "GB to be trained"),
         (f"hidden = {(1 << 63) - 1}", "GB to be trained"),
+        (f"hidden = '{'9' * 400}'", "GB to be trained"),
         ("layers = 1000000000", "--layers"),
         ("tokenizer = 'bpe'\nbpe-size = 1000000000", ""),
         (f"tokenizer = 'bpe'\nbpe-size = {(1 << 63) - 1}", ""),
@@ -153,3 +158,54 @@ def test_every_encoding_reads_or_says_no(tmp_path: Path, encoding: str) -> None:
         except LmError as error:
             assert str(error)
     assert read or encoding not in ("utf-8", "latin-1")
+
+
+ENDLESS = (
+    *(
+        "a",
+        "a-",
+        "'",
+        "_",
+        "-",
+        ".",
+        "1,",
+        "A.",
+        "e\u0301",
+        "\u0301",
+        "😀",
+        '"',
+        "&",
+        "[",
+        "( ",
+        "$",
+    ),
+    *(" ", "\t", "\r", "\x1c", "ab ", "can not ", "gonna ", "'tis"),
+)
+"""What a line without end may be made of."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize("unit", ENDLESS, ids=ascii)
+def test_no_line_takes_a_tokenizer_more_than_seconds(tokenizer: str, unit: str) -> None:
+    text = unit * (500_000 // len(unit.encode()))
+    report = attack(lambda data: _there_and_back(data.decode(), tokenizer), [text.encode()])
+    assert not report.failures
+
+
+def _there_and_back(text: str, tokenizer: str) -> None:
+    encoder, ids = TextEncoder.train(text, TextSettings(tokenizer=tokenizer))
+    decoded = encoder.decode(ids)
+    assert decoded == text or not encoder.lossless
+
+
+def test_a_word_without_end_is_learned_from_in_pieces() -> None:
+    report = attack(lambda data: _there_and_back(data.decode(), "bpe"), [b"a" * 200_000])
+    assert not report.failures
+
+
+def test_an_infinite_perplexity_can_be_compared() -> None:
+    baseline = Baseline(3, 20.0, 10.0, oov=1)
+    assert baseline.against(None, None).endswith("the network's is infinite (infinite)")
+    assert baseline.against(10.0, 9.0).endswith("50.0% lower (10.0% lower)")
+    assert Baseline(3, math.inf, math.inf, oov=0).against(10.0, 10.0).endswith("is 10.00")
