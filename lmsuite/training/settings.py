@@ -8,6 +8,8 @@ from lmsuite.errors import UsageError
 from lmsuite.nn.optimizers import OPTIMIZERS
 from lmsuite.nn.schedules import SCHEDULES
 
+MOST_EPOCHS = 1e9  # more than anybody's time, and few enough to count the steps of
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -41,6 +43,8 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise UsageError(f"--{_option(name)} {value}: more than 0 is needed")
+        if self.epochs is not None and self.epochs > MOST_EPOCHS:
+            raise UsageError(f"--epochs {self.epochs}: at most {MOST_EPOCHS:g} are possible")
         for name in ("batch", "bptt", "threads"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} {getattr(self, name)}: at least 1 is needed")

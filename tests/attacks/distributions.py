@@ -234,10 +234,15 @@ def check_model(
         check_scores(model, histories, np.array(chain))
 
 
-def check_distributions(logs: NDArray[np.float64], impossible: Ids, is_normalised: bool) -> float:
-    """How far from one the probabilities (B, V) sum, at most; scores are only looked at."""
+def check_distributions(
+    logs: NDArray[np.float64], impossible: Ids, is_normalised: bool, above: float = 0.0
+) -> float:
+    """How far from one the probabilities (B, V) sum, at most; scores are only looked at.
+
+    None may be greater than one by more than `above`.
+    """
     assert not np.isnan(logs).any(), "a probability is not a number"
-    assert logs.max() <= 0, f"a probability is {np.exp(logs.max()) - 1:.2g} above one"
+    assert logs.max() <= above, f"a probability is {np.exp(logs.max()) - 1:.2g} above one"
     assert np.isneginf(logs[:, impossible]).all(), "an impossible token has a probability"
     if not is_normalised:
         return 0.0

@@ -5,14 +5,24 @@ The long run of the n-gram half is ``python -m tests.attacks.distributions``.
 
 from __future__ import annotations
 
+import itertools
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lmsuite.models.cache import CacheModel, CacheSettings
+from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
+from lmsuite.models.interface import LanguageModel
+from lmsuite.models.mixture import Mixture
+from lmsuite.models.neural import NeuralModel
 from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
+from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.ngram import smoothing as smoothing_module
-from lmsuite.text.encoding import TextEncoder, TextSettings
+from lmsuite.sampling import SamplingSettings, draw_ids, filtered_probs, sample
+from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
+from lmsuite.text.vocabulary import BOS
 from tests.attacks import distributions
 
 
@@ -67,3 +77,105 @@ def test_float64_tables_are_for_checks_alone(tmp_path: Path) -> None:
     model = NgramModel.fit(encoder, ids, NgramSettings(order=2), dtype=np.float64)
     with pytest.raises(ModelFileError, match=r"order1\.log_probs.*float64"):
         NgramModel.restore(encoder, model.settings_dict(), model.arrays())
+
+
+NETWORKS = {
+    **{cell: RecurrentSettings(cell=cell, hidden=16, embed=8) for cell in ("elman", "gru", "lstm")},
+    "tied": RecurrentSettings(cell="lstm", hidden=8, embed=8, layers=2, tied=True),
+    "ffnn": FeedForwardSettings(context=3, embed=4, hidden=(8,), direct=True),
+}
+FLOAT32 = 4e-6  # what a sum over float32 logarithms may be off one
+
+
+def networks(size: int, boundaries: Boundaries, scale: float) -> dict[str, LanguageModel]:
+    """One of each, untrained, over so many types, all parameters `scale` times too large."""
+    words = " ".join(f"w{i}" for i in range(size))
+    text, _ = TextEncoder.train(words, TextSettings("whitespace", boundaries))
+    models: dict[str, LanguageModel] = {}
+    for name, settings in NETWORKS.items():
+        kind: type[NeuralModel] = FeedForward if name == "ffnn" else Recurrent
+        model = kind.initial(text, settings, np.random.default_rng(size))
+        model.parameters.values[:] *= scale
+        models[name] = model
+    models["cache"] = CacheModel(text, CacheSettings(4.0))
+    models["mixture"] = Mixture({name: models[name] for name in ("lstm", "cache")}, [0.3, 0.7])
+    return models
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1e4, 1e9])
+@pytest.mark.parametrize("size", [1, 2, 60, 3000])
+def test_distributions_of_networks_mixtures_and_caches(size: int, scale: float) -> None:
+    """A cache's sum to one to 1e-9; those that a network has to do with, to float32's 4e-6."""
+    for boundaries in Boundaries:
+        for name, model in networks(size, boundaries, scale).items():
+            rng, limit = np.random.default_rng(1), 1e-9 if name == "cache" else FLOAT32
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", RuntimeWarning)
+                ids = rng.integers(0, len(model.text.vocabulary), (8, 6), dtype=np.int32)
+                state, chain = model.start(6), []
+                for following in ids:
+                    logs = np.asarray(model.log_probs(state), np.float64)
+                    above = 0.0 if name == "cache" else limit
+                    impossible = model.text.impossible
+                    off = distributions.check_distributions(logs, impossible, True, above)
+                    assert off <= limit, name
+                    chain.append(logs[np.arange(6), following])
+                    state = model.step(state, following)
+            if not model.remembers_text:
+                begin = np.full((1, 6), BOS, np.int32)
+                scores = model.score(np.concatenate([begin, ids]).T.ravel())
+                expected = np.array(chain).T.ravel()[ids.T.ravel() != BOS]
+                # As far as products of float32 agree that were summed in another order.
+                np.testing.assert_allclose(
+                    scores, expected, rtol=1e-5, atol=1e-4 * scale, err_msg=name
+                )
+
+
+TEMPERATURES = (0.0, 5e-324, 1e-300, 1e-6, 0.5, 1.0, 1e6, 1e300)
+SHAPES = {
+    "uniform": np.zeros(50),
+    "sharp": np.append(np.full(49, -800.0), 0.0),
+    "long tail": -(np.arange(1.0, 51.0) ** 1.5),
+    "one alone": np.append(np.full(49, -np.inf), 0.0),
+    "ties": np.repeat([-1.0, -2.0, -np.inf, -700.0, -1.0], 10),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sampling_at_every_extreme(shape: str) -> None:
+    """Filtered probabilities sum to one, and what is drawn is what they allow, twice the same."""
+    logs = SHAPES[shape] - np.logaddexp.reduce(SHAPES[shape])
+    excluded = np.array([0, 1], np.int32)
+    for dtype, temperature, top_k, top_p, min_p in itertools.product(
+        (np.float32, np.float64),
+        TEMPERATURES,
+        (0, 1, 3, 10**30),
+        (5e-324, 0.5, 1 - 2**-53, 1.0),
+        (0.0, 5e-324, 0.1, 1.0),
+    ):
+        settings = SamplingSettings(temperature, top_k, top_p, min_p)
+        rows = np.stack([logs, logs]).astype(dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            probs = filtered_probs(rows, settings, excluded)
+            drawn = [
+                draw_ids(rows[:n], settings, np.random.default_rng(7), excluded) for n in (2, 2, 1)
+            ]
+        assert abs(probs.sum(axis=1) - 1).max() <= 1e-9
+        assert probs.min() >= 0
+        assert not probs[:, excluded].any()
+        assert (probs[[0, 1], drawn[0]] > 0).all()
+        np.testing.assert_array_equal(drawn[0], drawn[1])
+        assert drawn[2][0] == drawn[0][0]
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "cache", "mixture"])
+def test_the_same_seed_draws_the_same_text(name: str) -> None:
+    """From every family, at a temperature that leaves everything possible."""
+    model = networks(60, Boundaries.LINES, 1.0)[name]
+    settings = SamplingSettings(temperature=1e6, max_tokens=30)
+    texts = [
+        sample(model, settings, np.random.default_rng(seed), np.array([3], np.int32), 2)
+        for seed in (1, 1, 2)
+    ]
+    assert texts[0] == texts[1] != texts[2]
