@@ -161,35 +161,20 @@ def test_every_encoding_reads_or_says_no(tmp_path: Path, encoding: str) -> None:
 
 
 ENDLESS = (
-    *(
-        "a",
-        "a-",
-        "'",
-        "_",
-        "-",
-        ".",
-        "1,",
-        "A.",
-        "e\u0301",
-        "\u0301",
-        "😀",
-        '"',
-        "&",
-        "[",
-        "( ",
-        "$",
-    ),
-    *(" ", "\t", "\r", "\x1c", "ab ", "can not ", "gonna ", "'tis"),
+    *("a", "a-", "'", "_", "-", ".", "1,", "A.", "e\u0301", "\u0301", "😀", '"', "&", "[", "( "),
+    *(" ", "\t", "\r", "\x1c", "ab ", "can not ", "gonna ", "'tis", "$"),
 )
 """What a line without end may be made of."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-@pytest.mark.parametrize("unit", ENDLESS, ids=ascii)
-def test_no_line_takes_a_tokenizer_more_than_seconds(tokenizer: str, unit: str) -> None:
-    text = unit * (500_000 // len(unit.encode()))
-    report = attack(lambda data: _there_and_back(data.decode(), tokenizer), [text.encode()])
+def test_no_line_takes_a_tokenizer_long(tokenizer: str) -> None:
+    texts = [unit * (100_000 // len(unit.encode())) for unit in ENDLESS]
+    report = attack(
+        lambda data: _there_and_back(data.decode(), tokenizer), map(str.encode, texts), seconds=2
+    )
+    assert report.inputs == len(ENDLESS)
     assert not report.failures
 
 
