@@ -30,6 +30,8 @@ MOST_MODELS = 100
 MOST_LEVELS = 8
 """How deep mixtures may lie in mixtures."""
 
+_SUMS_TO_ONE = 1e-12
+
 HALF_LIVES = tuple(float(2**k) for k in range(2, 15))
 """The half-lives, in tokens, among which that of a cache is chosen."""
 
@@ -266,7 +268,8 @@ def _checked_weights(
         total = checked.sum()
     if not ((checked >= 0).all() and 0 < total < np.inf):
         raise UsageError(f"weights {shown}: they must be numbers from 0 up, and not all be 0")
-    checked /= total
+    if abs(total - 1) > _SUMS_TO_ONE:  # those of a file do, and stay as they are
+        checked /= total
     return checked
 
 

@@ -143,17 +143,26 @@ class NeuralModel(LanguageModel):
                     f"array '{name}' of the {cls.kind} model is {array.dtype}{list(array.shape)}; "
                     f"its settings need float32{list(shape)}"
                 )
-            if not np.isfinite(array).all():
-                raise ModelFileError(f"array '{name}' of the {cls.kind} model is not finite")
         parameters = Parameters(shapes)
         for name in shapes:
             parameters[name][...] = arrays[name]
         model = cls(text, restored, parameters)
-        if not model.largest_sum() < _LARGEST_SUM:
-            raise ModelFileError(
-                f"the {cls.kind} model has weights so large that its numbers would overflow"
-            )
+        model.require_sound()
         return model
+
+    def require_sound(self) -> None:
+        """Refuse weights of which no probabilities can be computed.
+
+        Raises:
+            ModelFileError: one is not finite, or they are so large that a sum would overflow.
+        """
+        for name in self.parameters:
+            if not np.isfinite(self.parameters[name]).all():
+                raise ModelFileError(f"array '{name}' of the {self.kind} model is not finite")
+        if not self.largest_sum() < _LARGEST_SUM:
+            raise ModelFileError(
+                f"the {self.kind} model has weights so large that its numbers would overflow"
+            )
 
     def largest_sum(self) -> float:
         """A bound of every sum of products that the model computes, whatever it reads.

@@ -80,7 +80,7 @@ def _points(
     return [
         (seconds / minute, loss * factor if factor else math.exp(loss))
         for seconds, loss in places
-        if loss < _LARGEST_LOSS
+        if 0 <= loss < _LARGEST_LOSS and (not factor or math.isfinite(loss * factor))
     ]
 
 

@@ -7,6 +7,7 @@ metadata entry ``lmsuite`` holds the manifest as JSON. Any reader of safetensors
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -157,7 +158,9 @@ def _require_sound(validation: Mapping[str, Any]) -> None:
             raise TypeError(f"its validation has a {name} that is no text")
     for name in _VALIDATION_NUMBERS & validation.keys():
         value = validation[name]
-        if value is not None and not (type(value) in (int, float) and abs(value) < 1e300):
+        if value is not None and not (
+            type(value) in (int, float) and abs(value) <= sys.float_info.max
+        ):
             raise TypeError(f"its validation has a {name} that is no number")
     try:
         share = float(validation.get("split", "none"))

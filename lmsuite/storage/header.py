@@ -49,7 +49,10 @@ def _parsed(path: Path, stream: BinaryIO, file_size: int) -> Header:
     try:
         document = json.loads(stream.read(length).decode("utf-8"))
         metadata = document.pop("__metadata__", {})
-        offsets = [offset for entry in document.values() for offset in entry["data_offsets"]]
+        places = [entry["data_offsets"] for entry in document.values()]
+        if not all(isinstance(place, list) and len(place) == 2 for place in places):
+            raise TypeError("an array has no beginning and end")
+        offsets = [offset for place in places for offset in place]
         is_place = [type(offset) is int and 0 <= offset < _LONGEST_FILE for offset in offsets]
         if not all(is_place) or not isinstance(metadata, dict):
             raise TypeError("offsets are no places in a file")

@@ -128,7 +128,8 @@ def train(
     Raises:
         DataError: a text has nothing to predict.
         ModelFileError: the checkpoint to resume is damaged or of another training.
-        TrainingError: the loss exploded again and again, or a worker process died.
+        TrainingError: the loss exploded again and again, or the weights grew until they are of no
+            use; or a worker process died.
         TrainingInterruptedError: Ctrl-C or SIGTERM; the checkpoint has been written.
     """
     batches = make_batches(model, ids, settings)
@@ -142,6 +143,10 @@ def train(
             loop.resume()
         stopped_early = loop.run(overhead)
         best = model.over(loop.best, np.zeros_like(loop.best))
+        try:
+            best.require_sound()  # the file of a model that is not would be refused
+        except ModelFileError as error:
+            raise TrainingError(f"{error}; train anew with a lower --lr or --clip") from error
         return TrainingResult(best, loop.progress, engine.processes, stopped_early)
 
 

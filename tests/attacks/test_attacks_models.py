@@ -7,6 +7,7 @@ A few hundred inputs of every format, and all that ever brought something down; 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import pickle
 import resource
@@ -28,7 +29,10 @@ from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.mixture import MOST_LEVELS, MOST_MODELS, Mixture
 from lmsuite.models.ngram import NgramModel
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
+from lmsuite.storage.artefact import load_model, save_model
 from lmsuite.text.encoding import TextEncoder, TextSettings
+from lmsuite.training.checkpoint import ENTRY
+from lmsuite.training.history import read_history
 from tests.attacks import fuzz_arpa, fuzz_checkpoints, fuzz_models
 from tests.attacks.fuzzing import Report, attack
 from tests.attacks.mutators import Safetensors
@@ -300,3 +304,141 @@ def test_an_arpa_file_may_lack_many_ngrams_but_not_nearly_all(tmp_path: Path) ->
     path.write_bytes(fuzz_arpa.one_long(101, 1))
     with pytest.raises(ModelFileError, match="more than 100 words"):
         NgramModel.from_arpa(path)
+
+
+def parts(kind: str) -> Safetensors:
+    """The file of the first model of this kind, taken apart."""
+    files = (Safetensors.parsed(data, "lmsuite") for data in fuzz_models.sound_files())
+    return next(file for file in files if file.metadata["kind"] == kind)
+
+
+def refusal(data: bytes, path: Path) -> str:
+    """What is said of a model file that is refused."""
+    path.write_bytes(data)
+    with pytest.raises(ModelFileError) as refused:
+        load_model(path)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "value"),
+    [
+        ("rnn", "unknown_share", "much"),
+        ("rnn", "unknown_share", float("nan")),
+        ("rnn", "layers", 2.0),
+        ("rnn", "tied", "no"),
+        ("ffnn", "hidden", [4, 3.0]),
+        ("ffnn", "direct", 1),
+        ("ngram", "k", 10**400),
+        ("ngram", "order", True),
+        ("ngram", "prune", [0, "1"]),
+        ("cache", "half_life", 10**400),
+        ("cache", "half_life", True),
+    ],
+)
+def test_a_setting_of_another_type_is_refused(
+    kind: str, setting: str, value: object, tmp_path: Path
+) -> None:
+    """Even one that would do until somebody prints it."""
+    file = parts(kind)
+    file.metadata["settings"][setting] = value
+    assert f"the setting '{setting}' of the " in refusal(file.built(), tmp_path / "m.safetensors")
+
+
+def test_an_order_without_arrays_is_refused_before_its_cut_offs_are_listed(tmp_path: Path) -> None:
+    file = parts("ngram")
+    file.metadata["settings"]["order"] = 10**12
+    assert "no arrays for its order" in refusal(file.built(), tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("split", 0.1),
+        ("split", "nan"),
+        ("split", "-1"),
+        ("sha256", 7),
+        ("perplexity", "low"),
+        ("perplexity", float("inf")),
+        ("cross_entropy", [1.0]),
+        ("bits_per_char", 10**400),
+        ("tokens", True),
+    ],
+)
+def test_a_validation_result_of_another_type_is_refused(
+    name: str, value: object, tmp_path: Path
+) -> None:
+    """Else it is the table of models that trips over it."""
+    file = parts("cache")
+    file.metadata["provenance"]["validation"][name] = value
+    message = refusal(file.built(), tmp_path / "m.safetensors")
+    assert "damaged manifest: its validation" in message
+
+
+def test_a_vocabulary_that_its_tokenizer_cannot_write_is_refused(tmp_path: Path) -> None:
+    """The tokens of bpe are bytes by other letters; of others no text could be made."""
+    files = (Safetensors.parsed(data, "lmsuite") for data in fuzz_models.sound_files())
+    file = next(f for f in files if f.metadata["text"]["tokenizer"]["name"] == "bpe")
+    tokens = bytes(file.arrays["text.vocabulary"]).split(b"\xff")
+    tokens[5] = "猫".encode()
+    file.arrays["text.vocabulary"] = np.frombuffer(b"\xff".join(tokens), np.uint8)
+    file.metadata["checksum"] = file.checksum()
+    assert "no token of the tokenizer bpe" in refusal(file.built(), tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("places", [{}, [], [0], [0, 8, 8], {"0": 0}, [0, 10**4299], [-8, 0]])
+def test_arrays_in_no_place_are_refused(places: object, tmp_path: Path) -> None:
+    file = parts("cache")
+    told = file.described() | {"x": {"dtype": "U8", "shape": [0], "data_offsets": places}}
+    assert "is damaged" in refusal(file.built(told=told), tmp_path / "m.safetensors")
+
+
+def test_a_mixture_whose_weights_are_not_normalised_is_the_same_after_saving(
+    tmp_path: Path,
+) -> None:
+    """To normalise twice can change the last bit."""
+    ngram = fuzz_models.katz()
+    path = tmp_path / "m.safetensors"
+    for weights in ([0.2, 0.3, 0.2], [1.5, 1.2, 0.3], [0.7, 0.1, 0.1]):
+        model = Mixture({"a": ngram, "b": ngram, "c": ngram}, weights)
+        save_model(path, model)
+        again = load_model(path)[0]
+        assert isinstance(again, Mixture)
+        assert np.array_equal(again.weights, model.weights)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("valid_loss", float("inf")), ("seconds", "1"), ("step", 1.5), ("step", -1), ("epoch", None)],
+)
+def test_a_row_of_a_learning_curve_has_finite_numbers(
+    field: str, value: object, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in fuzz_checkpoints.curve().splitlines()]
+    rows[2][field] = value
+    path = tmp_path / "m.history.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(ModelFileError, match="line 3: no row of a learning curve"):
+        read_history(path)
+
+
+def test_a_loss_below_zero_is_on_no_curve() -> None:
+    """A logarithmic scale has no place for its perplexity."""
+    row = json.loads(fuzz_checkpoints.curve().splitlines()[3])
+    below = json.dumps(row | {"valid_loss": -1e9}).encode()
+    inputs = [bytes([fuzz_checkpoints.CURVE]) + fuzz_checkpoints.curve() + below]
+    assert clean(attack(fuzz_checkpoints.target, inputs)).accepted == 1
+
+
+@pytest.mark.parametrize("damage", ["flip", "best"])
+def test_a_checkpoint_whose_arrays_were_damaged_is_refused(damage: str) -> None:
+    """By its checksum; and if that was put right, by the model that would come of it."""
+    file = Safetensors.parsed(fuzz_checkpoints.trainings()[0].checkpoint, ENTRY)
+    if damage == "flip":
+        file.arrays["values"].view(np.uint32)[3] ^= 1
+    else:
+        file.arrays["best"][3] = np.nan
+        file.metadata["progress"]["best_loss"] = 0.0
+        file.metadata["checksum"] = file.checksum()
+    report = clean(attack(fuzz_checkpoints.target, [b"\0" + file.built()]))
+    assert report.refused == 1
