@@ -148,7 +148,8 @@ class Mixture(LanguageModel):
 
     def contributions(self, state: tuple[State, ...], token_id: int) -> tuple[Contribution, ...]:
         """How each member predicts one token after a state of batch size 1."""
-        probs = np.array([np.exp(logs[0, token_id]) for logs in self._log_probs(state)])
+        logs = np.array([logs[0, token_id] for logs in self._log_probs(state)])
+        probs = np.exp(np.minimum(logs, 700.0))  # finite, though a damaged model has any number
         parts = self.weights * probs
         shares = parts / parts.sum() if parts.sum() else np.zeros(len(parts))
         columns = zip(self.names, self.weights, probs, shares, strict=True)
