@@ -114,7 +114,7 @@ def worst_settings() -> Iterator[tuple[str, Boundaries, dict[str, Any]]]:
 
 @pytest.mark.slow
 def test_everything_with_everything() -> None:
-    """Some 1,300 trainings."""
+    """Some 1,400 trainings."""
     ended = {"model": 0, "refusal": 0}
     for name, boundaries, change in worst_settings():
         try:
@@ -192,7 +192,8 @@ def test_texts_of_next_to_nothing(
         lm_must(["check", name])
         with contextlib.suppress(RefusedError):  # a model that knows no token has no text to give
             lm(["sample", name, "--max-tokens", "5", "--seed", "1"])
-    assert set(ended) == {"model", "refusal"}
+    assert "model" in ended
+    assert ("refusal" in ended) or "" not in texts  # of nothing there is no model
 
 
 @pytest.mark.parametrize("rate", ["1e6", "1e38", "1e300"])
