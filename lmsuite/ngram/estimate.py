@@ -142,7 +142,7 @@ def require_text(ids: IntArray) -> None:
     words = ids[(ids != BOS) & (ids != EOS)]
     if not len(words):
         raise TrainingError("the training text has no tokens; give some text to learn from")
-    if words.min() == words.max():
+    if words.min() == words.max() and not (ids == EOS).any():  # a line's end is to be predicted too
         raise TrainingError(
             "the training text has only one kind of token, so that there is nothing to predict; "
             "give more text, or a vocabulary that knows more of it"
