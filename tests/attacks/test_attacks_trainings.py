@@ -221,8 +221,8 @@ def test_numbers_that_are_none_are_wrong_usage_of_the_command(folder: Path) -> N
     assert not list(folder.rglob("*.safetensors"))
 
 
-def test_the_check_notices_a_model_that_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Were the loop to give the parameters it has after an explosion, it would be found out."""
+def test_a_model_that_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were the loop to end with parameters after an explosion, they would not be saved."""
     from lmsuite.training import loop
 
     run = loop._Loop.run
@@ -232,8 +232,11 @@ def test_the_check_notices_a_model_that_is_not_finite(monkeypatch: pytest.Monkey
         self.best[-1] = np.inf
         return ended
 
+    assert outcome("elman", HOW) == "model"
     monkeypatch.setattr(loop._Loop, "run", careless)
-    with pytest.raises(AssertionError):
+    assert outcome("elman", HOW) == "refusal"
+    monkeypatch.setattr(NeuralModel, "require_sound", lambda self: None)
+    with pytest.raises(AssertionError):  # which `assert_usable` would find
         outcome("elman", HOW)
 
 
