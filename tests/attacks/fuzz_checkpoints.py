@@ -15,7 +15,7 @@ import tempfile
 import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
-from lmsuite.models.interface import IntArray
+from lmsuite.models.interface import Array, IntArray
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.report.subject import Subject, learning_curves
 from lmsuite.report.terminal import lines_as_text
 from lmsuite.storage.validation_text import load_validation_text, text_sha256
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
-from lmsuite.training.checkpoint import ENTRY
+from lmsuite.training.checkpoint import ENTRY, load_checkpoint
 from lmsuite.training.history import HistoryRow, read_history
 from lmsuite.training.loop import Silent, TrainingFiles, train
 from lmsuite.training.settings import TrainingSettings
@@ -52,7 +52,7 @@ VALID = "the dog ate\nthe mat, a cat\n"
 FILES = TrainingFiles(Path("m.checkpoint"), Path("m.history.jsonl"))
 VALID_TEXT = Path("m.valid.txt.gz")
 CURVE, TEXT_BESIDE = 254, 255  # first bytes; those below are places in `trainings`
-LEFT = 3  # steps that a checkpoint has before it
+LEFT = 2  # steps that a checkpoint has before it
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class Training:
     valid_ids: IntArray
     settings: TrainingSettings
     checkpoint: bytes
+    identity: dict[str, Any]
+    arrays: dict[str, Array]  # to be filled from a checkpoint
 
 
 def target(data: bytes) -> None:
@@ -82,6 +84,8 @@ def _resumed(training: Training, content: bytes) -> None:
     FILES.checkpoint.write_bytes(content)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        # What is refused here is refused alike when all has been made ready for the training.
+        load_checkpoint(FILES.checkpoint, training.identity, training.arrays)
         result = train(
             training.model,
             training.ids,
@@ -153,8 +157,11 @@ def _training(
         files = TrainingFiles(Path(folder) / "c", Path(folder) / "h")
         collector = _Collector(files.checkpoint)
         train(model, ids, valid_ids, settings, collector, files=files)
-    # Only a little is left to train.
-    return Training(model, ids, valid_ids, settings, collector.checkpoints[-LEFT])
+    checkpoint = collector.checkpoints[-LEFT]  # only a little is left to train
+    file = Safetensors.parsed(checkpoint, ENTRY)
+    resumed = replace(settings, checkpoint_every=60.0)
+    identity = file.metadata["identity"]
+    return Training(model, ids, valid_ids, resumed, checkpoint, identity, file.arrays)
 
 
 @cache
