@@ -260,7 +260,9 @@ def many_types(scale: float) -> None:
         ("convert", "ngram", "ngram.arpa"),
         ("eval", "ngram.arpa", "--text", "line.txt"),
     ):
-        told(" ".join(command), done(*command), types, 1000)
+        # An ARPA file has each of the five n-grams for each type as a line of text.
+        limit = 2500 if command[:2] == ("eval", "ngram.arpa") else 1000
+        told(" ".join(command), done(*command), types, limit)
     network = ("--hidden", 8, "--embed", 8, "--epochs", 0.01, *like)
     for kind in ("ffnn", "rnn"):
         result = lm("train", kind, f"{types}.txt", *network)
@@ -284,7 +286,7 @@ def high_orders(scale: float) -> None:
         told(f"eval, order {order}", done("eval", "high"), size * order, 100)
         told(f"sample, order {order}", done("sample", "high", "--seed", 1), size * order, 100)
         _agree("high", Path(f"{size // 2}.txt"))
-    assert "50" in refused("train", "ngram", "--n", 50, "--tokenizer", "char")
+    assert "32" in refused("train", "ngram", "--n", 50, "--tokenizer", "char")
 
 
 def identical(scale: float) -> None:
