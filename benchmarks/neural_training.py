@@ -30,11 +30,11 @@ from benchmarks.neural_shapes import BATCHES, CLIP, RATE, SHAPES, Shape, lstm
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent
+from lmsuite.nn.threads import available_cores
 from lmsuite.text.encoding import TextEncoder, TextSettings
 from lmsuite.training.engine import Engine, Order
 from lmsuite.training.loop import make_batches
 from lmsuite.training.settings import TrainingSettings
-from lmsuite.training.workers import available_cores
 
 OURS, PEER = "benchmarks.neural_training:our_training", "benchmarks.torch_peers:training"
 SGEMM = "benchmarks.neural_training:sgemm"

@@ -21,10 +21,10 @@ from benchmarks.neural_shapes import BATCHES, CLIP, RATE, Shape
 from lmsuite.models.feedforward import FeedForwardSettings
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.recurrent import RecurrentSettings
+from lmsuite.nn.threads import available_cores
 from lmsuite.storage.artefact import load_model
 from lmsuite.text.encoding import Boundaries
 from lmsuite.text.vocabulary import BOS, UNK
-from lmsuite.training.workers import available_cores
 
 TRIED = 2
 """How often each way is tried; its best time counts."""

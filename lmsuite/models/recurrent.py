@@ -14,8 +14,10 @@ through time: Zaremba et al. (2014); with `variational` one mask serves a whole 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,16 +26,19 @@ from numpy.typing import NDArray
 from lmsuite.errors import UsageError
 from lmsuite.models.interface import FloatArray, IntArray
 from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, check_dropout, dropped
+from lmsuite.models.recurrent_scoring import SideBySide
 from lmsuite.nn.arrays import BoolArray
 from lmsuite.nn.cells import CELLS, CellCache
-from lmsuite.nn.layers import SMALL_VOCABULARY, Dropout, Embedding, Linear, TiedLinear
+from lmsuite.nn.layers import Dropout, Embedding, Linear, TiedLinear
 from lmsuite.nn.losses import log_softmax, softmax_cross_entropy, target_log_probs
 from lmsuite.nn.parameter import Parameters
+from lmsuite.nn.reader import Reader
+from lmsuite.nn.threads import side_by_side, thread_count
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
 
-SCORED_LANES = 64  # segments scored side by side
-SCORED_STEPS = 256  # steps of them at a time
+THREADED_STEP = 1 << 24
+"""Multiply-adds of the recurrence from which a step of a batch is split over threads."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,14 @@ class RecurrentSettings:
 
 
 @dataclass(frozen=True)
+class _Lanes:
+    """Some sequences of a batch, and what reads them: a reader for each layer."""
+
+    part: slice
+    readers: list[Reader]
+
+
+@dataclass(frozen=True)
 class _Caches:
     """What `_backward` needs of `_hidden`: for every layer its cache and the mask of its inputs."""
 
@@ -102,7 +115,7 @@ class Recurrent(NeuralModel):
             if settings.tied
             else Linear(parameters, "output")
         )
-        self._input_table: FloatArray | None = None
+        self._stepping: list[_Lanes] = []
 
     @classmethod
     def shapes(cls, vocabulary: int, settings: RecurrentSettings) -> dict[str, tuple[int, ...]]:
@@ -180,7 +193,7 @@ class Recurrent(NeuralModel):
         weight: float,
         rng: np.random.Generator,
     ) -> float:
-        self._input_table = None
+        self._stepping = []
         self._embedding.d_table[...] = 0
         hidden, carry[...], caches = self._hidden(inputs, carry, inputs == BOS, rng)
         rows, mask = dropped(self._dropout, hidden, rng)
@@ -199,70 +212,82 @@ class Recurrent(NeuralModel):
         possible = self._possible()
         return rng.choice(possible, (length, lanes)), rng.choice(possible, (length, lanes))
 
-    def _zero_state(self, batch_size: int) -> FloatArray:
+    def zero_state(self, batch_size: int) -> FloatArray:
+        """The state before even ``<s>`` is read."""
         arrays, H = self.carry_shape
         return np.zeros((arrays, batch_size, H), self.parameters.values.dtype)
 
     def start(self, batch_size: int) -> FloatArray:
-        return self.step(self._zero_state(batch_size), np.full(batch_size, BOS, np.int32))
+        return self.step(self.zero_state(batch_size), np.full(batch_size, BOS, np.int32))
 
     def step(self, state: FloatArray, ids: IntArray) -> FloatArray:
         begins = ids == BOS
         if begins.any():
             state = np.where(begins[:, None], state.dtype.type(0), state)
         after = np.empty_like(state)
-        after[self._state_of(0)] = self._first_step(state[self._state_of(0)], ids)
-        for i, layer in enumerate(self._layers[1:], start=1):
-            below = after[(i - 1) * self._states]
-            after[self._state_of(i)] = layer.step(below, state[self._state_of(i)])
+        lanes = self._lanes(ids.size)
+        side_by_side([partial(self._step_lanes, part, state, ids, after) for part in lanes])
         return after
 
-    def _first_step(self, state: FloatArray, ids: IntArray) -> FloatArray:
-        layer = self._layers[0]
-        if len(self.text.vocabulary) > SMALL_VOCABULARY:
-            return layer.step(self._embedding.table[ids], state)
-        if self._input_table is None:  # kept until the next training step
-            self._input_table = layer.input_table(self._embedding)
-        return layer.step_drive(self._input_table[ids], state)
+    def _lanes(self, batch_size: int) -> list[_Lanes]:
+        """The readers of a batch in one part, or, if that pays, in one for each thread."""
+        if not self._stepping or self._stepping[-1].part.stop != batch_size:
+            work = batch_size * sum(layer.Wh.size for layer in self._layers)
+            parts = thread_count() if work >= THREADED_STEP else 1
+            edges = [batch_size * i // parts for i in range(parts + 1)]
+            self._stepping = [
+                _Lanes(slice(begin, end), self.readers(end - begin))
+                for begin, end in pairwise(edges)
+                if end > begin
+            ]
+        return self._stepping
+
+    def _step_lanes(
+        self, lanes: _Lanes, state: FloatArray, ids: IntArray, after: FloatArray
+    ) -> None:
+        """A step of some lanes of a batch, from their part of `state` into theirs of `after`."""
+        below: FloatArray | None = None
+        for i, reader in enumerate(lanes.readers):
+            before = state[self._state_of(i), lanes.part]
+            reached = (
+                reader.step_ids(ids[lanes.part], before)
+                if below is None
+                else reader.step(below, before)
+            )
+            after[self._state_of(i), lanes.part] = reached
+            below = reached[0]
+
+    def readers(self, rows: int) -> list[Reader]:
+        """A reader of each layer, for as long as the weights stay."""
+        first, *others = self._layers
+        return [
+            Reader(first, rows, self._embedding),
+            *(Reader(layer, rows) for layer in others),
+        ]
+
+    def read(
+        self, readers: list[Reader], ids: IntArray, state: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Top hidden vectors (T, B, H) of ids (T, B) from a state on, and the state after them."""
+        after = np.empty_like(state)
+        mine = self._state_of(0)
+        hidden, after[mine], _ = self._layers[0].forward_ids(
+            ids, self._embedding, state[mine], None, readers[0]
+        )
+        for i, layer in enumerate(self._layers[1:], start=1):
+            mine = self._state_of(i)
+            hidden, after[mine], _ = layer.forward(hidden, state[mine], None, readers[i])
+        return hidden, after
 
     def log_probs(self, state: FloatArray) -> FloatArray:
         top = state[(len(self._layers) - 1) * self._states]
         return log_softmax(self._output.forward(top)[0], self.text.impossible)
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
-        positions = np.flatnonzero(ids != BOS)
-        targets = ids[positions]
-        before = np.where(positions > 0, ids[positions - 1], np.int32(BOS))
-        scores = np.empty(positions.size)
-        # Every <s> begins a segment that knows nothing of the others: they are read side by side.
-        first = np.flatnonzero(before == BOS)
-        lengths = np.diff(first, append=positions.size)
-        longest_first = np.argsort(-lengths, kind="stable")
-        for begin in range(0, first.size, SCORED_LANES):
-            lanes = longest_first[begin : begin + SCORED_LANES]
-            for places, hidden in self._read_lanes(first[lanes], lengths[lanes], before):
-                scores[places] = self._score_rows(hidden, targets[places])
-        return scores
+        return SideBySide(self).score(ids)
 
-    def _read_lanes(
-        self, first: NDArray[np.int64], lengths: NDArray[np.int64], before: IntArray
-    ) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
-        """Reads segments of `before` side by side, the longest first; those that end drop out.
-
-        Yields the places (n,) in `before` that were read, and the hidden vectors (n, H) after them.
-        """
-        state = self._zero_state(first.size)
-        for t in range(0, int(lengths[0]), SCORED_STEPS):
-            lanes = int(np.sum(lengths > t))
-            steps = np.arange(t, min(t + SCORED_STEPS, int(lengths[0])))[:, None]  # (T, 1)
-            places = first[:lanes] + steps  # (T, B)
-            inputs = before[np.minimum(places, before.size - 1)]
-            hidden, state, _ = self._hidden(inputs, state[:, :lanes], None)
-            inside = steps < lengths[:lanes]
-            yield places[inside], hidden[inside]
-
-    def _score_rows(self, hidden: FloatArray, targets: IntArray) -> FloatArray:
-        """Log-probability (n,) of each target after its hidden vector (n, H)."""
+    def score_rows(self, hidden: FloatArray, targets: IntArray) -> FloatArray:
+        """Log-probability (n,) of each target after its top hidden vector (n, H)."""
         at_once = max(16, LOGITS_AT_ONCE // len(self.text.vocabulary))
         scores = np.empty(targets.size, hidden.dtype)
         for begin in range(0, targets.size, at_once):

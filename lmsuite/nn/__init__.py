@@ -24,10 +24,10 @@ checks) alike. Sequences are time-major; arrays.py binds the letters.
   - `resets` (T, B) bool: where true, the state is zero *before* that step.
   - `backward` uses the cache up: call it once. It may overwrite the cache, never `d_hidden`.
     Until then the hidden vectors, which it needs, are not to be written to.
-  - Sampling: `step(inputs (B,D), state) -> state`; or `table = cell.input_table(embedding)` once,
-    then `step_drive(table[ids], state, times_Wh=None) -> state`, where
-    `times_Wh = cell.recurrent_products(B)`, made once, is faster for many sequences at a time. The
-    new state's `[0]` is the hidden vector (B, H).
+* `reader.Reader(cell, rows, embedding=None)`: the weights laid out once for many steps, as long as
+  they do not change: `step(inputs (B,D), state) -> state`, `step_ids(ids (B,), state) -> state`,
+  whose `[0]` is the hidden vector (B, H); or to be given to `forward` and `forward_ids`.
+* `threads.side_by_side(tasks)`: in threads, for numpy lets go of the interpreter.
 * `losses.softmax_cross_entropy(logits (N,V), targets (N,), weights=None, impossible=ids) ->
   (loss, d_logits)`: weights None is the mean, a number weighs every row, an array (N,) each row;
   logits are overwritten. `losses.log_softmax(logits, impossible)`, `losses.target_log_probs(logits,

@@ -1,4 +1,4 @@
-"""What the recurrent cells share: inputs, weights, and the two ways in.
+"""What the recurrent cells share: inputs, weights, and the ways in.
 
 A cell reads a sequence in two parts. What the inputs contribute to its gates does not depend on
 the recurrence, so it is formed for all steps in one product:
@@ -12,7 +12,7 @@ steps do.
 
 If the inputs are embedded ids of a small vocabulary, the drive is even cheaper: there are only V
 different rows of it, so the *input table* A Wx + b (V, G·H) is formed once and its rows are
-gathered; its gradient is, row by row, the sum over the steps that read that id.
+gathered (`reader.Reader`); its gradient is, row by row, the sum over the steps that read that id.
 
 A state is an array (S, B, H): S = 1 for Elman and GRU (h), S = 2 for the LSTM (h, c).
 """
@@ -20,7 +20,7 @@ A state is an array (S, B, H): S = 1 for Elman and GRU (h), S = 2 for the LSTM (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,9 +28,10 @@ import numpy as np
 
 from lmsuite.nn.arrays import BoolArray, FloatArray, IntArray
 from lmsuite.nn.initialisation import glorot_uniform, orthogonal
-from lmsuite.nn.layers import SMALL_VOCABULARY, Embedding, Shapes, add_rows_by_id
+from lmsuite.nn.layers import Embedding, Shapes, add_rows_by_id
 from lmsuite.nn.parameter import Parameters
 from lmsuite.nn.products import GateProducts, by_gate, transposed
+from lmsuite.nn.reader import Reader
 
 CHUNK = 1 << 17
 """Numbers in an array of which a few fit in a core's L2 cache."""
@@ -91,7 +92,11 @@ class Cell(ABC):
     # One whole sequence at a time, for training and scoring.
 
     def forward(
-        self, inputs: FloatArray, state: FloatArray, resets: BoolArray | None = None
+        self,
+        inputs: FloatArray,
+        state: FloatArray,
+        resets: BoolArray | None = None,
+        reader: Reader | None = None,
     ) -> tuple[FloatArray, FloatArray, CellCache]:
         """Read inputs (T, B, D) from a state (S, B, H).
 
@@ -99,17 +104,14 @@ class Cell(ABC):
             inputs: the sequence.
             state: the state before its first step.
             resets: (T, B), true where the state is put back to zero *before* that step.
+            reader: of this cell, if one is at hand.
 
         Returns:
             Hidden vectors (T, B, H), the state after the last step, the cache for `backward`.
         """
-        T, B, _ = inputs.shape
-        drive = np.empty((T, self.gates, B, self.hidden_size), self.Wx.dtype)
-        times_Wx = GateProducts(by_gate(self.Wx, self.gates), B, self.drive_scales)
-        b = np.repeat(self._scaled_drive(self.b).reshape(self.gates, 1, -1), B, axis=1)
-        for t in range(T):
-            np.add(times_Wx(inputs[t]), b, out=drive[t])
-        hidden, final, run = self._run(drive, state, _any_resets(resets))
+        reader = reader or Reader(self, inputs.shape[1])
+        drive = reader.drives(inputs)
+        hidden, final, run = self._run(drive, reader.times_Wh, state, _any_resets(resets))
         return hidden, final, CellCache(inputs, None, None, run)
 
     def forward_ids(
@@ -118,16 +120,16 @@ class Cell(ABC):
         embedding: Embedding,
         state: FloatArray,
         resets: BoolArray | None = None,
+        reader: Reader | None = None,
     ) -> tuple[FloatArray, FloatArray, CellCache]:
         """`forward` of the embedded ids (T, B), by way of the input table where that is cheaper."""
-        if len(embedding.table) > SMALL_VOCABULARY:
+        reader = reader or Reader(self, ids.shape[1], embedding)
+        if not reader.has_table:
             inputs, _ = embedding.forward(ids)
-            hidden, final, cache = self.forward(inputs, state, resets)
+            hidden, final, cache = self.forward(inputs, state, resets, reader)
             return hidden, final, CellCache(inputs, ids, embedding, cache.run)
-        # Row v·G + g of this view of the table is what id v adds to gate g.
-        table = self.input_table(embedding).reshape(-1, self.hidden_size)
-        drive = table.take(ids[:, None] * self.gates + np.arange(self.gates)[:, None], axis=0)
-        hidden, final, run = self._run(drive, state, _any_resets(resets))
+        drive = reader.drives_of_ids(ids)
+        hidden, final, run = self._run(drive, reader.times_Wh, state, _any_resets(resets))
         return hidden, final, CellCache(None, ids, embedding, run)
 
     def backward(
@@ -189,54 +191,24 @@ class Cell(ABC):
         for d_W_gate, d_gate in zip(by_gate(d_W, self.gates), d_gates, strict=True):
             d_W_gate[...] = inputs.T @ d_gate
 
-    # One token at a time, for sampling.
-
-    def step(self, inputs: FloatArray, state: FloatArray) -> FloatArray:
-        """The state (S, B, H) after one more input (B, D)."""
-        drive = inputs @ self.Wx
-        drive += self.b
-        return self.step_drive(self._scaled_drive(drive), state)
-
-    def recurrent_products(self, rows: int) -> GateProducts:
-        """h Wh for every gate and `rows` sequences, made ready once for many steps."""
-        return GateProducts(by_gate(self.Wh, self.gates), rows, self.recurrent_scales)
-
     def _transposed_products(self, W: FloatArray, rows: int) -> GateProducts:
         """da Wᵀ gate by gate, for W = Wh the terms of dh_{t-1}."""
         return GateProducts(transposed(W).reshape(self.gates, self.hidden_size, -1), rows)
 
-    def input_table(self, embedding: Embedding) -> FloatArray:
-        """A Wx + b (V, G·H), scaled: row v is the drive of id v, for `step_drive`."""
-        table: FloatArray = embedding.table @ self.Wx
-        table += self.b
-        return self._scaled_drive(table)
-
-    def _scaled_drive(self, drive: FloatArray) -> FloatArray:
-        """x Wx + b (..., G·H) times the scale of each gate, in a new array."""
-        return drive * np.repeat(self.drive_scales, self.hidden_size).astype(drive.dtype)
-
-    def step_drive(
-        self, drive: FloatArray, state: FloatArray, times_Wh: GateProducts | None = None
-    ) -> FloatArray:
-        """The state after a step whose drive (B, G·H) is known; neither argument is changed.
-
-        Many steps with B > 1 are faster with `recurrent_products(B)` at hand as `times_Wh`.
-        """
-        h = state[0]
-        if times_Wh is None:
-            scales = np.array(self.recurrent_scales, h.dtype)[:, None, None]
-            recurrent = by_gate(h @ self.Wh, self.gates) * scales
-        else:
-            recurrent = times_Wh(h)
-        return self._step(np.ascontiguousarray(by_gate(drive, self.gates)), recurrent, state)
-
     @abstractmethod
-    def _step(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
-        """The state after a step, from x W + b and h U (G, B, H); `state` is not changed."""
+    def advanced(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
+        """The state (S, B, H) after a step, from x W + b and h U (G, B, H), scaled.
+
+        The memory of `drive` is used up; `state` is not changed.
+        """
 
     @abstractmethod
     def _run(
-        self, drive: FloatArray, state: FloatArray, resets: BoolArray | None
+        self,
+        drive: FloatArray,
+        times_Wh: Callable[[FloatArray], FloatArray],
+        state: FloatArray,
+        resets: BoolArray | None,
     ) -> tuple[FloatArray, FloatArray, Any]:
         """Through time: hidden (T, B, H), final state, and what `_run_back` needs.
 

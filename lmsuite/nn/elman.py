@@ -22,6 +22,7 @@ from step t+1:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,16 +42,20 @@ class Elman(Cell):
     states = 1
     drive_scales = recurrent_scales = (1.0,)
 
-    def _step(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
-        return np.tanh(drive + recurrent)
+    def advanced(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
+        drive += recurrent
+        return np.tanh(drive)
 
     def _run(
-        self, drive: FloatArray, state: FloatArray, resets: BoolArray | None
+        self,
+        drive: FloatArray,
+        times_Wh: Callable[[FloatArray], FloatArray],
+        state: FloatArray,
+        resets: BoolArray | None,
     ) -> tuple[FloatArray, FloatArray, _Run]:
         T, _, B, H = drive.shape
         h = np.empty((T + 1, B, H), drive.dtype)
         h[0] = state[0]
-        times_Wh = self.recurrent_products(B)
         for t, lanes in enumerate(reset_lanes(resets, T)):
             a = drive[t, 0]
             a += times_Wh(after_reset(h[t], lanes))[0]

@@ -37,6 +37,7 @@ gradients by what the gates' functions are taken of:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,20 +75,23 @@ class GRU(Cell):
         super().initialise(rng)
         self.b_q[...] = 0
 
-    def _step(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
+    def advanced(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
         h = state[0]
         after = np.empty_like(state)
-        self._advance(drive.copy(), recurrent, h, np.empty_like(h), after[0])
+        self._advance(drive, recurrent, h, np.empty_like(h), after[0])
         return after
 
     def _run(
-        self, drive: FloatArray, state: FloatArray, resets: BoolArray | None
+        self,
+        drive: FloatArray,
+        times_Wh: Callable[[FloatArray], FloatArray],
+        state: FloatArray,
+        resets: BoolArray | None,
     ) -> tuple[FloatArray, FloatArray, _Run]:
         T, _, B, H = drive.shape
         h = np.empty((T + 1, B, H), drive.dtype)
         q = np.empty((T, B, H), drive.dtype)
         h[0] = state[0]
-        times_Wh = self.recurrent_products(B)
         for t, lanes in enumerate(reset_lanes(resets, T)):
             before = after_reset(h[t], lanes)
             self._advance(drive[t], times_Wh(before), before, q[t], h[t + 1])

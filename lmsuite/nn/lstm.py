@@ -30,6 +30,7 @@ Backward, from the last step to the first, with dh_t and dc_t the sums of all th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,20 +62,24 @@ class LSTM(Cell):
         H = self.hidden_size
         self.b[2 * H : 3 * H] = 1
 
-    def _step(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
+    def advanced(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
         c = state[1]
         after = np.empty_like(state)
-        _advance(drive + recurrent, c, after[1], np.empty_like(c), after[0])
+        drive += recurrent
+        _advance(drive, c, after[1], np.empty_like(c), after[0])
         return after
 
     def _run(
-        self, drive: FloatArray, state: FloatArray, resets: BoolArray | None
+        self,
+        drive: FloatArray,
+        times_Wh: Callable[[FloatArray], FloatArray],
+        state: FloatArray,
+        resets: BoolArray | None,
     ) -> tuple[FloatArray, FloatArray, _Run]:
         T, _, B, H = drive.shape
         h, c = np.empty((2, T + 1, B, H), drive.dtype)
         tanh_c = np.empty((T, B, H), drive.dtype)
         h[0], c[0] = state
-        times_Wh = self.recurrent_products(B)
         for t, lanes in enumerate(reset_lanes(resets, T)):
             a = drive[t]
             a += times_Wh(after_reset(h[t], lanes))

@@ -25,12 +25,13 @@ PANEL = 16
 
 
 class GateProducts:
-    """x W_g for fixed matrices W (G, K, C), one for each gate, and any x of `rows` rows."""
+    """x W_g for fixed matrices W (G, K, C), one for each gate, and any x of up to `rows` rows."""
 
     def __init__(self, W: FloatArray, rows: int, scales: Sequence[float] | None = None) -> None:
         """Copy W (G, K, C), each W_g times its scale, into blocks that suit `rows` rows."""
         G, K, C = W.shape
         blocks = _count_blocks(K, C, rows)
+        self.rows = rows
         # (G, blocks, K, C / blocks)
         self._W = np.ascontiguousarray(W.reshape(G, K, blocks, C // blocks).swapaxes(1, 2))
         if scales is not None:
@@ -39,12 +40,30 @@ class GateProducts:
         self._out = self._products.reshape(G, rows, blocks, C // blocks).swapaxes(1, 2)
 
     def __call__(self, x: FloatArray) -> FloatArray:
-        """Products (G, rows, C) of x (rows, K), or of one x for each gate (G, rows, K).
+        """Products (G, n, C) of x (n, K), or of one x for each gate (G, n, K), n at most `rows`.
 
         They lie in memory that is the caller's until the next call.
         """
-        np.matmul(x[..., None, :, :], self._W, out=self._out)
-        return self._products
+        n = x.shape[-2]
+        if n == self.rows:
+            np.matmul(x[..., None, :, :], self._W, out=self._out)
+            return self._products
+        np.matmul(x[..., None, :, :], self._W, out=self._out[:, :, :n])
+        return self._products[:, :n]
+
+
+class RowProducts:
+    """`GateProducts` for a single row, which one product with all columns serves best."""
+
+    def __init__(self, W: FloatArray, scales: Sequence[float]) -> None:
+        """Copy W (G, K, C), each W_g times its scale."""
+        self._shape = (len(W), 1, W.shape[2])
+        scaled = W * np.array(scales, W.dtype)[:, None, None]
+        self._W = np.ascontiguousarray(scaled.swapaxes(0, 1)).reshape(W.shape[1], -1)
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        """Products (G, 1, C) of x (1, K)."""
+        return (x @ self._W).reshape(self._shape)
 
 
 def by_gate(W: FloatArray, gates: int) -> FloatArray:

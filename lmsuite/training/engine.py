@@ -21,6 +21,7 @@ from lmsuite.models.interface import FloatArray, IntArray
 from lmsuite.models.neural import NeuralModel
 from lmsuite.nn.memory import keep_freed_memory
 from lmsuite.nn.optimizers import BLOCK, OPTIMIZERS, Optimizer, add_penalty, squared_norm
+from lmsuite.nn.threads import limit_threads
 from lmsuite.training.batches import DROPOUT, Batches
 from lmsuite.training.settings import TrainingSettings
 from lmsuite.training.workers import Crew, can_fork
@@ -85,7 +86,8 @@ class Engine:
         one_process = self._crew.size == 1 and not can_fork()
         threads = self._settings.threads if one_process else 1
         self._limits = threadpool_limits(threads, user_api="blas")
-        keep_freed_memory()  # in the workers too, which inherit it
+        limit_threads(threads)
+        keep_freed_memory()  # in the workers too, which inherit all three
         self._crew.start(self._serve)
         self._open(0)
         return self
@@ -103,6 +105,7 @@ class Engine:
         finally:
             self._crew.close()
             self._limits.restore_original_limits()
+            limit_threads(None)
 
     def step(self, order: Order) -> tuple[float, float]:
         """Makes one update. The mean loss of the batch and the gradient's norm before clipping.

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import TrainingError
+from lmsuite.nn.threads import available_cores as available_cores
 
 CACHE_LINE = 64  # bytes; a counter each, so that ranks do not fight over one line
 SPINS = 4000  # looks at another rank's counter before sleeping: about 0.3 ms
@@ -38,13 +39,6 @@ def can_fork() -> bool:
     macOS can fork, but its BLAS (Accelerate) must not be used in a forked child.
     """
     return sys.platform.startswith("linux")
-
-
-def available_cores() -> int:
-    """The number of cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Crew:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lmsuite.errors import UsageError
-from lmsuite.models import recurrent
+from lmsuite.models import recurrent, recurrent_scoring
 from lmsuite.models.checks import gradient_report
+from lmsuite.models.interface import FloatArray
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
-from lmsuite.nn import cell as cell_module
+from lmsuite.nn import reader
 from lmsuite.text.encoding import TextEncoder, TextSettings
 from lmsuite.text.vocabulary import BOS
 
@@ -45,7 +47,7 @@ def test_gradients_of_every_architecture(cell: str, more: dict[str, object]) -> 
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradients_of_a_large_vocabulary(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Large vocabularies are embedded id by id instead of by way of the input table.
-    monkeypatch.setattr(cell_module, "SMALL_VOCABULARY", 5)
+    monkeypatch.setattr(reader, "SMALL_VOCABULARY", 5)
     settings = dataclasses.replace(SMALL, cell=cell)
     report = gradient_report(model_of(settings), None, np.random.default_rng(2))
     assert report.worst.relative < 1e-6, report
@@ -90,8 +92,8 @@ def test_a_boundary_among_the_inputs_clears_the_state() -> None:
 
 def test_segments_are_scored_side_by_side_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     # Windows shorter than segments, more segments than lanes, an empty segment among them.
-    monkeypatch.setattr(recurrent, "SCORED_LANES", 3)
-    monkeypatch.setattr(recurrent, "SCORED_STEPS", 4)
+    monkeypatch.setattr(recurrent_scoring, "LANES", 3)
+    monkeypatch.setattr(recurrent_scoring, "STEPS", 4)
     monkeypatch.setattr(recurrent, "LOGITS_AT_ONCE", 1)
     model = model_of(dataclasses.replace(SMALL, layers=2))
     lengths = [5, 1, 12, 0, 4, 9, 8, 3]
@@ -99,6 +101,60 @@ def test_segments_are_scored_side_by_side_as_one_by_one(monkeypatch: pytest.Monk
     together = model.score(np.concatenate([np.insert(piece, 0, BOS) for piece in pieces]))
     alone = np.concatenate([model.score(piece) for piece in pieces])
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("spread", [0.3, 1.0, 3.0], ids=["forgets", "remembers", "chaotic"])
+def test_pieces_of_a_long_text_are_scored_as_the_whole(
+    cell: str, spread: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether or not the state forgets in time what was guessed before each piece."""
+    settings = dataclasses.replace(SMALL, cell=cell, layers=2, hidden=8)
+    model = model_of(settings, np.float64)
+    for name in model.parameters:
+        if name.endswith("Wh"):
+            model.parameters[name][...] *= spread / 0.7
+    monkeypatch.setattr(recurrent_scoring, "PIECE", (10**6, 10**6))
+    whole = model.score(IDS[:397])
+    monkeypatch.setattr(recurrent_scoring, "PIECE", (8, 36))
+    monkeypatch.setattr(recurrent_scoring, "PIECES", 5)
+    monkeypatch.setattr(recurrent_scoring, "STEPS", 4)
+    monkeypatch.setattr(recurrent_scoring, "LANES", 2)
+    monkeypatch.setattr(recurrent_scoring, "AGREEMENT", 1e-13)
+    np.testing.assert_allclose(model.score(IDS[:397]), whole, atol=1e-10)
+
+
+def test_a_network_that_forgets_nothing_is_scored_piece_after_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = model_of(SMALL)
+    model.parameters["layer.0.b"][2 * SMALL.hidden : 3 * SMALL.hidden] = 100  # the forget gate
+    whole = model.score(IDS[:300])
+    monkeypatch.setattr(recurrent_scoring, "PIECE", (16, 16))
+    monkeypatch.setattr(recurrent_scoring, "AGREEMENT", 0)
+    rounds = []
+    window = recurrent_scoring.SideBySide._window
+
+    def counted(*arguments: Any) -> FloatArray:
+        rounds.append(arguments[2].size)
+        return window(*arguments)
+
+    monkeypatch.setattr(recurrent_scoring.SideBySide, "_window", counted)
+    np.testing.assert_allclose(model.score(IDS[:300]), whole, atol=1e-5)
+    assert 1 in rounds and max(rounds) > 10
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_steps_in_threads_are_the_steps(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(dataclasses.replace(SMALL, cell=cell, layers=2))
+    ids = IDS[:14].reshape(2, 7)
+    alone = model.step(model.step(model.start(7), ids[0]), ids[1])
+    monkeypatch.setattr(recurrent, "THREADED_STEP", 0)
+    monkeypatch.setattr(recurrent, "thread_count", lambda: 3)
+    again = model_of(dataclasses.replace(SMALL, cell=cell, layers=2))
+    together = again.step(again.step(again.start(7), ids[0]), ids[1])
+    assert len(again._stepping) == 3
+    np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
 def test_steps_follow_the_weights_as_they_are_trained() -> None:

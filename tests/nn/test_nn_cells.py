@@ -11,6 +11,7 @@ from lmsuite.nn.gradient_check import check_gradients
 from lmsuite.nn.layers import SMALL_VOCABULARY, Embedding
 from lmsuite.nn.parameter import Parameters
 from lmsuite.nn.products import GateProducts, by_gate, transposed
+from lmsuite.nn.reader import Reader
 
 T, B, D, H, V = 5, 3, 4, 3, 7
 TOLERANCE = 1e-6
@@ -114,34 +115,40 @@ def test_chunks_with_the_state_handed_back_give_the_whole_gradient(kind: str) ->
     np.testing.assert_allclose(summed, whole_gradients, rtol=1e-10)
 
 
+@pytest.mark.parametrize("vocabulary", [V, SMALL_VOCABULARY + 1], ids=["table", "embedded"])
+@pytest.mark.parametrize("rows", [1, B])
 @pytest.mark.parametrize("kind", CELLS)
-def test_steps_ids_and_vectors_agree(kind: str) -> None:
-    s = Setting(kind)
+def test_steps_ids_and_vectors_agree(kind: str, rows: int, vocabulary: int) -> None:
+    s = Setting(kind, vocabulary)
     hidden, final, _ = s.cell.forward_ids(s.ids, s.embedding, s.state)
     vectors, _ = s.embedding.forward(s.ids)
     hidden_of_vectors, _, _ = s.cell.forward(vectors, s.state)
     np.testing.assert_allclose(hidden, hidden_of_vectors, rtol=1e-12)
-    table = s.cell.input_table(s.embedding)
-    times_Wh = s.cell.recurrent_products(B)
-    by_vector = by_table = by_products = s.state
+    by_vector, by_id = Reader(s.cell, rows), Reader(s.cell, rows, s.embedding)
+    of_vector = of_id = s.state[:, :rows]
     for t in range(T):
-        by_vector = s.cell.step(vectors[t], by_vector)
-        by_table = s.cell.step_drive(table[s.ids[t]], by_table)
-        by_products = s.cell.step_drive(table[s.ids[t]], by_products, times_Wh)
-        for state in (by_vector, by_table, by_products):
-            np.testing.assert_allclose(state[0], hidden[t], rtol=1e-12)
-    np.testing.assert_allclose(by_products, final, rtol=1e-12)
+        of_vector = by_vector.step(vectors[t, :rows], of_vector)
+        of_id = by_id.step_ids(s.ids[t, :rows], of_id)
+        for state in (of_vector, of_id):
+            np.testing.assert_allclose(state[0], hidden[t, :rows], rtol=1e-12)
+    np.testing.assert_allclose(of_id, final[:, :rows], rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_reader_reads_fewer_sequences_than_it_has_room_for(kind: str) -> None:
+    s = Setting(kind)
+    hidden, final, _ = s.cell.forward(s.inputs, s.state)
+    fewer = s.cell.forward(s.inputs[:, :2], s.state[:, :2], reader=Reader(s.cell, B))
+    np.testing.assert_allclose(fewer[0], hidden[:, :2], rtol=1e-12)
+    np.testing.assert_allclose(fewer[1], final[:, :2], rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_a_step_changes_nothing_it_is_given(kind: str) -> None:
     s = Setting(kind)
-    drive = s.cell.input_table(s.embedding)[s.ids[0, :1]]
-    state = s.state[:, :1].copy()
-    before = drive.copy(), state.copy()
-    s.cell.step_drive(drive, state)
-    np.testing.assert_array_equal(drive, before[0])
-    np.testing.assert_array_equal(state, before[1])
+    ids, state = s.ids[0], s.state.copy()
+    Reader(s.cell, B, s.embedding).step_ids(ids, state)
+    np.testing.assert_array_equal(state, s.state)
 
 
 @pytest.mark.parametrize("kind", CELLS)

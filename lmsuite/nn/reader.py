@@ -1,0 +1,81 @@
+"""A cell that reads without being trained: its weights laid out once, for many steps.
+
+Training changes the weights at every step, and lays them out anew for it. Scoring and sampling read
+on and on with the same weights: a `Reader` keeps what they need in the order that suits the number
+of sequences. It knows nothing of later changes of the weights.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lmsuite.nn.arrays import FloatArray, IntArray
+from lmsuite.nn.layers import SMALL_VOCABULARY, Embedding
+from lmsuite.nn.products import GateProducts, RowProducts, by_gate
+
+if TYPE_CHECKING:
+    from lmsuite.nn.cell import Cell
+
+
+class Reader:
+    """The weights of one cell, for reading up to `rows` sequences side by side.
+
+    A cell that reads embedded ids of a small vocabulary is given the embedding: there are only V
+    different rows of its drive, so the *input table* A Wx + b (V, G·H) is formed once.
+    """
+
+    def __init__(self, cell: Cell, rows: int, embedding: Embedding | None = None) -> None:
+        self._cell, self._rows = cell, rows
+        self._embedding = embedding
+        G = cell.gates
+        self.times_Wh = self._products(cell.Wh, cell.recurrent_scales)
+        self._table: FloatArray | None = None
+        if embedding is not None and len(embedding.table) <= SMALL_VOCABULARY:
+            # Row v·G + g is what id v adds to gate g.
+            table = self._scaled(embedding.table @ cell.Wx + cell.b)
+            self._table = table.reshape(-1, cell.hidden_size)
+            self._gates = np.arange(G)[:, None]
+        else:
+            self._times_Wx = self._products(cell.Wx, cell.drive_scales)
+            self._b = np.repeat(self._scaled(cell.b).reshape(G, 1, -1), rows, axis=1)
+
+    @property
+    def has_table(self) -> bool:
+        """Whether ids go by way of the input table; otherwise they are embedded one by one."""
+        return self._table is not None
+
+    def _products(self, W: FloatArray, scales: tuple[float, ...]) -> GateProducts | RowProducts:
+        if self._rows == 1:
+            return RowProducts(by_gate(W, self._cell.gates), scales)
+        return GateProducts(by_gate(W, self._cell.gates), self._rows, scales)
+
+    def _scaled(self, drive: FloatArray) -> FloatArray:
+        """x Wx + b (..., G·H) times the scale of each gate."""
+        scales = np.repeat(self._cell.drive_scales, self._cell.hidden_size)
+        return drive * scales.astype(drive.dtype)
+
+    def drives(self, inputs: FloatArray) -> FloatArray:
+        """The drive (T, G, B, H) of inputs (T, B, D)."""
+        T, B, _ = inputs.shape
+        drive = np.empty((T, self._cell.gates, B, self._cell.hidden_size), inputs.dtype)
+        for t in range(T):
+            np.add(self._times_Wx(inputs[t]), self._b[:, :B], out=drive[t])
+        return drive
+
+    def drives_of_ids(self, ids: IntArray) -> FloatArray:
+        """The drive (T, G, B, H) of embedded ids (T, B)."""
+        if self._table is None:
+            assert self._embedding is not None
+            return self.drives(self._embedding.table[ids])
+        return self._table.take(ids[:, None] * self._cell.gates + self._gates, axis=0)
+
+    def step(self, inputs: FloatArray, state: FloatArray) -> FloatArray:
+        """The state (S, B, H) after one more input (B, D); `state` is not changed."""
+        return self._cell.advanced(self.drives(inputs[None])[0], self.times_Wh(state[0]), state)
+
+    def step_ids(self, ids: IntArray, state: FloatArray) -> FloatArray:
+        """The state (S, B, H) after one more embedded id (B,); `state` is not changed."""
+        drive = self.drives_of_ids(ids[None])[0]
+        return self._cell.advanced(drive, self.times_Wh(state[0]), state)
