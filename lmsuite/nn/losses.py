@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmsuite.nn.arrays import FloatArray, IntArray
 
@@ -66,23 +67,27 @@ def _cross_entropy_block(
     return float(np.dot(w, np.where(w == 0, 0, surprisal)))
 
 
-def log_softmax(logits: FloatArray, impossible: IntArray = NOTHING) -> FloatArray:
-    """Log-probabilities (N, V), in the memory of `logits`; -inf for the impossible ids."""
+def log_softmax(logits: FloatArray, impossible: IntArray = NOTHING) -> NDArray[np.float64]:
+    """Log-probabilities (N, V), -inf for the impossible ids; the logits are used up.
+
+    In float64: the probabilities sum to one, whatever the logits were rounded to.
+    """
     _shift(logits, impossible)
-    logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    return logits
+    log_probs = logits.astype(np.float64)
+    log_probs -= np.log(np.exp(log_probs).sum(axis=1, keepdims=True))
+    return np.minimum(log_probs, 0, out=log_probs)
 
 
 def target_log_probs(
     logits: FloatArray, targets: IntArray, impossible: IntArray = NOTHING
-) -> FloatArray:
+) -> NDArray[np.float64]:
     """Log-probability (N,) of each row's target; the logits (N, V) are used up."""
     rows = np.arange(len(logits))
     _shift(logits, impossible)
-    at_target = logits[rows, targets]
+    at_target = logits[rows, targets].astype(np.float64)
     np.exp(logits, out=logits)
-    log_probs: FloatArray = at_target - np.log(logits.sum(axis=1))
-    return log_probs
+    log_probs: NDArray[np.float64] = at_target - np.log(logits.sum(axis=1, dtype=np.float64))
+    return np.minimum(log_probs, 0, out=log_probs)
 
 
 def squared_error(
