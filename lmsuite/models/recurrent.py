@@ -286,10 +286,10 @@ class Recurrent(NeuralModel):
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return SideBySide(self).score(ids)
 
-    def score_rows(self, hidden: FloatArray, targets: IntArray) -> FloatArray:
+    def score_rows(self, hidden: FloatArray, targets: IntArray) -> NDArray[np.float64]:
         """Log-probability (n,) of each target after its top hidden vector (n, H)."""
         at_once = max(16, LOGITS_AT_ONCE // len(self.text.vocabulary))
-        scores = np.empty(targets.size, hidden.dtype)
+        scores = np.empty(targets.size)
         for begin in range(0, targets.size, at_once):
             rows = slice(begin, begin + at_once)
             logits, _ = self._output.forward(hidden[rows])
