@@ -254,22 +254,30 @@ def test_twelve_orders(fit: Any, distribution: Any, smoothing: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "order", "message"),
+    ("boundaries", "text", "order", "message"),
     [
-        ("", 1, "no tokens"),
-        ("a", 2, "one kind of token"),
-        ("a a a a a", 2, "one kind of token"),
-        ("a b", 3, "no 3-gram; choose an order of at most 2"),
+        (Boundaries.STREAM, "", 1, "no tokens"),
+        (Boundaries.LINES, "", 1, "no tokens"),
+        (Boundaries.STREAM, "a", 2, "one kind of token"),
+        (Boundaries.STREAM, "a a a a a", 2, "one kind of token"),
+        (Boundaries.STREAM, "a b", 3, "no 3-gram; choose an order of at most 2"),
+        (Boundaries.LINES, "a b", 5, "no 5-gram; choose an order of at most 4"),
     ],
 )
-@pytest.mark.parametrize("lines", [True, False])
-def test_too_little_text_is_refused(text: str, order: int, message: str, lines: bool) -> None:
-    settings_ = TextSettings("whitespace", Boundaries.LINES if lines else Boundaries.STREAM)
-    encoder, _ = TextEncoder.train("a b c", settings_)
-    if lines and order == 3:
-        order, message = 5, "no 5-gram; choose an order of at most 4"
+def test_too_little_text_is_refused(
+    boundaries: Boundaries, text: str, order: int, message: str
+) -> None:
+    encoder, _ = TextEncoder.train("a b c", TextSettings("whitespace", boundaries))
     with pytest.raises(TrainingError, match=message):
         NgramModel.fit(encoder, encoder.encode(text), NgramSettings(order=order))
+
+
+def test_a_line_of_one_kind_of_token_has_an_end_to_predict() -> None:
+    encoder, ids = TextEncoder.train("a a a a a", TextSettings("whitespace", Boundaries.LINES))
+    model = NgramModel.fit(encoder, ids, NgramSettings(order=2))
+    # <s> a a a a a </s>: of the five times that something follows a, it is </s> once.
+    after_a = np.exp(model.log_probs(model.step(model.start(1), np.array([3])))[0])
+    assert 0 < after_a[2] < after_a[3]
 
 
 def test_lines_of_nothing_are_refused() -> None:
