@@ -1,0 +1,95 @@
+"""A long training with others at work in its folder: memory stays flat, every read sees a model.
+
+    python -m tests.attacks.long_run --minutes 30
+
+A network is trained under the name of a model that is there already, with a checkpoint every five
+seconds. All the while that model is sampled, evaluated and checked, and an n-gram model beside it
+is trained anew and sampled. Memory is what the training's processes have for themselves and their
+share of the rest (PSS), after the first two minutes. It needs Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import cycle
+from pathlib import Path
+
+LM = (sys.executable, "-m", "lmsuite")
+TRAIN = ("train", "rnn", "--tokenizer", "char", "--name", "net", "-q")
+READS = (
+    ("sample", "net", "--max-tokens", "50"),
+    ("eval", "net"),
+    ("train", "ngram", "--name", "words", "-q"),
+    ("sample", "words", "--max-tokens", "50"),
+    ("check", "net"),
+    ("models",),
+)
+WARM_UP = 120.0  # seconds, at most a quarter of the run
+FLAT = 1.05
+
+
+def memory_of(pid: int) -> int:
+    """KiB of a process and its children."""
+    total = 0
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            total += int(line.split()[1])
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return total + sum(memory_of(int(child)) for child in children)
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def run(folder: Path, minutes: float) -> int:
+    """Prints the figures; 0 if memory was flat and no read failed."""
+    subprocess.run((*LM, *TRAIN, "--minutes", "0.1"), cwd=folder, check=True)
+    training = subprocess.Popen(
+        (*LM, *TRAIN, "--minutes", str(minutes), "--patience", "0", "--checkpoint-every", "5"),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+    )
+    began, memory, reads, failures = time.monotonic(), [], 0, 0
+    warm_up = min(WARM_UP, minutes * 60 / 4)
+    for command in cycle(READS):
+        read = subprocess.run(
+            (*LM, *command), cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        reads += 1
+        if read.returncode:
+            failures += 1
+            say(f"lm {' '.join(command)}: {read.returncode}: {read.stderr.strip()}")
+        if training.poll() is not None:
+            break
+        if time.monotonic() - began > warm_up:
+            try:
+                memory.append(memory_of(training.pid))
+            except OSError:  # it has just ended
+                continue
+    third = max(1, len(memory) // 3)
+    first, last = (statistics.median(part) for part in (memory[:third], memory[-third:]))
+    say(
+        f"{(time.monotonic() - began) / 60:.1f} minutes, exit code {training.returncode}; "
+        f"{reads} commands beside it, {failures} failed; memory {first / 1024:.0f} MiB at first, "
+        f"{last / 1024:.0f} MiB at last ({last / first:.3f}), at most {max(memory) / 1024:.0f}"
+    )
+    return int(bool(training.returncode or failures or last > FLAT * first))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        return run(Path(folder), given.minutes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
