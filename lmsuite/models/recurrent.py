@@ -32,6 +32,7 @@ from lmsuite.nn.cells import CELLS, CellCache
 from lmsuite.nn.layers import Dropout, Embedding, Linear, TiedLinear
 from lmsuite.nn.losses import log_softmax, softmax_cross_entropy, target_log_probs
 from lmsuite.nn.parameter import Parameters
+from lmsuite.nn.products import SMALL
 from lmsuite.nn.reader import Reader
 from lmsuite.nn.threads import side_by_side, thread_count
 from lmsuite.text.encoding import TextEncoder
@@ -281,7 +282,11 @@ class Recurrent(NeuralModel):
 
     def log_probs(self, state: FloatArray) -> FloatArray:
         top = state[(len(self._layers) - 1) * self._states]
-        return log_softmax(self._output.forward(top)[0], self.text.impossible)
+        # A threaded BLAS and the threads of `step` would fight: products that need none get none.
+        rows = SMALL // (top.shape[1] * len(self.text.vocabulary))
+        parts = [top[i : i + rows] for i in range(0, len(top), rows)] if rows else [top]
+        logits = np.concatenate([self._output.forward(part)[0] for part in parts])
+        return log_softmax(logits, self.text.impossible)
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return SideBySide(self).score(ids)

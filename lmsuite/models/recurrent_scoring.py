@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 LANES = 32
 """Sequences that one thread reads side by side."""
 
+FEW = 8
+"""Fewer sequences than this are not worth a thread of their own."""
+
 STEPS = 16
 """Steps that are read at a time; few enough for their arrays to stay in the cache."""
 
@@ -81,8 +84,7 @@ class SideBySide:
     def _score_short(self, first: Places, lengths: Places) -> None:
         """Segments as lanes, those of like length together."""
         order = np.argsort(-lengths, kind="stable")
-        groups = [order[i : i + LANES] for i in range(0, order.size, LANES)]
-        side_by_side([partial(self._score_group, first[g], lengths[g]) for g in groups])
+        side_by_side([partial(self._score_group, first[g], lengths[g]) for g in _groups(order)])
 
     def _score_group(self, first: Places, lengths: Places) -> None:
         """Reads segments side by side, the longest first; those that end drop out."""
@@ -114,9 +116,8 @@ class SideBySide:
         states[:, :1] = state
         # After every window the state of each piece: (windows, arrays, pieces, H).
         reached = np.empty((windows, *states.shape), states.dtype)
-        groups = [np.arange(i, min(i + LANES, first.size)) for i in range(0, first.size, LANES)]
         guess = partial(self._read_pieces, first, lengths, states, reached)
-        side_by_side([partial(guess, group) for group in groups])
+        side_by_side([partial(guess, group) for group in _groups(np.arange(first.size))])
         doubtful = np.arange(1, first.size)
         rounds = 0
         while doubtful.size:
@@ -124,9 +125,8 @@ class SideBySide:
             now = doubtful if rounds <= ROUNDS else doubtful[:1]
             states[:, now] = reached[-1][:, now - 1]
             ended_otherwise: list[int] = []
-            groups = [now[i : i + LANES] for i in range(0, now.size, LANES)]
             again = partial(self._read_pieces, first, lengths, states, reached)
-            side_by_side([partial(again, group, ended_otherwise) for group in groups])
+            side_by_side([partial(again, group, ended_otherwise) for group in _groups(now)])
             after = np.array(ended_otherwise, np.intp) + 1
             doubtful = np.union1d(np.setdiff1d(doubtful, now), after[after < first.size])
         final: FloatArray = reached[-1][:, -1:]
@@ -184,6 +184,12 @@ class SideBySide:
         rows = places[inside]
         self._scores[rows] = self._model.score_rows(hidden[inside], self._targets[rows])
         return state
+
+
+def _groups(lanes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Lanes in groups of at most LANES, in at least two if there are enough for two threads."""
+    count = max(-(-lanes.size // LANES), min(2, lanes.size // FEW))
+    return [group for group in np.array_split(lanes, max(1, count)) if group.size]
 
 
 def _one_blas_thread() -> AbstractContextManager[Any]:
