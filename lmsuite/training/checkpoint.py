@@ -19,6 +19,7 @@ from lmsuite.models.interface import Array
 from lmsuite.storage.artefact import brief, checksum, make_folder
 from lmsuite.storage.atomic import replacing
 from lmsuite.storage.header import read_header
+from lmsuite.storage.tensors import write
 from lmsuite.training.history import HistoryRow, history_row
 
 ENTRY = "lmsuite-checkpoint"
@@ -61,8 +62,6 @@ def save_checkpoint(
     Raises:
         ModelFileError: it cannot be written; the checkpoint before is unharmed.
     """
-    from safetensors.numpy import save
-
     document = {
         "version": __version__,
         "identity": dict(identity),
@@ -71,7 +70,7 @@ def save_checkpoint(
     }
     make_folder(path.parent)
     with replacing(path) as stream:
-        stream.write(save(dict(arrays), metadata={ENTRY: json.dumps(document)}))
+        write(stream, arrays, {ENTRY: json.dumps(document)})  # without a copy of them in memory
 
 
 def load_checkpoint(

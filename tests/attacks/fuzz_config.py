@@ -23,7 +23,7 @@ COMMANDS = ("ngram", "ngram", "ngram", "ngram", "ngram", "ngram", "ffnn", "rnn")
 SMALL = {
     "ngram": (),
     "ffnn": ("--epochs=0.01", "--threads=1"),
-    "rnn": ("--epochs=0.01", "--threads=1"),
+    "rnn": ("--epochs=0.01", "--threads=1", "--layers=1"),
 }
 
 
