@@ -5,10 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # for benchmarks; at the end, so that the installed package is tested
+
+# How long an example takes is no promise of a test: the machine may have other work.
+hypothesis.settings.register_profile("lmsuite", deadline=None)
+hypothesis.settings.load_profile("lmsuite")
 
 
 @pytest.fixture(scope="session")
