@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from attacks import kills
 
+import lmsuite
+
 resource = pytest.importorskip("resource", reason="no limits of this kind")
 
 TRAIN = ["train", "ngram", "text.txt", "--tokenizer", "char", "-q"]
@@ -296,6 +298,8 @@ def test_without_permission_it_is_refused_and_read_all_the_same(folder: Path) ->
 def test_another_users_folder_is_refused_and_read_all_the_same(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if any(path.stat().st_mode & 0o005 != 0o005 for path in Path(lmsuite.__file__).parents):
+        pytest.skip("lmsuite is installed where no other user can read it")
     for path in (folder, *folder.parents):
         if path.owner() == "root" and path.stat().st_mode & 0o700 and path != Path("/tmp"):
             path.chmod(path.stat().st_mode | 0o055)

@@ -141,8 +141,11 @@ def test_configs_that_once_were_too_much(here: Path, config: str, said: str) -> 
 
 
 def test_a_temperature_next_to_zero_takes_the_most_probable(here: Path) -> None:
-    lm_must(["train", "ngram", "text.txt", "--smoothing", "witten-bell"])
-    options = ["sample", "ngram", "the", "--max-tokens", "9", "--temp"]
+    # No two tokens are equally probable anywhere: of equals, only 0 always takes the first.
+    text = "the cat sat here the cat sat here the dog sat here " * 3
+    (here / "unequal.txt").write_text(text, "utf-8")
+    lm_must(["train", "ngram", "unequal.txt", "--name", "unequal", "--smoothing", "witten-bell"])
+    options = ["sample", "unequal", "the", "--max-tokens", "9", "--temp"]
     assert lm_must([*options, "1e-308"]).out == lm_must([*options, "0"]).out
 
 
