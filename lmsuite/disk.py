@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,6 +30,7 @@ except ImportError:  # Windows
 TEMPORARY, LOCK = ".lmsuite-tmp", ".lmsuite-lock"
 PATIENCE = 0.25  # seconds; whoever looks whether a lock is held, has it for less than a thousandth
 _NAP = 0.01
+_MOST_MISSING = 100  # levels of folders
 _LEFT = re.compile(rf"\..+\.[0-9a-f]{{8}}{TEMPORARY}|\..+{LOCK}", re.DOTALL)
 _OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
@@ -111,6 +113,24 @@ def held(path: Path, word: str, *, wait: bool = False) -> Iterator[None]:
                     lock.unlink()
         os.close(descriptor)
         _held.discard(identity)
+
+
+def make_folders(folder: Path) -> None:
+    """Make `folder` and those above it, unless they are there.
+
+    Raises:
+        OSError: one of them cannot be made, or so many are missing that it must be a mistake: what
+            would be made could not be removed by most programs, whose stack is too small.
+    """
+    missing = list(takewhile(lambda level: not level.is_dir(), (folder, *folder.parents)))
+    if len(missing) > _MOST_MISSING:
+        raise OSError(errno.ENAMETOOLONG, f"{len(missing)} folders would have to be made for it")
+    for level in reversed(missing):
+        try:
+            level.mkdir(exist_ok=True)
+        except FileExistsError as error:
+            reason = f"{level} is not a folder" if level != folder else "it is not a folder"
+            raise NotADirectoryError(errno.ENOTDIR, reason) from error
 
 
 def remove_left_behind(folder: Path) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite import __version__
+from lmsuite.disk import make_folders
 from lmsuite.errors import LmError, ModelFileError
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.registry import model_class
@@ -193,7 +194,7 @@ def make_folder(folder: Path) -> None:
         ModelFileError: it cannot be made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ModelFileError(f"cannot make the folder {folder}: {reason}") from error

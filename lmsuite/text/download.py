@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 from urllib.parse import urlsplit
 
-from lmsuite.disk import replaced
+from lmsuite.disk import make_folders, replaced
 from lmsuite.errors import DataError
 from lmsuite.terminal import shown, unguarded
 from lmsuite.text.archive import texts_in
@@ -216,7 +216,7 @@ def new_file(target: Path) -> Iterator[BinaryIO]:
     """A file that takes `target`'s place if the block ends without an exception."""
     opened = False
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(target.parent)
         with replaced(target) as file:
             opened = True
             yield file

@@ -113,8 +113,22 @@ def test_where_nothing_can_be_written_the_message_names_the_file(tmp_path: Path)
     for path in (tmp_path / "none" / "file", tmp_path, tmp_path / "file" / "below"):
         with pytest.raises(ModelFileError, match=f"cannot write {path}"), replacing(path) as stream:
             stream.write(b"new")
-    with pytest.raises(ModelFileError, match="cannot make the folder"):
-        make_folder(tmp_path / "file" / "models")
+
+
+def test_folders_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "link").symlink_to("nowhere")
+    for path, reason in (
+        (tmp_path / "file" / "models", f"{tmp_path / 'file'} is not a folder"),
+        (tmp_path / "link", "it is not a folder"),
+        (tmp_path.joinpath(*["a"] * 1500), "1500 folders would have to be made for it"),
+        (tmp_path / ("a" * 1000), "File name too long"),
+    ):
+        with pytest.raises(ModelFileError, match=f"cannot make the folder {path}: {reason}"):
+            make_folder(path)
+    assert not (tmp_path / "a").exists()
+    make_folder(tmp_path.joinpath(*["a"] * 50))
+    assert tmp_path.joinpath(*["a"] * 50).is_dir()
 
 
 def test_names_in_a_folder(tmp_path: Path) -> None:
