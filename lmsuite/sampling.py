@@ -20,7 +20,7 @@ at its neutral value (t = 1, k = 0, p = 1, m = 0) is not computed at all.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
@@ -30,6 +30,10 @@ from lmsuite.errors import LmError, UsageError
 from lmsuite.models.interface import FloatArray, IntArray, LanguageModel, State
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, EOS, UNK
+
+_ENOUGH = 1e-100
+"""What the probabilities of a row sum to, at least, if they are to be drawn from as they are: those
+too small for a float64 then have no share that matters."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,18 @@ class SamplingSettings:
                 raise UsageError(rule)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Draw:
     """The next token of each text of a batch."""
 
     ids: IntArray  # (B,)
-    log_probs: FloatArray  # (B,) the model's own, before any filter
+    distributions: FloatArray  # (B, V) log-probabilities, the model's own, before any filter
+
+    @property
+    def log_probs(self) -> FloatArray:
+        """The log-probability (B,) of each id, the model's own."""
+        chosen: FloatArray = self.distributions[np.arange(len(self.ids)), self.ids]
+        return chosen
 
 
 @dataclass
@@ -84,39 +94,75 @@ def filtered_probs(
     Raises:
         LmError: a row gives no token any probability.
     """
-    weights = _weights(log_probs, settings, excluded)
+    weights = Filter(settings, log_probs.shape[1], excluded).weights(log_probs)
     weights /= weights.sum(axis=1, keepdims=True)
     return weights
 
 
-def _weights(
-    log_probs: FloatArray, settings: SamplingSettings, excluded: IntArray | None
-) -> NDArray[np.float64]:
-    """`filtered_probs` up to a factor: the largest of each row is 1."""
-    logits = log_probs.astype(np.float64)  # a copy
-    if excluded is not None:
-        logits[:, excluded] = -np.inf
-    best = logits.max(axis=1, keepdims=True)  # (B, 1)
-    if best.min() == -np.inf:
-        empty = best[:, 0] == -np.inf
-        logits[empty] = log_probs[empty]
-        best = logits.max(axis=1, keepdims=True)
+class Filter:
+    """The steps of the module's docstring for some settings; what depends on those is ready."""
+
+    def __init__(
+        self, settings: SamplingSettings, vocabulary: int, excluded: IntArray | None = None
+    ) -> None:
+        """For rows of `vocabulary` log-probabilities; `excluded` are the ids of step 1."""
+        self._settings = settings
+        self._penalty = np.zeros(vocabulary)  # what is added: -inf to the excluded
+        if excluded is not None:
+            self._penalty[excluded] = -np.inf
+        self._changes_shape = settings != replace(
+            settings, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0
+        )
+
+    def weights(self, log_probs: FloatArray) -> NDArray[np.float64]:
+        """`filtered_probs` up to a factor for each row.
+
+        Raises:
+            LmError: a row gives no token any probability.
+        """
+        return self._filtered(self._relative(log_probs))
+
+    def cumulative_weights(self, log_probs: FloatArray) -> NDArray[np.float64]:
+        """Of each row of `weights` the sums (B, V) up to and with every id.
+
+        Raises:
+            LmError: as `weights`.
+        """
+        if not self._changes_shape:
+            sums: NDArray[np.float64] = np.add.accumulate(np.exp(log_probs + self._penalty), axis=1)
+            if np.minimum.reduce(sums[:, -1]) > _ENOUGH:
+                return sums
+        return np.add.accumulate(self.weights(log_probs), axis=1)
+
+    def _relative(self, log_probs: FloatArray) -> NDArray[np.float64]:
+        """The logits (B, V) of step 1, of which the greatest in each row is 0."""
+        logits = log_probs + self._penalty
+        best = logits.max(axis=1, keepdims=True)  # (B, 1)
         if best.min() == -np.inf:
-            raise LmError("the model gives no token any probability here, so no text can go on")
-    if settings.temperature == 0:
-        weights = np.zeros_like(logits)
-        weights[np.arange(len(logits)), logits.argmax(axis=1)] = 1.0
+            empty = best[:, 0] == -np.inf
+            logits[empty] = log_probs[empty]
+            best = logits.max(axis=1, keepdims=True)
+            if best.min() == -np.inf:
+                raise LmError("the model gives no token any probability here, so no text can go on")
+        logits -= best
+        return logits
+
+    def _filtered(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Steps 2 to 5; the greatest weight of each row is 1. The logits are used up."""
+        settings = self._settings
+        if settings.temperature == 0:
+            weights = np.zeros_like(logits)
+            weights[np.arange(len(logits)), logits.argmax(axis=1)] = 1.0
+            return weights
+        if settings.temperature != 1:
+            with np.errstate(over="ignore"):  # a temperature near 0 leaves nothing but the best
+                logits /= settings.temperature
+        weights = np.exp(logits)
+        if settings.top_k or settings.top_p < 1:
+            weights = _most_probable(weights, settings)
+        if settings.min_p > 0:
+            weights[weights < settings.min_p] = 0.0
         return weights
-    logits -= best
-    if settings.temperature != 1:
-        with np.errstate(over="ignore"):  # a temperature near 0 leaves nothing but the best
-            logits /= settings.temperature
-    weights = np.exp(logits)
-    if settings.top_k or settings.top_p < 1:
-        weights = _most_probable(weights, settings)
-    if settings.min_p > 0:
-        weights[weights < settings.min_p] = 0.0
-    return weights
 
 
 def _most_probable(weights: NDArray[np.float64], settings: SamplingSettings) -> NDArray[np.float64]:
@@ -134,24 +180,19 @@ def _most_probable(weights: NDArray[np.float64], settings: SamplingSettings) -> 
     return filtered
 
 
-def draw_ids(
-    log_probs: FloatArray,
-    settings: SamplingSettings,
-    rng: np.random.Generator,
-    excluded: IntArray | None = None,
-) -> IntArray:
-    """One id (B,) from each row of `filtered_probs`, by inversion of the cumulative sum.
+def draw_ids(log_probs: FloatArray, tokens: Filter, rng: np.random.Generator) -> NDArray[np.int32]:
+    """One id (B,) from each row of what a filter leaves, by inversion of the cumulative sum.
 
     Raises:
         LmError: a row gives no token any probability.
     """
-    cumulative = _weights(log_probs, settings, excluded).cumsum(axis=1)
+    cumulative = tokens.cumulative_weights(log_probs)
+    if len(cumulative) == 1:  # a single stream: a binary search does
+        row = cumulative[0]
+        mark = rng.random() * row.item(-1)
+        return np.array((row.searchsorted(mark, side="right"),), np.int32)
     marks = rng.random(len(cumulative)) * cumulative[:, -1]
-    ids: NDArray[np.intp]
-    if len(marks) == 1:  # a single stream: a binary search does
-        ids = cumulative[0].searchsorted(marks, side="right")
-    else:
-        ids = (cumulative > marks[:, None]).argmax(axis=1)
+    ids: NDArray[np.intp] = (cumulative > marks[:, None]).argmax(axis=1)
     return ids.astype(np.int32)
 
 
@@ -171,12 +212,13 @@ def draw(
     for token in prompt_ids:
         state = model.step(state, np.full(samples, token, dtype=np.int32))
     excluded = np.array([UNK, *model.text.impossible], dtype=np.int32)
-    rows = np.arange(samples)
+    tokens = Filter(settings, len(model.text.vocabulary), excluded)
+    texts_end = EOS not in excluded
     while True:
         log_probs = model.log_probs(state)  # (B, V)
-        ids = draw_ids(log_probs, settings, rng, excluded)
-        yield Draw(ids, log_probs[rows, ids])
-        state = model.step(state, np.where(ids == EOS, np.int32(BOS), ids))
+        ids = draw_ids(log_probs, tokens, rng)
+        yield Draw(ids, log_probs)
+        state = model.step(state, np.where(ids == EOS, np.int32(BOS), ids) if texts_end else ids)
 
 
 def stream(
@@ -208,10 +250,11 @@ def sample(
         going = [row for row in range(samples) if not writers[row].stopped]
         if not going:
             break
+        ids, log_probs = step.ids.tolist(), step.log_probs.tolist()
         for row in going:
-            texts[row].ids.append(int(step.ids[row]))
-            texts[row].log_probs.append(float(step.log_probs[row]))
-            texts[row].text += writers[row].push(texts[row].ids[-1])
+            texts[row].ids.append(ids[row])
+            texts[row].log_probs.append(log_probs[row])
+            texts[row].text += writers[row].push(ids[row])
     for text, writer in zip(texts, writers, strict=True):
         if not writer.stopped:
             text.text += writer.finish()

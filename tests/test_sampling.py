@@ -8,7 +8,7 @@ from bigram_model import BigramModel, encoder, random_model, uniform
 
 from lmsuite.errors import LmError, UsageError
 from lmsuite.models.interface import FloatArray, IntArray
-from lmsuite.sampling import SamplingSettings, draw_ids, filtered_probs, sample, stream
+from lmsuite.sampling import Filter, SamplingSettings, draw_ids, filtered_probs, sample, stream
 from lmsuite.text.encoding import Boundaries
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 
@@ -102,7 +102,7 @@ def test_draws_follow_the_filtered_distribution(settings: SamplingSettings) -> N
     """Pearson's chi-square of 100,000 draws; the bound is the quantile of one in a million."""
     log_probs, excluded = random_row()
     rows = np.tile(log_probs, (DRAWS, 1))
-    ids = draw_ids(rows, settings, np.random.default_rng(11), excluded)
+    ids = draw_ids(rows, Filter(settings, log_probs.shape[1], excluded), np.random.default_rng(11))
     expected = filtered_probs(log_probs, settings, excluded)[0] * DRAWS
     observed = np.bincount(ids, minlength=len(expected))
     possible = expected > 0
@@ -111,13 +111,26 @@ def test_draws_follow_the_filtered_distribution(settings: SamplingSettings) -> N
     assert statistic < chi_square_quantile(int(possible.sum()) - 1, ONE_IN_A_MILLION)
 
 
-def test_a_single_stream_draws_what_a_row_of_a_batch_draws() -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [SamplingSettings(), SamplingSettings(temperature=1.3, top_k=25, top_p=0.9, min_p=0.02)],
+    ids=str,
+)
+def test_a_single_stream_draws_what_a_row_of_a_batch_draws(settings: SamplingSettings) -> None:
     log_probs, excluded = random_row()
-    settings = SamplingSettings(temperature=1.3, top_k=25, top_p=0.9, min_p=0.02)
-    together = draw_ids(np.tile(log_probs, (500, 1)), settings, np.random.default_rng(3), excluded)
+    tokens = Filter(settings, log_probs.shape[1], excluded)
+    together = draw_ids(np.tile(log_probs, (500, 1)), tokens, np.random.default_rng(3))
     rng = np.random.default_rng(3)
-    alone = [int(draw_ids(log_probs, settings, rng, excluded)[0]) for _ in range(500)]
+    alone = [int(draw_ids(log_probs, tokens, rng)[0]) for _ in range(500)]
     assert alone == together.tolist()
+
+
+def test_rows_of_hardly_any_probability_are_drawn_from_all_the_same() -> None:
+    """What is left by the excluded ids may be too little for a float64."""
+    log_probs = np.array([[0.0, -800.0, -801.0], [-0.5, -1.0, -2.0]])
+    tokens = Filter(SamplingSettings(), 3, np.array([0], np.int32))
+    drawn = [draw_ids(log_probs, tokens, np.random.default_rng(seed)).tolist() for seed in range(9)]
+    assert {first for first, _ in drawn} == {1, 2} == {second for _, second in drawn}
 
 
 def random_row() -> tuple[FloatArray, IntArray]:

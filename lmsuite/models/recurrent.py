@@ -16,8 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,19 +25,15 @@ from lmsuite.errors import UsageError
 from lmsuite.models.interface import FloatArray, IntArray
 from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, check_dropout, dropped
 from lmsuite.models.recurrent_scoring import SideBySide
+from lmsuite.models.recurrent_stepping import Stepper
 from lmsuite.nn.arrays import BoolArray
 from lmsuite.nn.cells import CELLS, CellCache
 from lmsuite.nn.layers import Dropout, Embedding, Linear, TiedLinear
-from lmsuite.nn.losses import log_softmax, softmax_cross_entropy, target_log_probs
+from lmsuite.nn.losses import softmax_cross_entropy, target_log_probs
 from lmsuite.nn.parameter import Parameters
-from lmsuite.nn.products import SMALL
 from lmsuite.nn.reader import Reader
-from lmsuite.nn.threads import side_by_side, thread_count
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
-
-THREADED_STEP = 1 << 24
-"""Multiply-adds of the recurrence from which a step of a batch is split over threads."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +70,6 @@ class RecurrentSettings:
 
 
 @dataclass(frozen=True)
-class _Lanes:
-    """Some sequences of a batch, and what reads them: a reader for each layer."""
-
-    part: slice
-    readers: list[Reader]
-
-
-@dataclass(frozen=True)
 class _Caches:
     """What `_backward` needs of `_hidden`: for every layer its cache and the mask of its inputs."""
 
@@ -116,7 +102,7 @@ class Recurrent(NeuralModel):
             if settings.tied
             else Linear(parameters, "output")
         )
-        self._stepping: list[_Lanes] = []
+        self._stepping: Stepper | None = None
 
     @classmethod
     def shapes(cls, vocabulary: int, settings: RecurrentSettings) -> dict[str, tuple[int, ...]]:
@@ -136,6 +122,10 @@ class Recurrent(NeuralModel):
         for layer in self._layers:
             layer.initialise(rng)
         self._output.initialise(rng)
+
+    def begin_at(self, counts: NDArray[np.float64]) -> None:
+        self._stepping = None
+        super().begin_at(counts)
 
     @property
     def carry_shape(self) -> tuple[int, int]:
@@ -194,7 +184,7 @@ class Recurrent(NeuralModel):
         weight: float,
         rng: np.random.Generator,
     ) -> float:
-        self._stepping = []
+        self._stepping = None
         self._embedding.d_table[...] = 0
         hidden, carry[...], caches = self._hidden(inputs, carry, inputs == BOS, rng)
         rows, mask = dropped(self._dropout, hidden, rng)
@@ -223,40 +213,30 @@ class Recurrent(NeuralModel):
 
     def step(self, state: FloatArray, ids: IntArray) -> FloatArray:
         begins = ids == BOS
-        if begins.any():
+        if np.count_nonzero(begins):
             state = np.where(begins[:, None], state.dtype.type(0), state)
-        after = np.empty_like(state)
-        lanes = self._lanes(ids.size)
-        side_by_side([partial(self._step_lanes, part, state, ids, after) for part in lanes])
-        return after
+        return self._stepper(ids.size).step(state, ids)
 
-    def _lanes(self, batch_size: int) -> list[_Lanes]:
-        """The readers of a batch in one part, or, if that pays, in one for each thread."""
-        if not self._stepping or self._stepping[-1].part.stop != batch_size:
-            work = batch_size * sum(layer.Wh.size for layer in self._layers)
-            parts = thread_count() if work >= THREADED_STEP else 1
-            edges = [batch_size * i // parts for i in range(parts + 1)]
-            self._stepping = [
-                _Lanes(slice(begin, end), self.readers(end - begin))
-                for begin, end in pairwise(edges)
-                if end > begin
-            ]
+    def _stepper(self, batch_size: int) -> Stepper:
+        """The last one as long as it serves: batches of one size follow one another."""
+        if self._stepping is None or self._stepping.batch_size != batch_size:
+            self._stepping = Stepper(self, batch_size)
         return self._stepping
 
-    def _step_lanes(
-        self, lanes: _Lanes, state: FloatArray, ids: IntArray, after: FloatArray
-    ) -> None:
-        """A step of some lanes of a batch, from their part of `state` into theirs of `after`."""
-        below: FloatArray | None = None
-        for i, reader in enumerate(lanes.readers):
-            before = state[self._state_of(i), lanes.part]
-            reached = (
-                reader.step_ids(ids[lanes.part], before)
-                if below is None
-                else reader.step(below, before)
-            )
-            after[self._state_of(i), lanes.part] = reached
-            below = reached[0]
+    @property
+    def recurrence_size(self) -> int:
+        """Multiply-adds of the recurrence in a step of one sequence."""
+        return sum(layer.Wh.size for layer in self._layers)
+
+    def output_weights(self) -> FloatArray:
+        """What the top hidden vectors are multiplied by, (H, V)."""
+        return self._output.weights
+
+    def output_bias(self) -> FloatArray:
+        """What is added to the products, (V,): for an impossible id, what leaves it impossible."""
+        bias = self._output.b.copy()
+        bias[self.text.impossible] = -np.inf
+        return bias
 
     def readers(self, rows: int) -> list[Reader]:
         """A reader of each layer, for as long as the weights stay."""
@@ -282,11 +262,7 @@ class Recurrent(NeuralModel):
 
     def log_probs(self, state: FloatArray) -> FloatArray:
         top = state[(len(self._layers) - 1) * self._states]
-        # A threaded BLAS and the threads of `step` would fight: products that need none get none.
-        rows = SMALL // (top.shape[1] * len(self.text.vocabulary))
-        parts = [top[i : i + rows] for i in range(0, len(top), rows)] if rows else [top]
-        logits = np.concatenate([self._output.forward(part)[0] for part in parts])
-        return log_softmax(logits, self.text.impossible)
+        return self._stepper(len(top)).log_probs(top)
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return SideBySide(self).score(ids)

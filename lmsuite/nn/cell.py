@@ -196,10 +196,12 @@ class Cell(ABC):
         return GateProducts(transposed(W).reshape(self.gates, self.hidden_size, -1), rows)
 
     @abstractmethod
-    def advanced(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
-        """The state (S, B, H) after a step, from x W + b and h U (G, B, H), scaled.
+    def advance(
+        self, drive: FloatArray, recurrent: FloatArray, before: FloatArray, after: FloatArray
+    ) -> None:
+        """One step: fills the state `after` (S, B, H) it, from x W + b and h U (G, B, H), scaled.
 
-        The memory of `drive` is used up; `state` is not changed.
+        The memory of `recurrent` is used up; `drive` and the state `before` stay as they are.
         """
 
     @abstractmethod

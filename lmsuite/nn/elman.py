@@ -42,9 +42,11 @@ class Elman(Cell):
     states = 1
     drive_scales = recurrent_scales = (1.0,)
 
-    def advanced(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
-        drive += recurrent
-        return np.tanh(drive)
+    def advance(
+        self, drive: FloatArray, recurrent: FloatArray, before: FloatArray, after: FloatArray
+    ) -> None:
+        recurrent += drive
+        np.tanh(recurrent, out=after)
 
     def _run(
         self,

@@ -75,11 +75,10 @@ class GRU(Cell):
         super().initialise(rng)
         self.b_q[...] = 0
 
-    def advanced(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
-        h = state[0]
-        after = np.empty_like(state)
-        self._advance(drive, recurrent, h, np.empty_like(h), after[0])
-        return after
+    def advance(
+        self, drive: FloatArray, recurrent: FloatArray, before: FloatArray, after: FloatArray
+    ) -> None:
+        self._advance(drive.copy(), recurrent, before[0], recurrent[2], after[0])
 
     def _run(
         self,

@@ -70,6 +70,11 @@ class Linear:
         glorot_uniform(self.W, rng)
         self.b[...] = 0
 
+    @property
+    def weights(self) -> FloatArray:
+        """What inputs are multiplied by, (inputs, outputs)."""
+        return self.W
+
     def forward(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
         outputs = _rows(inputs) @ self.W
         outputs += self.b
@@ -101,8 +106,13 @@ class TiedLinear:
         """The bias at zero; the table is the embedding's to initialise: `rng` stays untouched."""
         self.b[...] = 0
 
+    @property
+    def weights(self) -> FloatArray:
+        """What inputs are multiplied by, (E, V)."""
+        return self.embedding.table.T
+
     def forward(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
-        outputs = _rows(inputs) @ self.embedding.table.T
+        outputs = _rows(inputs) @ self.weights
         outputs += self.b
         return outputs.reshape(*inputs.shape[:-1], -1), inputs
 

@@ -62,12 +62,12 @@ class LSTM(Cell):
         H = self.hidden_size
         self.b[2 * H : 3 * H] = 1
 
-    def advanced(self, drive: FloatArray, recurrent: FloatArray, state: FloatArray) -> FloatArray:
-        c = state[1]
-        after = np.empty_like(state)
-        drive += recurrent
-        _advance(drive, c, after[1], np.empty_like(c), after[0])
-        return after
+    def advance(
+        self, drive: FloatArray, recurrent: FloatArray, before: FloatArray, after: FloatArray
+    ) -> None:
+        h, c = after
+        recurrent += drive
+        _advance(recurrent, before[1], c, recurrent[3], h)  # g is used up before tanh(c)
 
     def _run(
         self,

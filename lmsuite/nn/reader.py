@@ -37,6 +37,7 @@ class Reader:
             table = self._scaled(embedding.table @ cell.Wx + cell.b)
             self._table = table.reshape(-1, cell.hidden_size)
             self._gates = np.arange(G)[:, None]
+            self._drive_of_id = self._table.reshape(-1, G, 1, cell.hidden_size)
         else:
             self._times_Wx = self._products(cell.Wx, cell.drive_scales)
             self._b = np.repeat(self._scaled(cell.b).reshape(G, 1, -1), rows, axis=1)
@@ -71,11 +72,14 @@ class Reader:
             return self.drives(self._embedding.table[ids])
         return self._table.take(ids[:, None] * self._cell.gates + self._gates, axis=0)
 
-    def step(self, inputs: FloatArray, state: FloatArray) -> FloatArray:
-        """The state (S, B, H) after one more input (B, D); `state` is not changed."""
-        return self._cell.advanced(self.drives(inputs[None])[0], self.times_Wh(state[0]), state)
+    def step(self, inputs: FloatArray, before: FloatArray, after: FloatArray) -> None:
+        """Fills the state `after` (S, B, H) one more input (B, D); `before` is not changed."""
+        self._cell.advance(self.drives(inputs[None])[0], self.times_Wh(before[0]), before, after)
 
-    def step_ids(self, ids: IntArray, state: FloatArray) -> FloatArray:
-        """The state (S, B, H) after one more embedded id (B,); `state` is not changed."""
-        drive = self.drives_of_ids(ids[None])[0]
-        return self._cell.advanced(drive, self.times_Wh(state[0]), state)
+    def step_ids(self, ids: IntArray, before: FloatArray, after: FloatArray) -> None:
+        """Fills the state `after` (S, B, H) one more embedded id (B,)."""
+        if self._table is not None and self._rows == 1:
+            drive = self._drive_of_id[ids.item()]  # a view: nothing is copied
+        else:
+            drive = self.drives_of_ids(ids[None])[0]
+        self._cell.advance(drive, self.times_Wh(before[0]), before, after)

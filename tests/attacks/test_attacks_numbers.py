@@ -20,7 +20,7 @@ from lmsuite.models.neural import NeuralModel
 from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.ngram import smoothing as smoothing_module
-from lmsuite.sampling import SamplingSettings, draw_ids, filtered_probs, sample
+from lmsuite.sampling import Filter, SamplingSettings, draw_ids, filtered_probs, sample
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.text.vocabulary import BOS
 from tests.attacks import distributions
@@ -156,9 +156,8 @@ def test_sampling_at_every_extreme(shape: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
             probs = filtered_probs(rows, settings, excluded)
-            drawn = [
-                draw_ids(rows[:n], settings, np.random.default_rng(7), excluded) for n in (2, 2, 1)
-            ]
+            tokens = Filter(settings, rows.shape[1], excluded)
+            drawn = [draw_ids(rows[:n], tokens, np.random.default_rng(7)) for n in (2, 2, 1)]
         assert abs(probs.sum(axis=1) - 1).max() <= 1e-9
         assert probs.min() >= 0
         assert not probs[:, excluded].any()

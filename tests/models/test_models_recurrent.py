@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lmsuite.errors import UsageError
-from lmsuite.models import recurrent, recurrent_scoring
+from lmsuite.models import recurrent, recurrent_scoring, recurrent_stepping
 from lmsuite.models.checks import gradient_report
 from lmsuite.models.interface import FloatArray
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
@@ -149,11 +149,11 @@ def test_steps_in_threads_are_the_steps(cell: str, monkeypatch: pytest.MonkeyPat
     model = model_of(dataclasses.replace(SMALL, cell=cell, layers=2))
     ids = IDS[:14].reshape(2, 7)
     alone = model.step(model.step(model.start(7), ids[0]), ids[1])
-    monkeypatch.setattr(recurrent, "THREADED_STEP", 0)
-    monkeypatch.setattr(recurrent, "thread_count", lambda: 3)
+    monkeypatch.setattr(recurrent_stepping, "THREADED_STEP", 0)
+    monkeypatch.setattr(recurrent_stepping, "thread_count", lambda: 3)
     again = model_of(dataclasses.replace(SMALL, cell=cell, layers=2))
     together = again.step(again.step(again.start(7), ids[0]), ids[1])
-    assert len(again._stepping) == 3
+    assert again._stepper(7).parts == 3
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 

@@ -127,8 +127,9 @@ def test_steps_ids_and_vectors_agree(kind: str, rows: int, vocabulary: int) -> N
     by_vector, by_id = Reader(s.cell, rows), Reader(s.cell, rows, s.embedding)
     of_vector = of_id = s.state[:, :rows]
     for t in range(T):
-        of_vector = by_vector.step(vectors[t, :rows], of_vector)
-        of_id = by_id.step_ids(s.ids[t, :rows], of_id)
+        before, of_vector, of_id = (of_vector, of_id), np.empty_like(of_id), np.empty_like(of_id)
+        by_vector.step(vectors[t, :rows], before[0], of_vector)
+        by_id.step_ids(s.ids[t, :rows], before[1], of_id)
         for state in (of_vector, of_id):
             np.testing.assert_allclose(state[0], hidden[t, :rows], rtol=1e-12)
     np.testing.assert_allclose(of_id, final[:, :rows], rtol=1e-12)
@@ -143,12 +144,17 @@ def test_a_reader_reads_fewer_sequences_than_it_has_room_for(kind: str) -> None:
     np.testing.assert_allclose(fewer[1], final[:, :2], rtol=1e-12)
 
 
+@pytest.mark.parametrize("rows", [1, B])
 @pytest.mark.parametrize("kind", CELLS)
-def test_a_step_changes_nothing_it_is_given(kind: str) -> None:
+def test_a_step_changes_nothing_it_is_given(kind: str, rows: int) -> None:
     s = Setting(kind)
-    ids, state = s.ids[0], s.state.copy()
-    Reader(s.cell, B, s.embedding).step_ids(ids, state)
-    np.testing.assert_array_equal(state, s.state)
+    ids, before = s.ids[0, :rows], s.state[:, :rows].copy()
+    reader = Reader(s.cell, rows, s.embedding)
+    first, again = np.empty_like(before), np.empty_like(before)
+    reader.step_ids(ids, before, first)
+    np.testing.assert_array_equal(before, s.state[:, :rows])
+    reader.step_ids(ids, before, again)
+    np.testing.assert_array_equal(first, again)
 
 
 @pytest.mark.parametrize("kind", CELLS)

@@ -1,0 +1,105 @@
+"""Reading on with a recurrent network, one token of each text at a time, as sampling does.
+
+A step of one text is little work and many calls: what does not change from one step to the next is
+laid out once, and no more is done at each than the equations ask for. A step of many texts at once
+is split over threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.models.interface import FloatArray, IntArray
+from lmsuite.nn.losses import log_softmax
+from lmsuite.nn.products import SMALL
+from lmsuite.nn.reader import Reader
+from lmsuite.nn.threads import side_by_side, thread_count
+
+if TYPE_CHECKING:
+    from lmsuite.models.recurrent import Recurrent
+
+THREADED_STEP = 1 << 24
+"""Multiply-adds of the recurrence from which a step of a batch is split over threads."""
+
+
+@dataclass(frozen=True)
+class _Lanes:
+    """Some texts of a batch, and what reads them: a reader for each layer."""
+
+    part: slice
+    readers: list[Reader]
+
+
+class Stepper:
+    """Steps of `batch_size` texts with the weights as they are now, and what they predict."""
+
+    def __init__(self, model: Recurrent, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self._states = model.carry_shape[0] // model.settings.layers
+        work = batch_size * model.recurrence_size
+        parts = thread_count() if work >= THREADED_STEP else 1
+        edges = [batch_size * i // parts for i in range(parts + 1)]
+        self._lanes = [
+            _Lanes(slice(begin, end), model.readers(end - begin))
+            for begin, end in pairwise(edges)
+            if end > begin
+        ]
+        self._output = model.output_weights()
+        self._bias = model.output_bias()
+
+    @property
+    def parts(self) -> int:
+        """Over how many threads a step is split."""
+        return len(self._lanes)
+
+    def step(self, state: FloatArray, ids: IntArray) -> FloatArray:
+        """The state after one more id (B,) of each text."""
+        after = np.empty_like(state)
+        if len(self._lanes) == 1:
+            self._step_lanes(self._lanes[0].readers, state, ids, after)
+        else:
+            side_by_side(
+                [
+                    partial(
+                        self._step_lanes,
+                        lanes.readers,
+                        state[:, lanes.part],
+                        ids[lanes.part],
+                        after[:, lanes.part],
+                    )
+                    for lanes in self._lanes
+                ]
+            )
+        return after
+
+    def _step_lanes(
+        self, readers: list[Reader], before: FloatArray, ids: IntArray, after: FloatArray
+    ) -> None:
+        """A step of some texts, through all layers."""
+        S = self._states
+        first, *others = readers
+        first.step_ids(ids, before[:S], after[:S])
+        for i, reader in enumerate(others):
+            below, mine = after[i * S], slice((i + 1) * S, (i + 2) * S)
+            reader.step(below, before[mine], after[mine])
+
+    def log_probs(self, top: FloatArray) -> NDArray[np.float64]:
+        """Log-probabilities (B, V) after the top hidden vectors (B, H)."""
+        logits = np.empty((len(top), len(self._bias)), top.dtype)
+        # A threaded BLAS and the threads of `step` would fight: products that need none get none.
+        rows = SMALL // self._output.size
+        if len(top) <= max(rows, 1):
+            np.matmul(top, self._output, out=logits)
+        else:
+            at_once = rows or len(top)
+            for begin in range(0, len(top), at_once):
+                part = slice(begin, begin + at_once)
+                np.matmul(top[part], self._output, out=logits[part])
+        logits += self._bias
+        return log_softmax(logits)
