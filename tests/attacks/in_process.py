@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,6 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from lmsuite.errors import LmError
+
+# What takes memory because a person asks for it; text and files that are small must not.
+_ASKS_FOR_MUCH = re.compile(
+    r"(hidden|embed|layers|context|batch|bptt|bpe[-_]size)[\"']?[\s=\[\"']*[\w,+. ]*\w{4}"
+)
 
 
 class RefusedError(LmError):
@@ -38,7 +44,7 @@ def lm(arguments: Sequence[str], stdin: bytes | None = None) -> Ended:
     Raises:
         RefusedError: it refused.
         AssertionError: it ended with another code than 0, 1 or 2, or with another error than one
-            line on standard error.
+            line on standard error, or for want of memory that none of its options asked for.
         Exception: whatever the command let pass, which would have been a traceback.
     """
     from lmsuite.cli.app import main
@@ -59,6 +65,7 @@ def lm(arguments: Sequence[str], stdin: bytes | None = None) -> Ended:
             sys.stdin, sys.stdout, sys.stderr = before
     ended_so = Ended(_number(code), _written(out), _written(err))
     check(ended_so)
+    assert "not enough memory" not in ended_so.err or asks_for_much(arguments), ended_so
     if ended_so.code:
         raise RefusedError(ended_so.err)
     return ended_so
@@ -70,6 +77,17 @@ def lm_must(arguments: Sequence[str], stdin: bytes | None = None) -> Ended:
         return lm(arguments, stdin)
     except RefusedError as error:
         raise AssertionError(f"{arguments}: {error}") from error
+
+
+def asks_for_much(arguments: Sequence[str]) -> bool:
+    """Whether an option of size has thousands for a value, here or in the config that is named."""
+    asked = list(arguments)
+    for before, argument in zip(("", *asked), tuple(asked), strict=False):
+        name, _, value = argument.partition("=")
+        path = value if name == "--config" else argument if before == "--config" else ""
+        if path and "\0" not in path and Path(path).is_file():
+            asked.append(Path(path).read_text(encoding="utf-8", errors="replace"))
+    return _ASKS_FOR_MUCH.search("\n".join(asked)) is not None
 
 
 @cache

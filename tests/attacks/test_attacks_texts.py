@@ -163,6 +163,26 @@ def test_every_encoding_reads_or_says_no(tmp_path: Path, encoding: str) -> None:
     assert read or encoding not in ("utf-8", "latin-1")
 
 
+def test_want_of_memory_is_a_failure_unless_it_was_asked_for(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("lmsuite.text.encoding.TextEncoder.train", refuse)
+    (here / "large.toml").write_text("bpe-size = 100000\n")
+    for little in (["tokenize", "text.txt"], ["train", "ngram", "text.txt"]):
+        with pytest.raises(AssertionError, match="not enough memory"):
+            lm(little)
+    for much in (
+        ["tokenize", "text.txt", "--bpe-size", "100000"],
+        ["train", "rnn", "text.txt", "--hidden=100000"],
+        ["train", "ngram", "text.txt", "--config", "large.toml"],
+    ):
+        with pytest.raises(RefusedError):
+            lm(much)
+
+
 ENDLESS = (
     *("a", "a-", "'", "_", "-", ".", "1,", "A.", "e\u0301", "\u0301", "😀", '"', "&", "[", "( "),
     *(" ", "\t", "\r", "\x1c", "ab ", "can not ", "gonna ", "'tis", "$"),
