@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import ModelFileError
 from lmsuite.ngram.counting import FloatArray
-from lmsuite.ngram.table import BackoffTable, Logs
+from lmsuite.ngram.table import BackoffTable, Logs, largest_log_backoff
 from lmsuite.text.vocabulary import BOS, SPECIALS, UNK
 
 _LN10 = float(np.log(10.0))
@@ -240,6 +240,9 @@ class _Reader:
         weights[with_weight] = self._numbers(
             [rows[at][-1] for at in with_weight.tolist()], lines[with_weight], "back-off weight"
         )
+        too_large = np.flatnonzero(weights > largest_log_backoff(self.order))
+        if len(too_large):
+            raise self.error(lines[too_large[0]], "the back-off weight is above all reason")
         if n == self.order and weights.any():
             at = lines[np.flatnonzero(weights)[0]]
             raise self.error(at, "n-grams of the highest order have no back-off weight")

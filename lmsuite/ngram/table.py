@@ -37,6 +37,7 @@ Logs = NDArray[np.float32] | NDArray[np.float64]
 _FEW = 64  # queries that are quicker one by one than all at once
 _SHARE = 4  # a hash table of M n-grams pays after about M / 4 binary searches
 _CHECKED_AT_ONCE = 1 << 22  # n-grams of a model file; they take about 20 ms
+_LARGEST = 700.0  # nats; e to the 709 is the largest number there is
 _CHUNK = 1 << 15  # ids scored at a time, so that what is computed for them stays in the cache
 
 
@@ -314,7 +315,7 @@ class BackoffTable:
             _check_words(order.words, shorter.first_child, self.vocabulary_size, n)
         _require(bool((order.log_probs <= 0).all()), f"order{n}.log_probs", "is not all <= 0")
         if n < self.order:
-            is_weight = bool((order.log_backoffs < np.inf).all())
+            is_weight = bool((order.log_backoffs <= largest_log_backoff(self.order)).all())
             _require(is_weight, f"order{n}.log_backoffs", "has a value that is no weight")
             _check_children(order.first_child, n)
 
@@ -354,6 +355,14 @@ class BackoffTable:
                 )
             )
         return cls(tuple(orders))
+
+
+def largest_log_backoff(order: int) -> float:
+    """What the log back-off weights, in nats, of a model of this order may at most be.
+
+    So that as many as can be added to one log-probability leave a number whose exponential is one.
+    """
+    return _LARGEST / max(1, order - 1)
 
 
 def word_dtype(vocabulary_size: int) -> np.dtype[Any]:

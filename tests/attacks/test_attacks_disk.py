@@ -367,7 +367,7 @@ def test_a_folder_removed_while_training_is_made_again(folder: Path) -> None:
             shutil.rmtree("models", ignore_errors=True)
             time.sleep(0.02)
         rest = process.stderr.read().decode()
-        assert process.wait(timeout=60) == 0, rest
+        assert process.wait(timeout=120) == 0, rest
     assert "Traceback" not in rest
     assert lm(["check", "m"]).code == 0
     assert lm(["eval", "m"]).code == 0
@@ -401,7 +401,7 @@ def test_a_folder_removed_while_sampling(folder: Path) -> None:
         first = process.stdout.read(100)
         shutil.rmtree("models")
         rest = process.stdout.read()
-        assert process.wait(timeout=60) == 0, process.stderr
+        assert process.wait(timeout=120) == 0, process.stderr
     assert len(first + rest) > 6_000
 
 

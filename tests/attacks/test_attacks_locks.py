@@ -52,7 +52,7 @@ def training(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A training of the model m that is under way, with its first checkpoint written."""
     command = [sys.executable, "-m", "lmsuite", *TRAINING]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while not Path("models/m.checkpoint").exists():
             assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
             assert time.monotonic() < until
@@ -68,7 +68,7 @@ def test_the_second_writer_is_refused_at_once_and_told_who_is_the_first(
         began = time.monotonic()
         with pytest.raises(kills.DamageError) as refused:
             kills.lm(*arguments)
-        assert time.monotonic() - began < 2, name
+        assert time.monotonic() - began < 10, name  # about 0.3; the first goes on for minutes
         message = str(refused.value.args[0])
         assert "error: models/m.safetensors is being written by process" in message, name
         assert f" {training.pid} (lm {' '.join(TRAINING)[:50]}" in message, name
@@ -92,7 +92,7 @@ def test_a_training_killed_is_resumed_at_once(training: subprocess.Popen[bytes])
 
 def test_a_training_interrupted_leaves_no_lock(training: subprocess.Popen[bytes]) -> None:
     training.send_signal(signal.SIGINT)
-    assert training.wait(timeout=20) == 130
+    assert training.wait(timeout=120) == 130
     assert not list(Path("models").glob(".*"))
 
 
@@ -116,7 +116,7 @@ def exit_codes(processes: list[int]) -> list[int]:
 
 
 def wait_for(path: Path) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not path.exists():
         assert time.monotonic() < until
         time.sleep(0.002)

@@ -69,7 +69,7 @@ class Screen:
     def close(self) -> str:
         """The text that arrived, once nobody holds the terminal any more."""
         os.close(self.slave)
-        self._reader.join(timeout=20)
+        self._reader.join(timeout=120)
         os.close(self._master)
         return self._received.decode("utf-8")
 
@@ -325,7 +325,7 @@ def on_a_process_terminal(*arguments: str) -> str:
         stdin=subprocess.DEVNULL,
         stdout=screen.slave,
         stderr=screen.slave,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     return screen.close()
@@ -340,7 +340,7 @@ def test_a_process_on_a_terminal_and_one_in_a_pipe(here: Path) -> None:
         [sys.executable, "-m", "lmsuite", *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=True,
     ).stdout.decode()
     assert piped.startswith(PROMPT)
@@ -362,7 +362,7 @@ def test_a_closed_stream_is_no_crash(here: Path, closed: str) -> None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             preexec_fn=lambda: os.close(number),
-            timeout=60,
+            timeout=120,
             check=False,
         )
         assert done.returncode == (1 if "none" in arguments else 0)

@@ -58,7 +58,7 @@ def lm_process() -> Run:
             capture_output=True,
             env=os.environ | (environment or {}),
             preexec_fn=limit,
-            timeout=60,
+            timeout=120,
             check=False,
             **source,  # type: ignore[call-overload]
         )

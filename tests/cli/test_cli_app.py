@@ -164,7 +164,7 @@ def test_an_interrupt_is_130(in_workplace: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.read(100)  # it has begun
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err == b"interrupted\n"
 
@@ -180,7 +180,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(in_workplace: Path) -> None:
     assert process.stderr is not None
     assert process.stdout.read(100)
     process.stdout.close()
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=120) == 0
     assert process.stderr.read() == b""
 
 

@@ -161,7 +161,7 @@ def on_terminal(arguments: list[str], columns: int = 80) -> str:
     except OSError:  # Linux says so when the other side has closed
         pass
     os.close(ours)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=120) == 0
     return written.decode().replace("\r\n", "\n")
 
 

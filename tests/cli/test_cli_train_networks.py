@@ -123,7 +123,7 @@ def test_interrupted_it_says_how_to_go_on(
         if b"validation perplexity" in line:
             break
     os.killpg(process.pid, number)  # as Ctrl-C does: the workers too
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     last = err.decode().splitlines()[-1]
     assert last.startswith("error: interrupted at step ")
@@ -141,11 +141,11 @@ def killed_and_resumed(network: str, text: Path, folder: ModelsFolder, delay: fl
             break
     time.sleep(delay)
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
     finished = folder.path("killed").exists() and not folder.checkpoint_path("killed").exists()
     if not finished:  # it was not sooner done than killed
         resumed = start(*words, "--resume")
-        _, err = resumed.communicate(timeout=60)
+        _, err = resumed.communicate(timeout=120)
         assert resumed.returncode == 0, err.decode()
 
 

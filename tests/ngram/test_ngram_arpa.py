@@ -216,6 +216,7 @@ def test_kenlm_gives_a_file_without_some_suffixes_the_same_scores(
         ("-0.3\ta b", "x\ta b", 16, "'x' is no log10 probability"),
         ("-0.3\ta b", "0.3\ta b", 16, "above 0"),
         ("a b\t-0.04", "a b\tlow", 16, "'low' is no back-off weight"),
+        ("a b\t-0.04", "a b\t153", 16, "above all reason"),
         ("-0.3\ta b", "-0.3\ta c", 16, "'c' is not among the unigrams"),
         ("-0.3\ta b\t-0.04", "-0.3\ta b b -0.04", 16, "2 words"),
         ("-0.1\t<s> a b", "-0.1\t<s> a b\t-1", 21, "highest order"),

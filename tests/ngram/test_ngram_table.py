@@ -145,6 +145,7 @@ def arrays_of(table: BackoffTable) -> dict[str, Any]:
         ("order3.log_probs", lambda a: a * np.nan, "not all <= 0"),
         ("order2.log_backoffs", lambda a: a * np.nan, "no weight"),
         ("order2.log_backoffs", lambda a: a + np.inf, "no weight"),
+        ("order2.log_backoffs", lambda a: a + 400, "no weight"),  # twice that is e to the 800
         ("order1.first_child", lambda a: a[::-1].copy(), "does not rise"),
         ("order1.first_child", lambda a: a + 1, "does not rise"),
         ("order2.first_child", lambda a: a // 2, "order3.words"),
