@@ -27,7 +27,7 @@ from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from tests.attacks.fuzz_models import OTHER, TEXT, use
 from tests.attacks.fuzzing import main
 from tests.attacks.in_process import lm
-from tests.attacks.mutators import damaged
+from tests.attacks.mutators import damaged, packed_again
 
 PLAIN, PACKED, AGAIN, TEXT_FILE = "m.arpa", "m.arpa.gz", "again.arpa", "text.txt"
 COMMANDS_EVERY = 10
@@ -256,9 +256,7 @@ def _bombs() -> Iterator[bytes]:
     yield b"\\\n" * 400_000
     yield b"\\data\\\nngram 1=1\n\\1-grams:\n" + b"-1 " * 300_000 + b"\n\\end\\\n"
     yield b"\\data\\\nngram 1=1\n\\1-grams:\n-" + b"1" * 900_000 + b" a\n\\end\\\n"
-    zeros = zlib.compressobj(9, zlib.DEFLATED, 31)
-    packed = zeros.compress(b"\\data\\\n")
-    yield packed + b"".join(zeros.compress(b"\n" * (1 << 24)) for _ in range(60)) + zeros.flush()
+    yield packed_again(b"\\data\\\n", b"\n" * (1 << 24), 60)
 
 
 def _numbered(ngrams: list[str]) -> list[str]:

@@ -13,7 +13,6 @@ import json
 import math
 import tempfile
 import warnings
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -43,6 +42,7 @@ from tests.attacks.mutators import (
     edited,
     json_value,
     nested,
+    packed_again,
     with_damaged_arrays,
     with_lies,
 )
@@ -261,9 +261,7 @@ def _bombs() -> Iterator[bytes]:
     for depth in (900, 20_000, 300_000):
         yield bytes([CURVE]) + dumped(nested(depth, True)).encode()
     yield bytes([CURVE]) + dumped({**json.loads(curve().splitlines()[0]), "step": 10**400}).encode()
-    zeros = zlib.compressobj(9, zlib.DEFLATED, 31)
-    packed = b"".join(zeros.compress(bytes(1 << 24)) for _ in range(60)) + zeros.flush()
-    yield bytes([TEXT_BESIDE]) + packed
+    yield bytes([TEXT_BESIDE]) + packed_again(b"", bytes(1 << 24), 60)
 
 
 trainings()  # before a process is forked, so that it is done once

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import struct
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -172,6 +173,22 @@ def damaged(rng: Random, data: bytes, others: Sequence[bytes] = ()) -> bytes:
         cut = rng.randint(0, len(other))
         data = data[: rng.randint(0, len(data))] + other[cut:]
     return data
+
+
+def packed_again(beginning: bytes, again: bytes, times: int) -> bytes:
+    """What gzip makes of `beginning` and so many times `again`, of which one is compressed.
+
+    After a full flush a block of deflate says nothing of those before it.
+    """
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+    first = deflate.compress(beginning) + deflate.flush(zlib.Z_FULL_FLUSH)
+    block = deflate.compress(again) + deflate.flush(zlib.Z_FULL_FLUSH)
+    checksum = zlib.crc32(beginning)
+    for _ in range(times):
+        checksum = zlib.crc32(again, checksum)
+    length = (len(beginning) + times * len(again)) % 2**32
+    header = b"\x1f\x8b\x08" + bytes(7)
+    return header + first + block * times + deflate.flush() + struct.pack("<II", checksum, length)
 
 
 def _flipped(rng: Random, data: bytes) -> bytes:

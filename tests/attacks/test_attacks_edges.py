@@ -114,7 +114,7 @@ def test_byte_pairs_are_the_same_in_however_long_stretches_a_line_is_read(
 def test_one_long_line_takes_memory_in_proportion(
     command: tuple[str, ...], bytes_each: float
 ) -> None:
-    size = 2_000_000
+    size = 1_000_000
     edges.write_words(Path("line.txt"), size)
     Path("text.txt").write_text(Path("line.txt").read_text()[:50_000])
     lm_must(("train", "ngram", "text.txt", "--tokenizer", "char", "-q"))

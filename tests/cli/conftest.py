@@ -1,4 +1,4 @@
-"""Running ``lm``: in this process, which is quick, and as a process of its own, which is real."""
+"""Running ``lm``: in this process, in a fork of it, and, slowest and most real, in a new one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from cli_outcome import Outcome, Run
 
 from lmsuite.cli.app import main
+from tests import forks
 
 
 @pytest.fixture
@@ -63,6 +64,24 @@ def lm_process() -> Run:
             **source,  # type: ignore[call-overload]
         )
         return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
+
+
+@pytest.fixture
+def lm_fork() -> Run:
+    """As `lm_process`, in a fork of this process."""
+
+    def run(
+        *arguments: object,
+        stdin: bytes | None = None,
+        environment: dict[str, str] | None = None,
+        limit: Callable[[], None] | None = None,
+    ) -> Outcome:
+        done = forks.lm(
+            list(map(str, arguments)), stdin=stdin, environment=environment, before=limit
+        )
+        return Outcome(done.code, done.out.decode(), done.err.decode())
 
     return run
 

@@ -1,6 +1,6 @@
 """Whatever is wrong with the input: exit code 1, one line that helps, nothing lost.
 
-Through the real command, as a process of its own.
+Through the real command, as a process of its own: a fork, which has all imported already.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ def model(workplace: Path) -> Path:
     ids=["empty", "blank", "shorter than the order", "one token", "not UTF-8", "literal <s>"],
 )
 def test_texts(
-    lm_process: Run, content: bytes, options: tuple[str, ...], said: tuple[str, ...]
+    lm_fork: Run, content: bytes, options: tuple[str, ...], said: tuple[str, ...]
 ) -> None:
     Path("text.txt").write_bytes(content)
-    outcome = lm_process(*TRAIN, "text.txt", *options, "--quiet")
+    outcome = lm_fork(*TRAIN, "text.txt", *options, "--quiet")
     for part in said:
         assert part in outcome.error
     assert outcome.out == ""
@@ -77,14 +77,14 @@ def test_texts(
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_files_that_are_not_there(
-    lm_process: Run, model: Path, arguments: tuple[str, ...], said: str
+    lm_fork: Run, model: Path, arguments: tuple[str, ...], said: str
 ) -> None:
-    assert said in lm_process(*arguments).error
+    assert said in lm_fork(*arguments).error
 
 
-def test_an_empty_pipe(lm_process: Run, model: Path) -> None:
-    assert "standard input is empty" in lm_process(*TRAIN, stdin=b"").error
-    assert "standard input is empty" in lm_process("eval", "m", stdin=b"").error
+def test_an_empty_pipe(lm_fork: Run, model: Path) -> None:
+    assert "standard input is empty" in lm_fork(*TRAIN, stdin=b"").error
+    assert "standard input is empty" in lm_fork("eval", "m", stdin=b"").error
 
 
 def truncated(path: Path) -> None:
@@ -121,11 +121,9 @@ def newer(path: Path) -> None:
         (newer, "newer lmsuite"),
     ],
 )
-def test_model_files(
-    lm_process: Run, model: Path, damage: Callable[[Path], None], said: str
-) -> None:
+def test_model_files(lm_fork: Run, model: Path, damage: Callable[[Path], None], said: str) -> None:
     damage(model)
-    error = lm_process("sample", "m").error
+    error = lm_fork("sample", "m").error
     assert said in error
     assert "models/m.safetensors" in error
 
@@ -161,37 +159,37 @@ ngram 2=2
     ],
     ids=["count", "section", "duplicate", "nan", "no number", "cut", "no \\data\\"],
 )
-def test_arpa_files(lm_process: Run, old: str, new: str, line: str) -> None:
+def test_arpa_files(lm_fork: Run, old: str, new: str, line: str) -> None:
     assert old in ARPA
     Path("x.arpa").write_text(ARPA.replace(old, new), encoding="utf-8")
-    error = lm_process("convert", "x.arpa", "x.safetensors").error
+    error = lm_fork("convert", "x.arpa", "x.safetensors").error
     assert "x.arpa" in error
     assert line in error
     assert not Path("x.safetensors").exists()
 
 
-def test_that_arpa_file_is_otherwise_sound(lm_process: Run) -> None:
+def test_that_arpa_file_is_otherwise_sound(lm_fork: Run) -> None:
     Path("x.arpa").write_text(ARPA, encoding="utf-8")
-    assert lm_process("convert", "x.arpa", "x.safetensors").code == 0
+    assert lm_fork("convert", "x.arpa", "x.safetensors").code == 0
 
 
-def test_an_unwritable_models_folder(lm_process: Run) -> None:
+def test_an_unwritable_models_folder(lm_fork: Run) -> None:
     Path("file").write_bytes(b"")
     assert "cannot make the folder file/models" in (
-        lm_process(*TRAIN, "play.txt", "-q", "--models", "file/models").error
+        lm_fork(*TRAIN, "play.txt", "-q", "--models", "file/models").error
     )
     if Path("/proc").is_dir():  # where not even root can make a file
         assert "cannot write in the folder /proc: " in (
-            lm_process(
+            lm_fork(
                 *TRAIN, "play.txt", "-q", "--smoothing", "witten-bell", "--models", "/proc"
             ).error
         )
 
 
-def test_a_limit_on_file_sizes_while_saving_loses_nothing(lm_process: Run, model: Path) -> None:
+def test_a_limit_on_file_sizes_while_saving_loses_nothing(lm_fork: Run, model: Path) -> None:
     resource = pytest.importorskip("resource")
     before = model.read_bytes()
-    outcome = lm_process(
+    outcome = lm_fork(
         *(*TRAIN, "play.txt", "-q", "--name", "m", "--smoothing", "witten-bell"),
         limit=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )
@@ -216,16 +214,16 @@ def small_disk() -> Iterator[Path]:
 
 
 def test_a_full_disk_while_saving_loses_nothing(
-    lm_process: Run, small_disk: Path, tmp_path: Path
+    lm_fork: Run, small_disk: Path, tmp_path: Path
 ) -> None:
     options = ("-q", "--smoothing", "witten-bell", "--models", small_disk)
-    assert lm_process(*TRAIN, "play.txt", "--n", "1", *options).code == 0
+    assert lm_fork(*TRAIN, "play.txt", "--n", "1", *options).code == 0
     before = {path.name: path.read_bytes() for path in small_disk.iterdir()}
     environment = {"TMPDIR": str(tmp_path)}
-    outcome = lm_process(*TRAIN, "play.txt", "--n", "5", *options, environment=environment)
+    outcome = lm_fork(*TRAIN, "play.txt", "--n", "5", *options, environment=environment)
     assert "ngram.safetensors: No space left on device; nothing was changed" in outcome.error
     (rescued,) = tmp_path.glob("lmsuite-*")
     assert f"the new model is in {rescued} instead" in outcome.error
-    assert lm_process("eval", "--models", rescued).code == 0
+    assert lm_fork("eval", "--models", rescued).code == 0
     assert {path.name: path.read_bytes() for path in small_disk.iterdir()} == before
-    assert lm_process("eval", "--models", small_disk).code == 0
+    assert lm_fork("eval", "--models", small_disk).code == 0

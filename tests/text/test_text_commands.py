@@ -1,10 +1,9 @@
-"""``lm tokenize`` and ``lm corpus`` through real processes: output, exit codes, one-line errors."""
+"""``lm tokenize`` and ``lm corpus`` through forks: output, exit codes, one-line errors."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -14,6 +13,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from tests import forks
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TEXT = b"My lord,\n\n'tis done.\n"
@@ -25,21 +26,12 @@ def lm(tmp_path: Path) -> Run:
 
     def run(*arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
         environment = {
-            **os.environ,
             "LM_CACHE": str(tmp_path / "cache"),
             "LM_CATALOGUE": str(tmp_path / "own.toml"),
-            "PYTHONUTF8": "1",
         }
-        source = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-        done = subprocess.run(
-            [sys.executable, "-m", "lmsuite", *arguments],
-            capture_output=True,
-            cwd=tmp_path,
-            env=environment,
-            **source,
-        )
+        done = forks.lm(arguments, stdin=stdin, environment=environment, folder=tmp_path)
         return subprocess.CompletedProcess(
-            arguments, done.returncode, done.stdout.decode(), done.stderr.decode()
+            arguments, done.code, done.out.decode(), done.err.decode()
         )
 
     (tmp_path / "own.toml").write_text("")
