@@ -21,6 +21,7 @@ from pathlib import Path
 
 LM = (sys.executable, "-m", "lmsuite")
 TRAIN = ("train", "rnn", "--tokenizer", "char", "--name", "net", "-q")
+UNTIL_THEN = ("--epochs", "1000000", "--patience", "0")  # it does not end before its minutes
 READS = (
     ("sample", "net", "--max-tokens", "50"),
     ("eval", "net"),
@@ -52,7 +53,7 @@ def run(folder: Path, minutes: float) -> int:
     """Prints the figures; 0 if memory was flat and no read failed."""
     subprocess.run((*LM, *TRAIN, "--minutes", "0.1"), cwd=folder, check=True)
     training = subprocess.Popen(
-        (*LM, *TRAIN, "--minutes", str(minutes), "--patience", "0", "--checkpoint-every", "5"),
+        (*LM, *TRAIN, "--minutes", str(minutes), *UNTIL_THEN, "--checkpoint-every", "5"),
         cwd=folder,
         stdin=subprocess.DEVNULL,
     )
