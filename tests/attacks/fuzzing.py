@@ -48,6 +48,7 @@ from lmsuite.errors import LmError
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCEPTED, REFUSED, FAILED = "accepted", "refused", "failed"
+PATIENT = 15.0  # seconds for an input in the tests, whose machine may be slow
 STARVED = 12  # times the limit that a child may take which waits for a processor
 SAVED = 3  # reproducers of one kind of failure
 TICK = os.sysconf("SC_CLK_TCK")

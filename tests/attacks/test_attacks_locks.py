@@ -62,7 +62,7 @@ def training(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_the_second_writer_is_refused_at_once_and_told_who_is_the_first(
-    training: subprocess.Popen[bytes],
+    training: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, arguments in WRITERS.items():
         began = time.monotonic()
@@ -73,6 +73,7 @@ def test_the_second_writer_is_refused_at_once_and_told_who_is_the_first(
         assert "error: models/m.safetensors is being written by process" in message, name
         assert f" {training.pid} (lm {' '.join(TRAINING)[:50]}" in message, name
         assert message.count("\n") == 1
+        monkeypatch.setattr(disk, "PATIENCE", 0.02)  # all have the same
     assert kills.lm("models").count("\n") == 3  # the heading, a and b
     kills.lm("train", "ngram", "text.txt", "--tokenizer", "char", "--name", "other", "-q")
     kills.lm("eval", "--json")
@@ -275,7 +276,10 @@ def test_without_locks_all_else_works(
     "word",
     [b"", b"\xff\xfe", b"{}", b"[1]", b"null", b'{"process": "x"}', b"[" * 5000, b"9" * 5000],
 )
-def test_a_strange_word_in_a_lock_does_no_harm(word: bytes, tmp_path: Path) -> None:
+def test_a_strange_word_in_a_lock_does_no_harm(
+    word: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "PATIENCE", 0.02)
     ready = tmp_path / "ready"
 
     def hold() -> None:

@@ -34,7 +34,7 @@ from lmsuite.text.encoding import TextEncoder, TextSettings
 from lmsuite.training.checkpoint import ENTRY
 from lmsuite.training.history import read_history
 from tests.attacks import fuzz_arpa, fuzz_checkpoints, fuzz_models
-from tests.attacks.fuzzing import Report, attack
+from tests.attacks.fuzzing import PATIENT, Report, attack
 from tests.attacks.mutators import Safetensors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fuzzers need Linux")
@@ -53,7 +53,8 @@ def clean(report: Report) -> Report:
 def test_damaged_files_are_refused_in_a_sentence_or_work(fuzzer: object) -> None:
     """No traceback, no warning, no NaN, no hang, no gigabyte, no file elsewhere, no code run."""
     make: Callable[[Random], Iterable[bytes]] = fuzzer.make_inputs  # type: ignore[attr-defined]
-    report = clean(attack(fuzzer.target, islice(make(Random(1)), INPUTS)))  # type: ignore[attr-defined]
+    inputs = islice(make(Random(1)), INPUTS)
+    report = clean(attack(fuzzer.target, inputs, seconds=PATIENT))  # type: ignore[attr-defined]
     assert report.inputs == INPUTS
     assert report.accepted > INPUTS // 50  # the damage reaches what lies behind the first check
     assert report.refused > INPUTS // 5
@@ -78,7 +79,7 @@ def test_claims_of_great_size_are_refused_before_they_are_believed(fuzzer: objec
     """Files below 1 MB that claim 10^12 n-grams, 10^9 layers or an endless nesting."""
     bombs: tuple[bytes, ...] = fuzzer.bombs()  # type: ignore[attr-defined]
     assert max(map(len, bombs)) < 1_000_000
-    report = clean(attack(fuzzer.target, bombs))  # type: ignore[attr-defined]
+    report = clean(attack(fuzzer.target, bombs, seconds=PATIENT))  # type: ignore[attr-defined]
     assert report.inputs == len(bombs)
 
 

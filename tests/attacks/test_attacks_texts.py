@@ -24,7 +24,7 @@ from lmsuite.text.encoding import TextEncoder, TextSettings
 from lmsuite.text.plain import read_text
 from lmsuite.text.tokenizer import TOKENIZERS
 from tests.attacks import fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_prompts, fuzz_vocabulary
-from tests.attacks.fuzzing import Target, attack
+from tests.attacks.fuzzing import PATIENT, Target, attack
 from tests.attacks.in_process import Ended, RefusedError, check, lm, lm_must
 from tests.attacks.texts import ENCODINGS, raw
 
@@ -37,7 +37,7 @@ def _called(module: object) -> str:
 
 
 def _no_failures(target: Target, make_inputs: Inputs, count: int, seed: int) -> None:
-    report = attack(target, islice(make_inputs(Random(seed)), count))
+    report = attack(target, islice(make_inputs(Random(seed)), count), seconds=PATIENT)
     assert report.inputs == count
     assert not report.failures
     assert report.accepted > count // 50, "the inputs are too bad to get anywhere"

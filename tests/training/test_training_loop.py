@@ -299,7 +299,7 @@ def test_minutes_hold_the_whole_schedule(spent: float) -> None:
     began = time.monotonic()
     result = run("lstm", how, overhead=spent)
     taken = time.monotonic() - began
-    assert 0.5 * (1.5 - spent) < taken < 1.5 - spent + 0.5
+    assert 0.5 * (1.5 - spent) < taken < 1.5 - spent + 3
     assert result.progress.history[-1].learning_rate < 0.01 * 0.05
     assert len(result.progress.history) >= 8
 
@@ -316,8 +316,8 @@ def test_minutes_go_on_with_what_is_left(files: TrainingFiles) -> None:
         run("lstm", how, Recorder(halfway), files=files)
     began = time.monotonic()
     result = run("lstm", how, files=files, resume=True)
-    assert 0.3 < time.monotonic() - began < 1.6
-    assert result.progress.history[-1].seconds == pytest.approx(2, abs=0.5)
+    assert 0.1 < time.monotonic() - began < 4
+    assert result.progress.history[-1].seconds == pytest.approx(2, abs=1)
 
 
 @pytest.mark.parametrize("penalty", ["l1", "l2"])
