@@ -78,7 +78,7 @@ def mix(
     from lmsuite.models.mixture import DifferentTokensError, Mixture, check_members, member_scores
 
     target = ModelsFolder(folder)
-    target.path(name)  # refuses an impossible name before the work
+    path = target.new_path(name)  # refuses an impossible name before the work
     given = _weights(weights, len(models))
     opened = [open_model(folder, model) for model in models if model != _CACHE]
     members = _members(models, opened)
@@ -86,7 +86,7 @@ def mix(
         check_members(members)
     except DifferentTokensError as error:
         raise DataError(_remedy(error, opened)) from error
-    reserve(context, target.path(name))
+    reserve(context, path)
     valid, rule = _text(text, encoding, opened, optional=given is not None)
     ids = opened[0].model.text.encode(valid)
     scores = member_scores(members, ids) if valid else {}

@@ -82,7 +82,7 @@ def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> P
 
     folder = ModelsFolder(options.models)
     name = options.name or kind
-    reserve(context, folder.path(name))
+    reserve(context, folder.new_path(name))
     corpus = read_corpus(options.texts or [], encoding=options.encoding, quiet=options.quiet)
     if options.like is None:
         text, ids, split = _encoded_anew(corpus, options)

@@ -93,9 +93,10 @@ def prune(
     if entropy is None and not counts:
         raise UsageError("nothing to prune by: give --entropy 1e-7, or --counts 0,0,1 with --train")
     target, chosen = ModelsFolder(folder), name or f"{opened.name}-small"
-    if target.path(chosen).resolve() == opened.path.resolve():
+    path = target.new_path(chosen)
+    if path.resolve() == opened.path.resolve():
         raise UsageError(f"the smaller model needs a name of its own, not {chosen}")
-    reserve(context, target.path(chosen))
+    reserve(context, path)
     after = before
     if counts:
         after = _refitted(opened, before, counts, training, encoding)

@@ -39,6 +39,17 @@ class ModelsFolder:
             )
         return self.root / f"{name}{SUFFIX}"
 
+    def new_path(self, name: str) -> Path:
+        """The model file of a name that is given to a new model.
+
+        Raises:
+            UsageError: as `path`, or the name would break the lines of a table or of a shell.
+        """
+        path = self.path(name)
+        if "\n" in name:
+            raise UsageError(f"{name!r} is no name for a model: leave out line ends")
+        return path
+
     def resolve(self, name_or_path: str) -> Path:
         """The file of an existing model, given by its name here or by its path.
 

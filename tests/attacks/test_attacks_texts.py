@@ -116,6 +116,7 @@ def test_command_lines_of_real_processes(here: Path) -> None:
         ("n = '\\u0000'", "--n"),
         ('vocab = "\\u0000"', "no name of a file"),
         ('name = "a\\u0000b"', "is no name for a model"),
+        ('name = "a\\nb"', "is no name for a model"),
         (f"memory = '{'9' * 400}G'", ""),
         ("hidden = 1000000000", "GB to be trained"),
         (f"hidden = {(1 << 63) - 1}", "GB to be trained"),

@@ -92,6 +92,10 @@ def test_version(lm: Run) -> None:
         (["train", "ngram", "--prune", "a,b"], "--prune takes counts"),
         (["train", "ngram", "--valid", "1.5"], "--valid takes a share"),
         (["train", "ngram", "--name", "a/b"], "no name for a model"),
+        (["train", "ngram", "--name", "a\nb"], "'a\\nb' is no name for a model"),
+        (["train", "rnn", "--name", "a\nb"], "'a\\nb' is no name for a model"),
+        (["mix", "words", "words", "--name", "a\nb"], "'a\\nb' is no name for a model"),
+        (["prune", "words", "--entropy", "1", "--name", "a\n"], "'a\\n' is no name for a model"),
         (["train", "ngram", "play.txt", "--encoding", "klingon"], "klingon"),
     ],
 )
