@@ -10,7 +10,6 @@ layers may share, is it *added*: zero that before a batch. Leading dimensions ar
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -22,8 +21,11 @@ from lmsuite.nn.parameter import Parameters
 
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
+ROWS_AT_ONCE = 128
+"""How many rows, sorted by their ids, are summed by one product."""
+
 SMALL_VOCABULARY = 256
-"""Up to this many ids, rows are summed one id at a time, and recurrent cells use an input table."""
+"""Up to this many ids, rows are summed by products, and recurrent cells use an input table."""
 
 DRAWS = 1 << 16
 """Values of the integers that dropout draws: its rate is exact to one part in as many."""
@@ -168,14 +170,18 @@ def add_rows_by_id(sums: FloatArray, ids: IntArray, rows: FloatArray) -> None:
     order = ids.argsort(kind="stable")
     rows = rows.take(order, axis=-2)
     ids = ids[order]
-    first = np.flatnonzero(np.diff(ids, prepend=-1))
     if sums.shape[-2] > SMALL_VOCABULARY:
+        first = np.flatnonzero(np.diff(ids, prepend=-1))
         if first.size:
             sums[..., ids[first], :] += np.add.reduceat(rows, first, axis=-2)
         return
-    ones = np.ones(ids.size, rows.dtype)
-    for begin, end in pairwise([*first.tolist(), ids.size]):
-        sums[..., ids[begin], :] += ones[begin:end] @ rows[..., begin:end, :]
+    # In sorted order a few rows hold but a few ids: each run of rows is one small product.
+    for begin in range(0, ids.size, ROWS_AT_ONCE):
+        here = ids[begin : begin + ROWS_AT_ONCE]
+        lowest, highest = here.item(0), here.item(-1)
+        is_id = np.arange(lowest, highest + 1, dtype=ids.dtype)[:, None] == here
+        part = rows[..., begin : begin + ROWS_AT_ONCE, :]
+        sums[..., lowest : highest + 1, :] += is_id.astype(rows.dtype) @ part
 
 
 def _rows(array: FloatArray) -> FloatArray:

@@ -80,10 +80,12 @@ class LSTM(Cell):
         h, c = np.empty((2, T + 1, B, H), drive.dtype)
         tanh_c = np.empty((T, B, H), drive.dtype)
         h[0], c[0] = state
-        for t, lanes in enumerate(reset_lanes(resets, T)):
-            a = drive[t]
-            a += times_Wh(after_reset(h[t], lanes))
-            _advance(a, after_reset(c[t], lanes), c[t + 1], tanh_c[t], h[t + 1])
+        steps = zip(drive, h, h[1:], c, c[1:], tanh_c, reset_lanes(resets, T), strict=False)
+        for a, h_before, h_after, c_before, c_after, tanh_c_after, lanes in steps:
+            if lanes is not None:
+                h_before, c_before = after_reset(h_before, lanes), after_reset(c_before, lanes)
+            a += times_Wh(h_before)
+            _advance(a, c_before, c_after, tanh_c_after, h_after)
         return h[1:], np.stack((h[-1], c[-1])), _Run(h, c, tanh_c, drive, resets)
 
     def _run_back(

@@ -9,6 +9,7 @@ blocks of columns that are small in its sense. Any other BLAS just sees more and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -32,12 +33,16 @@ class GateProducts:
         G, K, C = W.shape
         blocks = _count_blocks(K, C, rows)
         self.rows = rows
-        # (G, blocks, K, C / blocks)
-        self._W = np.ascontiguousarray(W.reshape(G, K, blocks, C // blocks).swapaxes(1, 2))
-        if scales is not None:
-            self._W *= np.array(scales, W.dtype)[:, None, None, None]
+        self._cut = blocks > 1
         self._products = np.empty((G, rows, C), W.dtype)
-        self._out = self._products.reshape(G, rows, blocks, C // blocks).swapaxes(1, 2)
+        self._out: FloatArray = self._products
+        if self._cut:  # (G, blocks, K, C / blocks)
+            W = cast(FloatArray, W.reshape(G, K, blocks, C // blocks).swapaxes(1, 2))
+            self._out = self._products.reshape(G, rows, blocks, C // blocks).swapaxes(1, 2)
+        self._W = np.array(W, order="C")
+        if scales is not None:
+            for W_gate, scale in zip(self._W, scales, strict=True):
+                W_gate *= W.dtype.type(scale)
 
     def __call__(self, x: FloatArray) -> FloatArray:
         """Products (G, n, C) of x (n, K), or of one x for each gate (G, n, K), n at most `rows`.
@@ -45,10 +50,12 @@ class GateProducts:
         They lie in memory that is the caller's until the next call.
         """
         n = x.shape[-2]
+        if self._cut:
+            x = x[..., None, :, :]
         if n == self.rows:
-            np.matmul(x[..., None, :, :], self._W, out=self._out)
+            np.matmul(x, self._W, out=self._out)
             return self._products
-        np.matmul(x[..., None, :, :], self._W, out=self._out[:, :, :n])
+        np.matmul(x, self._W, out=self._out[..., :n, :])
         return self._products[:, :n]
 
 
