@@ -32,9 +32,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from io import BytesIO
+from itertools import chain, dropwhile, repeat
 from typing import TextIO
 
 import numpy as np
@@ -128,14 +129,12 @@ def read_arpa(data: bytes, name: str) -> ArpaModel:
         ModelFileError: the file is malformed or cut short; the message names the line.
     """
     reader = _Reader(data, name)
-    sections = [reader.section(n) for n in range(1, reader.order + 1)]
-    tokens, vocabulary = _vocabulary(reader, sections[0])
-    ngrams = [
-        Ngrams(reader.ids(section, n, vocabulary), section.probs, section.weights, section.lines)
-        for n, section in enumerate(sections, start=1)
-    ]
-    ngrams[0] = dense_unigrams(ngrams[0], len(tokens))
-    ngrams[1:] = [without_inner_starts(of_order) for of_order in ngrams[1:]]
+    unigrams = reader.section(1)
+    tokens, vocabulary = _vocabulary(reader, unigrams)
+    ngrams = [dense_unigrams(reader.ngrams(unigrams, vocabulary), len(tokens))]
+    del unigrams  # the words of a section take ten times its bytes: one is held at a time
+    for n in range(2, reader.order + 1):
+        ngrams.append(without_inner_starts(reader.ngrams(reader.section(n), vocabulary)))
     try:
         return ArpaModel(tokens, table_of(ngrams))
     except RepeatedNgramError as error:
@@ -151,6 +150,7 @@ def read_arpa(data: bytes, name: str) -> ArpaModel:
 class _Section:
     """The lines of one order, split; M of them."""
 
+    order: int
     words: list[list[bytes]]
     """(M, n)"""
     probs: FloatArray
@@ -159,6 +159,26 @@ class _Section:
     """(M,) in nats."""
     lines: NDArray[np.int64]
     """(M,) where they stand in the file, from 0."""
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A line that begins with a backslash: the bytes begin to end of the file, its end within."""
+
+    text: bytes
+    begin: int
+    end: int
+
+
+def _marks(data: bytes) -> Iterator[_Mark]:
+    """All marks of a file, without a look at the lines between."""
+    at = data.find(b"\\")
+    while at >= 0:
+        begin = data.rfind(b"\n", 0, at) + 1
+        end = data.find(b"\n", at) + 1 or len(data)
+        if not data[begin:at].strip():
+            yield _Mark(data[at:end].strip(), begin, end)
+        at = data.find(b"\\", end)
 
 
 class _Reader:
@@ -170,39 +190,37 @@ class _Reader:
             raise ModelFileError(
                 f"{name}: this is a binary of KenLM's; give the ARPA file that it was built from"
             )
-        self._lines = data.split(b"\n")
-        marks = [
-            (number, line.strip())
-            for number, line in enumerate(self._lines)
-            if line.lstrip()[:1] == b"\\"
-        ]
-        begin = next((at for at, (_, mark) in enumerate(marks) if mark == b"\\data\\"), None)
-        if begin is None:
+        self._data = data
+        marks = list(dropwhile(lambda mark: mark.text != b"\\data\\", _marks(data)))
+        if not marks:
             raise self.error(0, "no \\data\\ in the file, so it is no ARPA file")
-        marks = marks[begin:]
-        after_counts = marks[1][0] if len(marks) > 1 else len(self._lines)
-        self._declared = self._counts(marks[0][0] + 1, after_counts)
+        self._declared = self._counts(marks[0], marks[1].begin if marks[1:] else len(data))
         self.order = len(self._declared)
         expected = [f"\\{n}-grams:".encode() for n in range(1, self.order + 1)] + [b"\\end\\"]
         for wanted, found in zip(expected, marks[1:], strict=False):
-            if wanted != found[1]:
-                raise self.error(found[0], f"{wanted.decode()} should stand here")
+            if wanted != found.text:
+                raise self.error(self._line_at(found.begin), f"{wanted.decode()} should stand here")
         if len(marks) <= len(expected):
             missing = expected[len(marks) - 1].decode()
             raise self.error(
-                len(self._lines) - 1, f"the file ends here without {missing}: it was cut short"
+                self._line_at(len(data)), f"the file ends here without {missing}: it was cut short"
             )
-        self._starts = [number for number, _ in marks[1 : len(expected) + 1]]
+        self._marks = marks[1 : len(expected) + 1]
+
+    def _line_at(self, place: int) -> int:
+        """The number of the line, from 0, in which a byte stands."""
+        return self._data.count(b"\n", 0, place)
 
     def error(self, line: int, what: str) -> ModelFileError:
         """An error that names the file and the line, given from 0."""
         return ModelFileError(f"{self._name}, line {line + 1}: {what}")
 
-    def _counts(self, begin: int, end: int) -> list[tuple[int, int]]:
+    def _counts(self, data: _Mark, end: int) -> list[tuple[int, int]]:
         """(line, declared number of n-grams) for every order."""
         counts: list[tuple[int, int]] = []
-        for number in range(begin, end):
-            line = self._lines[number].strip()
+        first = self._line_at(data.begin) + 1
+        for number, whole in enumerate(BytesIO(self._data[data.end : end]), start=first):
+            line = whole.strip()
             if not line:
                 continue
             match = _COUNT.fullmatch(line)
@@ -212,15 +230,16 @@ class _Reader:
                 raise self.error(number, f"n-grams of more than {_HIGHEST_ORDER} words")
             counts.append((number, int(match[2])))
         if not counts:
-            raise self.error(begin - 1, "no 'ngram 1=...' follows \\data\\")
+            raise self.error(first - 1, "no 'ngram 1=...' follows \\data\\")
         return counts
 
     def section(self, n: int) -> _Section:
         """The n-grams of order n."""
-        begin, end = self._starts[n - 1] + 1, self._starts[n]
-        split = [line.split() for line in self._lines[begin:end]]
+        begin, end = self._marks[n - 1].end, self._marks[n].begin
+        first = self._line_at(begin)
+        split = [line.split() for line in BytesIO(self._data[begin:end])]
         rows = [row for row in split if row]
-        lines = np.flatnonzero(np.fromiter(map(bool, split), dtype=bool, count=len(split))) + begin
+        lines = np.flatnonzero(np.fromiter(map(bool, split), dtype=bool, count=len(split))) + first
         declared_at, declared = self._declared[n - 1]
         widths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
         wrong = np.flatnonzero((widths != n + 1) & (widths != n + 2))
@@ -232,7 +251,7 @@ class _Reader:
             )
         if declared != len(rows):
             raise self.error(
-                begin - 1,
+                first - 1,
                 f"{len(rows)} {n}-grams follow, but line {declared_at + 1} announces {declared}",
             )
         probs = self._numbers([row[0] for row in rows], lines, "log10 probability")
@@ -252,7 +271,7 @@ class _Reader:
         if n == self.order and weights.any():
             at = lines[np.flatnonzero(weights)[0]]
             raise self.error(at, "n-grams of the highest order have no back-off weight")
-        return _Section([row[1 : n + 1] for row in rows], probs, weights, lines)
+        return _Section(n, [row[1 : n + 1] for row in rows], probs, weights, lines)
 
     def _numbers(self, fields: list[bytes], lines: NDArray[np.int64], what: str) -> FloatArray:
         """The logarithms to base 10 in the fields (M,), as natural ones."""
@@ -266,17 +285,17 @@ class _Reader:
             raise self.error(lines[wrong[0]], f"{shown!r:.100} is no {what}")
         return np.where(values <= _ZERO, -np.inf, np.maximum(values, _ZERO) * _LN10)
 
-    def ids(self, section: _Section, n: int, vocabulary: dict[bytes, int]) -> NDArray[np.int64]:
-        """The ids (M, n) of a section's words."""
+    def ngrams(self, section: _Section, vocabulary: dict[bytes, int]) -> Ngrams:
+        """The n-grams of a section, their words as ids."""
         flat = map(vocabulary.get, chain.from_iterable(section.words), repeat(-1))
-        count = n * len(section.words)
-        ids = np.fromiter(flat, dtype=np.int64, count=count).reshape(-1, n)
+        count = section.order * len(section.words)
+        ids = np.fromiter(flat, dtype=np.int64, count=count).reshape(-1, section.order)
         unknown = np.argwhere(ids < 0)
         if len(unknown):
             row, column = unknown[0].tolist()
             word = section.words[row][column].decode(errors="replace")
             raise self.error(section.lines[row], f"{word!r} is not among the unigrams")
-        return ids
+        return Ngrams(ids, section.probs, section.weights, section.lines)
 
 
 def _number_or_nan(field: bytes) -> float:
