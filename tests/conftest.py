@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,10 @@ sys.path.append(str(ROOT))  # for benchmarks; at the end, so that the installed 
 # How long an example takes is no promise of a test: the machine may have other work.
 hypothesis.settings.register_profile("lmsuite", deadline=None)
 hypothesis.settings.load_profile("lmsuite")
+
+# A shell has what it runs in the background ignore interrupts, and so would all that is run here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

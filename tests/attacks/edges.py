@@ -263,7 +263,7 @@ def many_types(scale: float) -> None:
         # An ARPA file has each of the five n-grams for each type as a line of text.
         limit = 2500 if command[:2] == ("eval", "ngram.arpa") else 1000
         told(" ".join(command), done(*command), types, limit)
-    network = ("--hidden", 8, "--embed", 8, "--epochs", 0.01, *like)
+    network = ("--hidden", 8, "--embed", 8, "--epochs", 0.001, *like)
     for kind in ("ffnn", "rnn"):
         result = lm("train", kind, f"{types}.txt", *network)
         if result.code:
