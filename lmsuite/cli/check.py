@@ -26,20 +26,21 @@ def check(
     as_json: JsonOption = False,
     models: ModelsOption = DEFAULT_FOLDER,
 ) -> None:
-    """Verify a model: sums of probabilities, gradients.
+    """Verify a model: sums of probabilities, scores, gradients.
 
     \b
     Examples:
       lm check rnn
       lm check ngram --json
 
-    Every byte of the file is read. The gradients of a network's architecture, derived by hand, are
+    Every byte of the file is read. Scores of a text are compared with those of its steps, one token
+    after the other. The gradients of a network's architecture, derived by hand, are
     compared with central differences in float64; the table shows the largest relative error in each
     array. It exits with 1 if anything is wrong.
     """
     import numpy as np
 
-    from lmsuite.models.checks import check_distributions, check_network
+    from lmsuite.models.checks import check_distributions, check_network, check_scores
     from lmsuite.models.neural import NeuralModel
     from lmsuite.models.ngram import NgramModel
     from lmsuite.storage.artefact import verify
@@ -50,7 +51,7 @@ def check(
     if isinstance(opened.model, NgramModel):
         opened.model.table.check()
     rng = np.random.default_rng(seed)
-    findings = []
+    findings = [check_scores(opened.model, rng)]
     if opened.model.is_normalised:
         findings.append(check_distributions(opened.model, rng))
     if isinstance(opened.model, NeuralModel):

@@ -38,7 +38,7 @@ COMMANDS = {
     "neighbours": Entry("neighbours:neighbours", "List the tokens nearest to one in an embedding."),
     "prune": Entry("prune:prune", "Make an n-gram model smaller."),
     "convert": Entry("convert:convert", "Turn an ARPA file into a model file, or back."),
-    "check": Entry("check:check", "Verify a model: sums of probabilities, gradients."),
+    "check": Entry("check:check", "Verify a model: sums of probabilities, scores, gradients."),
     "info": Entry("info:info", "Show what a model is and how it was made."),
     "models": Entry("models:models", "List the models in the models folder."),
     "plot": Entry(

@@ -1,4 +1,4 @@
-"""Checks of a model against what it promises: sums of probabilities, gradients by differences."""
+"""Checks of a model against what it promises: sums, scores step by step, gradients."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lmsuite.nn.gradient_check import GradientReport, check_gradients
 from lmsuite.text.vocabulary import BOS
 
 SUM_LIMIT = 1e-5
+SCORE_LIMIT = 1e-4
 GRADIENT_LIMIT = 1e-6
 STATES = 50  # along a random text
 TEXTS, LENGTH = 2, 4  # of the batch on which gradients are compared
@@ -42,6 +43,26 @@ def check_distributions(model: LanguageModel, rng: np.random.Generator) -> Findi
         state = model.step(state, np.array([token], np.int32))
     worst = int(np.argmax(np.nan_to_num(errors, nan=np.inf)))
     return Finding("distributions sum to one", f"token {worst}", errors[worst], SUM_LIMIT)
+
+
+def check_scores(model: LanguageModel, rng: np.random.Generator) -> Finding:
+    """How far, in nats a token, `score` is from the chain of steps along a random text."""
+    what = "scores are those of the steps"
+    tokens = rng.integers(0, len(model.text.vocabulary), STATES).astype(np.int32)
+    state = model.start(1)
+    chain = []
+    for token in tokens:
+        if token != BOS:
+            chain.append(model.log_probs(state)[0, token])
+        state = model.step(state, np.array([token], np.int32))
+    if not chain:
+        return Finding(what, "no token", 0.0, SCORE_LIMIT)
+    scores, expected = model.score(tokens), np.array(chain, np.float64)
+    errors = np.where(scores == expected, 0.0, np.inf)  # both may be -inf
+    finite = np.isfinite(scores) & np.isfinite(expected)
+    errors[finite] = np.abs(scores[finite] - expected[finite])
+    worst = int(np.argmax(errors))
+    return Finding(what, f"token {worst}", float(errors[worst]), SCORE_LIMIT)
 
 
 def check_network(model: NeuralModel, samples: int, rng: np.random.Generator) -> list[Finding]:

@@ -320,7 +320,7 @@ def identical(scale: float) -> None:
             ("sample", "same", "--seed", "1", "--max-tokens", "3"),
         ):
             done(*command)
-        say(f"    perplexity {row['perplexity']:.6f}; {sums.out.decode().splitlines()[1].strip()}")
+        say(f"    perplexity {row['perplexity']:.6f}; {sums.out.decode().splitlines()[-1].strip()}")
 
 
 def planes() -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from lmsuite.models.ngram import NgramModel
 from lmsuite.storage.folder import ModelsFolder
 
 TEXT = "the cat sat on the mat and the dog sat on the log.\nwhere had the dog sat?\n" * 40
@@ -248,7 +249,7 @@ def test_check_passes_a_sound_model_and_fails_a_broken_one(
     assert lm("check", "rnn").code == 0
     findings = json.loads(lm("check", "rnn", "--json").out)
     assert {finding["passed"] for finding in findings} == {True}
-    assert len(findings) == 8
+    assert len(findings) == 9
     from lmsuite.nn.layers import Linear
 
     backward = Linear.backward
@@ -256,12 +257,27 @@ def test_check_passes_a_sound_model_and_fails_a_broken_one(
     broken = lm("check", "rnn")
     assert broken.code == 1
     assert "FAILED" in broken.out
-    assert "fails 5 of 8 checks: gradient of embedding.table" in broken.err
+    assert "fails 5 of 9 checks: gradient of embedding.table" in broken.err
 
 
 def test_check_of_an_ngram_model_sums_its_probabilities(text: Path, lm: Any) -> None:
     lm("train", "ngram", text, "-q")
     assert "distributions sum to one" in lm("check", "ngram").out
+
+
+def test_check_compares_scores_with_those_of_the_steps(
+    text: Path, lm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every model, one without probabilities too."""
+    lm("train", "ngram", text, "--smoothing", "stupid-backoff", "-q")
+    [finding] = json.loads(lm("check", "ngram", "--json").out)
+    assert finding["what"] == "scores are those of the steps"
+    assert finding["passed"]
+    score = NgramModel.score
+    monkeypatch.setattr(NgramModel, "score", lambda self, ids: score(self, ids) - 0.001)
+    broken = lm("check", "ngram")
+    assert broken.code == 1
+    assert "fails 1 of 1 checks: scores are those of the steps" in broken.err
 
 
 def test_a_damaged_checkpoint_is_refused(text: Path, lm: Any, folder: ModelsFolder) -> None:
