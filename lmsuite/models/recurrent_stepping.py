@@ -93,11 +93,10 @@ class Stepper:
         """Log-probabilities (B, V) after the top hidden vectors (B, H)."""
         logits = np.empty((len(top), len(self._bias)), top.dtype)
         # A threaded BLAS and the threads of `step` would fight: products that need none get none.
-        rows = SMALL // self._output.size
-        if len(top) <= max(rows, 1):
+        at_once = SMALL // self._output.size or len(top)
+        if len(top) <= at_once:
             np.matmul(top, self._output, out=logits)
         else:
-            at_once = rows or len(top)
             for begin in range(0, len(top), at_once):
                 part = slice(begin, begin + at_once)
                 np.matmul(top[part], self._output, out=logits[part])
