@@ -243,9 +243,10 @@ def many_types(scale: float) -> None:
         with Path(f"{part}.txt").open("w", encoding="utf-8") as file:
             for begin in range(0, len(ids), 20):
                 file.write(" ".join(f"w{i:x}" for i in ids[begin : begin + 20]) + "\n")
-    like = ("--tokenizer", "whitespace", "--lines", "-q", "--valid", "0")
+    like = ("--tokenizer", "whitespace", "--lines", "-q")
     small, large = (
-        done("train", "ngram", f"{p}.txt", "--n", 3, *like) for p in (types // 2, types)
+        done("train", "ngram", f"{p}.txt", "--n", 3, *like, "--valid", "0")
+        for p in (types // 2, types)
     )
     told("train ngram", large, types, 1000)
     grown("train ngram", small, large)
@@ -263,7 +264,8 @@ def many_types(scale: float) -> None:
         # An ARPA file has each of the five n-grams for each type as a line of text.
         limit = 2500 if command[:2] == ("eval", "ngram.arpa") else 1000
         told(" ".join(command), done(*command), types, limit)
-    network = ("--hidden", 8, "--embed", 8, "--epochs", 0.001, *like)
+    # A softmax over two million words: a few thousand tokens of training, a line of validation.
+    network = ("--hidden", 8, "--embed", 8, "--epochs", 0.001, *like, "--valid", "line.txt")
     for kind in ("ffnn", "rnn"):
         result = lm("train", kind, f"{types}.txt", *network)
         if result.code:
