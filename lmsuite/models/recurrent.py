@@ -252,12 +252,10 @@ class Recurrent(NeuralModel):
         """Top hidden vectors (T, B, H) of ids (T, B) from a state on, and the state after them."""
         after = np.empty_like(state)
         mine = self._state_of(0)
-        hidden, after[mine], _ = self._layers[0].forward_ids(
-            ids, self._embedding, state[mine], None, readers[0]
-        )
-        for i, layer in enumerate(self._layers[1:], start=1):
+        hidden, after[mine] = readers[0].read_ids(ids, state[mine])
+        for i, reader in enumerate(readers[1:], start=1):
             mine = self._state_of(i)
-            hidden, after[mine], _ = layer.forward(hidden, state[mine], None, readers[i])
+            hidden, after[mine] = reader.read(hidden, state[mine])
         return hidden, after
 
     def log_probs(self, state: FloatArray) -> FloatArray:

@@ -25,8 +25,9 @@ checks) alike. Sequences are time-major; arrays.py binds the letters.
   - `backward` uses the cache up: call it once. It may overwrite the cache, never `d_hidden`.
     Until then the hidden vectors, which it needs, are not to be written to.
 * `reader.Reader(cell, rows, embedding=None)`: the weights laid out once for many steps, as long as
-  they do not change: `step(inputs (B,D), state) -> state`, `step_ids(ids (B,), state) -> state`,
-  whose `[0]` is the hidden vector (B, H); or to be given to `forward` and `forward_ids`.
+  they do not change: `read(inputs (T,B,D), state) -> (hidden (T,B,H), final_state)`, `read_ids(ids
+  (T,B), state)`, and `step(inputs (B,D), before, after)`, `step_ids(ids (B,), before, after)`,
+  which fill `after`, whose `[0]` is the hidden vector (B, H).
 * `threads.side_by_side(tasks)`: in threads, for numpy lets go of the interpreter.
 * `losses.softmax_cross_entropy(logits (N,V), targets (N,), weights=None, impossible=ids) ->
   (loss, d_logits)`: weights None is the mean, a number weighs every row, an array (N,) each row;

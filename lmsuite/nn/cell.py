@@ -1,14 +1,14 @@
 """What the recurrent cells share: inputs, weights, and the ways in.
 
 A cell reads a sequence in two parts. What the inputs contribute to its gates does not depend on
-the recurrence, so it is formed for all steps in one product:
+the recurrence, so it is formed for all steps beforehand:
 
     drive_t = x_t Wx + b
 
-Then the cell runs through time, each kind by its own equations, on drive_t and h_{t-1} Wh. The
-gates lie step by step, (T, G, B, H), so that the vector operations of a step run over contiguous
-memory; their gradients lie gate by gate, (G, T, B, H), so that the products which sum over all
-steps do.
+Then the cell runs through time, each kind by its own equations, on drive_t and h_{t-1} Wh. What
+belongs to one step lies together, (G, B, H), so that its vector operations run over contiguous
+memory; the gradients of all steps lie gate by gate, (G, T, B, H), so that the products which sum
+over them do.
 
 If the inputs are embedded ids of a small vocabulary, the drive is even cheaper: there are only V
 different rows of it, so the *input table* A Wx + b (V, G·H) is formed once and its rows are
@@ -20,21 +20,33 @@ A state is an array (S, B, H): S = 1 for Elman and GRU (h), S = 2 for the LSTM (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from lmsuite.nn.arrays import BoolArray, FloatArray, IntArray
 from lmsuite.nn.initialisation import glorot_uniform, orthogonal
-from lmsuite.nn.layers import Embedding, Shapes, add_rows_by_id
+from lmsuite.nn.layers import (
+    SMALL_VOCABULARY,
+    Embedding,
+    Shapes,
+    add_rows_by_id,
+    column_sums,
+)
 from lmsuite.nn.parameter import Parameters
 from lmsuite.nn.products import GateProducts, by_gate, transposed
 from lmsuite.nn.reader import Reader
 
+State: TypeAlias = FloatArray | Sequence[FloatArray]
+"""An array (S, B, H), or its S arrays (B, H), wherever each lies."""
+
 CHUNK = 1 << 17
 """Numbers in an array of which a few fit in a core's L2 cache."""
+
+HALF = np.array(0.5, np.float32)
+"""An array, which numpy multiplies by sooner than by a number: that it makes an array of first."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,6 @@ class Cell(ABC):
         inputs: FloatArray,
         state: FloatArray,
         resets: BoolArray | None = None,
-        reader: Reader | None = None,
     ) -> tuple[FloatArray, FloatArray, CellCache]:
         """Read inputs (T, B, D) from a state (S, B, H).
 
@@ -104,12 +115,11 @@ class Cell(ABC):
             inputs: the sequence.
             state: the state before its first step.
             resets: (T, B), true where the state is put back to zero *before* that step.
-            reader: of this cell, if one is at hand.
 
         Returns:
             Hidden vectors (T, B, H), the state after the last step, the cache for `backward`.
         """
-        reader = reader or Reader(self, inputs.shape[1])
+        reader = Reader(self, inputs.shape[1])
         drive = reader.drives(inputs)
         hidden, final, run = self._run(drive, reader.times_Wh, state, _any_resets(resets))
         return hidden, final, CellCache(inputs, None, None, run)
@@ -120,14 +130,13 @@ class Cell(ABC):
         embedding: Embedding,
         state: FloatArray,
         resets: BoolArray | None = None,
-        reader: Reader | None = None,
     ) -> tuple[FloatArray, FloatArray, CellCache]:
         """`forward` of the embedded ids (T, B), by way of the input table where that is cheaper."""
-        reader = reader or Reader(self, ids.shape[1], embedding)
-        if not reader.has_table:
+        if len(embedding.table) > SMALL_VOCABULARY:
             inputs, _ = embedding.forward(ids)
-            hidden, final, cache = self.forward(inputs, state, resets, reader)
+            hidden, final, cache = self.forward(inputs, state, resets)
             return hidden, final, CellCache(inputs, ids, embedding, cache.run)
+        reader = Reader(self, ids.shape[1], embedding)
         drive = reader.drives_of_ids(ids)
         hidden, final, run = self._run(drive, reader.times_Wh, state, _any_resets(resets))
         return hidden, final, CellCache(None, ids, embedding, run)
@@ -155,7 +164,7 @@ class Cell(ABC):
         d_inputs = np.empty_like(cache.inputs)
         times_WxT = self._transposed_products(self.Wx, B)
         for t, d_a in enumerate(d_drive.reshape(self.gates, T, B, -1).swapaxes(0, 1)):
-            np.add.reduce(times_WxT(d_a), axis=0, out=d_inputs[t])
+            times_WxT.total(d_a, d_inputs[t])
         return d_inputs, d_state
 
     def backward_ids(
@@ -170,13 +179,14 @@ class Cell(ABC):
             embedding.backward(d_inputs, cache.ids)
             return d_state
         d_drive, d_state = self._backward_run(d_hidden, d_final_state, cache.run)
-        V = len(embedding.table)
-        d_input_table = np.zeros((self.gates, V, self.hidden_size), d_drive.dtype)
-        add_rows_by_id(d_input_table, cache.ids.reshape(-1), d_drive)
-        self._write_products(self.d_Wx, embedding.table, d_input_table)
-        self.d_b[...] = _sums_over_steps(d_input_table)
-        for d_gate, W in zip(d_input_table, by_gate(self.Wx, self.gates), strict=True):
-            embedding.d_table += d_gate @ W.T
+        d_input_table = np.zeros(
+            (len(embedding.table), self.gates, self.hidden_size), self.Wx.dtype
+        )
+        add_rows_by_id(d_input_table.swapaxes(0, 1), cache.ids.reshape(-1), d_drive)
+        d_rows = d_input_table.reshape(len(embedding.table), -1)  # (V, G·H)
+        np.matmul(embedding.table.T, d_rows, out=self.d_Wx)
+        self.d_b[...] = column_sums(d_rows)
+        embedding.d_table += d_rows @ self.Wx.T
         return d_state
 
     def _backward_run(
@@ -197,9 +207,9 @@ class Cell(ABC):
 
     @abstractmethod
     def advance(
-        self, drive: FloatArray, recurrent: FloatArray, before: FloatArray, after: FloatArray
+        self, drive: FloatArray, recurrent: FloatArray, before: State, after: State
     ) -> None:
-        """One step: fills the state `after` (S, B, H) it, from x W + b and h U (G, B, H), scaled.
+        """One step: fills the state `after` from x W + b and h U (G, B, H), scaled.
 
         The memory of `recurrent` is used up; `drive` and the state `before` stay as they are.
         """

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmsuite.nn.arrays import BoolArray, FloatArray
-from lmsuite.nn.cell import Cell, after_reset, reset_lanes
+from lmsuite.nn.cell import Cell, State, after_reset, reset_lanes
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Elman(Cell):
     drive_scales = recurrent_scales = (1.0,)
 
     def advance(
-        self, drive: FloatArray, recurrent: FloatArray, before: FloatArray, after: FloatArray
+        self, drive: FloatArray, recurrent: FloatArray, before: State, after: State
     ) -> None:
         recurrent += drive
-        np.tanh(recurrent, out=after)
+        np.tanh(recurrent[0], out=after[0])
 
     def _run(
         self,

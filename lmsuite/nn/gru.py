@@ -43,7 +43,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmsuite.nn.arrays import BoolArray, FloatArray
-from lmsuite.nn.cell import Cell, after_reset, chunks_from_the_end, reset_lanes
+from lmsuite.nn.cell import HALF, Cell, State, after_reset, chunks_from_the_end, reset_lanes
 from lmsuite.nn.layers import Shapes, column_sums
 from lmsuite.nn.parameter import Parameters
 
@@ -76,7 +76,7 @@ class GRU(Cell):
         self.b_q[...] = 0
 
     def advance(
-        self, drive: FloatArray, recurrent: FloatArray, before: FloatArray, after: FloatArray
+        self, drive: FloatArray, recurrent: FloatArray, before: State, after: State
     ) -> None:
         self._advance(drive.copy(), recurrent, before[0], recurrent[2], after[0])
 
@@ -113,8 +113,8 @@ class GRU(Cell):
         rz = gates[1:]
         rz += recurrent[:2]
         np.tanh(rz, out=rz)
-        rz *= 0.5
-        rz += 0.5
+        rz *= HALF
+        rz += HALF
         np.add(recurrent[2], self.b_q, out=q)
         n += np.multiply(r, q, out=h)
         np.tanh(n, out=n)
@@ -129,6 +129,7 @@ class GRU(Cell):
         d_h = self.start(B)[0] if d_final_state is None else d_final_state[0].copy()
         times_WhT = self._transposed_products(self.Wh, B)
         d_gates = np.empty((4, T, B, H), d_h.dtype)
+        through = np.empty((B, H), d_h.dtype)
         lanes = reset_lanes(run.resets, T)
         for begin, end in chunks_from_the_end(T, B * 4 * H):
             update = _gates_to_slopes(run, slice(begin, end))
@@ -138,7 +139,8 @@ class GRU(Cell):
                     np.multiply(run.gates[t, gate], d_h, out=d_gates[gate, t])
                 np.multiply(run.q[t], d_h, out=d_gates[3, t])
                 d_h *= update[t - begin]
-                d_h += np.add.reduce(times_WhT(d_gates[1:, t]), axis=0)
+                times_WhT.total(d_gates[1:, t], through)
+                d_h += through
                 if lanes[t] is not None:
                     d_h[lanes[t]] = 0
         h_before = after_reset(run.h[:-1], run.resets).reshape(T * B, H)

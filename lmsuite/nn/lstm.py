@@ -5,8 +5,8 @@
 | x_t           | inputs       | (T, B, D)      | input                                      |
 | h_t           | h            | (T+1, B, H)    | hidden vector; h[0] initial                |
 | c_t           | c            | (T+1, B, H)    | memory cell; c[0] initial                  |
-| o, i, f       | gates[:, :3] | (T, 4, B, H)   | output, input and forget gate, in (0, 1)   |
-| g             | gates[:, 3]  |                | candidate for the memory, in (-1, 1)       |
+| o, i, f       | gates[:3]    | (4, T, B, H)   | output, input and forget gate, in (0, 1)   |
+| g             | gates[3]     |                | candidate for the memory, in (-1, 1)       |
 | W, U, b       | Wx, Wh, b    | (D, 4H), (H, 4H), (4H,) | columns in blocks of H: o i f g   |
 
 Forward, with a = x_t W + h_{t-1} U + b in blocks a_o, a_i, a_f, a_g:
@@ -36,7 +36,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmsuite.nn.arrays import BoolArray, FloatArray
-from lmsuite.nn.cell import Cell, after_reset, chunks_from_the_end, reset_lanes
+from lmsuite.nn.cell import HALF, Cell, State, after_reset, chunks_from_the_end, reset_lanes
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class _Run:
     h: FloatArray  # (T+1, B, H)
     c: FloatArray  # (T+1, B, H)
     tanh_c: FloatArray  # (T, B, H)
-    gates: FloatArray  # (T, 4, B, H): o i f g
+    gates: FloatArray  # (4, T, B, H): o i f g
     resets: BoolArray | None
 
 
@@ -63,7 +63,7 @@ class LSTM(Cell):
         self.b[2 * H : 3 * H] = 1
 
     def advance(
-        self, drive: FloatArray, recurrent: FloatArray, before: FloatArray, after: FloatArray
+        self, drive: FloatArray, recurrent: FloatArray, before: State, after: State
     ) -> None:
         h, c = after
         recurrent += drive
@@ -77,16 +77,20 @@ class LSTM(Cell):
         resets: BoolArray | None,
     ) -> tuple[FloatArray, FloatArray, _Run]:
         T, _, B, H = drive.shape
-        h, c = np.empty((2, T + 1, B, H), drive.dtype)
-        tanh_c = np.empty((T, B, H), drive.dtype)
+        h, c = np.empty((2, T + 1, B, H), state.dtype)
+        tanh_c = np.empty((T, B, H), state.dtype)
+        gates = np.empty((4, T, B, H), state.dtype)
         h[0], c[0] = state
-        steps = zip(drive, h, h[1:], c, c[1:], tanh_c, reset_lanes(resets, T), strict=False)
-        for a, h_before, h_after, c_before, c_after, tanh_c_after, lanes in steps:
+        parts = gates.swapaxes(0, 1), tanh_c, reset_lanes(resets, T)
+        steps = zip(drive, h[:-1], h[1:], c[:-1], c[1:], *parts, strict=True)
+        for drive_t, h_before, h_after, c_before, c_after, gates_t, tanh_c_after, lanes in steps:
             if lanes is not None:
                 h_before, c_before = after_reset(h_before, lanes), after_reset(c_before, lanes)
-            a += times_Wh(h_before)
+            a = times_Wh(h_before)
+            a += drive_t
             _advance(a, c_before, c_after, tanh_c_after, h_after)
-        return h[1:], np.stack((h[-1], c[-1])), _Run(h, c, tanh_c, drive, resets)
+            gates_t[...] = a
+        return h[1:], np.stack((h[-1], c[-1])), _Run(h, c, tanh_c, gates, resets)
 
     def _run_back(
         self, d_hidden: FloatArray, d_final_state: FloatArray | None, run: _Run
@@ -95,22 +99,22 @@ class LSTM(Cell):
         d_h, d_c = self.start(B) if d_final_state is None else d_final_state.copy()
         times_WhT = self._transposed_products(self.Wh, B)
         through = np.empty((B, H), d_h.dtype)
-        d_a = np.empty((4, T, B, H), d_h.dtype)
-        lanes = reset_lanes(run.resets, T)
+        d_a, h_to_c, c_to_c = run.gates, run.tanh_c, run.c[:-1]  # `_turn_into_slopes` makes them so
+        by_step = d_a.swapaxes(0, 1)
+        parts = by_step, by_step[:, 0], by_step[:, 1:], reset_lanes(run.resets, T)
+        steps = list(zip(d_hidden, h_to_c, c_to_c, *parts, strict=True))
         for begin, end in chunks_from_the_end(T, B * 4 * H):
-            _fill_slopes(d_a, run, slice(begin, end))
-            for t in reversed(range(begin, end)):
-                h_to_c, _, c_to_c, _ = run.gates[t]
-                d_h += d_hidden[t]
-                d_c += np.multiply(d_h, h_to_c, out=through)
-                d_a_t = d_a[:, t]
-                d_a_t[0] *= d_h
-                d_a_t[1:] *= d_c
-                d_c *= c_to_c
-                np.add.reduce(times_WhT(d_a_t), axis=0, out=d_h)
-                if lanes[t] is not None:
-                    d_h[lanes[t]] = 0
-                    d_c[lanes[t]] = 0
+            _turn_into_slopes(run, slice(begin, end))
+            for d_above, to_c, to_c_before, d_a_t, d_a_o, d_a_ifg, lanes in steps[begin:end][::-1]:
+                d_h += d_above
+                d_c += np.multiply(d_h, to_c, out=through)
+                d_a_o *= d_h
+                d_a_ifg *= d_c
+                d_c *= to_c_before
+                times_WhT.total(d_a_t, d_h)
+                if lanes is not None:
+                    d_h[lanes] = 0
+                    d_c[lanes] = 0
         h_before = after_reset(run.h[:-1], run.resets).reshape(T * B, H)
         self._write_products(self.d_Wh, h_before, d_a.reshape(4, T * B, H))
         return d_a, np.stack((d_h, d_c))
@@ -125,8 +129,8 @@ def _advance(
     """
     np.tanh(a, out=a)
     sigmoids = a[:3]
-    sigmoids *= 0.5
-    sigmoids += 0.5
+    sigmoids *= HALF
+    sigmoids += HALF
     o, i, f, g = a
     np.multiply(i, g, out=h)
     np.multiply(f, c_before, out=c)
@@ -135,28 +139,29 @@ def _advance(
     np.multiply(o, tanh_c, out=h)
 
 
-def _fill_slopes(d_a: FloatArray, run: _Run, part: slice) -> None:
+def _turn_into_slopes(run: _Run, part: slice) -> None:
     """All in the backward equations that does not depend on the recurrence, for some steps.
 
-    d_a[:, part] becomes what dh_t (for a_o) and dc_t (for a_i, a_f, a_g) are multiplied by. Of the
-    run, o turns into the factor o (1 - tanh² c_t) from dh_t to dc_t, and tanh_c is used up; f, the
-    factor from dc_t to dc_{t-1}, stays. With h_t = o tanh(c_t), u = i g and v = f c_{t-1} the
-    slopes are two or three operations each:
+    It takes the place of the run, so that less memory passes through the cache: the gates become
+    what dh_t (for a_o) and dc_t (for a_i, a_f, a_g) are multiplied by, tanh_c the factor
+    o (1 - tanh² c_t) from dh_t to dc_t, and c_{t-1} the factor f from dc_t to dc_{t-1}. With
+    h_t = o tanh(c_t), u = i g and v = f c_{t-1} the slopes are two operations each:
 
         h_t - h_t o,  u - u i,  v - v f,  i - u g
     """
-    o, i, f, g = (run.gates[part, gate] for gate in range(4))
-    slope_o, slope_i, slope_f, slope_g = (d_a[gate, part] for gate in range(4))
-    h, spare = run.h[1:][part], run.tanh_c[part]
-    c_before = after_reset(run.c[:-1][part], None if run.resets is None else run.resets[part])
-    np.multiply(h, o, out=slope_o)
-    np.subtract(h, slope_o, out=slope_o)
-    o -= np.multiply(h, spare, out=spare)
-    u = np.multiply(i, g, out=spare)
-    np.multiply(u, g, out=slope_g)
-    np.subtract(i, slope_g, out=slope_g)
-    np.multiply(u, i, out=slope_i)
-    np.subtract(u, slope_i, out=slope_i)
-    v = np.multiply(f, c_before, out=spare)
-    np.multiply(v, f, out=slope_f)
-    np.subtract(v, slope_f, out=slope_f)
+    o, i, f, g = run.gates[:, part]
+    h, tanh_c, c = run.h[1:][part], run.tanh_c[part], run.c[:-1][part]
+    c_before = after_reset(c, None if run.resets is None else run.resets[part])
+    tanh_c *= h
+    np.subtract(o, tanh_c, out=tanh_c)
+    o *= h
+    np.subtract(h, o, out=o)
+    u = i * g
+    g *= u
+    np.subtract(i, g, out=g)
+    i *= u
+    np.subtract(u, i, out=i)
+    v = np.multiply(f, c_before, out=u)
+    c[...] = f
+    f *= v
+    np.subtract(v, f, out=f)

@@ -23,7 +23,7 @@ from lmsuite.nn.arrays import FloatArray
 Flat: TypeAlias = FloatArray
 """An array over parameters, (size,)."""
 
-BLOCK = 1 << 16
+BLOCK = 1 << 15
 """Parameters updated at a time: enough for the calls not to count, few enough for the cache."""
 
 

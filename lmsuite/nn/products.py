@@ -29,7 +29,7 @@ class GateProducts:
     """x W_g for fixed matrices W (G, K, C), one for each gate, and any x of up to `rows` rows."""
 
     def __init__(self, W: FloatArray, rows: int, scales: Sequence[float] | None = None) -> None:
-        """Copy W (G, K, C), each W_g times its scale, into blocks that suit `rows` rows."""
+        """Lay out W (G, K, C), each W_g times its scale, in blocks that suit `rows` rows."""
         G, K, C = W.shape
         blocks = _count_blocks(K, C, rows)
         self.rows = rows
@@ -39,10 +39,11 @@ class GateProducts:
         if self._cut:  # (G, blocks, K, C / blocks)
             W = cast(FloatArray, W.reshape(G, K, blocks, C // blocks).swapaxes(1, 2))
             self._out = self._products.reshape(G, rows, blocks, C // blocks).swapaxes(1, 2)
-        self._W = np.array(W, order="C")
+        self._W = np.ascontiguousarray(W)
         if scales is not None:
-            for W_gate, scale in zip(self._W, scales, strict=True):
-                W_gate *= W.dtype.type(scale)
+            factors = np.array(scales, W.dtype).reshape(-1, *(1,) * (W.ndim - 1))
+            self._W = np.multiply(W, factors, order="C")
+        self._ones = np.ones(G, W.dtype)
 
     def __call__(self, x: FloatArray) -> FloatArray:
         """Products (G, n, C) of x (n, K), or of one x for each gate (G, n, K), n at most `rows`.
@@ -57,6 +58,11 @@ class GateProducts:
             return self._products
         np.matmul(x, self._W, out=self._out[..., :n, :])
         return self._products[:, :n]
+
+    def total(self, x: FloatArray, out: FloatArray) -> None:
+        """Fills out (rows, C) with the sum of all x_g W_g, for x (G, rows, K)."""
+        # As a product, which BLAS has done before numpy has set up its reduction.
+        np.dot(self._ones, self(x).reshape(self._ones.size, -1), out=out.reshape(-1))
 
 
 class RowProducts:

@@ -34,28 +34,27 @@ class Reader:
         self._table: FloatArray | None = None
         if embedding is not None and len(embedding.table) <= SMALL_VOCABULARY:
             # Row v·G + g is what id v adds to gate g.
-            table = self._scaled(embedding.table @ cell.Wx + cell.b)
+            table = embedding.table @ cell.Wx
+            table += cell.b
+            self._scale(table)
             self._table = table.reshape(-1, cell.hidden_size)
             self._gates = np.arange(G)[:, None]
             self._drive_of_id = self._table.reshape(-1, G, 1, cell.hidden_size)
         else:
             self._times_Wx = self._products(cell.Wx, cell.drive_scales)
-            self._b = np.repeat(self._scaled(cell.b).reshape(G, 1, -1), rows, axis=1)
-
-    @property
-    def has_table(self) -> bool:
-        """Whether ids go by way of the input table; otherwise they are embedded one by one."""
-        return self._table is not None
+            b = cell.b.copy()
+            self._scale(b)
+            self._b = np.repeat(b.reshape(G, 1, -1), rows, axis=1)
 
     def _products(self, W: FloatArray, scales: tuple[float, ...]) -> GateProducts | RowProducts:
         if self._rows == 1:
             return RowProducts(by_gate(W, self._cell.gates), scales)
         return GateProducts(by_gate(W, self._cell.gates), self._rows, scales)
 
-    def _scaled(self, drive: FloatArray) -> FloatArray:
-        """x Wx + b (..., G·H) times the scale of each gate."""
-        scales = np.repeat(self._cell.drive_scales, self._cell.hidden_size)
-        return drive * scales.astype(drive.dtype)
+    def _scale(self, drive: FloatArray) -> None:
+        """Multiplies x Wx + b (..., G·H), in place, by the scale of each gate."""
+        gates = drive.reshape(-1, self._cell.gates, self._cell.hidden_size)
+        gates *= np.array(self._cell.drive_scales, drive.dtype)[:, None]
 
     def drives(self, inputs: FloatArray) -> FloatArray:
         """The drive (T, G, B, H) of inputs (T, B, D)."""
@@ -71,6 +70,27 @@ class Reader:
             assert self._embedding is not None
             return self.drives(self._embedding.table[ids])
         return self._table.take(ids[:, None] * self._cell.gates + self._gates, axis=0)
+
+    def read(self, inputs: FloatArray, state: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Hidden vectors (T, B, H) of inputs (T, B, D) from a state (S, B, H), and the state after.
+
+        As `Cell.forward`, but nothing is kept for a backward pass.
+        """
+        return self._read(len(inputs), self.drives(inputs), state)
+
+    def read_ids(self, ids: IntArray, state: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """`read` of embedded ids (T, B)."""
+        return self._read(len(ids), self.drives_of_ids(ids), state)
+
+    def _read(self, T: int, drives: FloatArray, state: FloatArray) -> tuple[FloatArray, FloatArray]:
+        hidden = np.empty((T, *state.shape[1:]), state.dtype)
+        others = np.empty((2, *state[1:].shape), state.dtype)  # of a state, two turn about
+        before = tuple(state)
+        for t, drive in enumerate(drives):
+            after = (hidden[t], *others[t % 2])
+            self._cell.advance(drive, self.times_Wh(before[0]), before, after)
+            before = after
+        return hidden, np.stack(before)
 
     def step(self, inputs: FloatArray, before: FloatArray, after: FloatArray) -> None:
         """Fills the state `after` (S, B, H) one more input (B, D); `before` is not changed."""

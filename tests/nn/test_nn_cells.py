@@ -135,13 +135,23 @@ def test_steps_ids_and_vectors_agree(kind: str, rows: int, vocabulary: int) -> N
     np.testing.assert_allclose(of_id, final[:, :rows], rtol=1e-12)
 
 
+@pytest.mark.parametrize("vocabulary", [V, SMALL_VOCABULARY + 1], ids=["table", "embedded"])
+@pytest.mark.parametrize("lanes", [1, 2, B])
 @pytest.mark.parametrize("kind", CELLS)
-def test_a_reader_reads_fewer_sequences_than_it_has_room_for(kind: str) -> None:
-    s = Setting(kind)
+def test_a_reader_reads_what_forward_reads(kind: str, lanes: int, vocabulary: int) -> None:
+    """Up to as many sequences as it has room for."""
+    s = Setting(kind, vocabulary)
+    before = s.state.copy()
+    state, some = s.state[:, :lanes], slice(lanes)
     hidden, final, _ = s.cell.forward(s.inputs, s.state)
-    fewer = s.cell.forward(s.inputs[:, :2], s.state[:, :2], reader=Reader(s.cell, B))
-    np.testing.assert_allclose(fewer[0], hidden[:, :2], rtol=1e-12)
-    np.testing.assert_allclose(fewer[1], final[:, :2], rtol=1e-12)
+    read = Reader(s.cell, B).read(s.inputs[:, some], state)
+    np.testing.assert_allclose(read[0], hidden[:, some], rtol=1e-12)
+    np.testing.assert_allclose(read[1], final[:, some], rtol=1e-12)
+    hidden, final, _ = s.cell.forward_ids(s.ids, s.embedding, s.state)
+    read = Reader(s.cell, B, s.embedding).read_ids(s.ids[:, some], state)
+    np.testing.assert_allclose(read[0], hidden[:, some], rtol=1e-12)
+    np.testing.assert_allclose(read[1], final[:, some], rtol=1e-12)
+    np.testing.assert_array_equal(s.state, before)
 
 
 @pytest.mark.parametrize("rows", [1, B])
