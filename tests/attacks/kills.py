@@ -15,14 +15,9 @@ own. It needs Linux.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import functools
-import http.server
-import io
 import os
 import random
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -30,12 +25,14 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lmsuite.errors import LmError
+from tests.attacks.workplace import TEXT, DamageError, files, import_all, lm, surroundings
+from tests.attacks.writers import WRITERS, Writer
 
 LEFT = re.compile(r"\..*(\.[0-9a-f]{8}\.lmsuite-tmp|\.lmsuite-lock|\.valid\.txt\.gz\.next)")
 MOST_LEFT = 4  # hidden files at any time: a lock, a text that is coming, and a file half written
@@ -43,149 +40,6 @@ LATER = 0.003  # seconds after a step
 LAST_STEPS = 30  # of a long training, of which the end would hardly ever be hit
 VARIANTS = (0, 1)
 ERRORS = tempfile.TemporaryFile()  # noqa: SIM115 - what the last fork wrote on standard error
-NETWORK = shlex.split("--tokenizer char --epochs 2 --threads 2 --checkpoint-every 0 -q --name m")
-TEXT = "the cat sat on the mat and the dog sat on the log.\nwhere had the dog sat?\n" * 40
-
-
-@dataclass(frozen=True)
-class Writer:
-    """A command that writes, in two variants; its files lie in the current folder."""
-
-    arguments: tuple[Sequence[str], Sequence[str]]
-    files: tuple[str, ...]  # that it may leave, besides those that were there before
-    setup: tuple[Sequence[str], ...] = ()
-    models: tuple[str, ...] = ()  # names or files that `lm check` must pass
-    texts: tuple[str, ...] = ()  # models that `lm eval` must find the validation text of
-    resumes: bool = False
-    fetches: bool = False
-    patch: Callable[[], None] | None = None  # done before the command, in its process
-
-
-def _quick_demo() -> None:
-    """The demo with a small text and one epoch: the same commands in the same order."""
-    from lmsuite.cli import demo
-
-    whole = demo._steps
-
-    def steps(folder: Path, minutes: float) -> Iterator[list[str]]:
-        for step in whole(folder, minutes):
-            words = ["text.txt" if word == "play" else word for word in step]
-            if "--minutes" in words:
-                at = words.index("--minutes")
-                words[at : at + 2] = ["--epochs", "1", "--threads", "1"]
-            yield words
-
-    demo._steps = steps
-
-
-def _model(name: str) -> tuple[str, ...]:
-    return (f"models/{name}.safetensors", f"models/{name}.valid.txt.gz")
-
-
-_NGRAM = shlex.split("train ngram text.txt --tokenizer char -q")
-_MEMBERS = (
-    [*_NGRAM, "--n", "3", "--name", "a"],
-    [*_NGRAM, "--n", "5", "--name", "b"],
-)
-_CURVE = ["train", "ffnn", "text.txt", *NETWORK]
-
-
-def _twice(common: str, one: str, other: str) -> tuple[list[str], list[str]]:
-    return [*common.split(), *one.split()], [*common.split(), *other.split()]
-
-
-def _network(common: str, one: str, other: str) -> Writer:
-    first, second = _twice(common, one, other)
-    files = (*_model("m"), "models/m.checkpoint", "models/m.history.jsonl")
-    both = ([*first, *NETWORK], [*second, *NETWORK])
-    return Writer(both, files, models=("m",), texts=("m",), resumes=True)
-
-
-def _from_members(common: str, one: str, other: str) -> Writer:
-    return Writer(
-        _twice(common, one, other), _model("m"), _MEMBERS, models=("a", "b", "m"), texts=("m",)
-    )
-
-
-_DEMO = [file for name in ("words", "chars", "ffnn", "rnn", "mix") for file in _model(name)]
-_DEMO += [
-    f"models/{name}.{end}" for name in ("ffnn", "rnn") for end in ("checkpoint", "history.jsonl")
-]
-
-WRITERS = {
-    "ngram": Writer(
-        _twice("train ngram text.txt --tokenizer char --name m -q", "--n 3", "--n 4 --valid 0.2"),
-        _model("m"),
-        models=("m",),
-        texts=("m",),
-    ),
-    "quantize": Writer(
-        _twice(
-            "train ngram text.txt --tokenizer char --name m -q --quantize",
-            "--n 3",
-            "--n 4 --valid 0.2",
-        ),
-        _model("m"),
-        models=("m",),
-        texts=("m",),
-    ),
-    "memory": Writer(
-        _twice(
-            "train ngram text.txt --tokenizer char --name m -q --memory 1G",
-            "--n 3",
-            "--n 4 --valid 0.2",
-        ),
-        _model("m"),
-        models=("m",),
-        texts=("m",),
-    ),
-    "ffnn": _network(
-        "train ffnn text.txt --context 5 --embed 8 --batch 256", "--hidden 100", "--hidden 60"
-    ),
-    "rnn": _network(
-        "train rnn text.txt --embed 8 --batch 16 --bptt 32",
-        "--cell gru --hidden 40",
-        "--cell lstm --hidden 32",
-    ),
-    "mix": _from_members("mix a b --name m", "--weights 0.3,0.7", ""),
-    "prune": _from_members("prune b --name m --entropy", "1e-3", "1e-2"),
-    "convert": Writer(
-        _twice("convert", "a models/m.safetensors", "b models/m.safetensors"),
-        ("models/m.safetensors",),
-        _MEMBERS,
-        models=("a", "b", "m"),
-    ),
-    "arpa": Writer(
-        _twice("convert", "a out.arpa.gz", "b out.arpa.gz"),
-        ("out.arpa.gz",),
-        _MEMBERS,
-        models=("out.arpa.gz",),
-    ),
-    "arpa-back": Writer(
-        _twice("convert", "a.arpa models/m.safetensors", "b.arpa models/m.safetensors"),
-        ("models/m.safetensors",),
-        (*_MEMBERS, ["convert", "a", "a.arpa"], ["convert", "b", "b.arpa"]),
-        models=("m",),
-    ),
-    "corpus": Writer(
-        _twice("corpus fetch -q --force served", "", ""),
-        ("cache/served.txt", "cache/served.sha256"),
-        fetches=True,
-    ),
-    "plot": Writer(
-        _twice("plot m", "-o curve.png", "-o curve.svg"), ("curve.png", "curve.svg"), (_CURVE,)
-    ),
-    "report": Writer(
-        _twice("report a b -q -o page.html", "--seed 1", "--seed 2"), ("page.html",), _MEMBERS
-    ),
-    "demo": Writer(
-        _twice("demo --models models", "", "--minutes 1"),
-        (*_DEMO, "models/report.html"),
-        models=("words", "chars", "ffnn", "rnn", "mix"),
-        texts=("words", "chars", "ffnn", "rnn", "mix"),
-        patch=_quick_demo,
-    ),
-}
 
 
 @dataclass
@@ -197,33 +51,6 @@ class Tally:
     resumed: int = 0
     left: int = 0  # kills that left something hidden
     seconds: float = field(default_factory=time.monotonic)
-
-
-class DamageError(AssertionError):
-    """A kill left something that it must not."""
-
-
-def lm(*arguments: str) -> str:
-    """``lm`` in this process; what it printed.
-
-    Raises:
-        DamageError: it failed.
-    """
-    from lmsuite.cli.app import main
-
-    out, err = io.StringIO(), io.StringIO()
-    stdin = sys.stdin
-    try:
-        with Path(os.devnull).open() as nothing:
-            sys.stdin = nothing
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                main(list(arguments))
-    except SystemExit as end:
-        if end.code:
-            raise DamageError(f"lm {' '.join(arguments)}: {err.getvalue()}") from None
-    finally:
-        sys.stdin = stdin
-    return out.getvalue()
 
 
 def run_forked(
@@ -411,10 +238,6 @@ def _kill(
     return f"{how}: lm {' '.join(arguments)}"
 
 
-def files() -> set[str]:
-    return {str(path) for path in Path().rglob("*") if path.is_file()}
-
-
 def versions_of(writer: Writer) -> dict[str, int]:
     """The checksum of every model, by name."""
     from lmsuite.storage.artefact import read_manifest
@@ -475,69 +298,6 @@ def _resume(writer: Writer, variant: int, versions: list[dict[str, int]]) -> Non
         if versions_of(writer) != versions[one]:
             raise DamageError("resumed, it is not to the bit what it is undisturbed")
         return
-
-
-class _Serving(http.server.BaseHTTPRequestHandler):
-    """A text that is another every time."""
-
-    count = 0
-
-    def do_GET(self) -> None:
-        type(self).count += 1
-        text = b"served %d\n" % self.count + b"word " * 200_000
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        with contextlib.suppress(OSError):
-            self.wfile.write(text)
-
-    def log_message(self, *given: Any) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def surroundings() -> Iterator[None]:
-    """A folder of its own as the current one, and a server that has the corpus ``served``."""
-    here, environment = Path.cwd(), dict(os.environ)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Serving)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
-        os.chdir(folder)
-        Path("catalogue.toml").write_text(
-            f'[served]\ntitle = "A text"\nurl = "http://127.0.0.1:{server.server_port}/"\n'
-        )
-        os.environ |= {"LM_CATALOGUE": f"{folder}/catalogue.toml", "LM_CACHE": f"{folder}/cache"}
-        os.environ.pop("LM_MODELS", None)
-        try:
-            yield
-        finally:
-            os.chdir(here)
-            os.environ.clear()
-            os.environ.update(environment)
-            server.shutdown()
-            server.server_close()
-
-
-@functools.cache
-def import_all() -> None:
-    """Import what the commands do, so that forks need not."""
-    import importlib
-
-    from lmsuite.cli.commands import COMMANDS
-
-    for entry in COMMANDS.values():
-        importlib.import_module(f"lmsuite.cli.{entry.target.split(':')[0]}")
-    for module in (
-        "training.loop",
-        "models.registry",
-        "evaluation",
-        "report.contents",
-        "report.figures",
-    ):
-        importlib.import_module(f"lmsuite.{module}")
-    with contextlib.suppress(ImportError):
-        importlib.import_module("matplotlib.backends.backend_agg")
-        importlib.import_module("matplotlib.figure")
 
 
 def main() -> None:

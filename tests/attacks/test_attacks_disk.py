@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from attacks import kills
 
 import lmsuite
+from tests.attacks import workplace
 
 resource = pytest.importorskip("resource", reason="no limits of this kind")
 
@@ -126,15 +126,15 @@ def _be_lm(
 @pytest.fixture(scope="module")
 def made(play: str) -> Iterator[Path]:
     """A folder with a text, two models a and b, and an earlier file of every writer."""
-    kills.import_all()
-    with kills.surroundings():
+    workplace.import_all()
+    with workplace.surroundings():
         Path("text.txt").write_text(play[:15_000])
-        Path("small.txt").write_text(kills.TEXT)
+        Path("small.txt").write_text(workplace.TEXT)
         Path("out").mkdir()
-        kills.lm(*TRAIN, "--n", "3", "--name", "a")
-        kills.lm(*TRAIN, "--n", "6", "--name", "b")
-        kills.lm(*TRAIN, "--n", "2", "--name", "m")
-        kills.lm("corpus", "fetch", "served", "-q")
+        workplace.lm(*TRAIN, "--n", "3", "--name", "a")
+        workplace.lm(*TRAIN, "--n", "6", "--name", "b")
+        workplace.lm(*TRAIN, "--n", "2", "--name", "m")
+        workplace.lm("corpus", "fetch", "served", "-q")
         for _, file in WRITERS.values():
             if file.startswith("out"):
                 Path(file).write_bytes(b"old")
@@ -425,6 +425,6 @@ def test_a_folder_removed_while_reporting(folder: Path) -> None:
     assert lm(arguments, vanish("models")).code == 0
     assert Path("out/m.html").read_bytes().endswith(b"</html>\n")
     assert "no models in models" in lm(["report"]).error
-    kills.lm(*TRAIN, "--n", "3", "--name", "a")
-    kills.lm(*TRAIN, "--n", "6", "--name", "b")
+    workplace.lm(*TRAIN, "--n", "3", "--name", "a")
+    workplace.lm(*TRAIN, "--n", "6", "--name", "b")
     assert "cannot write out/m.html: No such file" in lm(arguments, vanish("out")).error

@@ -12,9 +12,11 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from attacks import kills
 
 from lmsuite import disk
+from tests.attacks import kills
+from tests.attacks.workplace import TEXT, files, import_all, surroundings
+from tests.attacks.writers import WRITERS
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="needs fork and its SIGKILL"
@@ -23,11 +25,11 @@ pytestmark = pytest.mark.skipif(
 
 def test_a_save_killed_at_each_of_its_steps_leaves_the_old_or_the_new() -> None:
     """Every file opened, flushed, renamed or removed: killed just before it."""
-    writer = kills.WRITERS["ngram"]
-    kills.import_all()
-    with kills.surroundings():
-        Path("text.txt").write_text(kills.TEXT)
-        before, versions, seen = kills.files(), [], []
+    writer = WRITERS["ngram"]
+    import_all()
+    with surroundings():
+        Path("text.txt").write_text(TEXT)
+        before, versions, seen = files(), [], []
         for arguments in writer.arguments:
             kills.measured(writer, arguments)
             versions.insert(0, kills.versions_of(writer))
@@ -44,7 +46,7 @@ def test_a_save_killed_at_each_of_its_steps_leaves_the_old_or_the_new() -> None:
         assert seen[-1] == 1
         assert seen == sorted(seen)
         kills.measured(writer, writer.arguments[0])
-        assert kills.files() - before == set(writer.files)
+        assert files() - before == set(writer.files)
 
 
 def test_interrupted_at_each_of_its_steps_a_save_leaves_the_old_or_the_new() -> None:
@@ -62,11 +64,11 @@ def test_interrupted_at_each_of_its_steps_a_save_leaves_the_old_or_the_new() -> 
 
         disk._flush_folder = interrupted
 
-    plain = kills.WRITERS["ngram"]
-    kills.import_all()
-    with kills.surroundings():
-        Path("text.txt").write_text(kills.TEXT)
-        before, versions = kills.files(), []
+    plain = WRITERS["ngram"]
+    import_all()
+    with surroundings():
+        Path("text.txt").write_text(TEXT)
+        before, versions = files(), []
         for arguments in plain.arguments:
             kills.measured(plain, arguments)
             versions.append(kills.versions_of(plain))
@@ -75,14 +77,14 @@ def test_interrupted_at_each_of_its_steps_a_save_leaves_the_old_or_the_new() -> 
             process, _ = kills.run_forked(writer, plain.arguments[0])
             assert kills.wait_or_kill(process, 60) == 130
             kills.verify(plain, before, versions)
-            assert kills.files() - before == set(plain.files)
+            assert files() - before == set(plain.files)
             assert kills.versions_of(plain) == versions[2 - step]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("writer", kills.WRITERS)
+@pytest.mark.parametrize("writer", WRITERS)
 def test_killed_at_random_moments(writer: str) -> None:
-    kills.import_all()
-    with kills.surroundings():
+    import_all()
+    with surroundings():
         tally = kills.attack(writer, 4, seed=0)
     assert tally.kills == 4

@@ -15,12 +15,11 @@ import pytest
 
 pytest.importorskip("fcntl", reason="no locks of this kind")
 
-from attacks import kills
-
 from lmsuite import disk
 from lmsuite.disk import LOCK, HeldError, held, remove_left_behind, replaced
 from lmsuite.errors import ModelFileError
 from lmsuite.storage.holding import only_writer
+from tests.attacks import workplace
 
 LONG = ["--epochs", "1000", "--patience", "0", "--checkpoint-every", "0", "--threads", "2"]
 SMALL = ["--tokenizer", "char", "--embed", "8", "--hidden", "20", "-q"]
@@ -41,9 +40,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a text and two models, as the current one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LM_MODELS", raising=False)
-    Path("text.txt").write_text(kills.TEXT)
+    Path("text.txt").write_text(workplace.TEXT)
     for name in ("a", "b"):
-        kills.lm("train", "ngram", "text.txt", "--tokenizer", "char", "-q", "--name", name)
+        workplace.lm("train", "ngram", "text.txt", "--tokenizer", "char", "-q", "--name", name)
     return tmp_path
 
 
@@ -66,17 +65,17 @@ def test_the_second_writer_is_refused_at_once_and_told_who_is_the_first(
 ) -> None:
     for name, arguments in WRITERS.items():
         began = time.monotonic()
-        with pytest.raises(kills.DamageError) as refused:
-            kills.lm(*arguments)
+        with pytest.raises(workplace.DamageError) as refused:
+            workplace.lm(*arguments)
         assert time.monotonic() - began < 10, name  # about 0.3; the first goes on for minutes
         message = str(refused.value.args[0])
         assert "error: models/m.safetensors is being written by process" in message, name
         assert f" {training.pid} (lm {' '.join(TRAINING)[:50]}" in message, name
         assert message.count("\n") == 1
         monkeypatch.setattr(disk, "PATIENCE", 0.02)  # all have the same
-    assert kills.lm("models").count("\n") == 3  # the heading, a and b
-    kills.lm("train", "ngram", "text.txt", "--tokenizer", "char", "--name", "other", "-q")
-    kills.lm("eval", "--json")
+    assert workplace.lm("models").count("\n") == 3  # the heading, a and b
+    workplace.lm("train", "ngram", "text.txt", "--tokenizer", "char", "--name", "other", "-q")
+    workplace.lm("eval", "--json")
     assert training.poll() is None
 
 
@@ -309,10 +308,10 @@ def test_one_corpus_fetched_by_many_at_once_ends_well() -> None:
     """Even if the server has another text for each of them."""
 
     def fetch() -> None:
-        kills.lm("corpus", "fetch", "served", "--force", "-q")
+        workplace.lm("corpus", "fetch", "served", "--force", "-q")
 
-    with kills.surroundings():
+    with workplace.surroundings():
         for _ in range(5):
             assert exit_codes([forked(fetch) for _ in range(4)]) == [0] * 4
-            assert kills.lm("corpus", "show", "served", "--text").startswith("served ")
+            assert workplace.lm("corpus", "show", "served", "--text").startswith("served ")
         assert {path.name for path in Path("cache").iterdir()} == {"served.txt", "served.sha256"}
