@@ -26,7 +26,8 @@ from lmsuite.models.interface import FloatArray, IntArray
 from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, check_dropout, dropped
 from lmsuite.nn.activations import ACTIVATIONS
 from lmsuite.nn.layers import Dropout, Embedding, Linear
-from lmsuite.nn.losses import log_softmax, softmax_cross_entropy, target_log_probs
+from lmsuite.nn.losses import log_softmax, target_log_probs
+from lmsuite.nn.output import output_loss
 from lmsuite.nn.parameter import Parameters
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
@@ -107,10 +108,13 @@ class FeedForward(NeuralModel):
         for layer in [*self._layers, self._output]:
             layer.initialise(rng)
 
-    def _logits(
+    def _hidden(
         self, inputs: IntArray, rng: np.random.Generator | None = None
     ) -> tuple[FloatArray, list[Any]]:
-        """Logits (B, V) of windows (context, B), and the caches; with dropout if given rng."""
+        """What the output reads (B, D) of windows (context, B), and the caches.
+
+        With dropout if given rng.
+        """
         caches: list[Any] = []
         vectors, cache = self._embedding.forward(inputs.T)  # (B, context, m)
         x = vectors.reshape(inputs.shape[1], -1)  # (B, context m)
@@ -123,13 +127,15 @@ class FeedForward(NeuralModel):
             a, mask = dropped(self._dropout, y, rng)
             caches.append((linear, activation, mask))
         top = np.concatenate([a, x], axis=1) if self._settings.direct else a
-        logits, cache_top = self._output.forward(top)  # (B, V)
-        caches.append(cache_top)
-        return logits, caches
+        return top, caches
 
-    def _backward(self, d_logits: FloatArray, caches: list[Any]) -> None:
-        """The gradients, from d_logits (B, V)."""
-        d_top = self._output.backward(d_logits, caches.pop())
+    def _logits(self, inputs: IntArray) -> FloatArray:
+        """Logits (B, V) of windows (context, B)."""
+        logits, _ = self._output.forward(self._hidden(inputs)[0])
+        return logits
+
+    def _backward(self, d_top: FloatArray, caches: list[Any]) -> None:
+        """The gradients below the output, from that of what it read (B, D)."""
         size = self._settings.hidden[-1]
         d_a, d_direct = d_top[:, :size], d_top[:, size:]
         for layer in reversed(self._layers):
@@ -163,10 +169,10 @@ class FeedForward(NeuralModel):
         weight: float,
         rng: np.random.Generator,
     ) -> float:
-        logits, caches = self._logits(inputs, rng)
-        loss, d_logits = softmax_cross_entropy(logits, targets, weight, self.text.impossible)
+        top, caches = self._hidden(inputs, rng)
+        loss, d_top = output_loss(self._output, top, targets, weight, self.text.impossible)
         self._embedding.d_table[...] = 0
-        self._backward(d_logits, caches)
+        self._backward(d_top, caches)
         return loss
 
     def example(
@@ -184,7 +190,7 @@ class FeedForward(NeuralModel):
         return following
 
     def log_probs(self, state: IntArray) -> FloatArray:
-        return log_softmax(self._logits(state.T)[0], self.text.impossible)
+        return log_softmax(self._logits(state.T), self.text.impossible)
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         places = np.arange(ids.size)
@@ -195,7 +201,7 @@ class FeedForward(NeuralModel):
         for begin in range(0, positions.size, rows):
             chunk = positions[begin : begin + rows]
             inputs = windows(ids, chunk, since[chunk], self._settings.context)
-            logits, _ = self._logits(inputs)
+            logits = self._logits(inputs)
             scores[begin : begin + rows] = target_log_probs(
                 logits, ids[chunk], self.text.impossible
             )

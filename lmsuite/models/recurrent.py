@@ -29,7 +29,8 @@ from lmsuite.models.recurrent_stepping import Stepper
 from lmsuite.nn.arrays import BoolArray
 from lmsuite.nn.cells import CELLS, CellCache
 from lmsuite.nn.layers import Dropout, Embedding, Linear, TiedLinear
-from lmsuite.nn.losses import softmax_cross_entropy, target_log_probs
+from lmsuite.nn.losses import target_log_probs
+from lmsuite.nn.output import output_loss
 from lmsuite.nn.parameter import Parameters
 from lmsuite.nn.reader import Reader
 from lmsuite.text.encoding import TextEncoder
@@ -189,12 +190,14 @@ class Recurrent(NeuralModel):
         hidden, carry[...], caches = self._hidden(inputs, carry, inputs == BOS, rng)
         rows, mask = dropped(self._dropout, hidden, rng)
         T, B, H = rows.shape
-        logits, cache = self._output.forward(rows.reshape(T * B, H))  # (T B, V)
-        loss, d_logits = softmax_cross_entropy(
-            logits, targets.reshape(-1), weight, self.text.impossible
+        loss, d_rows = output_loss(
+            self._output,
+            rows.reshape(T * B, H),
+            targets.reshape(-1),
+            weight,
+            self.text.impossible,
         )
-        d_rows = self._output.backward(d_logits, cache).reshape(T, B, H)
-        self._backward(self._dropout.backward(d_rows, mask), caches)
+        self._backward(self._dropout.backward(d_rows.reshape(T, B, H), mask), caches)
         return loss
 
     def example(

@@ -33,6 +33,8 @@ checks) alike. Sequences are time-major; arrays.py binds the letters.
   (loss, d_logits)`: weights None is the mean, a number weighs every row, an array (N,) each row;
   logits are overwritten. `losses.log_softmax(logits, impossible)`, `losses.target_log_probs(logits,
   targets, impossible)`, `losses.squared_error`, `losses.binary_cross_entropy`.
+* `output.output_loss(layer, rows (N,D), targets, weight, impossible) -> (loss, d_rows)`: the output
+  layer with its softmax_cross_entropy, forward and backward, some rows at a time.
 * `optimizers.OPTIMIZERS[name](size, dtype, state=None)`: `.update(values, gradients, learning_rate,
   step)` (step from 1), `.state_arrays()`, class attribute `.learning_rate` as default;
   `clip_by_global_norm(gradients, limit) -> norm`, `squared_norm(slice)`, `add_penalty(values,

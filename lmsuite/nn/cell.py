@@ -29,7 +29,6 @@ import numpy as np
 from lmsuite.nn.arrays import BoolArray, FloatArray, IntArray
 from lmsuite.nn.initialisation import glorot_uniform, orthogonal
 from lmsuite.nn.layers import (
-    SMALL_VOCABULARY,
     Embedding,
     Shapes,
     add_rows_by_id,
@@ -132,7 +131,7 @@ class Cell(ABC):
         resets: BoolArray | None = None,
     ) -> tuple[FloatArray, FloatArray, CellCache]:
         """`forward` of the embedded ids (T, B), by way of the input table where that is cheaper."""
-        if len(embedding.table) > SMALL_VOCABULARY:
+        if not embedding.is_small:
             inputs, _ = embedding.forward(ids)
             hidden, final, cache = self.forward(inputs, state, resets)
             return hidden, final, CellCache(inputs, ids, embedding, cache.run)

@@ -42,6 +42,11 @@ class Embedding:
     def shapes(prefix: str, vocabulary: int, size: int) -> Shapes:
         return {f"{prefix}.table": (vocabulary, size)}
 
+    @property
+    def is_small(self) -> bool:
+        """Whether what a layer makes of every id is cheaper than of the ids of a batch."""
+        return len(self.table) <= SMALL_VOCABULARY
+
     def initialise(self, rng: np.random.Generator, deviation: float = 1.0) -> None:
         """Normal; a smaller deviation suits a table that also serves as the output's weights."""
         normal(self.table, rng, deviation)
@@ -82,10 +87,17 @@ class Linear:
         outputs += self.b
         return outputs.reshape(*inputs.shape[:-1], -1), inputs
 
-    def backward(self, d_outputs: FloatArray, cache: FloatArray) -> FloatArray:
+    def backward(
+        self, d_outputs: FloatArray, cache: FloatArray, *, add: bool = False
+    ) -> FloatArray:
+        """With `add`, the parameters' gradients are added to those of other rows."""
         d_rows = _rows(d_outputs)
-        self.d_b[...] = column_sums(d_rows)
-        np.matmul(_rows(cache).T, d_rows, out=self.d_W)
+        if add:
+            self.d_b += column_sums(d_rows)
+            self.d_W += _rows(cache).T @ d_rows
+        else:
+            self.d_b[...] = column_sums(d_rows)
+            np.matmul(_rows(cache).T, d_rows, out=self.d_W)
         return (d_rows @ self.W.T).reshape(cache.shape)
 
 
@@ -118,9 +130,12 @@ class TiedLinear:
         outputs += self.b
         return outputs.reshape(*inputs.shape[:-1], -1), inputs
 
-    def backward(self, d_outputs: FloatArray, cache: FloatArray) -> FloatArray:
+    def backward(
+        self, d_outputs: FloatArray, cache: FloatArray, *, add: bool = False
+    ) -> FloatArray:
+        """With `add`, the bias's gradient is added to that of other rows, as the table's always."""
         d_rows = _rows(d_outputs)
-        self.d_b[...] = column_sums(d_rows)
+        self.d_b[...] = column_sums(d_rows) + (self.d_b if add else 0)
         self.embedding.d_table += d_rows.T @ _rows(cache)
         return (d_rows @ self.embedding.table).reshape(cache.shape)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmsuite.nn.arrays import FloatArray, IntArray
-from lmsuite.nn.layers import SMALL_VOCABULARY, Embedding
+from lmsuite.nn.layers import Embedding
 from lmsuite.nn.products import GateProducts, RowProducts, by_gate
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Reader:
         G = cell.gates
         self.times_Wh = self._products(cell.Wh, cell.recurrent_scales)
         self._table: FloatArray | None = None
-        if embedding is not None and len(embedding.table) <= SMALL_VOCABULARY:
+        if embedding is not None and embedding.is_small:
             # Row v·G + g is what id v adds to gate g.
             table = embedding.table @ cell.Wx
             table += cell.b

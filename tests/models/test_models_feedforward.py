@@ -10,6 +10,7 @@ import pytest
 from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.models.checks import gradient_report
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings, windows
+from lmsuite.nn import output
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.text.vocabulary import BOS
 
@@ -44,6 +45,15 @@ def test_gradients_of_every_activation(activation: str) -> None:
 def test_gradients_of_every_architecture(settings: FeedForwardSettings) -> None:
     report = gradient_report(model_of(settings), None, np.random.default_rng(2))
     assert report.entries == len(model_of(settings).parameters)
+    assert report.worst.relative < 1e-6, report
+
+
+def test_gradients_of_a_batch_whose_logits_are_formed_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = model_of(dataclasses.replace(SMALL, direct=True))
+    monkeypatch.setattr(output, "LOGITS_AT_ONCE", 2 * len(model.text.vocabulary))
+    report = gradient_report(model, None, np.random.default_rng(2))
     assert report.worst.relative < 1e-6, report
 
 

@@ -13,7 +13,7 @@ from lmsuite.models import recurrent, recurrent_scoring, recurrent_stepping
 from lmsuite.models.checks import gradient_report
 from lmsuite.models.interface import FloatArray
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
-from lmsuite.nn import reader
+from lmsuite.nn import layers, output
 from lmsuite.text.encoding import TextEncoder, TextSettings
 from lmsuite.text.vocabulary import BOS
 
@@ -47,9 +47,19 @@ def test_gradients_of_every_architecture(cell: str, more: dict[str, object]) -> 
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradients_of_a_large_vocabulary(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Large vocabularies are embedded id by id instead of by way of the input table.
-    monkeypatch.setattr(reader, "SMALL_VOCABULARY", 5)
+    monkeypatch.setattr(layers, "SMALL_VOCABULARY", 5)
     settings = dataclasses.replace(SMALL, cell=cell)
     report = gradient_report(model_of(settings), None, np.random.default_rng(2))
+    assert report.worst.relative < 1e-6, report
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_gradients_of_a_batch_whose_logits_are_formed_in_parts(
+    tied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of(dataclasses.replace(SMALL, tied=tied))
+    monkeypatch.setattr(output, "LOGITS_AT_ONCE", 3 * len(model.text.vocabulary))
+    report = gradient_report(model, None, np.random.default_rng(2))
     assert report.worst.relative < 1e-6, report
 
 
