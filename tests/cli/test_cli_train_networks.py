@@ -253,7 +253,7 @@ def test_check_passes_a_sound_model_and_fails_a_broken_one(
     from lmsuite.nn.layers import Linear
 
     backward = Linear.backward
-    monkeypatch.setattr(Linear, "backward", lambda *given: 1.01 * backward(*given))
+    monkeypatch.setattr(Linear, "backward", lambda *given, **how: 1.01 * backward(*given, **how))
     broken = lm("check", "rnn")
     assert broken.code == 1
     assert "FAILED" in broken.out
