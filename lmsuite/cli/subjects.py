@@ -12,6 +12,8 @@ from lmsuite.storage.folder import ModelsFolder
 
 if TYPE_CHECKING:
     from lmsuite.report.subject import Subject
+    from lmsuite.storage.artefact import Provenance
+    from lmsuite.training.history import HistoryRow
 
 
 def open_all(folder: Path, names: list[str] | None) -> list[OpenedModel]:
@@ -41,9 +43,19 @@ def subject_of(opened: OpenedModel) -> Subject:
         ModelFileError: the learning curve is damaged.
     """
     from lmsuite.report.subject import Subject
+
+    provenance = opened.manifest.provenance if opened.manifest else None
+    history = _learning_curve(opened, provenance) if provenance else []
+    return Subject(opened.name, opened.model, provenance, history)
+
+
+def _learning_curve(opened: OpenedModel, provenance: Provenance) -> list[HistoryRow]:
+    """What its training wrote; nothing if that beside it is of one under way, or that was ended."""
     from lmsuite.training.history import read_history
 
     path = ModelsFolder(opened.path.parent).history_path(opened.name)
-    history = read_history(path) if opened.manifest and path.is_file() else []
-    provenance = opened.manifest.provenance if opened.manifest else None
-    return Subject(opened.name, opened.model, provenance, history)
+    history = read_history(path) if path.is_file() else []
+    if history and history[-1].step != provenance.training.get("steps"):
+        note(f"left out: {path} is of another training than the model {opened.name}")
+        return []
+    return history

@@ -102,3 +102,22 @@ def test_a_damaged_history(lm: Run, here: Path, networks: Path) -> None:
         assert "rnn.history.jsonl, line" in lm("plot", "rnn", "--text").error
     finally:
         history.write_text(whole)
+
+
+def test_a_history_of_another_training_is_left_out(lm: Run, here: Path, networks: Path) -> None:
+    """As an n-gram model has beside it that replaced a network, or one that is trained anew."""
+    history = networks / "rnn.history.jsonl"
+    whole = history.read_text()
+    beside = networks / "chars.history.jsonl"
+    try:
+        beside.write_text(whole)
+        history.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+        outcome = lm("plot", "rnn", "chars", "ffnn", "--text")
+        assert outcome.code == 0
+        for name in ("rnn", "chars"):
+            path = networks / f"{name}.history.jsonl"
+            assert f"left out: {path} is of another training than the model {name}" in outcome.err
+        assert "ffnn.history.jsonl" not in outcome.err
+    finally:
+        history.write_text(whole)
+        beside.unlink()
