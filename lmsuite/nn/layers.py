@@ -135,7 +135,10 @@ class TiedLinear:
     ) -> FloatArray:
         """With `add`, the bias's gradient is added to that of other rows, as the table's always."""
         d_rows = _rows(d_outputs)
-        self.d_b[...] = column_sums(d_rows) + (self.d_b if add else 0)
+        if add:
+            self.d_b += column_sums(d_rows)
+        else:
+            self.d_b[...] = column_sums(d_rows)
         self.embedding.d_table += d_rows.T @ _rows(cache)
         return (d_rows @ self.embedding.table).reshape(cache.shape)
 

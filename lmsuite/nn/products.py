@@ -29,7 +29,10 @@ class GateProducts:
     """x W_g for fixed matrices W (G, K, C), one for each gate, and any x of up to `rows` rows."""
 
     def __init__(self, W: FloatArray, rows: int, scales: Sequence[float] | None = None) -> None:
-        """Lay out W (G, K, C), each W_g times its scale, in blocks that suit `rows` rows."""
+        """Lay out W (G, K, C), each W_g times its scale, in blocks that suit `rows` rows.
+
+        A W that already lies so is not copied: it must stay as it is.
+        """
         G, K, C = W.shape
         blocks = _count_blocks(K, C, rows)
         self.rows = rows
@@ -39,8 +42,9 @@ class GateProducts:
         if self._cut:  # (G, blocks, K, C / blocks)
             W = cast(FloatArray, W.reshape(G, K, blocks, C // blocks).swapaxes(1, 2))
             self._out = self._products.reshape(G, rows, blocks, C // blocks).swapaxes(1, 2)
-        self._W = np.ascontiguousarray(W)
-        if scales is not None:
+        if scales is None:
+            self._W = np.ascontiguousarray(W)
+        else:
             factors = np.array(scales, W.dtype).reshape(-1, *(1,) * (W.ndim - 1))
             self._W = np.multiply(W, factors, order="C")
         self._ones = np.ones(G, W.dtype)

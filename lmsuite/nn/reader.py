@@ -76,19 +76,20 @@ class Reader:
 
         As `Cell.forward`, but nothing is kept for a backward pass.
         """
-        return self._read(len(inputs), self.drives(inputs), state)
+        return self._read(self.drives(inputs), state)
 
     def read_ids(self, ids: IntArray, state: FloatArray) -> tuple[FloatArray, FloatArray]:
         """`read` of embedded ids (T, B)."""
-        return self._read(len(ids), self.drives_of_ids(ids), state)
+        return self._read(self.drives_of_ids(ids), state)
 
-    def _read(self, T: int, drives: FloatArray, state: FloatArray) -> tuple[FloatArray, FloatArray]:
-        hidden = np.empty((T, *state.shape[1:]), state.dtype)
+    def _read(self, drive: FloatArray, state: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """`read` by the drive (T, G, B, H)."""
+        hidden = np.empty((len(drive), *state.shape[1:]), state.dtype)
         others = np.empty((2, *state[1:].shape), state.dtype)  # of a state, two turn about
         before = tuple(state)
-        for t, drive in enumerate(drives):
+        for t, drive_t in enumerate(drive):
             after = (hidden[t], *others[t % 2])
-            self._cell.advance(drive, self.times_Wh(before[0]), before, after)
+            self._cell.advance(drive_t, self.times_Wh(before[0]), before, after)
             before = after
         return hidden, np.stack(before)
 

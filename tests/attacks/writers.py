@@ -57,6 +57,12 @@ def _twice(common: str, one: str, other: str) -> tuple[list[str], list[str]]:
     return [*common.split(), *one.split()], [*common.split(), *other.split()]
 
 
+def _counted(more: str) -> Writer:
+    common = f"train ngram text.txt --tokenizer char --name m -q {more}"
+    both = _twice(common, "--n 3", "--n 4 --valid 0.2")
+    return Writer(both, _model("m"), models=("m",), texts=("m",))
+
+
 def _network(common: str, one: str, other: str) -> Writer:
     first, second = _twice(common, one, other)
     files = (*_model("m"), "models/m.checkpoint", "models/m.history.jsonl")
@@ -76,32 +82,9 @@ _DEMO += [
 ]
 
 WRITERS = {
-    "ngram": Writer(
-        _twice("train ngram text.txt --tokenizer char --name m -q", "--n 3", "--n 4 --valid 0.2"),
-        _model("m"),
-        models=("m",),
-        texts=("m",),
-    ),
-    "quantize": Writer(
-        _twice(
-            "train ngram text.txt --tokenizer char --name m -q --quantize",
-            "--n 3",
-            "--n 4 --valid 0.2",
-        ),
-        _model("m"),
-        models=("m",),
-        texts=("m",),
-    ),
-    "memory": Writer(
-        _twice(
-            "train ngram text.txt --tokenizer char --name m -q --memory 1G",
-            "--n 3",
-            "--n 4 --valid 0.2",
-        ),
-        _model("m"),
-        models=("m",),
-        texts=("m",),
-    ),
+    "ngram": _counted(""),
+    "quantize": _counted("--quantize"),
+    "memory": _counted("--memory 1G"),
     "ffnn": _network(
         "train ffnn text.txt --context 5 --embed 8 --batch 256", "--hidden 100", "--hidden 60"
     ),
