@@ -16,8 +16,8 @@ from benchmarks.alternating import compare
 from benchmarks.apart import Apart
 from benchmarks.measuring import Options, Row, rate_row, require
 from benchmarks.neural_models import HELD_OUT, trained
-from lmsuite.evaluation import evaluate
-from lmsuite.storage.artefact import load_model
+from lmsuite.analysis.evaluation import evaluate
+from lmsuite.store.artefact import load_model
 
 OURS, PEER = "benchmarks.neural_evaluation:our_evaluation", "benchmarks.torch_peers:evaluation"
 SIZES = ((512, False, 12_000), (256, False, 30_000), (512, True, 60_000), (256, True, 100_000))

@@ -17,8 +17,8 @@ from benchmarks.alternating import compare
 from benchmarks.apart import Apart
 from benchmarks.measuring import Options, Row, rate_row, require
 from benchmarks.neural_models import trained
-from lmsuite.sampling import SamplingSettings, sample, stream
-from lmsuite.storage.artefact import load_model
+from lmsuite.generation import SamplingSettings, sample, stream
+from lmsuite.store.artefact import load_model
 
 OURS, PEER = "benchmarks.neural_sampling:our_sampling", "benchmarks.torch_peers:sampling"
 HIDDEN = 512
@@ -52,7 +52,7 @@ def our_sampling(path: Path, streams: int, length: int) -> Iterator[list[str]]:
     """`streams` texts of `length` characters a run: the side of a comparison."""
     model, _ = load_model(path)
     settings = SamplingSettings(max_tokens=length)
-    prompt = model.text.encode_prompt("")
+    prompt = model.encoder.encode_prompt("")
     rng = np.random.default_rng(7)
     texts: list[str] = []
     while True:

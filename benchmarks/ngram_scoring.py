@@ -76,12 +76,12 @@ def _one_line(contest: Contest, valid: Path, options: Options) -> Iterator[Row]:
 def _in_process(contest: Contest, valid: Path) -> Row:
     import kenlm
 
-    from lmsuite.storage.artefact import load_model
+    from lmsuite.store.artefact import load_model
 
     model, _ = load_model(contest.ours)
     peer = kenlm.Model(str(contest.trie))
     text = valid.read_text("utf-8")
-    ids, lines = model.text.encode(text), text.splitlines()
+    ids, lines = model.encoder.encode(text), text.splitlines()
     for _ in range(100):  # until looking up by hash table pays in every order
         model.score(ids)
     found = compare(

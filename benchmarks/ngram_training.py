@@ -165,7 +165,7 @@ def _many(options: Options) -> Iterator[Row]:
 
 def _same_bytes(contest: Contest, named: str) -> Row:
     """How many bytes of the arrays differ, with the cap and without."""
-    from lmsuite.storage.header import read_header
+    from lmsuite.files.header import read_header
 
     contents = []
     for more in (("--memory", "1G"), ()):

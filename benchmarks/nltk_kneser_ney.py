@@ -19,8 +19,8 @@ from nltk.lm.preprocessing import padded_everygram_pipeline
 
 from benchmarks.alternating import Comparison, compare
 from benchmarks.measuring import Options, Row, rate_row
+from lmsuite.generation import SamplingSettings, sample
 from lmsuite.models.ngram import NgramModel, NgramSettings
-from lmsuite.sampling import SamplingSettings, sample
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
 PEER = "nltk.lm"
@@ -78,7 +78,7 @@ def rows(options: Options) -> Iterator[Row]:
     )
     yield rate_row(fitted, tokens, "tokens/s")
     model, peer = fit_ours(lines), fit_nltk(lines)
-    ids = model.text.encode("\n".join(lines))
+    ids = model.encoder.encode("\n".join(lines))
     words = " ".join(lines).split()[: NLTK_WORDS + ORDER - 1]
     scored = compare(
         "score with it",

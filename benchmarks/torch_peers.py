@@ -22,7 +22,7 @@ from lmsuite.models.feedforward import FeedForwardSettings
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.recurrent import RecurrentSettings
 from lmsuite.nn.threads import available_cores
-from lmsuite.storage.artefact import load_model
+from lmsuite.store.artefact import load_model
 from lmsuite.text.encoding import Boundaries
 from lmsuite.text.vocabulary import BOS, UNK
 
@@ -100,7 +100,7 @@ def sampling(path: Path, streams: int, length: int) -> Iterator[str | list[str]]
     torch.manual_seed(7)
     ours, _ = load_model(path)
     source = _loaded(ours)
-    source.output.bias[[UNK, *ours.text.impossible.tolist()]] = -torch.inf  # never drawn
+    source.output.bias[[UNK, *ours.encoder.impossible.tolist()]] = -torch.inf  # never drawn
     cell = nn.LSTMCell(source.layers.input_size, source.layers.hidden_size)
     for name, weights in source.layers.named_parameters():
         getattr(cell, name.removesuffix("_l0")).data = weights.data
@@ -114,7 +114,7 @@ def sampling(path: Path, streams: int, length: int) -> Iterator[str | list[str]]
                 ids = draw(source.output(state[0]))
                 drawn.append(ids)
                 state = cell(source.embedding(ids), state)
-            return [ours.text.decode(stream) for stream in torch.stack(drawn, 1).tolist()]
+            return [ours.encoder.decode(stream) for stream in torch.stack(drawn, 1).tolist()]
 
     best, threads = fastest(
         [
@@ -152,8 +152,8 @@ def evaluation(path: Path, text: str) -> Iterator[str | float]:
     """The mean cross-entropy of a text a run, with nn.LSTM; says first how it reads."""
     ours, _ = load_model(path)
     model = _loaded(ours)
-    model.output.bias.data[ours.text.impossible.tolist()] = -torch.inf
-    if ours.text.boundaries is Boundaries.LINES:
+    model.output.bias.data[ours.encoder.impossible.tolist()] = -torch.inf
+    if ours.encoder.boundaries is Boundaries.LINES:
         ways = {"padded lines": _padded_lines, "packed lines": _packed_lines}
     else:
         ways = {
@@ -163,7 +163,7 @@ def evaluation(path: Path, text: str) -> Iterator[str | float]:
 
     def evaluate(way: str, text: str) -> float:
         with torch.inference_mode():
-            ids = torch.from_numpy(ours.text.encode(text)).long()
+            ids = torch.from_numpy(ours.encoder.encode(text)).long()
             return ways[way](model, ids) / int((ids != BOS).sum())
 
     piece = text[: text.index("\n", len(text) // 4) + 1]
@@ -247,7 +247,7 @@ def fastest(ways: list[tuple[str, int, Callable[[], object]]]) -> tuple[str, str
 
 def _loaded(model: LanguageModel) -> Recurrent:
     """A one-layer LSTM of ours, with the same weights; PyTorch has the gates in another order."""
-    peer = Recurrent(len(model.text.vocabulary), model.settings)
+    peer = Recurrent(len(model.encoder.vocabulary), model.settings)
     arrays = {name: torch.from_numpy(array.copy()) for name, array in model.arrays().items()}
     hidden = model.settings.hidden
 

@@ -28,9 +28,9 @@ class BigramModel(LanguageModel):
     kind = "bigram"
 
     def __init__(
-        self, text: TextEncoder, table: FloatArray, settings: BigramSettings | None = None
+        self, encoder: TextEncoder, table: FloatArray, settings: BigramSettings | None = None
     ) -> None:
-        self.text = text
+        self.encoder = encoder
         self.table = table
         self._settings = settings or BigramSettings()
 
@@ -60,11 +60,11 @@ class BigramModel(LanguageModel):
 
     @classmethod
     def restore(
-        cls, text: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
+        cls, encoder: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
     ) -> Self:
         if set(arrays) != {"table"}:
             raise ModelFileError("the array 'table' is missing or not alone")
-        return cls(text, arrays["table"], BigramSettings(**settings))
+        return cls(encoder, arrays["table"], BigramSettings(**settings))
 
     def summary(self) -> Mapping[str, Any]:
         return {"entries": int(self.table.size)}
@@ -75,17 +75,17 @@ def encoder(text: str, tokenizer: str, boundaries: Boundaries = Boundaries.STREA
     return TextEncoder.train(text, TextSettings(tokenizer=tokenizer, boundaries=boundaries))[0]
 
 
-def uniform(text: TextEncoder) -> BigramModel:
+def uniform(encoder: TextEncoder) -> BigramModel:
     """Every possible token is as probable as every other, whatever came before."""
-    size = len(text.vocabulary)
+    size = len(encoder.vocabulary)
     row = np.ones(size)
-    row[text.impossible] = 0.0
-    return BigramModel(text, np.tile(row / row.sum(), (size, 1)))
+    row[encoder.impossible] = 0.0
+    return BigramModel(encoder, np.tile(row / row.sum(), (size, 1)))
 
 
-def random_model(text: TextEncoder, seed: int = 1) -> BigramModel:
+def random_model(encoder: TextEncoder, seed: int = 1) -> BigramModel:
     """Each row is drawn at random."""
-    size = len(text.vocabulary)
+    size = len(encoder.vocabulary)
     table = np.random.default_rng(seed).dirichlet(np.ones(size), size)
-    table[:, text.impossible] = 0.0
-    return BigramModel(text, table / table.sum(axis=1, keepdims=True))
+    table[:, encoder.impossible] = 0.0
+    return BigramModel(encoder, table / table.sum(axis=1, keepdims=True))

@@ -111,7 +111,7 @@ def mixture(members: tuple[str, ...], boundaries: Boundaries) -> Case:
             for name in members
         }
         made = {name: case.make() for name, case in makers.items()}
-        return Mixture.fit(made, made[members[0]].text.encode(OTHER))
+        return Mixture.fit(made, made[members[0]].encoder.encode(OTHER))
 
     return Case(f"mixture-{'-'.join(members)}-{boundaries.value}", make)
 

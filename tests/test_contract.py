@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from contract_cases import CASES, OTHER, TRAINING, Case
 
-from lmsuite.evaluation import in_blocks
+from lmsuite.analysis.evaluation import in_blocks
 from lmsuite.models.interface import FloatArray, IntArray, LanguageModel, State
-from lmsuite.storage.artefact import Provenance, load_model, save_model
+from lmsuite.store.artefact import Provenance, load_model, save_model
 from lmsuite.text.vocabulary import BOS
 
 pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -40,7 +40,7 @@ def states(model: LanguageModel) -> list[State]:
     found = [model.start(1)]
     for text in (TRAINING, OTHER):
         state = model.start(1)
-        for token in model.text.encode(text)[:25].tolist():
+        for token in model.encoder.encode(text)[:25].tolist():
             state = model.step(state, np.array([token], dtype=np.int32))
             found.append(state)
     return found
@@ -50,7 +50,7 @@ def test_distributions_sum_to_one(case: Case) -> None:
     model = model_of(case)
     for state in states(model):
         log_probs = model.log_probs(state)
-        assert log_probs.shape == (1, len(model.text.vocabulary))
+        assert log_probs.shape == (1, len(model.encoder.vocabulary))
         assert not np.isnan(log_probs).any()
         if model.is_normalised:
             assert np.exp(log_probs.astype(np.float64)).sum() == pytest.approx(1.0, abs=1e-5)
@@ -60,15 +60,15 @@ def test_distributions_sum_to_one(case: Case) -> None:
 
 def test_impossible_ids_have_probability_zero(case: Case) -> None:
     model = model_of(case)
-    assert BOS in model.text.impossible
+    assert BOS in model.encoder.impossible
     for state in states(model):
-        assert np.isneginf(model.log_probs(state)[0, model.text.impossible]).all()
+        assert np.isneginf(model.log_probs(state)[0, model.encoder.impossible]).all()
 
 
 @pytest.mark.parametrize("text", [TRAINING, OTHER], ids=["seen", "unseen"])
 def test_score_is_the_chain_of_steps(case: Case, text: str) -> None:
     model = model_of(case)
-    for ids in (model.text.encode(text), in_blocks(model.text.encode(text), 4)):
+    for ids in (model.encoder.encode(text), in_blocks(model.encoder.encode(text), 4)):
         scores = model.score(ids)
         assert scores.dtype == np.float64
         assert scores.shape == ((ids != BOS).sum(),)
@@ -94,7 +94,9 @@ def test_states_are_values(case: Case) -> None:
 
 def test_a_batch_is_its_rows(case: Case) -> None:
     model = model_of(case)
-    rows = np.random.default_rng(0).integers(3, len(model.text.vocabulary), (6, 8), dtype=np.int32)
+    rows = np.random.default_rng(0).integers(
+        3, len(model.encoder.vocabulary), (6, 8), dtype=np.int32
+    )
     rows[2, 4] = BOS
     together = model.start(len(rows))
     alone = [model.start(1) for _ in rows]
@@ -127,11 +129,11 @@ def test_save_and_load_give_an_equal_model(case: Case, tmp_path: Path) -> None:
     assert type(loaded) is type(model)
     assert loaded.settings == model.settings
     assert manifest.settings == json.loads(json.dumps(model.settings_dict()))
-    assert loaded.text.fingerprint() == model.text.fingerprint()
+    assert loaded.encoder.fingerprint() == model.encoder.fingerprint()
     assert loaded.is_normalised == model.is_normalised
     assert loaded.summary() == model.summary()
     for text in (TRAINING, OTHER):
-        ids = model.text.encode(text)
+        ids = model.encoder.encode(text)
         np.testing.assert_array_equal(loaded.score(ids), model.score(ids))
     np.testing.assert_array_equal(
         loaded.log_probs(loaded.start(1)), model.log_probs(model.start(1))

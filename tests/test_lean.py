@@ -15,7 +15,7 @@ from lmsuite.errors import DataError, ModelFileError
 from lmsuite.lean import LeanNgram
 from lmsuite.models.cache import CacheModel, CacheSettings
 from lmsuite.models.ngram import NgramModel, NgramSettings
-from lmsuite.storage.artefact import FORMAT_VERSION, save_model
+from lmsuite.store.artefact import FORMAT_VERSION, save_model
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
 TEXT = "the cow eats hay\nthe cow eats corn\na cow is not a crow\n\nthe crow eats the corn\n"
@@ -38,7 +38,7 @@ def test_the_numbers_are_those_of_the_model(
     lean = LeanNgram(str(path))
     end = "\n" if boundaries is Boundaries.LINES else ""
     for line in play[40_000:60_000].splitlines():
-        assert lean.score(line.split()) == model.score(model.text.encode(line + end)).tolist()
+        assert lean.score(line.split()) == model.score(model.encoder.encode(line + end)).tolist()
 
 
 def test_a_vocabulary_of_more_than_two_bytes(tmp_path: Path) -> None:
@@ -47,7 +47,8 @@ def test_a_vocabulary_of_more_than_two_bytes(tmp_path: Path) -> None:
     model = saved(path, " ".join([*words, *words[::7]]) + "\n", Boundaries.LINES, order=2)
     line = ["w69999", "w7", "w69993", "w0", "none"]
     assert (
-        LeanNgram(str(path)).score(line) == model.score(model.text.encode(" ".join(line))).tolist()
+        LeanNgram(str(path)).score(line)
+        == model.score(model.encoder.encode(" ".join(line))).tolist()
     )
 
 
@@ -76,7 +77,7 @@ def test_other_models_are_refused(tmp_path: Path) -> None:
     model = saved(path, TEXT, Boundaries.LINES, quantize=True)
     with pytest.raises(ModelFileError, match="not quantized"):
         LeanNgram(str(path))
-    save_model(path, CacheModel(model.text, CacheSettings()))
+    save_model(path, CacheModel(model.encoder, CacheSettings()))
     with pytest.raises(ModelFileError, match="no n-gram model"):
         LeanNgram(str(path))
 

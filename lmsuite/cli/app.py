@@ -13,8 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 from lmsuite import __version__
-from lmsuite.cli.commands import COMMANDS, GROUPS
 from lmsuite.cli.failures import reporting_failures
+from lmsuite.cli.registry import COMMANDS, GROUPS
 from lmsuite.terminal import guard
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -39,7 +39,7 @@ class _LazyCommands(Mapping[str, Any]):
         if path in GROUPS:
             return make_group(path)
         module, function = COMMANDS[path].target.split(":")
-        command = getattr(importlib.import_module(f"lmsuite.cli.{module}"), function)
+        command = getattr(importlib.import_module(f"lmsuite.cli.commands.{module}"), function)
         application = typer.Typer(add_completion=False, rich_markup_mode=None)
         application.command(name, context_settings=_CONTEXT)(command)
         click_command = typer.main.get_command(application)

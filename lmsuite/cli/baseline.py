@@ -24,14 +24,14 @@ class Baseline:
     oov: int
 
     @classmethod
-    def train(cls, text: TextEncoder, ids: IntArray, valid: str) -> Self:
+    def train(cls, encoder: TextEncoder, ids: IntArray, valid: str) -> Self:
         """From the ids and the validation text of the network."""
-        from lmsuite.evaluation import evaluate
+        from lmsuite.analysis.evaluation import evaluate
         from lmsuite.models.ngram import NgramModel, NgramSettings
         from lmsuite.training.recipes import CHARACTERS
 
-        order = _CHARACTERS if len(text.vocabulary) <= CHARACTERS else _WORDS
-        model = NgramModel.fit(text, ids, NgramSettings(order=order))
+        order = _CHARACTERS if len(encoder.vocabulary) <= CHARACTERS else _WORDS
+        model = NgramModel.fit(encoder, ids, NgramSettings(order=order))
         result = evaluate(model, valid, name="baseline")
         return cls(order, result.perplexity, result.perplexity_without_oov, result.oov)
 

@@ -64,24 +64,24 @@ def train_network(
     """
     import numpy as np
 
-    from lmsuite.storage.artefact import read_manifest
+    from lmsuite.store.artefact import read_manifest
     from lmsuite.training.loop import train
     from lmsuite.training.unknown import expected_counts
 
     began = time.monotonic()
     prepared = prepare(context, common, kind=kind.kind)
     valid_ids = _validation_ids(prepared)
-    recipe = recipe_for(len(prepared.ids), len(prepared.text.vocabulary), neural.minutes)
+    recipe = recipe_for(len(prepared.ids), len(prepared.encoder.vocabulary), neural.minutes)
     settings = _training_settings(neural, recipe, loop)
     chosen = _architecture(prepared, neural, recipe, architecture, kind)
-    _refuse_too_large(kind, len(prepared.text.vocabulary), chosen)
-    model = kind.initial(prepared.text, chosen, np.random.default_rng(settings.seed))
-    model.begin_at(expected_counts(prepared.ids, prepared.text, model.settings.unknown_share))
+    _refuse_too_large(kind, len(prepared.encoder.vocabulary), chosen)
+    model = kind.initial(prepared.encoder, chosen, np.random.default_rng(settings.seed))
+    model.begin_at(expected_counts(prepared.ids, prepared.encoder, model.settings.unknown_share))
     _announce(prepared, model, settings)
     files = _files(prepared)
     resume = neural.resume and _may_resume(prepared, files)
     valid = prepared.split.valid
-    baseline = Baseline.train(prepared.text, prepared.ids, valid) if valid else None
+    baseline = Baseline.train(prepared.encoder, prepared.ids, valid) if valid else None
     if baseline is not None:
         note(f"to beat: {baseline}", quiet=prepared.quiet)
     after = _scoring_seconds(model, prepared.valid_ids)
@@ -164,7 +164,7 @@ def _architecture(
         # The recipe ties embeddings of the hidden layer's size; other sizes cannot be tied.
         settings["embed"] = chosen.get("embed", settings["hidden"])
         settings["tied"] = settings["embed"] == settings["hidden"]
-    share = unknown_share(prepared.ids, prepared.text)
+    share = unknown_share(prepared.ids, prepared.encoder)
     return kind.settings_type(**settings, unknown_share=share)
 
 
@@ -203,7 +203,7 @@ def _announce(prepared: Prepared, model: NeuralModel, settings: TrainingSettings
     )
     note(
         f"{prepared.corpus.name}: {len(prepared.ids):,} tokens, "
-        f"{len(prepared.text.vocabulary):,} in the vocabulary\n"
+        f"{len(prepared.encoder.vocabulary):,} in the vocabulary\n"
         f"{model.kind}: {len(model.parameters):,} parameters, {network}",
         quiet=prepared.quiet,
     )

@@ -28,14 +28,14 @@ class KnownText:
         Raises:
             DataError: it cannot be read, or is empty.
         """
-        from lmsuite.text.corpus import read_corpus
+        from lmsuite.sources.corpus import read_corpus
 
         corpus = read_corpus([source])
         return cls(corpus.name, encoder.encode(corpus.text, name=corpus.name), encoder)
 
     def as_json(self, drawn: str) -> dict[str, Any]:
         """The figures of one text."""
-        from lmsuite.novelty import novelty
+        from lmsuite.analysis.novelty import novelty
 
         found = novelty([self.encoder.encode_prompt(drawn)], self.ids)
         return {
@@ -47,7 +47,7 @@ class KnownText:
 
     def report(self, drawn: Sequence[str]) -> None:
         """Tell the figures of all texts together."""
-        from lmsuite.novelty import novelty
+        from lmsuite.analysis.novelty import novelty
 
         found = novelty([self.encoder.encode_prompt(each) for each in drawn], self.ids)
         copied = self.encoder.decode(found.copied)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from lmsuite.cli.streams import piped_input
 from lmsuite.errors import DataError, LmError
-from lmsuite.storage.folder import SUFFIX, ModelsFolder, valid_path_beside
+from lmsuite.store.folder import SUFFIX, ModelsFolder, valid_path_beside
 
 if TYPE_CHECKING:
     from lmsuite.models.interface import LanguageModel
-    from lmsuite.storage.artefact import Manifest
+    from lmsuite.store.artefact import Manifest
 
 ARPA_SUFFIXES = (".arpa", ".arpa.gz")
 TUNED = "tuned on the validation text"
@@ -41,7 +41,7 @@ def open_model(folder: Path, name_or_path: str) -> OpenedModel:
         from lmsuite.models.ngram import NgramModel
 
         return OpenedModel(path.name, path, NgramModel.from_arpa(path), None)
-    from lmsuite.storage.artefact import load_model
+    from lmsuite.store.artefact import load_model
 
     model, manifest = load_model(path)
     return OpenedModel(path.name.removesuffix(SUFFIX), path, model, manifest)
@@ -65,7 +65,7 @@ def validation_text(opened: OpenedModel) -> str:
     Raises:
         DataError: there is none, or it is that of another training.
     """
-    from lmsuite.storage.validation_text import load_validation_text
+    from lmsuite.store.validation_text import load_validation_text
 
     validation = opened.manifest.provenance.validation if opened.manifest else {}
     if "sha256" not in validation:
@@ -99,7 +99,7 @@ def given_text(text: str | None, encoding: str) -> str | None:
     Raises:
         DataError: it cannot be read, or is empty.
     """
-    from lmsuite.text.corpus import read_corpus
+    from lmsuite.sources.corpus import read_corpus
 
     if text is None and piped_input() is None:
         return None
@@ -108,7 +108,7 @@ def given_text(text: str | None, encoding: str) -> str | None:
 
 def is_tuned_on(opened: OpenedModel, text: str) -> bool:
     """Whether the model is a mixture whose weights come from this very text."""
-    from lmsuite.storage.validation_text import text_sha256
+    from lmsuite.store.validation_text import text_sha256
 
     made = opened.manifest.provenance if opened.manifest else None
     if made is None or not made.training.get(TUNED):

@@ -27,7 +27,7 @@ class TokenizerName(StrEnum):
 
 def complete_models(context: typer.Context, incomplete: str) -> list[str]:
     """The names of models that begin so, for the shell's completion."""
-    from lmsuite.storage.folder import ModelsFolder
+    from lmsuite.store.folder import ModelsFolder
 
     given = context.params.get("folder", context.params.get("models"))
     folder = given or os.environ.get("LM_MODELS") or DEFAULT_FOLDER

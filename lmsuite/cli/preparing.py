@@ -21,15 +21,15 @@ from lmsuite.cli.saving import (
 )
 from lmsuite.cli.streams import note, say
 from lmsuite.errors import ModelFileError, UsageError
-from lmsuite.storage.folder import ModelsFolder
+from lmsuite.store.folder import ModelsFolder
 
 if TYPE_CHECKING:
     import typer
 
     from lmsuite.cli.saving import Validation
     from lmsuite.models.interface import IntArray, LanguageModel
-    from lmsuite.storage.artefact import Provenance
-    from lmsuite.text.corpus import Corpus
+    from lmsuite.sources.corpus import Corpus
+    from lmsuite.store.artefact import Provenance
     from lmsuite.text.encoding import TextEncoder
 
 _DEFAULT_VALID = "0.1"
@@ -50,7 +50,7 @@ class Prepared:
     name: str  # of the model to be
     folder: ModelsFolder  # where it is to be saved
     corpus: Corpus
-    text: TextEncoder
+    encoder: TextEncoder
     ids: IntArray  # (N,) of the training part, as from `text.encode`
     split: Split
     command: str
@@ -59,7 +59,7 @@ class Prepared:
     @property
     def valid_ids(self) -> IntArray:
         """The ids of the validation part; none if there is no such part."""
-        return self.text.encode(self.split.valid)
+        return self.encoder.encode(self.split.valid)
 
 
 def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> Prepared:
@@ -78,7 +78,7 @@ def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> P
         ModelFileError: the models folder cannot be written, or another process writes the model;
             the model of ``--like`` cannot be used.
     """
-    from lmsuite.text.corpus import read_corpus
+    from lmsuite.sources.corpus import read_corpus
 
     folder = ModelsFolder(options.models)
     name = options.name or kind
@@ -112,7 +112,7 @@ def _encoded_anew(corpus: Corpus, options: TrainingOptions) -> tuple[TextEncoder
 
 
 def _divided(corpus: Corpus, options: TrainingOptions, rule: str, whole_lines: bool) -> Split:
-    from lmsuite.text.corpus import read_corpus, split_text
+    from lmsuite.sources.corpus import read_corpus, split_text
 
     try:
         share = float(rule)
@@ -145,7 +145,7 @@ def _encoded_as_another(
     rule = made.validation.get("split", "none") if made else _DEFAULT_VALID
     if made and made.corpus_sha256 != corpus.sha256:
         note(f"note: {other.name} was trained on another text ({made.corpus})")
-    text = other.model.text
+    text = other.model.encoder
     try:
         float(rule)
     except ValueError:
@@ -195,7 +195,7 @@ def finish(
         checkpoint.unlink(missing_ok=True)
     say(
         f"trained     {len(prepared.ids):,} tokens of {prepared.corpus.name}, "
-        f"{len(model.text.vocabulary):,} in the vocabulary, {seconds:.1f} s"
+        f"{len(model.encoder.vocabulary):,} in the vocabulary, {seconds:.1f} s"
     )
     announce(prepared.folder, prepared.name, validation)
 

@@ -13,11 +13,11 @@ from lmsuite.cli.options import DEFAULT_FOLDER
 from lmsuite.cli.streams import json_ready, say
 from lmsuite.cli.tables import show_fact
 from lmsuite.errors import DataError
-from lmsuite.storage.folder import ModelsFolder
+from lmsuite.store.folder import ModelsFolder
 
 if TYPE_CHECKING:
     from lmsuite.models.interface import LanguageModel
-    from lmsuite.storage.artefact import Provenance
+    from lmsuite.store.artefact import Provenance
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def validate(model: LanguageModel, text: str, *, name: str, rule: str) -> Valida
     Raises:
         DataError: the text has no tokens.
     """
-    from lmsuite.evaluation import evaluate
-    from lmsuite.storage.validation_text import text_sha256
+    from lmsuite.analysis.evaluation import evaluate
+    from lmsuite.store.validation_text import text_sha256
 
     recorded: dict[str, Any] = {"split": rule}
     if not text:
@@ -77,7 +77,7 @@ def reserve(context: typer.Context, path: Path) -> None:
     Raises:
         ModelFileError: another process writes it, or the folder cannot be written.
     """
-    from lmsuite.storage.holding import only_writer
+    from lmsuite.store.holding import only_writer
 
     context.with_resource(only_writer(path, command_line(context)))
 
@@ -94,8 +94,8 @@ def save(
     Raises:
         ModelFileError: the model cannot be saved; one that was there before is unharmed.
     """
-    from lmsuite.storage.artefact import make_folder, save_model
-    from lmsuite.storage.validation_text import beside_new_model
+    from lmsuite.store.artefact import make_folder, save_model
+    from lmsuite.store.validation_text import beside_new_model
 
     make_folder(folder.root)
     path = folder.path(name)
@@ -129,7 +129,7 @@ def new_provenance(
     from datetime import UTC, datetime
 
     from lmsuite import __version__
-    from lmsuite.storage.artefact import Provenance
+    from lmsuite.store.artefact import Provenance
 
     return Provenance(
         command=command,

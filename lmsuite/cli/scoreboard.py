@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lmsuite.analysis.evaluation import Evaluation
 from lmsuite.cli.tables import Column, show_table
-from lmsuite.evaluation import Evaluation
 from lmsuite.models.interface import LanguageModel
-from lmsuite.storage.validation_text import text_sha256
+from lmsuite.store.validation_text import text_sha256
 
 _JSON_KEYS = (
     "model",
@@ -46,10 +46,10 @@ class Row:
         return cls(
             result=result,
             text=text_sha256(text),
-            tokenization=json.dumps(model.text.describe(), sort_keys=True),
-            tokenizer=model.text.tokenizer.name,
-            vocabulary=model.text.fingerprint(),
-            lossless=model.text.tokenizer.lossless,
+            tokenization=json.dumps(model.encoder.describe(), sort_keys=True),
+            tokenizer=model.encoder.tokenizer.name,
+            vocabulary=model.encoder.fingerprint(),
+            lossless=model.encoder.tokenizer.lossless,
             is_normalised=model.is_normalised,
             is_tuned=is_tuned,
         )

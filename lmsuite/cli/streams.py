@@ -18,7 +18,7 @@ from lmsuite.terminal import shown, unguarded
 
 def piped_input() -> BinaryIO | None:
     """Standard input, if someone has connected it; not a terminal, not /dev/null."""
-    from lmsuite.text.corpus import is_piped
+    from lmsuite.sources.corpus import is_piped
 
     if sys.stdin is None or not is_piped(sys.stdin.buffer):
         return None

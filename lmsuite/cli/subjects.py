@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from lmsuite.cli.opening import OpenedModel, model_names, open_model
 from lmsuite.cli.streams import note
 from lmsuite.errors import LmError
-from lmsuite.storage.folder import ModelsFolder
+from lmsuite.store.folder import ModelsFolder
 
 if TYPE_CHECKING:
     from lmsuite.report.subject import Subject
-    from lmsuite.storage.artefact import Provenance
+    from lmsuite.store.artefact import Provenance
     from lmsuite.training.history import HistoryRow
 
 

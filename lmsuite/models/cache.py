@@ -58,12 +58,12 @@ class CacheModel(LanguageModel):
     kind: ClassVar[str] = "cache"
     remembers_text = True
 
-    def __init__(self, text: TextEncoder, settings: CacheSettings) -> None:
-        self.text = text
+    def __init__(self, encoder: TextEncoder, settings: CacheSettings) -> None:
+        self.encoder = encoder
         self._settings = settings
         self._decay = settings.decay
-        possible = np.ones(len(text.vocabulary), bool)
-        possible[text.impossible] = False
+        possible = np.ones(len(encoder.vocabulary), bool)
+        possible[encoder.impossible] = False
         self._uniform = possible / possible.sum()  # (V,), u
         possible[UNK] = False
         self._remembered = possible  # (V,)
@@ -128,13 +128,13 @@ class CacheModel(LanguageModel):
 
     @classmethod
     def restore(
-        cls, text: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
+        cls, encoder: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
     ) -> Self:
         if arrays:
             raise ModelFileError(f"a cache has no arrays, but there is {min(arrays)!r}")
         values = settings_values(CacheSettings, settings, "the cache")
         try:
-            return cls(text, CacheSettings(**values))
+            return cls(encoder, CacheSettings(**values))
         except UsageError as error:
             raise ModelFileError(str(error)) from error
 

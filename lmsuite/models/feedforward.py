@@ -81,9 +81,9 @@ class FeedForward(NeuralModel):
     settings_type = FeedForwardSettings
 
     def __init__(
-        self, text: TextEncoder, settings: FeedForwardSettings, parameters: Parameters
+        self, encoder: TextEncoder, settings: FeedForwardSettings, parameters: Parameters
     ) -> None:
-        super().__init__(text, settings, parameters)
+        super().__init__(encoder, settings, parameters)
         self._activation = ACTIVATIONS[settings.activation]
         self._dropout = Dropout(settings.dropout)
         self._embed_dropout = Dropout(settings.embed_dropout)
@@ -170,7 +170,7 @@ class FeedForward(NeuralModel):
         rng: np.random.Generator,
     ) -> float:
         top, caches = self._hidden(inputs, rng)
-        loss, d_top = output_loss(self._output, top, targets, weight, self.text.impossible)
+        loss, d_top = output_loss(self._output, top, targets, weight, self.encoder.impossible)
         self._embedding.d_table[...] = 0
         self._backward(d_top, caches)
         return loss
@@ -190,20 +190,20 @@ class FeedForward(NeuralModel):
         return following
 
     def log_probs(self, state: IntArray) -> FloatArray:
-        return log_softmax(self._logits(state.T), self.text.impossible)
+        return log_softmax(self._logits(state.T), self.encoder.impossible)
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         places = np.arange(ids.size)
         since = np.maximum.accumulate(np.where(ids == BOS, places, 0))
         positions = np.flatnonzero(ids != BOS)
-        rows = max(16, LOGITS_AT_ONCE // len(self.text.vocabulary))
+        rows = max(16, LOGITS_AT_ONCE // len(self.encoder.vocabulary))
         scores = np.empty(positions.size)
         for begin in range(0, positions.size, rows):
             chunk = positions[begin : begin + rows]
             inputs = windows(ids, chunk, since[chunk], self._settings.context)
             logits = self._logits(inputs)
             scores[begin : begin + rows] = target_log_probs(
-                logits, ids[chunk], self.text.impossible
+                logits, ids[chunk], self.encoder.impossible
             )
         return scores
 

@@ -43,7 +43,7 @@ class LanguageModel(ABC):
     kind: ClassVar[str]
     """The name in artefacts and tables: ``ngram``, ``ffnn``, ``rnn``, ``mixture``."""
 
-    text: TextEncoder
+    encoder: TextEncoder
     """The tokenizer, vocabulary and boundaries that turn text into this model's ids."""
 
     is_normalised: bool = True
@@ -87,7 +87,7 @@ class LanguageModel(ABC):
     @classmethod
     @abstractmethod
     def restore(
-        cls, text: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
+        cls, encoder: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
     ) -> Self:
         """The model whose `settings_dict` and `arrays` these are.
 

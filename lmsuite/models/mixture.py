@@ -91,7 +91,7 @@ class Mixture(LanguageModel):
         self.names = tuple(members)
         self.members = tuple(members.values())
         self.weights = _checked_weights(weights, len(members))
-        self.text = self.members[0].text
+        self.encoder = self.members[0].encoder
         self.remembers_text = any(member.remembers_text for member in self.members)
 
     @classmethod
@@ -166,7 +166,7 @@ class Mixture(LanguageModel):
 
     @classmethod
     def restore(
-        cls, text: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
+        cls, encoder: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
     ) -> Self:
         of_member: dict[str, dict[str, Array]] = {}
         for name, array in arrays.items():
@@ -180,7 +180,7 @@ class Mixture(LanguageModel):
         members: dict[str, LanguageModel] = {}
         for i, member in enumerate(described):
             own = of_member.pop(str(i), {})
-            members[member.name] = model_class(member.kind).restore(text, member.settings, own)
+            members[member.name] = model_class(member.kind).restore(encoder, member.settings, own)
         if of_member:
             raise ModelFileError(f"a mixture of {len(described)} has no member {min(of_member)!r}")
         if len(members) < len(described):
@@ -217,10 +217,12 @@ def check_members(members: Mapping[str, LanguageModel]) -> None:
     if sum(isinstance(member, CacheModel) for member in members.values()) > 1:
         raise UsageError("one cache is enough: leave the other out")
     (first, reference), *others = members.items()
-    strangers = [(name, member) for name, member in others if member.text is not reference.text]
-    expected = reference.text.fingerprint() if strangers else ""
+    strangers = [
+        (name, member) for name, member in others if member.encoder is not reference.encoder
+    ]
+    expected = reference.encoder.fingerprint() if strangers else ""
     for name, member in strangers:
-        if member.text.fingerprint() != expected:
+        if member.encoder.fingerprint() != expected:
             raise DifferentTokensError(first, name)
     for name, member in members.items():
         if not member.is_normalised:
@@ -251,7 +253,7 @@ def _candidates(
     if not caches:
         yield members, [scores[name] for name in members]
         return
-    text = members[caches[0]].text
+    text = members[caches[0]].encoder
     for half_life in HALF_LIVES:
         cache = CacheModel(text, CacheSettings(half_life))
         with_cache = {**scores, caches[0]: cache.score(ids)}

@@ -34,9 +34,9 @@ class NeuralModel(LanguageModel):
     settings_type: ClassVar[type]
     parameters: Parameters
 
-    def __init__(self, text: TextEncoder, settings: Any, parameters: Parameters) -> None:
+    def __init__(self, encoder: TextEncoder, settings: Any, parameters: Parameters) -> None:
         """A model over `parameters` as they are; `initial` makes one to be trained."""
-        self.text = text
+        self.encoder = encoder
         self._settings = settings
         self.parameters = parameters
 
@@ -91,13 +91,15 @@ class NeuralModel(LanguageModel):
     @classmethod
     def initial(
         cls,
-        text: TextEncoder,
+        encoder: TextEncoder,
         settings: Any,
         rng: np.random.Generator,
         dtype: DTypeLike = np.float32,
     ) -> Self:
         """An untrained model. float64 is for gradient checks."""
-        model = cls(text, settings, Parameters(cls.shapes(len(text.vocabulary), settings), dtype))
+        model = cls(
+            encoder, settings, Parameters(cls.shapes(len(encoder.vocabulary), settings), dtype)
+        )
         model.initialise(rng)
         return model
 
@@ -115,7 +117,7 @@ class NeuralModel(LanguageModel):
     def over(self, values: FloatArray, gradients: FloatArray) -> Self:
         """The same model with its parameters in other buffers (P,), which keep their contents."""
         parameters = Parameters(self.parameters.shapes, values=values, gradients=gradients)
-        return type(self)(self.text, self._settings, parameters)
+        return type(self)(self.encoder, self._settings, parameters)
 
     def embedding(self) -> FloatArray:
         return self.parameters["embedding.table"]
@@ -125,14 +127,14 @@ class NeuralModel(LanguageModel):
 
     @classmethod
     def restore(
-        cls, text: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
+        cls, encoder: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
     ) -> Self:
         restored = cls._restore_settings(settings)
         values = sum(array.size for array in arrays.values())
         if any(value > values for value in asdict(restored).values() if type(value) is int):
             # Before anything is done for every layer.
             raise ModelFileError(f"the {cls.kind} model is smaller than its settings say")
-        shapes = cls.shapes(len(text.vocabulary), restored)
+        shapes = cls.shapes(len(encoder.vocabulary), restored)
         for name in shapes.keys() ^ arrays.keys():
             what = "lacks" if name in shapes else "has an unknown"
             raise ModelFileError(f"the {cls.kind} model {what} array '{name}'")
@@ -146,7 +148,7 @@ class NeuralModel(LanguageModel):
         parameters = Parameters(shapes)
         for name in shapes:
             parameters[name][...] = arrays[name]
-        model = cls(text, restored, parameters)
+        model = cls(encoder, restored, parameters)
         model.require_sound()
         return model
 
@@ -189,8 +191,8 @@ class NeuralModel(LanguageModel):
 
     def _possible(self) -> IntArray:
         """The ids that may be predicted."""
-        everything = np.arange(len(self.text.vocabulary), dtype=np.int32)
-        return np.setdiff1d(everything, self.text.impossible)
+        everything = np.arange(len(self.encoder.vocabulary), dtype=np.int32)
+        return np.setdiff1d(everything, self.encoder.impossible)
 
     def _unknown_note(self) -> str:
         """How the model came to know unknown words, for `summary`."""

@@ -22,8 +22,8 @@ from lmsuite.ngram.compact import compact_arrays, from_compact_arrays
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.settings import IMPORTED, SMOOTHINGS, NgramSettings, check
 from lmsuite.ngram.table import BackoffTable, Match
+from lmsuite.sources.plain import is_packed, unpacked
 from lmsuite.text.encoding import Boundaries, TextEncoder
-from lmsuite.text.plain import is_packed, unpacked
 from lmsuite.text.tokenizer import make_tokenizer
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
 
@@ -63,14 +63,14 @@ class NgramModel(LanguageModel):
 
     def __init__(
         self,
-        text: TextEncoder,
+        encoder: TextEncoder,
         settings: NgramSettings,
         table: BackoffTable,
         discounts: tuple[Discounts, ...] = (),
         messages: tuple[str, ...] = (),
     ) -> None:
         """A model from its parts; `fit` makes one from text."""
-        self.text = text
+        self.encoder = encoder
         self._settings = settings
         self.table = table
         self.discounts = discounts
@@ -85,7 +85,7 @@ class NgramModel(LanguageModel):
     @classmethod
     def fit(
         cls,
-        text: TextEncoder,
+        encoder: TextEncoder,
         ids: IntArray,
         settings: NgramSettings,
         held_out: IntArray | None = None,
@@ -117,14 +117,14 @@ class NgramModel(LanguageModel):
         estimated = estimate(
             ids,
             held_out,
-            text.impossible,
-            len(text.vocabulary),
+            encoder.impossible,
+            len(encoder.vocabulary),
             settings,
-            sentences=text.boundaries is Boundaries.LINES,
+            sentences=encoder.boundaries is Boundaries.LINES,
             memory=memory,
             dtype=dtype,
         )
-        return cls(text, settings, estimated.table, estimated.discounts, estimated.messages)
+        return cls(encoder, settings, estimated.table, estimated.discounts, estimated.messages)
 
     def start(self, batch_size: int) -> State:
         """The state of `batch_size` texts of which nothing has been read."""
@@ -178,7 +178,7 @@ class NgramModel(LanguageModel):
         with np.errstate(over="ignore", invalid="ignore"):
             table = entropy_pruned(self.table, threshold)
         table.check()  # of weights above all reason comes what is no number
-        return type(self)(self.text, settings, table, self.discounts, self.messages)
+        return type(self)(self.encoder, settings, table, self.discounts, self.messages)
 
     @classmethod
     def from_arpa(cls, path: Path) -> Self:
@@ -212,7 +212,7 @@ class NgramModel(LanguageModel):
 
         writer = io.TextIOWrapper(stream, encoding="utf-8", newline="\n")
         try:
-            write_arpa(self.table, self.text.vocabulary.tokens, writer)
+            write_arpa(self.table, self.encoder.vocabulary.tokens, writer)
         except UnicodeEncodeError as error:
             raise ModelFileError(
                 f"a token holds {error.object[error.start]!r}, half a character, which no ARPA "
@@ -233,7 +233,7 @@ class NgramModel(LanguageModel):
 
     @classmethod
     def restore(
-        cls, text: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
+        cls, encoder: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
     ) -> Self:
         """The model whose `settings_dict`, `arrays` and encoder these are.
 
@@ -244,9 +244,9 @@ class NgramModel(LanguageModel):
         learned = dict(arrays)
         discounts, messages = learned.pop("discounts", None), learned.pop("messages", None)
         read = from_compact_arrays if restored.quantize else BackoffTable.from_arrays
-        table = read(learned, restored.order, len(text.vocabulary))
+        table = read(learned, restored.order, len(encoder.vocabulary))
         return cls(
-            text,
+            encoder,
             restored,
             table,
             _discounts_from(discounts, restored.order),

@@ -89,9 +89,9 @@ class Recurrent(NeuralModel):
     settings_type = RecurrentSettings
 
     def __init__(
-        self, text: TextEncoder, settings: RecurrentSettings, parameters: Parameters
+        self, encoder: TextEncoder, settings: RecurrentSettings, parameters: Parameters
     ) -> None:
-        super().__init__(text, settings, parameters)
+        super().__init__(encoder, settings, parameters)
         cell = CELLS[settings.cell]
         self._states = cell.states
         self._dropout = Dropout(settings.dropout, variational=settings.variational)
@@ -195,7 +195,7 @@ class Recurrent(NeuralModel):
             rows.reshape(T * B, H),
             targets.reshape(-1),
             weight,
-            self.text.impossible,
+            self.encoder.impossible,
         )
         self._backward(self._dropout.backward(d_rows.reshape(T, B, H), mask), caches)
         return loss
@@ -238,7 +238,7 @@ class Recurrent(NeuralModel):
     def output_bias(self) -> FloatArray:
         """What is added to the products, (V,): for an impossible id, what leaves it impossible."""
         bias = self._output.b.copy()
-        bias[self.text.impossible] = -np.inf
+        bias[self.encoder.impossible] = -np.inf
         return bias
 
     def readers(self, rows: int) -> list[Reader]:
@@ -270,12 +270,12 @@ class Recurrent(NeuralModel):
 
     def score_rows(self, hidden: FloatArray, targets: IntArray) -> NDArray[np.float64]:
         """Log-probability (n,) of each target after its top hidden vector (n, H)."""
-        at_once = max(16, LOGITS_AT_ONCE // len(self.text.vocabulary))
+        at_once = max(16, LOGITS_AT_ONCE // len(self.encoder.vocabulary))
         scores = np.empty(targets.size)
         for begin in range(0, targets.size, at_once):
             rows = slice(begin, begin + at_once)
             logits, _ = self._output.forward(hidden[rows])
-            scores[rows] = target_log_probs(logits, targets[rows], self.text.impossible)
+            scores[rows] = target_log_probs(logits, targets[rows], self.encoder.impossible)
         return scores
 
     def summary(self) -> Mapping[str, Any]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmsuite.comparison import Comparison, compare
-from lmsuite.evaluation import Evaluation, evaluate
-from lmsuite.explanation import TokenExplanation, explain
+from lmsuite.analysis.comparison import Comparison, compare
+from lmsuite.analysis.evaluation import Evaluation, evaluate
+from lmsuite.analysis.explanation import TokenExplanation, explain
 from lmsuite.models.ngram import NgramModel
 from lmsuite.report.orders import OrderRow, by_order
 from lmsuite.report.passages import passage_of

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
-from lmsuite.explanation import TokenExplanation
+from lmsuite.analysis.explanation import TokenExplanation
 from lmsuite.report.markup import Content, Markup, element, quoted, together
 from lmsuite.report.page import page
 from lmsuite.text.encoding import TextEncoder
@@ -26,7 +26,7 @@ def heatmap_page(title: str, explanations: Sequence[TokenExplanation], encoder: 
 
     Args:
         title: of the page.
-        explanations: from `lmsuite.explanation.explain`, at least one.
+        explanations: from `lmsuite.analysis.explanation.explain`, at least one.
         encoder: the model's own, which knows where spaces go.
     """
     bits = sum(explanation.surprisal for explanation in explanations)

@@ -128,7 +128,7 @@ def _passage(contents: Contents) -> Markup:
     maps: list[Content] = [
         together(
             element("h3", quoted(subject.name), " ", _mean_bits(contents, subject.name)),
-            heatmap(f"heat-{index}", contents.explanations[subject.name], subject.model.text),
+            heatmap(f"heat-{index}", contents.explanations[subject.name], subject.model.encoder),
         )
         for index, subject in enumerate(contents.subjects)
     ]

@@ -38,7 +38,7 @@ def by_order(model: NgramModel, text: str) -> list[OrderRow]:
     Raises:
         DataError: the text has no tokens.
     """
-    ids = model.text.encode(text)
+    ids = model.encoder.encode(text)
     predicted = ids != BOS
     if not predicted.any():
         raise DataError("nothing to score: the text has no tokens")

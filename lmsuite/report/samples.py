@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmsuite.generation import SamplingSettings, sample
 from lmsuite.models.interface import LanguageModel
 from lmsuite.report.markup import Markup, element, quoted, together
-from lmsuite.sampling import SamplingSettings, sample
 
 TEMPERATURES = (0.5, 0.8, 1.1)
 _CHARACTERS = 320
@@ -31,7 +31,7 @@ def written_by(
     Raises:
         DataError: the prompt holds a reserved token.
     """
-    prompt_ids = model.text.encode_prompt(prompt)
+    prompt_ids = model.encoder.encode_prompt(prompt)
     tokens = max(round(_CHARACTERS / chars_per_token), 1)
     texts = []
     for temperature in TEMPERATURES:

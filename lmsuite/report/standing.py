@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from lmsuite.comparison import Comparison
-from lmsuite.evaluation import Evaluation
+from lmsuite.analysis.comparison import Comparison
+from lmsuite.analysis.evaluation import Evaluation
 from lmsuite.report.charts import Interval, interval_chart, short_fixed
 from lmsuite.report.markup import Markup, element, quoted, together
 from lmsuite.report.subject import Subject, same_tokens
@@ -23,7 +23,7 @@ def contenders(subjects: Sequence[Subject], results: Sequence[Evaluation]) -> li
     """
     if same_tokens(subject.model for subject in subjects):
         return _ranked(results)
-    lossless = {subject.name for subject in subjects if subject.model.text.lossless}
+    lossless = {subject.name for subject in subjects if subject.model.encoder.lossless}
     complete = [each for each in results if each.model in lossless and not each.oov]
     return _ranked(complete or results)
 

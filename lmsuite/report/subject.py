@@ -10,7 +10,7 @@ from typing import Any
 
 from lmsuite.models.interface import LanguageModel
 from lmsuite.report.linechart import LineChart, Series
-from lmsuite.storage.artefact import Provenance
+from lmsuite.store.artefact import Provenance
 from lmsuite.training.history import HistoryRow
 
 _MINUTES_FROM = 240.0  # seconds of training from which an axis counts minutes
@@ -29,7 +29,7 @@ class Subject:
 
 def same_tokens(models: Iterable[LanguageModel]) -> bool:
     """Whether all models cut a text into the same tokens, so that perplexities compare."""
-    return len({json.dumps(model.text.describe(), sort_keys=True) for model in models}) <= 1
+    return len({json.dumps(model.encoder.describe(), sort_keys=True) for model in models}) <= 1
 
 
 def learning_curves(subjects: Sequence[Subject]) -> LineChart | None:

@@ -54,7 +54,7 @@ def vector_map(name: str, model: LanguageModel, tokens: int) -> VectorMap:
     plane *= np.where(plane[np.abs(plane).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)
     variances = strengths**2 / max(float((strengths**2).sum()), np.finfo(np.float64).tiny)
     places = [
-        Place(model.text.token_text(first + at), float(x), float(y))
+        Place(model.encoder.token_text(first + at), float(x), float(y))
         for at, (x, y) in enumerate(plane)
     ]
     return VectorMap(name, places, (float(variances[0]), float(variances[1])))

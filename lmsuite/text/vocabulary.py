@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
-from lmsuite.text.plain import read_text
+from lmsuite.sources.plain import read_text
 
 IntArray: TypeAlias = NDArray[np.int32]
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from lmsuite import __version__
 from lmsuite.errors import ModelFileError
+from lmsuite.files.atomic import replacing
+from lmsuite.files.header import read_header
+from lmsuite.files.tensors import write
 from lmsuite.models.interface import Array
-from lmsuite.storage.artefact import brief, checksum, make_folder
-from lmsuite.storage.atomic import replacing
-from lmsuite.storage.header import read_header
-from lmsuite.storage.tensors import write
+from lmsuite.store.artefact import brief, checksum, make_folder
 from lmsuite.training.history import HistoryRow, history_row
 
 ENTRY = "lmsuite-checkpoint"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lmsuite.errors import ModelFileError
-from lmsuite.storage.artefact import make_folder
-from lmsuite.storage.atomic import replacing
+from lmsuite.files.atomic import replacing
+from lmsuite.store.artefact import make_folder
 
 _LARGEST = 1e18  # of whatever is noted; what is not finite is larger, too
 

@@ -85,8 +85,8 @@ class TrainingResult:
 
 def make_batches(model: NeuralModel, ids: IntArray, settings: TrainingSettings) -> Batches:
     """Windows for a feed-forward model, lanes for a recurrent one."""
-    hidden = HiddenWords.of(ids, model.text, model.settings.unknown_share)
-    stream = model.text.boundaries is Boundaries.STREAM
+    hidden = HiddenWords.of(ids, model.encoder, model.settings.unknown_share)
+    stream = model.encoder.boundaries is Boundaries.STREAM
     if isinstance(model, FeedForward):
         context = model.settings.context
         return Windows(
@@ -133,7 +133,7 @@ def train(
         TrainingInterruptedError: Ctrl-C or SIGTERM; the checkpoint has been written.
     """
     batches = make_batches(model, ids, settings)
-    pieces = validation_pieces(valid_ids, lines=model.text.boundaries is Boundaries.LINES)
+    pieces = validation_pieces(valid_ids, lines=model.encoder.boundaries is Boundaries.LINES)
     if not pieces:
         raise DataError("the validation text holds no token to predict; give a longer text")
     identity = _identity(model, ids, valid_ids, settings)
@@ -154,7 +154,7 @@ def _identity(
     model: NeuralModel, ids: IntArray, valid_ids: IntArray, settings: TrainingSettings
 ) -> dict[str, Any]:
     """What makes this training this one: to resume, all of it must agree."""
-    facts = {"kind of model": model.kind, "vocabulary": model.text.fingerprint()[:16]}
+    facts = {"kind of model": model.kind, "vocabulary": model.encoder.fingerprint()[:16]}
     facts |= {name.replace("_", " "): value for name, value in model.settings_dict().items()}
     facts["training text"] = hashlib.sha256(ids.tobytes()).hexdigest()[:16]
     facts["validation text"] = hashlib.sha256(valid_ids.tobytes()).hexdigest()[:16]

@@ -20,14 +20,14 @@ from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 
 
-def unknown_share(ids: IntArray, text: TextEncoder) -> float:
+def unknown_share(ids: IntArray, encoder: TextEncoder) -> float:
     """How often the rarest tokens of a training text are to be read as ``<unk>``.
 
     By the module's rule; never, if ``<unk>`` occurs anyway or cannot occur in any text. Where no
     token is seen exactly once, the rarest stand in: one occurrence of them an epoch.
     """
-    counts = _word_counts(ids, text)
-    if np.any(ids == UNK) or text.tokenizer.name == "bpe" or not counts.any():
+    counts = _word_counts(ids, encoder)
+    if np.any(ids == UNK) or encoder.tokenizer.name == "bpe" or not counts.any():
         return 0.0
     rarest = counts[counts > 0].min()
     tokens = int(rarest * np.sum(counts == rarest))
@@ -36,18 +36,18 @@ def unknown_share(ids: IntArray, text: TextEncoder) -> float:
     return tokens / (tokens + 2 * max(1, int(np.sum(counts == 2))))
 
 
-def expected_counts(ids: IntArray, text: TextEncoder, share: float) -> NDArray[np.float64]:
+def expected_counts(ids: IntArray, encoder: TextEncoder, share: float) -> NDArray[np.float64]:
     """How often an epoch reads each id (V,), when this share of the rarest is read as ``<unk>``."""
-    counts = np.bincount(ids, minlength=len(text.vocabulary)).astype(np.float64)
-    hidden = HiddenWords.of(ids, text, share).positions
+    counts = np.bincount(ids, minlength=len(encoder.vocabulary)).astype(np.float64)
+    hidden = HiddenWords.of(ids, encoder, share).positions
     np.subtract.at(counts, ids[hidden], share)
     counts[UNK] += share * hidden.size
     return counts
 
 
-def _word_counts(ids: IntArray, text: TextEncoder) -> NDArray[np.int64]:
+def _word_counts(ids: IntArray, encoder: TextEncoder) -> NDArray[np.int64]:
     """How often each id (V,) occurs; zero for the marks of beginning and end."""
-    counts = np.bincount(ids, minlength=len(text.vocabulary))
+    counts = np.bincount(ids, minlength=len(encoder.vocabulary))
     counts[[BOS, EOS]] = 0
     return counts
 
@@ -60,9 +60,9 @@ class HiddenWords:
     share: float
 
     @classmethod
-    def of(cls, ids: IntArray, text: TextEncoder, share: float) -> Self:
+    def of(cls, ids: IntArray, encoder: TextEncoder, share: float) -> Self:
         """The rarest tokens of a training text (N,), each hidden at this share of the epochs."""
-        counts = _word_counts(ids, text)
+        counts = _word_counts(ids, encoder)
         if share == 0 or not counts.any():
             return cls(np.empty(0, np.int64), 0.0)
         rarest = np.flatnonzero(counts == counts[counts > 0].min())

@@ -85,9 +85,9 @@ def _come_again(model: NgramModel) -> None:
             return
     again = NgramModel.from_arpa(Path(AGAIN))
     # A NUL in a word is written as white space is, which is restored in streams alone.
-    escapes = [list(map(escaped, each.text.vocabulary.tokens)) for each in (again, model)]
+    escapes = [list(map(escaped, each.encoder.vocabulary.tokens)) for each in (again, model)]
     assert escapes[0] == escapes[1]
-    ids = model.text.encode(OTHER)
+    ids = model.encoder.encode(OTHER)
     assert np.array_equal(again.score(ids), model.score(ids)), "another model after writing"
 
 

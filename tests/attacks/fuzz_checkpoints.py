@@ -28,7 +28,7 @@ from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.report.subject import Subject, learning_curves
 from lmsuite.report.terminal import lines_as_text
-from lmsuite.storage.validation_text import load_validation_text, text_sha256
+from lmsuite.store.validation_text import load_validation_text, text_sha256
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.training.checkpoint import ENTRY, load_checkpoint
 from lmsuite.training.history import HistoryRow, read_history

@@ -23,21 +23,21 @@ from typing import Any
 
 import numpy as np
 
+from lmsuite.analysis.checks import check_distributions, check_network
+from lmsuite.analysis.evaluation import evaluate
+from lmsuite.analysis.explanation import explain
 from lmsuite.errors import LmError
-from lmsuite.evaluation import evaluate
-from lmsuite.explanation import explain
+from lmsuite.generation import SamplingSettings, sample
 from lmsuite.lean import LeanNgram
 from lmsuite.models.cache import CacheModel, CacheSettings
-from lmsuite.models.checks import check_distributions, check_network
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.mixture import Mixture
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
-from lmsuite.sampling import SamplingSettings, sample
-from lmsuite.storage.artefact import Provenance, load_model, read_manifest, save_model
-from lmsuite.storage.validation_text import text_sha256
+from lmsuite.store.artefact import Provenance, load_model, read_manifest, save_model
+from lmsuite.store.validation_text import text_sha256
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from tests.attacks.fuzzing import main
 from tests.attacks.in_process import lm
@@ -112,7 +112,7 @@ def target(data: bytes) -> None:
         use(model, gradients=choice % GRADIENTS_EVERY == 0)
         save_model(Path(MADE_FILE), model, manifest.provenance)
         again, _ = load_model(Path(MADE_FILE))
-        ids = model.text.encode(OTHER)
+        ids = model.encoder.encode(OTHER)
         assert np.array_equal(model.score(ids), again.score(ids)), "another model after saving"
 
 
@@ -128,11 +128,11 @@ def use(model: LanguageModel, *, gradients: bool = True) -> None:
 
     A network's gradients, which depend on its settings alone, are checked only if asked for.
     """
-    ids = model.text.encode(OTHER)
+    ids = model.encoder.encode(OTHER)
     scores = model.score(ids)
     assert not np.isnan(scores).any(), "a score that is no number"
     state = model.start(2)
-    for token in (ids[0], 0, len(model.text.vocabulary) - 1):
+    for token in (ids[0], 0, len(model.encoder.vocabulary) - 1):
         assert not np.isnan(model.log_probs(state)).any(), "a probability that is no number"
         state = model.step(state, np.array([token, token], np.int32))
     if model.is_normalised:
@@ -153,7 +153,9 @@ def use(model: LanguageModel, *, gradients: bool = True) -> None:
 
 def _drawn(model: LanguageModel) -> None:
     for settings in (SamplingSettings(max_tokens=5), SamplingSettings(0.5, 3, 0.9, max_tokens=5)):
-        for text in sample(model, settings, np.random.default_rng(1), model.text.encode("the")[:1]):
+        for text in sample(
+            model, settings, np.random.default_rng(1), model.encoder.encode("the")[:1]
+        ):
             assert not np.isnan(text.log_probs).any()
 
 

@@ -240,7 +240,7 @@ def _kill(
 
 def versions_of(writer: Writer) -> dict[str, int]:
     """The checksum of every model, by name."""
-    from lmsuite.storage.artefact import read_manifest
+    from lmsuite.store.artefact import read_manifest
 
     paths = {name: Path("models") / f"{name}.safetensors" for name in writer.models}
     return {name: read_manifest(path).checksum for name, path in paths.items() if path.exists()}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lmsuite import disk
+from lmsuite.files import disk
 from tests.attacks import kills
 from tests.attacks.workplace import TEXT, files, import_all, surroundings
 from tests.attacks.writers import WRITERS

@@ -15,10 +15,10 @@ import pytest
 
 pytest.importorskip("fcntl", reason="no locks of this kind")
 
-from lmsuite import disk
-from lmsuite.disk import LOCK, HeldError, held, remove_left_behind, replaced
 from lmsuite.errors import ModelFileError
-from lmsuite.storage.holding import only_writer
+from lmsuite.files import disk
+from lmsuite.files.disk import LOCK, HeldError, held, remove_left_behind, replaced
+from lmsuite.store.holding import only_writer
 from tests.attacks import workplace
 
 LONG = ["--epochs", "1000", "--patience", "0", "--checkpoint-every", "0", "--threads", "2"]

@@ -29,7 +29,7 @@ from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.mixture import MOST_LEVELS, MOST_MODELS, Mixture
 from lmsuite.models.ngram import NgramModel
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
-from lmsuite.storage.artefact import load_model, save_model
+from lmsuite.store.artefact import load_model, save_model
 from lmsuite.text.encoding import TextEncoder, TextSettings
 from lmsuite.training.checkpoint import ENTRY
 from lmsuite.training.history import read_history
@@ -274,7 +274,7 @@ def test_weights_that_overflow_are_refused(network: FeedForward | Recurrent) -> 
     for name, array in network.arrays().items():
         damaged = dict(network.arrays()) | {name: np.full_like(array, 3e38)}
         with pytest.raises(ModelFileError, match="overflow"):
-            type(network).restore(network.text, network.settings_dict(), damaged)
+            type(network).restore(network.encoder, network.settings_dict(), damaged)
 
 
 @pytest.mark.parametrize("network", list(networks()), ids=lambda model: str(model.settings)[:40])
@@ -284,8 +284,8 @@ def test_large_weights_that_do_not_overflow_are_used(network: FeedForward | Recu
     damaged = {
         name: np.sign(array) * np.float32(1e34**power) for name, array in network.arrays().items()
     }
-    restored = type(network).restore(network.text, network.settings_dict(), damaged)
-    scores = restored.score(network.text.encode(fuzz_models.OTHER))
+    restored = type(network).restore(network.encoder, network.settings_dict(), damaged)
+    scores = restored.score(network.encoder.encode(fuzz_models.OTHER))
     assert not np.isnan(scores).any()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lmsuite.generation import Filter, SamplingSettings, draw_ids, filtered_probs, sample
 from lmsuite.models.cache import CacheModel, CacheSettings
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.interface import LanguageModel
@@ -20,7 +21,6 @@ from lmsuite.models.neural import NeuralModel
 from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.ngram import smoothing as smoothing_module
-from lmsuite.sampling import Filter, SamplingSettings, draw_ids, filtered_probs, sample
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.text.vocabulary import BOS
 from tests.attacks import distributions
@@ -110,11 +110,11 @@ def test_distributions_of_networks_mixtures_and_caches(size: int, scale: float) 
             rng = np.random.default_rng(1)
             with warnings.catch_warnings():
                 warnings.simplefilter("error", RuntimeWarning)
-                ids = rng.integers(0, len(model.text.vocabulary), (8, 6), dtype=np.int32)
+                ids = rng.integers(0, len(model.encoder.vocabulary), (8, 6), dtype=np.int32)
                 state, chain = model.start(6), []
                 for following in ids:
                     logs = np.asarray(model.log_probs(state), np.float64)
-                    impossible = model.text.impossible
+                    impossible = model.encoder.impossible
                     off = distributions.check_distributions(logs, impossible, True, 0.0)
                     assert off <= 1e-9, name
                     chain.append(logs[np.arange(6), following])

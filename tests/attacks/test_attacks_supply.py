@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from lmsuite.errors import DataError
-from lmsuite.text import archive, download, plain
-from lmsuite.text.catalogue import Entry, catalogue
-from lmsuite.text.corpus import read_corpus
+from lmsuite.sources import archive, download, plain
+from lmsuite.sources.catalogue import Entry, catalogue
+from lmsuite.sources.corpus import read_corpus
 
 GOOD = b"The Jury said so.\n"
 pytestmark = pytest.mark.filterwarnings("ignore:Security Violation")  # by NLTK, of this machine

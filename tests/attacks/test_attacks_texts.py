@@ -20,8 +20,8 @@ import pytest
 
 from lmsuite.cli.baseline import Baseline
 from lmsuite.errors import LmError
+from lmsuite.sources.plain import read_text
 from lmsuite.text.encoding import TextEncoder, TextSettings
-from lmsuite.text.plain import read_text
 from lmsuite.text.tokenizer import TOKENIZERS
 from tests.attacks import fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_prompts, fuzz_vocabulary
 from tests.attacks.fuzzing import PATIENT, Target, attack

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lmsuite.analysis.evaluation import evaluate
 from lmsuite.errors import TrainingError, UsageError
-from lmsuite.evaluation import evaluate
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings

@@ -94,14 +94,14 @@ def import_all() -> None:
     """Import what the commands do, so that forks need not."""
     import importlib
 
-    from lmsuite.cli.commands import COMMANDS
+    from lmsuite.cli.registry import COMMANDS
 
     for entry in COMMANDS.values():
-        importlib.import_module(f"lmsuite.cli.{entry.target.split(':')[0]}")
+        importlib.import_module(f"lmsuite.cli.commands.{entry.target.split(':')[0]}")
     for module in (
         "training.loop",
         "models.registry",
-        "evaluation",
+        "analysis.evaluation",
         "report.contents",
         "report.figures",
     ):

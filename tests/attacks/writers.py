@@ -26,7 +26,7 @@ class Writer:
 
 def _quick_demo() -> None:
     """The demo with a small text and one epoch: the same commands in the same order."""
-    from lmsuite.cli import demo
+    from lmsuite.cli.commands import demo
 
     whole = demo._steps
 

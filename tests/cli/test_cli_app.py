@@ -16,7 +16,7 @@ from cli_outcome import Run
 from lmsuite import __version__
 from lmsuite.cli import failures
 from lmsuite.cli.app import main, make_group
-from lmsuite.cli.commands import COMMANDS, GROUPS
+from lmsuite.cli.registry import COMMANDS, GROUPS
 from lmsuite.errors import LmError
 
 
@@ -57,7 +57,7 @@ def test_help_is_quick_and_imports_no_numpy() -> None:
         "import sys\nfrom lmsuite.cli.app import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "assert not {'numpy', 'rich', 'nltk', 'tokenizers', 'tqdm'} & set(sys.modules)\n"
-        "assert not any(name.startswith('lmsuite.cli.sample') for name in sys.modules)\n"
+        "assert not any(name.startswith('lmsuite.cli.commands.sample') for name in sys.modules)\n"
     )
     took = []
     for _ in range(5):

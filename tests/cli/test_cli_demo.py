@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cli_outcome import Run
 
-from lmsuite.cli.commands import COMMANDS
-from lmsuite.cli.demo import TRY_NEXT
+from lmsuite.cli.commands.demo import TRY_NEXT
+from lmsuite.cli.registry import COMMANDS
 
 
 def test_what_to_try_next_exists() -> None:

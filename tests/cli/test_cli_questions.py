@@ -13,7 +13,7 @@ from cli_outcome import Run
 
 from lmsuite.cli.app import main
 from lmsuite.models.ngram import NgramModel
-from lmsuite.storage.artefact import load_model
+from lmsuite.store.artefact import load_model
 
 
 @pytest.fixture(scope="module")

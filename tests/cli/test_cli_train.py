@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from cli_outcome import Run
 
+from lmsuite.cli.commands.train_ngram import Smoothing
 from lmsuite.cli.options import TokenizerName
-from lmsuite.cli.train_ngram import Smoothing
 from lmsuite.models.ngram import SMOOTHINGS
-from lmsuite.storage.artefact import read_manifest
+from lmsuite.store.artefact import read_manifest
 from lmsuite.text.tokenizer import TOKENIZERS
 
 

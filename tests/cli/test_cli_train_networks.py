@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from lmsuite.models.ngram import NgramModel
-from lmsuite.storage.folder import ModelsFolder
+from lmsuite.store.folder import ModelsFolder
 
 TEXT = "the cat sat on the mat and the dog sat on the log.\nwhere had the dog sat?\n" * 40
 SMALL = {

@@ -70,6 +70,6 @@ def test_check_reads_every_byte(lm: Run, tmp_path: Path, monkeypatch: pytest.Mon
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    monkeypatch.setattr("lmsuite.storage.artefact._CHECKED_AT_ONCE", 0)
+    monkeypatch.setattr("lmsuite.store.artefact._CHECKED_AT_ONCE", 0)
     checked = lm("check", "ngram", *models)
     assert checked.code == 1 and "checksum" in checked.err

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lmsuite.analysis.checks import gradient_report
 from lmsuite.errors import ModelFileError, UsageError
-from lmsuite.models.checks import gradient_report
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings, windows
 from lmsuite.nn import output
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
@@ -52,7 +52,7 @@ def test_gradients_of_a_batch_whose_logits_are_formed_in_parts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = model_of(dataclasses.replace(SMALL, direct=True))
-    monkeypatch.setattr(output, "LOGITS_AT_ONCE", 2 * len(model.text.vocabulary))
+    monkeypatch.setattr(output, "LOGITS_AT_ONCE", 2 * len(model.encoder.vocabulary))
     report = gradient_report(model, None, np.random.default_rng(2))
     assert report.worst.relative < 1e-6, report
 
@@ -133,13 +133,13 @@ def test_restore_refuses_what_does_not_fit() -> None:
     ]
     for given, stored, message in cases:
         with pytest.raises(ModelFileError, match=message):
-            FeedForward.restore(model.text, given, stored)
+            FeedForward.restore(model.encoder, given, stored)
 
 
 def test_a_model_can_begin_at_the_frequencies_of_the_tokens() -> None:
     model = model_of(SMALL)
     model.parameters["output.W"][:] = 0  # what the context says
-    counts = np.arange(len(model.text.vocabulary), dtype=np.float64)
+    counts = np.arange(len(model.encoder.vocabulary), dtype=np.float64)
     model.begin_at(counts)
     # one added to each; <s> and </s>, of counts 1 and 2, cannot occur
     expected = (counts + 1) / (counts.sum() + counts.size - 2 - 3)

@@ -25,7 +25,7 @@ def trained(lines: bool = False, **settings: Any) -> NgramModel:
 @pytest.mark.parametrize("lines", [True, False])
 def test_a_start_symbol_leads_back_to_the_start(lines: bool) -> None:
     model = trained(lines)
-    ids = model.text.vocabulary.ids(["the", "cow", "eats"])
+    ids = model.encoder.vocabulary.ids(["the", "cow", "eats"])
     state = model.start(1)
     for word in [*ids.tolist(), BOS]:
         state = model.step(state, np.array([word]))
@@ -36,7 +36,7 @@ def test_a_start_symbol_leads_back_to_the_start(lines: bool) -> None:
 
 def test_a_batch_is_its_rows() -> None:
     model = trained(order=4)
-    ids = np.random.default_rng(0).integers(0, len(model.text.vocabulary), (5, 100), np.int32)
+    ids = np.random.default_rng(0).integers(0, len(model.encoder.vocabulary), (5, 100), np.int32)
     state, rows = model.start(100), [model.start(1) for _ in range(100)]
     for column in ids:
         before = state.copy()
@@ -62,7 +62,7 @@ def test_summary() -> None:
     model = trained(order=2, smoothing="kneser-ney", discount=0.4)
     summary = model.summary()
     assert summary["order"] == 2 and summary["smoothing"] == "kneser-ney"
-    assert summary["1-grams"] == len(model.text.vocabulary)
+    assert summary["1-grams"] == len(model.encoder.vocabulary)
     assert summary["discounts 2"] == "0.4"
     assert "notes" not in summary
     assert any("fall back" in note for note in trained().summary()["notes"])
@@ -71,7 +71,7 @@ def test_summary() -> None:
 def test_settings_survive_json() -> None:
     model = trained(order=3, prune=(0, 0, 1), entropy_prune=1e-6)
     settings = json.loads(json.dumps(model.settings_dict()))
-    assert NgramModel.restore(model.text, settings, model.arrays()).settings == model.settings
+    assert NgramModel.restore(model.encoder, settings, model.arrays()).settings == model.settings
 
 
 @pytest.mark.parametrize(
@@ -91,17 +91,17 @@ def test_settings_survive_json() -> None:
 def test_settings_that_do_not_fit_are_refused_by_name(name: str, value: Any) -> None:
     model = trained()
     with pytest.raises(ModelFileError, match=name):
-        NgramModel.restore(model.text, {**model.settings_dict(), name: value}, model.arrays())
+        NgramModel.restore(model.encoder, {**model.settings_dict(), name: value}, model.arrays())
 
 
 def test_missing_and_unknown_settings_are_refused_by_name() -> None:
     model = trained()
     settings = model.settings_dict()
     with pytest.raises(ModelFileError, match="unknown setting 'colour'"):
-        NgramModel.restore(model.text, {**settings, "colour": 1}, model.arrays())
+        NgramModel.restore(model.encoder, {**settings, "colour": 1}, model.arrays())
     del settings["order"]
     with pytest.raises(ModelFileError, match="lacks the setting 'order'"):
-        NgramModel.restore(model.text, settings, model.arrays())
+        NgramModel.restore(model.encoder, settings, model.arrays())
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_missing_and_unknown_settings_are_refused_by_name() -> None:
 def test_damaged_facts_are_refused_by_name(name: str, value: Any) -> None:
     model = trained(order=3)
     with pytest.raises(ModelFileError, match=name):
-        NgramModel.restore(model.text, model.settings_dict(), {**model.arrays(), name: value})
+        NgramModel.restore(model.encoder, model.settings_dict(), {**model.arrays(), name: value})
 
 
 def test_an_encoder_of_another_size_is_refused() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lmsuite.analysis.checks import gradient_report
 from lmsuite.errors import UsageError
 from lmsuite.models import recurrent, recurrent_scoring, recurrent_stepping
-from lmsuite.models.checks import gradient_report
 from lmsuite.models.interface import FloatArray
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.nn import layers, output
@@ -58,7 +58,7 @@ def test_gradients_of_a_batch_whose_logits_are_formed_in_parts(
     tied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = model_of(dataclasses.replace(SMALL, tied=tied))
-    monkeypatch.setattr(output, "LOGITS_AT_ONCE", 3 * len(model.text.vocabulary))
+    monkeypatch.setattr(output, "LOGITS_AT_ONCE", 3 * len(model.encoder.vocabulary))
     report = gradient_report(model, None, np.random.default_rng(2))
     assert report.worst.relative < 1e-6, report
 

@@ -35,7 +35,7 @@ def distribution() -> Callable[[NgramModel, Sequence[str]], NDArray[np.float64]]
     def after(model: NgramModel, words: Sequence[str]) -> NDArray[np.float64]:
         state = model.start(1)
         for word in words:
-            state = model.step(state, np.array([model.text.vocabulary.id(word)]))
+            state = model.step(state, np.array([model.encoder.vocabulary.id(word)]))
         return np.exp(np.asarray(model.log_probs(state)[0], dtype=np.float64))
 
     return after

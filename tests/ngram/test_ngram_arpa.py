@@ -71,7 +71,7 @@ def full_scores(path: Path, text: str) -> list[tuple[float, int, bool]]:
 
 def assert_same_scores(model: NgramModel, path: Path, text: str) -> None:
     theirs = full_scores(path, text)
-    ids = model.text.encode(text)
+    ids = model.encoder.encode(text)
     np.testing.assert_allclose(model.score(ids) / np.log(10), [s[0] for s in theirs], atol=2e-6)
     assert model.matched_orders(ids).tolist() == [s[1] for s in theirs]
     assert (ids[ids != 1] == UNK).tolist() == [s[2] for s in theirs]
@@ -99,7 +99,7 @@ def test_kenlm_reads_our_files_and_gives_our_scores(shared: Path, tmp_path: Path
 def test_we_read_kenlms_file_and_give_its_scores(shared: Path) -> None:
     path = shared / "reference" / "small.kenlm.3.arpa"
     model = NgramModel.from_arpa(path)
-    assert model.text.boundaries is Boundaries.LINES
+    assert model.encoder.boundaries is Boundaries.LINES
     folder = shared / "corpora" / "tinyshakespeare"
     assert_same_scores(model, path, (folder / "valid.words.txt").read_text("utf-8")[:20_000])
 
@@ -111,8 +111,8 @@ def test_export_then_import_changes_nothing(
 ) -> None:
     model = fit(TEXT, lines=lines, order=3, smoothing=smoothing)
     again = imported(exported(model), tmp_path)
-    assert again.text.vocabulary == model.text.vocabulary
-    assert again.text.boundaries == model.text.boundaries
+    assert again.encoder.vocabulary == model.encoder.vocabulary
+    assert again.encoder.boundaries == model.encoder.boundaries
     for name, array in model.table.arrays().items():
         np.testing.assert_array_equal(array, again.table.arrays()[name], err_msg=name)
 
@@ -155,8 +155,8 @@ ngram  2 = 3
 \end\
 """
     model = imported(text, tmp_path)
-    assert model.text.vocabulary.tokens == ("<unk>", "<s>", "</s>", "a", "b")
-    scores = model.score(model.text.encode("a b a c\n")) / np.log(10)
+    assert model.encoder.vocabulary.tokens == ("<unk>", "<s>", "</s>", "a", "b")
+    scores = model.score(model.encoder.encode("a b a c\n")) / np.log(10)
     # <s> a, a b, b backs off (no weight: 0) to a, a (-0.2) to the unknown c, which is impossible.
     np.testing.assert_allclose(scores, [-0.1, -0.2, -0.4, -np.inf, -0.5], atol=1e-6)
 
@@ -169,7 +169,7 @@ def test_missing_prefixes_and_suffixes_are_backed_off_to(tmp_path: Path) -> None
     text = text.replace("-0.1\t<s> a b\n", "-0.1\t<s> a b\n-0.05\tb a b\n")
     model = imported(text, tmp_path)
     assert model.table.sizes == (5, 4, 2)
-    scores = model.score(model.text.encode("b a b b\n")) / np.log(10)
+    scores = model.score(model.encoder.encode("b a b b\n")) / np.log(10)
     # b: -0.3 - 0.4; b a: b(b) p(a) = -0.1 - 0.5; b a b; a b b: b(ab)=0, b(b) p(b); b </s>
     np.testing.assert_allclose(scores, [-0.7, -0.6, -0.05, -0.5, -0.7], atol=1e-6)
 
@@ -194,7 +194,7 @@ def test_kenlm_gives_a_file_without_some_suffixes_the_same_scores(
     path.write_text("\n".join(lines) + "\n")
     model = NgramModel.from_arpa(path)
     assert model.table.sizes[1] > len(bigrams) - 20
-    ids = model.text.encode(text)
+    ids = model.encoder.encode(text)
     theirs = [score for score, _, _ in full_scores(path, text)]
     np.testing.assert_allclose(model.score(ids) / np.log(10), theirs, atol=2e-6)
 

@@ -17,7 +17,7 @@ from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.ngram import bounded
 from lmsuite.ngram.columns import Column
 from lmsuite.ngram.memory import bytes_of, with_unit
-from lmsuite.storage.artefact import save_model
+from lmsuite.store.artefact import save_model
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
 GIGABYTE = 1 << 30

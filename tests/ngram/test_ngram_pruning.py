@@ -120,7 +120,7 @@ def test_sums_stay_at_one(shared: Path, fit: Any, threshold: float, smoothing: s
     # Characters: contexts after which nearly every character was seen.
     text = (shared / "corpora" / "tinyshakespeare" / "valid.chars.txt").read_text("utf-8")[:40_000]
     model = fit(text, lines=True, order=4, smoothing=smoothing).prune_entropy(threshold)
-    ids = model.text.encode(text[20_000:22_000])
+    ids = model.encoder.encode(text[20_000:22_000])
     state = model.start(1)
     for word in ids.tolist():
         assert np.exp(model.log_probs(state)).sum() == pytest.approx(1, abs=1e-6)
@@ -130,7 +130,7 @@ def test_sums_stay_at_one(shared: Path, fit: Any, threshold: float, smoothing: s
 def test_a_higher_threshold_makes_a_smaller_and_worse_model(shared: Path, fit: Any) -> None:
     text = (shared / "corpora" / "tinyshakespeare" / "valid.words.txt").read_text("utf-8")
     model = fit(text, lines=True, order=3, smoothing="witten-bell")
-    ids = model.text.encode(text)
+    ids = model.encoder.encode(text)
     sizes, scores = [], []
     for threshold in (1e-8, 1e-7, 1e-6, 1e-5):
         smaller = model.prune_entropy(threshold)

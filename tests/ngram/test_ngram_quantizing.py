@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
+from lmsuite.analysis.evaluation import evaluate
 from lmsuite.errors import ModelFileError, UsageError
-from lmsuite.evaluation import evaluate
 from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
 from lmsuite.ngram import quantizing
 from lmsuite.ngram.compact import compact_arrays, from_compact_arrays
 from lmsuite.ngram.quantizing import quantized
-from lmsuite.storage.artefact import load_model, save_model
+from lmsuite.store.artefact import load_model, save_model
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
 PROBABILITIES = [name for name in SMOOTHINGS if name != "stupid-backoff"]
@@ -56,7 +56,7 @@ def test_sums_are_one(
     )
     # Relative frequencies leave nothing to others that could make up for the rounding.
     assert after == before if smoothing == "mle" else after < before
-    assert largest_error_of_sums(model, model.text.encode(play[3000:3600])) < 1e-5
+    assert largest_error_of_sums(model, model.encoder.encode(play[3000:3600])) < 1e-5
 
 
 @pytest.mark.parametrize("digits", ["0110100110010110", "0123456789"])
@@ -68,7 +68,7 @@ def test_contexts_that_leave_nothing_to_others_stay_exact(
     text = "".join(rng.choice(list(digits), 20_000))
     monkeypatch.setattr(quantizing, "VALUES", 5)
     model = trained(text, "char", Boundaries.STREAM, order=4, quantize=True)
-    assert largest_error_of_sums(model, model.text.encode(text[:300])) < 1e-5
+    assert largest_error_of_sums(model, model.encoder.encode(text[:300])) < 1e-5
 
 
 def test_tiny_shakespeare_in_two_thirds_of_kenlms_trie(shared: Path, tmp_path: Path) -> None:
@@ -90,14 +90,14 @@ def test_tiny_shakespeare_in_two_thirds_of_kenlms_trie(shared: Path, tmp_path: P
             here.log_probs[is_finite], there.log_probs[is_finite], atol=0.1, rtol=0
         )
     loaded = load_model(path)[0]
-    ids = small.text.encode(valid)
+    ids = small.encoder.encode(valid)
     np.testing.assert_array_equal(loaded.score(ids), small.score(ids))
 
 
 def test_what_is_restored_is_what_was_stored(play: str) -> None:
     model = trained(play[:20_000], "char", Boundaries.STREAM, order=5, quantize=True)
     arrays = model.arrays()
-    again = NgramModel.restore(model.text, model.settings_dict(), arrays)
+    again = NgramModel.restore(model.encoder, model.settings_dict(), arrays)
     for here, there in zip(model.table.orders, again.table.orders, strict=True):
         np.testing.assert_array_equal(here.words, there.words)
         np.testing.assert_array_equal(here.log_probs, there.log_probs)
@@ -135,7 +135,7 @@ def test_pruning_a_quantized_model_keeps_it_one(play: str) -> None:
     model = trained(play[:20_000], "word", Boundaries.STREAM, order=3, quantize=True)
     pruned = model.prune_entropy(1e-5)
     assert pruned.settings.quantize and sum(pruned.table.sizes) < sum(model.table.sizes)
-    assert largest_error_of_sums(pruned, model.text.encode(play[:500])) < 1e-5
+    assert largest_error_of_sums(pruned, model.encoder.encode(play[:500])) < 1e-5
 
 
 def test_scores_are_not_quantized() -> None:
@@ -179,7 +179,7 @@ def test_no_flipped_byte_breaks_a_look_up(data: st.DataObject) -> None:
         table = from_compact_arrays(arrays, 3, model.table.vocabulary_size)
     except ModelFileError:
         return
-    assert not np.isnan(table.score(model.text.encode(TEXT))).any()
+    assert not np.isnan(table.score(model.encoder.encode(TEXT))).any()
 
 
 def test_quantizing_twice_is_quantizing_once(play: str) -> None:

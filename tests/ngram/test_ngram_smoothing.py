@@ -43,7 +43,7 @@ CORPUS = list("abacabbadabaccabadbabefaab")
 def test_the_cows_of_the_lecture(fit: Any, distribution: Any) -> None:
     model = fit(COWS, lines=True, order=3, smoothing="mle")
     after = distribution(model, ["cows", "eat"])
-    vocabulary = model.text.vocabulary
+    vocabulary = model.encoder.vocabulary
     probabilities = {vocabulary.tokens[id]: after[id] for id in np.flatnonzero(after).tolist()}
     expected = {"corn": 4 / 11, "grass": 3 / 11, "hay": 2 / 11, "if": 1 / 11, "which": 1 / 11}
     assert probabilities == pytest.approx(expected)
@@ -78,7 +78,7 @@ def test_agreement_with_nltk_wherever_nltk_sums_to_one(
 ) -> None:
     theirs = nltk_model(make(order), order)
     model = fit(" ".join(CORPUS), order=order, **ours)
-    words = model.text.vocabulary.tokens
+    words = model.encoder.vocabulary.tokens
     agreed = 0
     contexts = {tuple(CORPUS[at : at + order - 1]) for at in range(len(CORPUS))}
     for context in sorted(contexts | {("f",) * (order - 1), ("e", "d", "c")[: order - 1]}):
@@ -109,7 +109,7 @@ def test_kneser_ney_bigram_by_hand(fit: Any, distribution: Any) -> None:
     # p(a) = (3 - .5)/5 + (1.5/5)/4 = .575;  p(b) = .5/5 + .075 = .175;  p(<unk>) = .075.
     # p(b | a) = .5/2 + (1/2) p(b) = .3375;  p(<unk> | a) = .0375;  p(a | b) = .5 + .5 p(a).
     model = fit("a b a c a", order=2, smoothing="kneser-ney", discount=0.5)
-    unk, a, b, c = (model.text.vocabulary.id(word) for word in ["<unk>", "a", "b", "c"])
+    unk, a, b, c = (model.encoder.vocabulary.id(word) for word in ["<unk>", "a", "b", "c"])
     start = distribution(model, [])
     assert start[[a, b, c, unk]] == pytest.approx([0.575, 0.175, 0.175, 0.075])
     after_a = distribution(model, ["a"])
@@ -121,7 +121,7 @@ def test_stupid_backoff_by_hand(fit: Any, distribution: Any) -> None:
     # S(b | a) = 1/2; S(a | a) = .4 * 3/5; S(<unk> | a) = .4 * .4 / 4.
     model = fit("a b a c a", order=2, smoothing="stupid-backoff")
     assert not model.is_normalised
-    unk, a, b = (model.text.vocabulary.id(word) for word in ["<unk>", "a", "b"])
+    unk, a, b = (model.encoder.vocabulary.id(word) for word in ["<unk>", "a", "b"])
     assert distribution(model, ["a"])[[b, a, unk]] == pytest.approx([0.5, 0.24, 0.04])
 
 
@@ -131,7 +131,7 @@ def test_katz_by_hand(fit: Any, distribution: Any) -> None:
     # other half as p(a) : p(<unk>).
     model = fit("a b a c a", order=2, smoothing="katz")
     assert any("Good-Turing" in message for message in model.messages)
-    unk, a, b = (model.text.vocabulary.id(word) for word in ["<unk>", "a", "b"])
+    unk, a, b = (model.encoder.vocabulary.id(word) for word in ["<unk>", "a", "b"])
     p_a, p_unk = 0.5 + 0.075, 0.075
     after = distribution(model, ["a"])
     assert after[b] == pytest.approx(0.25)
@@ -220,7 +220,7 @@ def test_what_holds_for_every_smoothing(model: NgramModel, draws: list[int]) -> 
     state, chain = model.start(1), []
     for word in [*ids.tolist(), 0]:
         log_probs = model.log_probs(state)[0]
-        assert np.all(log_probs[model.text.impossible] == -np.inf)
+        assert np.all(log_probs[model.encoder.impossible] == -np.inf)
         if model.is_normalised:
             assert np.exp(log_probs).sum() == pytest.approx(1, abs=1e-6)
         assert np.all(log_probs <= 1e-6)
@@ -229,7 +229,7 @@ def test_what_holds_for_every_smoothing(model: NgramModel, draws: list[int]) -> 
         state = model.step(state, np.array([word]))
     np.testing.assert_array_equal(model.score(np.append(ids, 0)), chain)
 
-    again = NgramModel.restore(model.text, model.settings_dict(), model.arrays())
+    again = NgramModel.restore(model.encoder, model.settings_dict(), model.arrays())
     assert again.settings == model.settings
     assert again.messages == model.messages
     for name, array in model.arrays().items():

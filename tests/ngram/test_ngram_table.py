@@ -42,7 +42,7 @@ def test_long_texts_are_scored_as_short_ones(
     fit: Any, lines: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = fit(TEXT, lines=lines, order=4)
-    ids = model.text.encode(TEXT * 3)
+    ids = model.encoder.encode(TEXT * 3)
     whole = model.score(ids)
     for size in (1, 2, 7):
         monkeypatch.setattr("lmsuite.ngram.table._CHUNK", size)
@@ -55,7 +55,7 @@ def test_every_way_to_search_gives_the_same(
     """One by one, all at once, and by a hash table once it pays."""
     text = play[:40_000]
     models = [fit(text, order=4) for _ in range(3)]
-    ids = models[0].text.encode(play[30_000:50_000])
+    ids = models[0].encoder.encode(play[30_000:50_000])
     scores = []
     for model, (few, share) in zip(models, ((10**9, 0), (0, 0), (0, 10**9)), strict=True):
         monkeypatch.setattr("lmsuite.ngram.table._FEW", few)
@@ -75,7 +75,7 @@ def test_no_flipped_byte_of_a_large_table_breaks_a_look_up(fit: Any, data: st.Da
     flat = arrays[name].view(np.uint8)
     flat[data.draw(st.integers(0, len(flat) - 1))] ^= data.draw(st.integers(1, 255))
     few, share = data.draw(st.sampled_from([(10**9, 0), (0, 0), (0, 10**9)]))
-    ids = model.text.encode(TEXT)
+    ids = model.encoder.encode(TEXT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lmsuite.ngram.table._CHECKED_AT_ONCE", 0)
         patch.setattr("lmsuite.ngram.table._FEW", few)
@@ -103,7 +103,7 @@ def test_a_large_table_is_checked_when_asked(fit: Any, monkeypatch: pytest.Monke
 
 def test_trace_adds_up_to_the_score(fit: Any) -> None:
     model = fit(TEXT, lines=True, order=4)
-    vocabulary, ids = model.text.vocabulary, model.text.encode("the cow eats the crow\n")
+    vocabulary, ids = model.encoder.vocabulary, model.encoder.encode("the cow eats the crow\n")
     scores, orders = model.score(ids), model.matched_orders(ids)
     for at in range(1, len(ids)):
         trace = model.trace(ids[1:at], int(ids[at]))
@@ -121,7 +121,7 @@ def test_the_next_word_takes_less_than_a_millisecond(shared: Path, fit: Any) -> 
     model = fit(text, lines=True, order=5)
     assert model.table.vocabulary_size > 13_000
     state, seconds = model.start(1), []
-    for word in model.text.encode(text[:2000]).tolist():
+    for word in model.encoder.encode(text[:2000]).tolist():
         begin = time.perf_counter()
         model.log_probs(state)
         seconds.append(time.perf_counter() - begin)
@@ -182,6 +182,6 @@ def test_no_flipped_byte_breaks_a_look_up(fit: Any, data: st.DataObject) -> None
         table = BackoffTable.from_arrays(arrays, 3, model.table.vocabulary_size)
     except ModelFileError:
         return
-    ids = model.text.encode(TEXT)
+    ids = model.encoder.encode(TEXT)
     assert not np.isnan(table.score(ids)).any()
     assert not np.isnan(table.log_probs(table.extend(table.start(1), ids[:1]))).any()

@@ -6,7 +6,7 @@ import random
 
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.report.subject import Subject
-from lmsuite.storage.artefact import Provenance
+from lmsuite.store.artefact import Provenance
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
 HOSTILE = "</style><script>alert('x')</script> \x1b[2J\x07 \u202eabc\u202c שלום עולם & \"q\" <!--"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from report_subjects import subject, verse
 
+from lmsuite.analysis.evaluation import Evaluation, evaluate
 from lmsuite.errors import DataError, UsageError
-from lmsuite.evaluation import Evaluation, evaluate
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.ngram import NgramModel
 from lmsuite.report.contents import Contents
@@ -75,7 +75,7 @@ def test_orders(subjects: list[Subject]) -> None:
     parts = [each.share * math.log(each.matched_perplexity) for each in rows if each.share]
     assert sum(parts) == pytest.approx(whole.cross_entropy)
     # The first order is the unigram distribution, whatever came before.
-    ids = model.text.encode(text)
+    ids = model.encoder.encode(text)
     unigrams = model.table.orders[0].log_probs[ids].astype(float)
     assert rows[0].perplexity == pytest.approx(math.exp(-unigrams.mean()))
 
@@ -105,7 +105,7 @@ class _WithVectors:
     kind = "ffnn"
 
     def __init__(self, model: LanguageModel, vectors: np.ndarray) -> None:
-        self.text = model.text
+        self.encoder = model.encoder
         self._vectors = vectors
 
     def embedding(self) -> np.ndarray:
@@ -124,7 +124,7 @@ def test_map_is_the_plane_of_greatest_variance(subjects: list[Subject]) -> None:
     assert found.shares[0] > found.shares[1]
     gaps = np.linalg.norm(places[:, None] - places[None], axis=-1)
     assert np.allclose(gaps, np.linalg.norm(flat[:, None] - flat[None], axis=-1))
-    assert found.places[0].label == subjects[0].model.text.token_text(3)
+    assert found.places[0].label == subjects[0].model.encoder.token_text(3)
 
 
 def test_map_needs_vectors(subjects: list[Subject]) -> None:
@@ -203,7 +203,7 @@ def test_levels_of_heat() -> None:
 def test_heat_map_shows_the_text_itself(contents: Contents) -> None:
     for each in contents.subjects:
         explained = contents.explanations[each.name]
-        markup = heatmap("i", explained, each.model.text)
+        markup = heatmap("i", explained, each.model.encoder)
         assert markup.count('class="t h') == len(explained)
         assert markup.count("×") >= sum(len(one.members) for one in explained)
         assert markup.count("↵") >= 1

@@ -12,7 +12,7 @@ from chromium import EXECUTABLE, Chromium
 from page_reader import PageReader
 from report_subjects import HOSTILE, verse
 
-from lmsuite.explanation import explain
+from lmsuite.analysis.explanation import explain
 from lmsuite.report.contents import Contents, gather
 from lmsuite.report.heatmap import heatmap_page
 from lmsuite.report.markup import visible
@@ -100,7 +100,7 @@ def test_one_model_without_provenance_on_one_line(subjects: list[Subject]) -> No
 def test_heat_map_page(subjects: list[Subject]) -> None:
     model = subjects[3].model
     explanations = list(explain(model, f"my lord\n{HOSTILE}\n"))
-    page = heatmap_page("my <b>title</b>", explanations, model.text)
+    page = heatmap_page("my <b>title</b>", explanations, model.encoder)
     reader = PageReader(page)
     assert reader.faults == []
     assert "my <b>title</b>" in reader.text

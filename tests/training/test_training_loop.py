@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from lmsuite.errors import ModelFileError, TrainingError
+from lmsuite.files import atomic
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.nn.schedules import SCHEDULES
-from lmsuite.storage import atomic
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.training import checkpoint, engine, workers
 from lmsuite.training.history import HistoryRow, read_history

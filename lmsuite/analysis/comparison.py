@@ -1,0 +1,288 @@
+"""Is one model better than another on a text, by how much, and where.
+
+Differences are A's minus B's, in nats a token, bits a character and perplexity: negative where A is
+better. Their intervals and p-values come from a paired bootstrap (`lmsuite.analysis.bootstrap`):
+both models are scored on the same resampled texts, so what makes a text hard for both cancels.
+
+Models of the same tokens are compared token by token. Others meet at lines, the smallest pieces of
+text that both predict whole, each with its end; a token counts for the line it ends in. Nats a
+token and perplexity then have no common denominator and are left out: bits a character has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.analysis.bootstrap import (
+    Bootstrap,
+    Estimate,
+    Floats,
+    Statistic,
+    blocks,
+    joined,
+    ratio,
+    sums_over,
+)
+from lmsuite.analysis.evaluation import perplexity_of
+from lmsuite.errors import DataError
+from lmsuite.models.interface import IntArray, LanguageModel
+from lmsuite.text.encoding import Boundaries, TextEncoder
+from lmsuite.text.lines import lines_of_tokens
+from lmsuite.text.vocabulary import BOS, UNK
+
+PLACES = 10
+_CONTEXT = 12  # tokens shown before a place, and half as many after it
+_TIE = 1e-6  # nats: two models' scores of one token that are as good as equal
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where two models differ: a token in its context, or a whole line (then without context)."""
+
+    line: int  # from 1
+    before: str
+    text: str
+    after: str
+    log_prob_a: float
+    log_prob_b: float
+
+    @property
+    def difference(self) -> float:
+        """The surprisal of A minus that of B, in nats: negative where A predicted it better."""
+        return self.log_prob_b - self.log_prob_a
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One model on the text."""
+
+    tokens: int
+    oov: int  # of them <unk>
+    nats_per_token: float
+    bits_per_char: float
+    perplexity: float
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Of how many tokens, or lines where the tokens differ, A gives the higher probability."""
+
+    won: int
+    lost: int
+    tied: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Model A against model B on one text. Differences are A - B: negative where A is better."""
+
+    a: str
+    b: str
+    same_tokens: bool
+    figures: tuple[Figures, Figures]  # of A and of B
+    nats_per_token: Estimate | None  # None unless the tokens are the same
+    bits_per_char: Estimate
+    perplexity: Estimate | None  # None unless the tokens are the same
+    unit: str  # what was resampled
+    units: int
+    tally: Tally
+    places: tuple[Place, ...]  # where they differ most, by falling size of the difference
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """One model's prediction of the text."""
+
+    ids: IntArray  # (M,) the predicted ones
+    log_probs: Floats  # (M,)
+    lines: NDArray[np.int64]  # (M,) in which line each ends
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """The lines of the text."""
+
+    texts: list[str]
+    chars: Floats  # (L,) characters, each line's end among them
+
+    @classmethod
+    def of(cls, text: str) -> _Lines:
+        texts = text.removesuffix("\n").split("\n")
+        chars = np.array([len(line) + 1 for line in texts], np.float64)
+        if not text.endswith("\n"):
+            chars[-1] -= 1
+        return cls(texts, chars)
+
+
+def compare(
+    a: LanguageModel,
+    b: LanguageModel,
+    text: str,
+    rng: np.random.Generator,
+    *,
+    names: tuple[str, str],
+) -> Comparison:
+    """Compare two models on a text, with resampling drawn from `rng`.
+
+    Raises:
+        DataError: the text has no tokens, or a model gives one of them probability zero.
+    """
+    scored = _score(a, text, names[0]), _score(b, text, names[1])
+    lines = _Lines.of(text)
+    if a.encoder.fingerprint() == b.encoder.fingerprint():
+        return _compare_tokens(a, scored, lines, rng, names)
+    return _compare_lines(scored, lines, rng, names)
+
+
+def perplexity_difference(a_minus_b: int, a: int, tokens: int) -> Statistic:
+    """exp(A/N) - exp(B/N) from the columns of sums of A - B, of A, and of N, by their numbers."""
+
+    def statistic(sums: Floats) -> tuple[Floats, Floats]:
+        count = sums[..., tokens]
+        mean_a = sums[..., a] / count
+        mean_b = mean_a - sums[..., a_minus_b] / count
+        of_a, of_b = np.exp(mean_a), np.exp(mean_b)
+        gradient = np.zeros_like(sums)
+        gradient[..., a] = (of_a - of_b) / count
+        gradient[..., a_minus_b] = of_b / count
+        gradient[..., tokens] = (of_b * mean_b - of_a * mean_a) / count
+        return of_a - of_b, gradient
+
+    return statistic
+
+
+def _score(model: LanguageModel, text: str, name: str) -> _Scored:
+    ids = model.encoder.encode(text)
+    predicted = ids[ids != BOS]
+    if not predicted.size:
+        raise DataError("nothing to compare: the text has no tokens")
+    log_probs = model.score(ids)
+    impossible = int(np.isneginf(log_probs).sum())
+    if impossible:
+        raise DataError(
+            f"{name} gives {impossible} of {len(predicted)} tokens probability zero, so no mean "
+            "difference exists: compare models with smoothing"
+        )
+    return _Scored(predicted, log_probs, lines_of_tokens(model.encoder, text, ids))
+
+
+def _compare_tokens(
+    model: LanguageModel,
+    scored: tuple[_Scored, _Scored],
+    lines: _Lines,
+    rng: np.random.Generator,
+    names: tuple[str, str],
+) -> Comparison:
+    a, b = scored
+    difference = b.log_probs - a.log_probs  # (M,) surprisal of A minus that of B
+    in_lines = model.encoder.boundaries is Boundaries.LINES
+    units = joined(a.lines) if in_lines else blocks(len(a.ids))
+    chars = _chars_of_tokens(a.lines, lines)
+    bootstrap = Bootstrap(sums_over(units, difference, -a.log_probs, 1.0, chars), rng)
+    return Comparison(
+        *names,
+        same_tokens=True,
+        figures=(_figures(a, lines), _figures(b, lines)),
+        nats_per_token=bootstrap.estimate(ratio(0, 2)),
+        bits_per_char=bootstrap.estimate(ratio(0, 3, scale=1 / math.log(2))),
+        perplexity=bootstrap.estimate(perplexity_difference(0, 1, 2)),
+        unit=_unit_of_lines(len(lines.texts), bootstrap.units)
+        if in_lines
+        else f"blocks of {len(a.ids) // bootstrap.units} tokens",
+        units=bootstrap.units,
+        tally=_tally(difference),
+        places=tuple(_places_of_tokens(model, a, b, difference)),
+    )
+
+
+def _compare_lines(
+    scored: tuple[_Scored, _Scored],
+    lines: _Lines,
+    rng: np.random.Generator,
+    names: tuple[str, str],
+) -> Comparison:
+    a, b = scored
+    of_a, of_b = (_line_sums(each, len(lines.texts)) for each in scored)  # (L,)
+    difference = of_b - of_a
+    units = joined(np.arange(len(lines.texts)))
+    bootstrap = Bootstrap(sums_over(units, difference, lines.chars), rng)
+    largest = np.argsort(-np.abs(difference), kind="stable")[:PLACES]
+    return Comparison(
+        *names,
+        same_tokens=False,
+        figures=(_figures(a, lines), _figures(b, lines)),
+        nats_per_token=None,
+        bits_per_char=bootstrap.estimate(ratio(0, 1, scale=1 / math.log(2))),
+        perplexity=None,
+        unit=_unit_of_lines(len(lines.texts), bootstrap.units),
+        units=bootstrap.units,
+        tally=_tally(difference),
+        places=tuple(
+            Place(i + 1, "", lines.texts[i], "", float(of_a[i]), float(of_b[i]))
+            for i in largest.tolist()
+        ),
+    )
+
+
+def _line_sums(scored: _Scored, lines: int) -> Floats:
+    sums = np.bincount(scored.lines, weights=scored.log_probs, minlength=lines)
+    return sums.astype(np.float64)
+
+
+def _chars_of_tokens(line_of: NDArray[np.int64], lines: _Lines) -> Floats:
+    """The characters of each line spread evenly over its tokens, (M,)."""
+    tokens = np.bincount(line_of, minlength=len(lines.texts))
+    return (lines.chars / np.maximum(tokens, 1))[line_of]
+
+
+def _unit_of_lines(lines: int, units: int) -> str:
+    return "lines" if lines == units else f"groups of {lines / units:.3g} lines"
+
+
+def _figures(scored: _Scored, lines: _Lines) -> Figures:
+    nats = -float(scored.log_probs.sum())
+    tokens = len(scored.ids)
+    return Figures(
+        tokens=tokens,
+        oov=int((scored.ids == UNK).sum()),
+        nats_per_token=nats / tokens,
+        bits_per_char=nats / math.log(2) / float(lines.chars.sum()),
+        perplexity=perplexity_of(nats / tokens),
+    )
+
+
+def _tally(difference: Floats) -> Tally:
+    won, lost = int((difference < -_TIE).sum()), int((difference > _TIE).sum())
+    return Tally(won, lost, len(difference) - won - lost)
+
+
+def _places_of_tokens(
+    model: LanguageModel, a: _Scored, b: _Scored, difference: Floats
+) -> Iterator[Place]:
+    for i in np.argsort(-np.abs(difference), kind="stable")[:PLACES].tolist():
+        if abs(difference[i]) <= _TIE:
+            return
+        before, after = _around(model.encoder, a.ids, i)
+        yield Place(
+            line=int(a.lines[i]) + 1,
+            before=before,
+            text=model.encoder.token_text(int(a.ids[i])),
+            after=after,
+            log_prob_a=float(a.log_probs[i]),
+            log_prob_b=float(b.log_probs[i]),
+        )
+
+
+def _around(encoder: TextEncoder, ids: IntArray, i: int) -> tuple[str, str]:
+    """The text before and after token i, with the spaces that belong between."""
+    first = max(i - _CONTEXT, 0)
+    before, through, whole = (
+        encoder.decode(ids[first:end]) for end in (i, i + 1, i + 1 + _CONTEXT // 2)
+    )
+    piece = through[len(before) :]
+    return before + piece[: len(piece) - len(piece.lstrip(" "))], whole[len(through) :]

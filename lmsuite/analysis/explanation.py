@@ -1,0 +1,157 @@
+"""Why a model gave each token of a text the probability that it did.
+
+For an n-gram model the probability is a product: the back-off weight of every context that was
+given up, from the longest down, and the probability of the n-gram that was found. For a mixture it
+is a sum over the members; a member's share of it is the posterior probability that the token came
+from that member.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmsuite.errors import DataError
+from lmsuite.models.interface import FloatArray, IntArray, LanguageModel, State
+from lmsuite.models.mixture import Contribution, Mixture
+from lmsuite.models.ngram import NgramModel
+from lmsuite.text.encoding import Boundaries, TextEncoder
+from lmsuite.text.vocabulary import BOS, SPECIALS, UNK
+
+ALTERNATIVES = 5
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another token that could have stood here."""
+
+    text: str
+    prob: float
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One factor of an n-gram's probability.
+
+    With `token`, p(token | context); without, the back-off weight of the context.
+    """
+
+    context: tuple[str, ...]
+    token: str | None
+    value: float
+
+
+@dataclass(frozen=True)
+class TokenExplanation:
+    """One token of a text, and how its probability came about."""
+
+    text: str  # the token, as a table shows it
+    unknown: str  # what the text has here, if the model reads it as <unk>; else empty
+    id: int
+    log_prob: float
+    rank: int  # 1: no token is more probable here
+    alternatives: tuple[Alternative, ...]  # the most probable other tokens
+    order: int | None  # of the n-gram found; None in other models
+    factors: tuple[Factor, ...]  # of n-gram models; their product is the probability
+    members: tuple[Contribution, ...]  # of mixtures; weight times prob sums to the probability
+
+    @property
+    def prob(self) -> float:
+        """The probability that the model gave the token."""
+        return _exp(self.log_prob)
+
+    @property
+    def surprisal(self) -> float:
+        """In bits."""
+        return -self.log_prob / math.log(2)
+
+
+def explain(model: LanguageModel, text: str) -> Iterator[TokenExplanation]:
+    """The explanation of every predicted token of `text`, in order.
+
+    Raises:
+        DataError: the text has no tokens.
+    """
+    ids = model.encoder.encode(text)
+    if not ids.size:
+        raise DataError("nothing to explain: the text has no tokens")
+    return _explanations(model, text, ids)
+
+
+def _explanations(model: LanguageModel, text: str, ids: IntArray) -> Iterator[TokenExplanation]:
+    words = iter(_words(model.encoder, text))
+    state = model.start(1)
+    for place, token in enumerate(ids.tolist()):
+        if token != BOS:
+            yield _explained(model, state, ids[:place], token, next(words))
+        state = model.step(state, ids[place : place + 1])
+
+
+def _words(encoder: TextEncoder, text: str) -> Sequence[str]:
+    """The text of every predicted token, before it became an id."""
+    words = encoder.tokenizer.tokens(text)
+    newline = encoder.tokenizer.newline
+    if encoder.boundaries is Boundaries.LINES and words[-1] != newline:
+        words = [*words, newline]
+    return words
+
+
+def _explained(
+    model: LanguageModel, state: State, history: IntArray, token: int, word: str
+) -> TokenExplanation:
+    log_probs = model.log_probs(state)[0]  # (V,)
+    order, factors = _factors(model, history, token)
+    return TokenExplanation(
+        text=model.encoder.token_text(token),
+        unknown=model.encoder.visible(word) if token == UNK else "",
+        id=token,
+        log_prob=float(log_probs[token]),
+        rank=1 + int((log_probs > log_probs[token]).sum()),
+        alternatives=_alternatives(model.encoder, log_probs, token),
+        order=order,
+        factors=factors,
+        members=model.contributions(state, token) if isinstance(model, Mixture) else (),
+    )
+
+
+def _alternatives(
+    encoder: TextEncoder, log_probs: FloatArray, token: int
+) -> tuple[Alternative, ...]:
+    others = log_probs.copy()
+    others[token] = -np.inf
+    count = min(ALTERNATIVES, len(others))
+    best = np.argpartition(-others, count - 1)[:count]
+    ranked = best[np.argsort(-others[best], kind="stable")].tolist()
+    return tuple(
+        Alternative(encoder.token_text(other), _exp(others[other]))
+        for other in ranked
+        if others[other] > -np.inf
+    )
+
+
+def _exp(log_value: float) -> float:
+    """The probability or weight; finite, though a model of scores, or a damaged one, has any."""
+    return math.exp(min(log_value, 700.0))
+
+
+def _factors(
+    model: LanguageModel, history: IntArray, token: int
+) -> tuple[int | None, tuple[Factor, ...]]:
+    if not isinstance(model, NgramModel):
+        return None, ()
+    trace = model.trace(history, token)
+
+    def context(length: int) -> tuple[str, ...]:
+        recent = trace.context[len(trace.context) - length :]
+        return tuple(map(model.encoder.token_text, recent))
+
+    longest_first = sorted(trace.log_backoffs, reverse=True)
+    weights = [Factor(context(n), None, _exp(weight)) for n, weight in longest_first]
+    if model.encoder.boundaries is Boundaries.STREAM:
+        # The beginning of a stream is no context: it has no continuations, and its weight is 1.
+        weights = [factor for factor in weights if factor.context[0] != SPECIALS[BOS]]
+    found = Factor(context(trace.order - 1), model.encoder.token_text(token), _exp(trace.log_prob))
+    return trace.order, (*weights, found)

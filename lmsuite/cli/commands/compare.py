@@ -1,0 +1,228 @@
+"""``lm compare``."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmsuite.cli.opening import given_text, is_tuned_on, open_model, shared_validation_text
+from lmsuite.cli.options import (
+    DEFAULT_FOLDER,
+    EncodingOption,
+    JsonOption,
+    ModelsOption,
+    SeedOption,
+    complete_models,
+)
+from lmsuite.cli.streams import printable, say, write_json
+from lmsuite.cli.tables import Column, show_remark, show_table
+
+if TYPE_CHECKING:
+    from lmsuite.analysis.bootstrap import Estimate
+    from lmsuite.analysis.comparison import Comparison, Place
+    from lmsuite.cli.opening import OpenedModel
+
+_Model = Annotated[
+    str,
+    typer.Argument(help="A name in the models folder, or a file.", autocompletion=complete_models),
+]
+
+
+def compare(
+    a: _Model,
+    b: _Model,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            "--text",
+            metavar="TEXT",
+            help="The text to predict: a file, `-`, or a name from `lm corpus list`; else what is "
+            "piped in; else the validation text of the models.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: SeedOption = 0,
+    folder: ModelsOption = DEFAULT_FOLDER,
+    encoding: EncodingOption = "utf-8",
+    as_json: JsonOption = False,
+) -> None:
+    """Tell whether one model is better than another, and where.
+
+    \b
+    Examples:
+      lm compare ngram rnn
+      lm compare ngram rnn --text other.txt --json
+
+    The interval (95 %) and the p-value of the difference come from a paired bootstrap over the
+    lines of the text, or over blocks of tokens in stream mode. Models of different tokens are
+    compared line by line, in bits a character.
+    """
+    import numpy as np
+
+    from lmsuite.analysis.comparison import compare as compare_models
+
+    first, second = open_model(folder, a), open_model(folder, b)
+    given = given_text(text, encoding)
+    if given is None:
+        given = shared_validation_text([first, second])
+    names = (first.name, second.name) if first.name != second.name else (a, b)
+    rng = np.random.default_rng(seed)
+    result = compare_models(first.model, second.model, given, rng, names=names)
+    if as_json:
+        write_json({**asdict(result), "notes": _notes(result, (first, second), given)})
+        return
+    _show_figures(result)
+    _show_tally(result)
+    _show_places(result)
+    for remark in _notes(result, (first, second), given):
+        show_remark(remark)
+
+
+def _show_figures(result: Comparison) -> None:
+    of_a, of_b = result.figures
+    rows = []
+    if result.nats_per_token:
+        values = (of_a.nats_per_token, of_b.nats_per_token)
+        rows.append(_row("nats/token", *values, result.nats_per_token, 4))
+    rows.append(_row("bits/char", of_a.bits_per_char, of_b.bits_per_char, result.bits_per_char, 4))
+    if result.perplexity:
+        rows.append(_row("perplexity", of_a.perplexity, of_b.perplexity, result.perplexity, 2))
+    headings = (result.a, result.b, "difference", "95 % interval", "p")
+    columns = [Column(""), *(Column(heading, number=True) for heading in headings)]
+    show_table(columns, rows)
+    say()
+
+
+def _row(label: str, of_a: float, of_b: float, difference: Estimate, digits: int) -> list[str]:
+    interval, p_value = "", ""
+    if difference.low is not None and difference.high is not None:
+        interval = f"{difference.low:+.{digits}f} to {difference.high:+.{digits}f}"
+    if difference.p_value is not None:
+        p_value = f"{difference.p_value:.3f}"
+    return [
+        label,
+        f"{of_a:.{digits}f}",
+        f"{of_b:.{digits}f}",
+        f"{difference.value:+.{digits}f}",
+        interval,
+        p_value,
+    ]
+
+
+def _show_tally(result: Comparison) -> None:
+    what = "tokens" if result.same_tokens else "lines"
+    tally = result.tally
+    show_remark(_verdict(result))
+    show_remark(
+        f"{result.a} predicts {tally.won:,} {what} better, {result.b} {tally.lost:,}; "
+        f"{tally.tied:,} alike"
+    )
+
+
+def _verdict(result: Comparison) -> str:
+    difference = result.bits_per_char
+    better = result.a if difference.value < 0 else result.b
+    if difference.value == 0:
+        return "The models are equally good."
+    if difference.p_value is None:
+        return f"{better} is better on this text, which is too short to say more."
+    if difference.p_value > 0.05:
+        return "Which model is better cannot be told from this text: 0 is in the interval."
+    return f"{better} is better (p = {difference.p_value:.3f})."
+
+
+def _show_places(result: Comparison) -> None:
+    if not result.places:
+        return
+    say("\nWhere they differ most:")
+    columns = [
+        Column("line", number=True),
+        Column("in context" if result.same_tokens else "text"),
+        Column(f"p, {result.a}" if result.same_tokens else f"nats, {result.a}", number=True),
+        Column(f"p, {result.b}" if result.same_tokens else f"nats, {result.b}", number=True),
+        Column("nats" if result.same_tokens else "difference", number=True),
+    ]
+    rows = [_place(place, same_tokens=result.same_tokens) for place in result.places]
+    taken = sum(
+        max(len(column.heading), *(len(row[at]) for row in rows)) + 2
+        for at, column in enumerate(columns)
+        if at != 1
+    )
+    room = _room() - taken
+    for row, place in zip(rows, result.places, strict=True):
+        row[1] = _in_context(place, max(room, 24))
+    show_table(columns, rows)
+    say()
+
+
+def _place(place: Place, *, same_tokens: bool) -> list[str]:
+    def shown(log_prob: float) -> str:
+        return f"{math.exp(log_prob):.2g}" if same_tokens else f"{-log_prob:.2f}"
+
+    return [
+        str(place.line),
+        "",
+        shown(place.log_prob_a),
+        shown(place.log_prob_b),
+        f"{place.difference:+.2f}",
+    ]
+
+
+def _room() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
+
+
+def _in_context(place: Place, room: int) -> str:
+    """The place in one line: what stands before it is cut on the left, what comes after, right."""
+    middle = _one_line(place.text)
+    if not place.before and not place.after:
+        return _cut(middle, room)
+    middle = f"[{_cut(middle, room - 2)}]"
+    after = _cut(_one_line(place.after), max((room - len(middle)) // 3, 0))
+    space = room - len(middle) - len(after)
+    before = _one_line(place.before)
+    if len(before) > space:
+        before = "…" + before[len(before) - space + 1 :] if space > 0 else ""
+    return before + middle + after
+
+
+def _one_line(text: str) -> str:
+    return printable(text.replace("\n", "⏎"))
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: max(room - 1, 0)] + "…"[: max(room, 0)]
+
+
+def _notes(result: Comparison, opened: tuple[OpenedModel, OpenedModel], text: str) -> list[str]:
+    """What a reader must know before believing the figures."""
+    from lmsuite.analysis.bootstrap import BLOCK, FEWEST_UNITS
+
+    notes = [f"Bootstrap over {result.units:,} {result.unit}."]
+    if result.units < FEWEST_UNITS:
+        has, needed = f"{result.units} line{'' if result.units == 1 else 's'}", f"{FEWEST_UNITS}"
+        if result.unit.startswith("blocks"):
+            has, needed = f"{result.figures[0].tokens:,} tokens", f"{FEWEST_UNITS * BLOCK}"
+        notes = [f"No interval is possible: the text has {has}, and {needed} are needed."]
+    if not result.same_tokens:
+        notes.append(
+            "The models have different tokens: compared line by line, in bits a character."
+        )
+    unknown = [
+        f"{name} {figures.oov:,}"
+        for name, figures in zip((result.a, result.b), result.figures, strict=True)
+        if figures.oov
+    ]
+    if unknown and not result.same_tokens:
+        notes.append(f"Read as <unk>, whose spelling costs nothing: {', '.join(unknown)} tokens.")
+    notes += [
+        f"{one.name} has its weights from this very text: another one (--text) is fairer."
+        for one in opened
+        if is_tuned_on(one, text)
+    ]
+    return notes

@@ -1,0 +1,72 @@
+"""``lm convert``."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
+
+import typer
+
+from lmsuite.cli.opening import ARPA_SUFFIXES, open_model
+from lmsuite.cli.options import DEFAULT_FOLDER, ModelArgument, ModelsOption
+from lmsuite.cli.saving import command_line, new_provenance, reserve
+from lmsuite.cli.streams import say
+from lmsuite.errors import LmError, UsageError
+from lmsuite.store.folder import SUFFIX
+
+if TYPE_CHECKING:
+    from lmsuite.cli.opening import OpenedModel
+    from lmsuite.store.artefact import Provenance
+
+
+def convert(
+    context: typer.Context,
+    model: ModelArgument,
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="The file to write: .arpa, .arpa.gz or .safetensors."),
+    ],
+    folder: ModelsOption = DEFAULT_FOLDER,
+) -> None:
+    """Turn an ARPA file into a model file, or back.
+
+    \b
+    Examples:
+      lm convert ngram play.arpa.gz
+      lm convert play.arpa.gz models/imported.safetensors
+    """
+    if not out.name.endswith((*ARPA_SUFFIXES, SUFFIX)):
+        raise UsageError(f"{out}: the name must end in .arpa, .arpa.gz or {SUFFIX}")
+    opened = open_model(folder, model)
+    if out.name.endswith(SUFFIX):
+        from lmsuite.store.artefact import save_model
+
+        reserve(context, out)
+        save_model(out, opened.model, _provenance(opened, command_line(context)))
+    else:
+        _write_arpa(opened, out)
+    say(f"saved {out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _write_arpa(opened: OpenedModel, out: Path) -> None:
+    import gzip
+
+    from lmsuite.files.atomic import replacing
+    from lmsuite.models.ngram import NgramModel
+
+    if not isinstance(opened.model, NgramModel):
+        raise LmError(f"{opened.name} is a {opened.model.kind} model; ARPA holds n-grams only")
+    with replacing(out) as stream:
+        if out.name.endswith(".gz"):
+            with gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=6, mtime=0) as packed:
+                opened.model.to_arpa(cast(BinaryIO, packed))
+        else:
+            opened.model.to_arpa(stream)
+
+
+def _provenance(opened: OpenedModel, command: str) -> Provenance:
+    if opened.manifest is not None:
+        return opened.manifest.provenance
+    checksum = hashlib.sha256(opened.path.read_bytes()).hexdigest()
+    return new_provenance(command, opened.path.name, checksum)

@@ -1,0 +1,130 @@
+"""``lm corpus list``, ``lm corpus show`` and ``lm corpus fetch``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmsuite.cli.options import JsonOption, QuietOption
+from lmsuite.cli.streams import note, say, write, write_json
+from lmsuite.cli.tables import Column, show_facts, show_table
+from lmsuite.errors import UsageError
+
+if TYPE_CHECKING:
+    from lmsuite.sources.catalogue import Entry
+
+
+def complete_corpora(incomplete: str) -> list[str]:
+    """The names of corpora that begin so, for the shell's completion."""
+    from lmsuite.sources.catalogue import catalogue
+
+    return [name for name in catalogue() if name.startswith(incomplete)]
+
+
+def list_corpora(as_json: JsonOption = False) -> None:
+    """List the texts that have a name.
+
+    \b
+    Examples:
+      lm corpus list
+      lm corpus list --json
+
+    A name is given where a file is expected: lm train ngram tinyshakespeare. What is not here yet
+    is downloaded at its first use. CHECKSUM says whether the right checksum is known beforehand
+    (pinned), or only that of the copy first fetched (unpinned).
+    """
+    from lmsuite.sources.catalogue import catalogue
+
+    entries = catalogue().values()
+    if as_json:
+        write_json([_facts(entry) for entry in entries])
+        return
+    columns = [Column("name"), Column("here"), Column("checksum"), Column("title")]
+    show_table(
+        columns,
+        [
+            [entry.name, "yes" if entry.available else "no", entry.pin, entry.title]
+            for entry in entries
+        ],
+    )
+
+
+def show_corpus(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="As in `lm corpus list`.", autocompletion=complete_corpora
+        ),
+    ],
+    text: Annotated[
+        bool, typer.Option("--text", help="Print the text itself, downloaded if need be.")
+    ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Show where a named text comes from, or the text.
+
+    \b
+    Examples:
+      lm corpus show tinyshakespeare
+      lm corpus show play --text | head
+    """
+    from lmsuite.sources.catalogue import find_entry
+
+    if text and as_json:
+        raise UsageError("--text prints the text as it is; leave out --json")
+    entry = find_entry(name)
+    if text:
+        write(entry.read(quiet=quiet))
+    elif as_json:
+        write_json(_facts(entry))
+    else:
+        show_facts({label: str(value) for label, value in _facts(entry).items() if value != ""})
+
+
+def fetch_corpora(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME", help="As in `lm corpus list`.", autocompletion=complete_corpora
+        ),
+    ],
+    force: Annotated[
+        bool, typer.Option("--force", help="Download again what is here already.")
+    ] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Download named texts, to be used later.
+
+    \b
+    Examples:
+      lm corpus fetch tinyshakespeare
+      lm corpus fetch shakespeare --force
+
+    They are kept in the user's cache folder, or in that of the environment variable LM_CACHE.
+    """
+    from lmsuite.sources.catalogue import find_entry
+
+    entries = [find_entry(name) for name in names]
+    for entry in entries:
+        if entry.files:
+            note(f"{entry.name} needs no download", quiet=quiet)
+            continue
+        if entry.available and not force:
+            note(f"{entry.name} is here already (--force downloads it again)", quiet=quiet)
+        entry.fetch(force=force, quiet=quiet)
+        say(str(entry.cached))
+
+
+def _facts(entry: Entry) -> dict[str, str | bool]:
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "licence": entry.licence,
+        "origin": entry.origin,
+        "checksum": entry.pin,
+        "sha256": entry.checksum or "",
+        "here": entry.available,
+        "file": "" if entry.files else str(entry.cached),
+    }

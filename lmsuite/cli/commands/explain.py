@@ -1,0 +1,171 @@
+"""``lm explain``."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmsuite.cli.opening import open_model
+from lmsuite.cli.options import DEFAULT_FOLDER, JsonOption, ModelArgument, ModelsOption
+from lmsuite.cli.streams import note, piped_input, printable, write, write_json
+from lmsuite.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lmsuite.analysis.explanation import Factor, TokenExplanation
+    from lmsuite.models.interface import LanguageModel
+
+_TOKEN = 14  # columns for the token
+_FULL_BAR = 16.0  # bits of surprisal at which the bar is as long as it gets
+_BAR = 8  # its columns then
+_WIDE = 100  # columns from which the alternatives are on the token's own line
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def explain(
+    model: ModelArgument,
+    text: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TEXT", help="The text itself; else what is piped in.", show_default=False
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write a page with a heat map instead, complete in one file.",
+            show_default=False,
+        ),
+    ] = None,
+    folder: ModelsOption = DEFAULT_FOLDER,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how a model came to the probability of each token.
+
+    \b
+    Examples:
+      lm explain ngram "My lord, the king"
+      echo "My lord, the king" | lm explain ngram --html king.html
+
+    For each token: its probability, its surprisal in bits, also as a bar (full at 16), its rank,
+    and the most probable other tokens. For n-gram models also the factors of the probability: the
+    back-off weight, bow, of each context that had to be given up, and what was found. For mixtures
+    each member's weight times its own probability, and its share of the sum.
+    """
+    from lmsuite.analysis.explanation import explain as explain_tokens
+
+    if html and as_json:
+        raise UsageError("--html and --json are two forms of the same: ask for one at a time")
+    loaded = open_model(folder, model).model
+    explained = explain_tokens(loaded, _text(text))
+    if html:
+        _write_page(html, f"{model}: surprisal", list(explained), loaded)
+    elif as_json:
+        for each in explained:
+            write_json({"prob": each.prob, "surprisal": each.surprisal, **asdict(each)})
+    else:
+        _show(explained)
+
+
+def _text(argument: str | None) -> str:
+    data = argument.encode("utf-8", "surrogateescape") if argument is not None else None
+    if data is None:
+        stdin = piped_input()
+        if stdin is None:
+            raise UsageError("no text: give one in quotes, or pipe it in")
+        data = stdin.read()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"the text is not UTF-8 (byte {error.start})") from error
+    return text.replace("\r\n", "\n")
+
+
+def _write_page(
+    path: Path, title: str, explained: list[TokenExplanation], model: LanguageModel
+) -> None:
+    from lmsuite.files.atomic import replacing
+    from lmsuite.report.heatmap import heatmap_page
+
+    page = heatmap_page(title, explained, model.encoder)
+    with replacing(path) as stream:
+        stream.write(page.encode("utf-8"))
+    note(f"saved {path}")
+
+
+def _show(explained: Iterable[TokenExplanation]) -> None:
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
+    heading = f"{'token':<{_TOKEN}} {'prob':>8}  {'bits':>5} {'':<{_BAR}} {'rank':>6}  "
+    write((heading + ("others" if width >= _WIDE else "")).rstrip() + "\n")
+    for each in explained:
+        write(_line(each, width))
+        for detail in _details(each, width):
+            lines = textwrap.wrap(detail, width - 4)
+            write("".join(f"    {line}\n" for line in lines))
+
+
+def _line(each: TokenExplanation, width: int) -> str:
+    token = f"{each.unknown} <unk>" if each.unknown else each.text
+    if len(token) > _TOKEN:
+        token = token[: _TOKEN - 1] + "…"
+    figures = (
+        f"{printable(token):<{_TOKEN}} {_prob(each.prob):>8}  {each.surprisal:>5.2f} "
+        f"{_bar(each.surprisal):<{_BAR}} {each.rank:>6,}  "
+    )
+    return (figures + (_others(each) if width >= _WIDE else "")).rstrip() + "\n"
+
+
+def _others(each: TokenExplanation) -> str:
+    return "  ".join(f"{printable(o.text)} {_short(o.prob)}" for o in each.alternatives)
+
+
+def _details(each: TokenExplanation, width: int) -> list[str]:
+    """The lines below a token: how the probability is made up, for models that can tell."""
+    details = []
+    if width < _WIDE:
+        details.append(f"others: {_others(each)}")
+    if each.order is not None:
+        factors = " × ".join(map(_factor, each.factors))
+        details.append(printable(f"{each.order}-gram: {factors}"))
+    details += [
+        printable(
+            f"{member.name}: {member.weight:.3f} × {_prob(member.prob)}, "
+            f"share {100 * member.share:.1f} %"
+        )
+        for member in each.members
+    ]
+    return details
+
+
+def _factor(factor: Factor) -> str:
+    context = _joined(factor.context)
+    if factor.token is None:
+        return f"bow({context}) {_prob(factor.value)}"
+    given = f" | {context}" if context else ""
+    return f"p({factor.token}{given}) {_prob(factor.value)}"
+
+
+def _joined(tokens: tuple[str, ...]) -> str:
+    return ("" if all(len(token) == 1 for token in tokens) else " ").join(tokens)
+
+
+def _bar(bits: float) -> str:
+    eighths = round(min(bits / _FULL_BAR, 1.0) * _BAR * 8)
+    return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
+
+
+def _prob(value: float) -> str:
+    return f"{value:.6f}" if value >= 1e-4 else f"{value:.2e}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}".lstrip("0") if value >= 0.001 else f"{value:.0e}"

@@ -1,0 +1,222 @@
+"""``lm mix``."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lmsuite.cli.opening import TUNED, open_model, shared_validation_text
+from lmsuite.cli.options import DEFAULT_FOLDER, EncodingOption, ModelsOption, complete_models
+from lmsuite.cli.saving import announce, command_line, new_provenance, reserve, save, validate
+from lmsuite.cli.streams import note, say
+from lmsuite.cli.tables import Column, show_table
+from lmsuite.errors import DataError, UsageError
+from lmsuite.store.folder import ModelsFolder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lmsuite.cli.opening import OpenedModel
+    from lmsuite.cli.saving import Validation
+    from lmsuite.models.interface import LanguageModel
+    from lmsuite.models.mixture import DifferentTokensError, Mixture
+    from lmsuite.store.artefact import Provenance
+
+_CACHE = "cache"
+
+
+def mix(
+    context: typer.Context,
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL",
+            help="Names in the models folder, or files; `cache` stands for a cache of the recent "
+            "past.",
+            autocompletion=complete_models,
+        ),
+    ],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="The mixture's name.")] = (
+        "mixture"
+    ),
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="W,W,...",
+            help="One weight for each model, scaled to sum to one.",
+            show_default="those that suit the text best",
+        ),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            "--text",
+            metavar="TEXT",
+            help="The text that chooses the weights, one that no model was trained on: a file, "
+            "`-`, or a name from `lm corpus list`.",
+            show_default="the validation text of the models",
+        ),
+    ] = None,
+    folder: ModelsOption = DEFAULT_FOLDER,
+    encoding: EncodingOption = "utf-8",
+) -> None:
+    """Mix models: interpolate their probabilities.
+
+    \b
+    Examples:
+      lm mix ngram rnn --name best
+      lm mix ngram cache --weights 0.9,0.1
+
+    The mixture is a model like any other, complete in one file. Its weights are those that predict
+    the text best, by expectation maximisation (Jelinek and Mercer 1980). The cache gives tokens
+    that were read a short while ago a higher probability (Kuhn and De Mori 1990); how fast it
+    forgets is chosen on the same text. The models must have the same tokens: train with --like.
+    """
+    from lmsuite.models.mixture import DifferentTokensError, Mixture, check_members, member_scores
+
+    target = ModelsFolder(folder)
+    path = target.new_path(name)  # refuses an impossible name before the work
+    given = _weights(weights, len(models))
+    opened = [open_model(folder, model) for model in models if model != _CACHE]
+    members = _members(models, opened)
+    try:
+        check_members(members)
+    except DifferentTokensError as error:
+        raise DataError(_remedy(error, opened)) from error
+    reserve(context, path)
+    valid, rule = _text(text, encoding, opened, optional=given is not None)
+    ids = opened[0].model.encoder.encode(valid)
+    scores = member_scores(members, ids) if valid else {}
+    # Without a text, a cache has the usual half-life.
+    mixture = Mixture.fit(members, ids, given, scores) if valid else Mixture(members, given or ())
+    is_tuned = bool(valid) and (given is None or _CACHE in members)
+    validation = validate(mixture, valid, name=name, rule=rule)
+    provenance = _provenance(opened, command_line(context), validation, mixture, is_tuned=is_tuned)
+    if is_tuned:
+        note(f"tuned on {len(ids):,} tokens: {_called(text, opened)}")
+    save(target, name, mixture, provenance, validation)
+    _show_members(mixture, scores)
+    announce(target, name, validation)
+
+
+def _weights(weights: str | None, count: int) -> list[float] | None:
+    if weights is None:
+        return None
+    try:
+        numbers = [float(weight) for weight in weights.split(",")]
+    except ValueError:
+        raise UsageError(f"--weights takes numbers joined by commas, not {weights}") from None
+    if len(numbers) != count:
+        raise UsageError(f"--weights {weights}: give {count}, one for each model")
+    return numbers
+
+
+def _members(names: list[str], opened: list[OpenedModel]) -> dict[str, LanguageModel]:
+    """The members by name, in the order in which they were typed."""
+    from lmsuite.models.cache import CacheModel, CacheSettings
+
+    if not opened:
+        raise UsageError("a cache alone knows no words: name a model to mix it with")
+    models = iter(opened)
+    cache: LanguageModel = CacheModel(opened[0].model.encoder, CacheSettings())
+    members: dict[str, LanguageModel] = {}
+    for typed in names:
+        name, model = _CACHE, cache
+        if typed != _CACHE:
+            one = next(models)
+            name, model = one.name, one.model
+        if name in members:
+            raise UsageError(f"{name} is named twice; a model can be in a mixture once")
+        members[name] = model
+    return members
+
+
+def _text(
+    text: str | None, encoding: str, opened: list[OpenedModel], *, optional: bool
+) -> tuple[str, str]:
+    """The text that chooses the weights, and what the model file calls it.
+
+    If it is optional, because the weights are given, it may be empty: there is none.
+    """
+    if text is not None:
+        from lmsuite.sources.corpus import read_corpus
+
+        corpus = read_corpus([text], encoding=encoding)
+        return corpus.text, corpus.name
+    try:
+        valid = shared_validation_text(opened)
+    except DataError:
+        if optional:
+            return "", "none"
+        raise
+    made = opened[0].manifest
+    return valid, made.provenance.validation.get("split", "none") if made else "none"
+
+
+def _called(text: str | None, opened: list[OpenedModel]) -> str:
+    return text or f"the validation text of {', '.join(one.name for one in opened)}"
+
+
+def _remedy(error: DifferentTokensError, opened: list[OpenedModel]) -> str:
+    """What to type, so that the model that does not fit will."""
+    found = next(one for one in opened if one.name == error.other)
+    command = shlex.split(found.manifest.provenance.command) if found.manifest else []
+    if command[:2] != ["lm", "train"]:
+        return str(error)
+    return f"{error}: {shlex.join(_without_tokens(command))} --like {shlex.quote(error.reference)}"
+
+
+def _without_tokens(command: list[str]) -> list[str]:
+    """A training command without the options that ``--like`` stands for."""
+    flags = {"--lines", "--stream"}
+    valued = {
+        *("--tokenizer", "--min-count", "--max-vocab", "--vocab", "--bpe-size"),
+        *("--valid", "--like"),
+    }
+    kept, words = [], iter(command)
+    for word in words:
+        if word in valued:
+            next(words, None)
+        elif word not in flags and word.partition("=")[0] not in valued:
+            kept.append(word)
+    return kept
+
+
+def _provenance(
+    opened: list[OpenedModel],
+    command: str,
+    validation: Validation,
+    mixture: Mixture,
+    *,
+    is_tuned: bool,
+) -> Provenance:
+    made = [one.manifest.provenance for one in opened if one.manifest]
+    corpora = ", ".join(dict.fromkeys(each.corpus for each in made))
+    checksums = {each.corpus_sha256 for each in made}
+    weights = dict(zip(mixture.names, mixture.weights.tolist(), strict=True))
+    return new_provenance(
+        command,
+        corpora or "unknown",
+        checksums.pop() if len(checksums) == 1 else "",
+        validation.recorded,
+        {"weights": weights, TUNED: is_tuned},
+    )
+
+
+def _show_members(mixture: Mixture, scores: dict[str, NDArray[Any]]) -> None:
+    """Each member with its weight and what it is worth alone."""
+    from lmsuite.analysis.evaluation import perplexity_of
+    from lmsuite.models.cache import CacheModel
+
+    rows = []
+    for name, model, weight in zip(mixture.names, mixture.members, mixture.weights, strict=True):
+        alone = f"{perplexity_of(-scores[name].mean()):.2f}" if name in scores else ""
+        if isinstance(model, CacheModel):
+            alone = f"half-life {model.settings.half_life:g} tokens"
+        rows.append([name, model.kind, f"{weight:.4f}", alone])
+    columns = (Column("member"), Column("kind"), Column("weight", number=True), Column("alone"))
+    show_table(columns, rows)
+    say()

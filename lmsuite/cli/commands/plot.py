@@ -1,0 +1,175 @@
+"""``lm plot``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmsuite.cli.options import DEFAULT_FOLDER, EncodingOption, ModelArguments, ModelsOption
+from lmsuite.cli.streams import note, say
+from lmsuite.errors import LmError, UsageError
+
+if TYPE_CHECKING:
+    from lmsuite.cli.opening import OpenedModel
+    from lmsuite.report.linechart import LineChart
+    from lmsuite.report.vectors import VectorMap
+
+
+def plot(
+    models: ModelArguments = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where the picture goes: a .png or .svg file.",
+            show_default="curves.png, orders.png or embedding.png",
+        ),
+    ] = None,
+    orders: Annotated[
+        bool,
+        typer.Option(
+            "--by-order", help="Perplexity of n-gram models that use contexts of growing length."
+        ),
+    ] = False,
+    embedding: Annotated[
+        bool,
+        typer.Option(
+            "--embedding", help="A map of the vectors that one neural model learned of its tokens."
+        ),
+    ] = False,
+    tokens: Annotated[
+        int, typer.Option("--tokens", min=3, help="How many tokens the map shows.")
+    ] = 150,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="TEXT",
+            help="The text that --by-order predicts: a file, `-`, or a name from `lm corpus list`.",
+            show_default="the validation text of each model",
+        ),
+    ] = None,
+    as_text: Annotated[
+        bool, typer.Option("--text", help="Draw with letters, here, instead of a picture.")
+    ] = False,
+    folder: ModelsOption = DEFAULT_FOLDER,
+    encoding: EncodingOption = "utf-8",
+) -> None:
+    """Draw learning curves, perplexity by order, or a map of an embedding.
+
+    \b
+    Examples:
+      lm plot rnn ffnn -o curves.png
+      lm plot ngram --by-order --text
+
+    The map shows the most frequent tokens along the first two principal components of their
+    vectors. Pictures need matplotlib: pip install 'lmsuite[plot]'.
+    """
+    from lmsuite.cli.subjects import open_all
+
+    if orders and embedding:
+        raise UsageError("--by-order and --embedding are two pictures: ask for one at a time")
+    if data is not None and not orders:
+        raise UsageError("--on is for --by-order")
+    opened = open_all(folder, models)
+    if embedding:
+        _show_map(_vector_map(opened, tokens), output, as_text=as_text)
+    elif orders:
+        _show_lines(_order_chart(opened, data, encoding), output or Path("orders.png"), as_text)
+    else:
+        _show_lines(_curves(opened), output or Path("curves.png"), as_text)
+
+
+def _curves(opened: list[OpenedModel]) -> LineChart:
+    from lmsuite.cli.subjects import subject_of
+    from lmsuite.report.subject import learning_curves
+
+    subjects = [subject_of(each) for each in opened]
+    chart = learning_curves(subjects)
+    if chart is None:
+        raise LmError(
+            "none of these models has a learning curve; lm train rnn and lm train ffnn leave one "
+            "beside the model (for n-gram models: lm plot --by-order)"
+        )
+    drawn = {line.label for line in chart.series}
+    for subject in subjects:
+        if subject.name not in drawn:
+            note(f"left out: {subject.name} has no learning curve, and other validation text")
+    return chart
+
+
+def _order_chart(opened: list[OpenedModel], data: str | None, encoding: str) -> LineChart:
+    from lmsuite.cli.opening import validation_text
+    from lmsuite.cli.subjects import subject_of
+    from lmsuite.models.ngram import NgramModel
+    from lmsuite.report.orders import by_order, order_chart
+    from lmsuite.sources.corpus import read_corpus
+
+    text = None if data is None else read_corpus([data], encoding=encoding).text
+    rows = {}
+    for each in opened:
+        if isinstance(each.model, NgramModel):
+            rows[each.name] = by_order(each.model, validation_text(each) if text is None else text)
+        else:
+            note(f"left out: {each.name} ({each.model.kind}) is no n-gram model")
+    chart = order_chart([subject_of(each) for each in opened], rows)
+    if chart is None:
+        raise LmError("perplexity by order is of n-gram models, and none of these is one")
+    return chart
+
+
+def _vector_map(opened: list[OpenedModel], tokens: int) -> VectorMap:
+    from lmsuite.report.vectors import vector_map
+
+    having = [each for each in opened if each.model.embedding() is not None] or opened
+    if len(having) > 1:
+        names = ", ".join(each.name for each in having)
+        raise UsageError(f"--embedding draws the map of one model: which one of {names}?")
+    return vector_map(having[0].name, having[0].model, tokens)
+
+
+def _show_lines(chart: LineChart, output: Path, as_text: bool) -> None:
+    if as_text:
+        from lmsuite.report.terminal import lines_as_text
+
+        say(lines_as_text(chart))
+        return
+    from lmsuite.report.figures import draw_lines
+
+    _write(output, draw_lines(chart, _format_of(output)))
+
+
+def _show_map(vector_map: VectorMap, output: Path | None, *, as_text: bool) -> None:
+    if as_text:
+        from lmsuite.report.terminal import map_as_text
+
+        say(map_as_text(vector_map))
+        return
+    from lmsuite.report.figures import draw_map
+
+    path = output or Path("embedding.png")
+    _write(path, draw_map(vector_map, _format_of(path)))
+
+
+def _format_of(path: Path) -> str:
+    """The picture's format, which the file's name ends in.
+
+    Raises:
+        UsageError: it is no format of pictures.
+    """
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in ("png", "svg"):
+        raise UsageError(f"{path}: a picture is a .png or .svg file")
+    return suffix
+
+
+def _write(path: Path, content: bytes) -> None:
+    from lmsuite.files.atomic import replacing
+
+    with replacing(path) as stream:
+        stream.write(content)
+    say(f"saved {path}")

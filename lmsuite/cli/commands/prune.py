@@ -1,0 +1,204 @@
+"""``lm prune``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lmsuite.cli.commands.train_ngram import cut_offs
+from lmsuite.cli.opening import open_model, validation_text
+from lmsuite.cli.options import (
+    DEFAULT_FOLDER,
+    EncodingOption,
+    ModelArgument,
+    ModelsOption,
+)
+from lmsuite.cli.saving import announce, command_line, new_provenance, reserve, save, validate
+from lmsuite.cli.streams import say
+from lmsuite.cli.tables import Column, show_table
+from lmsuite.errors import DataError, LmError, UsageError
+from lmsuite.store.folder import ModelsFolder
+
+if TYPE_CHECKING:
+    from lmsuite.cli.opening import OpenedModel
+    from lmsuite.models.ngram import NgramModel
+
+
+def prune(
+    context: typer.Context,
+    model: ModelArgument,
+    entropy: Annotated[
+        float | None,
+        typer.Option(
+            "--entropy",
+            metavar="THRESHOLD",
+            help="Drop n-grams whose loss raises perplexity by a smaller part than this; 1e-7 is "
+            "mild, 1e-5 drastic.",
+            show_default=False,
+        ),
+    ] = None,
+    counts: Annotated[
+        str,
+        typer.Option(
+            "--counts",
+            metavar="COUNTS",
+            help="Drop n-grams that occur so often or less, by order, as in 0,0,1; with --train.",
+            show_default=False,
+        ),
+    ] = "",
+    training: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--train",
+            metavar="TEXT",
+            help="The text that the model was trained on, which --counts counts anew; can be "
+            "repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", metavar="NAME", help="The smaller model's name.", show_default="MODEL-small"
+        ),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            "--text",
+            metavar="TEXT",
+            help="The text to measure perplexity on: a file, `-`, or a name from `lm corpus list`.",
+            show_default="the model's validation text",
+        ),
+    ] = None,
+    folder: ModelsOption = DEFAULT_FOLDER,
+    encoding: EncodingOption = "utf-8",
+) -> None:
+    """Make an n-gram model smaller.
+
+    \b
+    Examples:
+      lm prune ngram --entropy 1e-7 --name small
+      lm prune ngram --counts 0,1,1 --train play
+
+    --entropy drops what the model can best do without (Stolcke 1998) and fits the back-off weights
+    to what remains; it needs the model alone. A finished model keeps no counts, so --counts reads
+    the training text once more and estimates the model anew without the rare n-grams. With both,
+    the counts come first.
+    """
+    opened = open_model(folder, model)
+    before = _ngram_model(opened)
+    if entropy is None and not counts:
+        raise UsageError("nothing to prune by: give --entropy 1e-7, or --counts 0,0,1 with --train")
+    target, chosen = ModelsFolder(folder), name or f"{opened.name}-small"
+    path = target.new_path(chosen)
+    if path.resolve() == opened.path.resolve():
+        raise UsageError(f"the smaller model needs a name of its own, not {chosen}")
+    reserve(context, path)
+    after = before
+    if counts:
+        after = _refitted(opened, before, counts, training, encoding)
+    elif training:
+        raise UsageError("--train is for --counts; --entropy needs no text")
+    if entropy is not None:
+        after = after.prune_entropy(entropy)
+    valid, rule = _text(text, encoding, opened)
+    validation = validate(after, valid, name=chosen, rule=rule)
+    made = opened.manifest.provenance if opened.manifest else None
+    provenance = new_provenance(
+        command_line(context),
+        made.corpus if made else opened.name,
+        made.corpus_sha256 if made else "",
+        validation.recorded,
+        {"pruned from": opened.name},
+    )
+    save(target, chosen, after, provenance, validation)
+    _show_sizes(before, after)
+    if valid:
+        then = validate(before, valid, name=opened.name, rule=rule).recorded["perplexity"]
+        now = validation.recorded["perplexity"]
+        say(f"perplexity  {_shown(then)} before, {_shown(now)} after")
+    announce(target, chosen, validation)
+
+
+def _ngram_model(opened: OpenedModel) -> NgramModel:
+    from lmsuite.models.ngram import NgramModel
+
+    if not isinstance(opened.model, NgramModel):
+        raise UsageError(f"{opened.name} is a {opened.model.kind} model; only n-grams are pruned")
+    return opened.model
+
+
+def _refitted(
+    opened: OpenedModel,
+    model: NgramModel,
+    counts: str,
+    training: list[str] | None,
+    encoding: str,
+) -> NgramModel:
+    """The model estimated anew, without the n-grams that the cut-offs forbid."""
+    from lmsuite.models.ngram import NgramModel
+    from lmsuite.sources.corpus import read_corpus
+
+    settings = replace(model.settings, prune=cut_offs(counts, "--counts"))
+    if not training:
+        raise UsageError("--counts needs the text that the model was trained on: --train TEXT")
+    if opened.manifest is None:
+        raise LmError(
+            f"{opened.name} does not say what it was trained on; only --entropy can prune"
+        )
+    made = opened.manifest.provenance
+    corpus = read_corpus(training, encoding=encoding)
+    if corpus.sha256 != made.corpus_sha256:
+        raise DataError(
+            f"{opened.name} was trained on {made.corpus}, not on {corpus.name} (or that text has "
+            "changed): its counts would be others"
+        )
+    ids = model.encoder.encode(_without_validation(corpus.text, made.validation, model))
+    return NgramModel.fit(model.encoder, ids, settings)
+
+
+def _without_validation(text: str, validation: dict[str, Any], model: NgramModel) -> str:
+    """The part of the text that the model was trained on."""
+    from lmsuite.sources.corpus import split_text
+    from lmsuite.text.encoding import Boundaries
+
+    if "sha256" not in validation:
+        return text
+    try:
+        share = float(validation.get("split", "none"))
+    except ValueError:  # a file of its own
+        return text
+    return split_text(text, share, whole_lines=model.encoder.boundaries is Boundaries.LINES)[0]
+
+
+def _text(text: str | None, encoding: str, opened: OpenedModel) -> tuple[str, str]:
+    """The text to measure on, empty if there is none, and what the model file calls it."""
+    if text is not None:
+        from lmsuite.sources.corpus import read_corpus
+
+        corpus = read_corpus([text], encoding=encoding)
+        return corpus.text, corpus.name
+    recorded: dict[str, Any] = opened.manifest.provenance.validation if opened.manifest else {}
+    if "sha256" not in recorded:
+        return "", "none"
+    return validation_text(opened), recorded.get("split", "none")
+
+
+def _show_sizes(before: NgramModel, after: NgramModel) -> None:
+    columns = [Column("n-grams"), *(Column(h, number=True) for h in ("before", "after", "kept"))]
+    pairs = list(zip(before.table.sizes, after.table.sizes, strict=True))
+    rows = [[str(n), *_cells(*pair)] for n, pair in enumerate(pairs, start=1)]
+    rows.append(["all", *_cells(sum(before.table.sizes), sum(after.table.sizes))])
+    show_table(columns, rows)
+    say()
+
+
+def _cells(before: int, after: int) -> list[str]:
+    return [f"{before:,}", f"{after:,}", f"{100 * after / before:.1f} %" if before else ""]
+
+
+def _shown(perplexity: float | None) -> str:
+    return "infinite" if perplexity is None else f"{perplexity:.2f}"

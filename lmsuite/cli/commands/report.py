@@ -1,0 +1,109 @@
+"""``lm report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmsuite.cli.options import (
+    DEFAULT_FOLDER,
+    EncodingOption,
+    ModelArguments,
+    ModelsOption,
+    QuietOption,
+    SeedOption,
+)
+from lmsuite.cli.streams import note, say
+from lmsuite.errors import UsageError
+
+if TYPE_CHECKING:
+    from lmsuite.cli.opening import OpenedModel
+
+
+def report(
+    context: typer.Context,
+    models: ModelArguments = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the page goes.")
+    ] = Path("report.html"),
+    text: Annotated[
+        str | None,
+        typer.Option(
+            "--text",
+            metavar="TEXT",
+            help="The text to predict: a file, `-`, or a name from `lm corpus list`.",
+            show_default="the models' validation text",
+        ),
+    ] = None,
+    title: Annotated[
+        str, typer.Option("--title", help="The heading.")
+    ] = "Language models compared",
+    prompt: Annotated[str, typer.Option("--prompt", help="The beginning of every sample.")] = "",
+    seed: SeedOption = 1,
+    folder: ModelsOption = DEFAULT_FOLDER,
+    encoding: EncodingOption = "utf-8",
+    quiet: QuietOption = False,
+) -> None:
+    """Write one page about models, to read and to show.
+
+    \b
+    Examples:
+      lm report
+      lm report ngram -o page.html --prompt "My lord,"
+
+    The page holds the comparison with intervals, learning curves, perplexity by n-gram order, a
+    passage with each token's surprisal under each model, samples, and how each model was made. It
+    is one file, needs no network and no script, and can be sent to anyone.
+    """
+    from lmsuite.cli.opening import is_tuned_on
+    from lmsuite.cli.saving import command_line
+    from lmsuite.cli.scoreboard import Row, footnotes
+    from lmsuite.cli.subjects import open_all, subject_of
+    from lmsuite.files.atomic import replacing
+    from lmsuite.report.contents import gather
+    from lmsuite.report.model_report import report_page
+
+    opened = open_all(folder, models)
+    _refuse_equal_names(opened)
+    predicted, text_name = _text(opened, text, encoding)
+    contents = gather(
+        [subject_of(each) for each in opened],
+        predicted,
+        text_name=text_name,
+        prompt=prompt,
+        seed=seed,
+        progress=lambda line: note(line, quiet=quiet),
+    )
+    rows = [
+        Row.of(result, each.model, predicted, is_tuned=is_tuned_on(each, predicted))
+        for result, each in zip(contents.results, opened, strict=True)
+    ]
+    notes = footnotes(rows)
+    page = report_page(contents, title=title, notes=notes, made_by=command_line(context))
+    with replacing(output) as stream:
+        stream.write(page.encode("utf-8"))
+    say(f"saved {output} ({len(page.encode('utf-8')) / 1e6:.1f} MB): open it in a browser")
+
+
+def _refuse_equal_names(opened: list[OpenedModel]) -> None:
+    names = [each.name for each in opened]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"two of these models are called {twice}: rename a file")
+
+
+def _text(opened: list[OpenedModel], text: str | None, encoding: str) -> tuple[str, str]:
+    """The text to predict and what it is called.
+
+    Raises:
+        DataError: none was given, and the models do not share a validation text.
+    """
+    from lmsuite.cli.opening import shared_validation_text
+    from lmsuite.sources.corpus import read_corpus
+
+    if text is not None:
+        corpus = read_corpus([text], encoding=encoding)
+        return corpus.text, corpus.name
+    return shared_validation_text(opened), "the validation text, which no model was trained on"

@@ -1,0 +1,54 @@
+"""The table of commands: what ``lm --help`` lists, and where each command's code is found.
+
+A command is a function in a module of its own; nothing of it is imported before the command is
+invoked, completed, or its own help is shown, so that ``lm --help`` stays quick. To add a command:
+write the function (its docstring is its help) and add its line here. The first line of the
+docstring is repeated as `Entry.help`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """Where a command is, and the line that ``--help`` of its group shows."""
+
+    target: str  # "module:function" below lmsuite.cli.commands
+    help: str
+
+
+GROUPS = {
+    "train": "Train a model on a text.",
+    "corpus": "Texts that can be named instead of a file.",
+}
+
+COMMANDS = {
+    "train ngram": Entry("train_ngram:train_ngram", "Train an n-gram model."),
+    "train ffnn": Entry("train_ffnn:train_ffnn", "Train a feed-forward network."),
+    "train rnn": Entry("train_rnn:train_rnn", "Train a recurrent network."),
+    "eval": Entry("evaluate:evaluate", "Compare models on a text: perplexity in one table."),
+    "sample": Entry("sample:sample", "Write text in the manner of a model."),
+    "score": Entry("score:score", "Print the log-probability of each sentence of a text."),
+    "mix": Entry("mix:mix", "Mix models: interpolate their probabilities."),
+    "compare": Entry(
+        "compare:compare", "Tell whether one model is better than another, and where."
+    ),
+    "explain": Entry("explain:explain", "Show how a model came to the probability of each token."),
+    "neighbours": Entry("neighbours:neighbours", "List the tokens nearest to one in an embedding."),
+    "prune": Entry("prune:prune", "Make an n-gram model smaller."),
+    "convert": Entry("convert:convert", "Turn an ARPA file into a model file, or back."),
+    "check": Entry("check:check", "Verify a model: sums of probabilities, scores, gradients."),
+    "info": Entry("info:info", "Show what a model is and how it was made."),
+    "models": Entry("models:models", "List the models in the models folder."),
+    "plot": Entry(
+        "plot:plot", "Draw learning curves, perplexity by order, or a map of an embedding."
+    ),
+    "report": Entry("report:report", "Write one page about models, to read and to show."),
+    "tokenize": Entry("tokenize:tokenize", "Show the tokens of a text."),
+    "corpus list": Entry("corpus:list_corpora", "List the texts that have a name."),
+    "corpus show": Entry("corpus:show_corpus", "Show where a named text comes from, or the text."),
+    "corpus fetch": Entry("corpus:fetch_corpora", "Download named texts, to be used later."),
+    "demo": Entry("demo:demo", "Train, compare and sample models of the embedded play."),
+}
+"""By the words that a user types, in the order of ``--help``."""

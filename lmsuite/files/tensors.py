@@ -1,0 +1,141 @@
+"""The safetensors format: arrays written one after the other, and mapped into memory to be read.
+
+Layout: eight bytes n (little-endian), n bytes of JSON, then the arrays' bytes to the end of file.
+The JSON names each array's type, shape and place. Any reader of safetensors can open what `write`
+writes; what `mapped` gives costs no reading until it is used, however long the file.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.errors import ModelFileError
+from lmsuite.files.header import Header
+
+_ALIGNMENT = 8
+
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "I64": np.dtype("<i8"),
+    "U64": np.dtype("<u8"),
+    "F32": np.dtype("<f4"),
+    "I32": np.dtype("<i4"),
+    "U32": np.dtype("<u4"),
+    "F16": np.dtype("<f2"),
+    "I16": np.dtype("<i2"),
+    "U16": np.dtype("<u2"),
+    "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+
+
+def write(
+    stream: BinaryIO, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
+) -> None:
+    """Write `arrays` and `metadata`; the same ones give the same bytes.
+
+    The widest types come first, so that every array is aligned; among them, names rise.
+    """
+    ordered = sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
+    document: dict[str, Any] = {"__metadata__": dict(metadata)}
+    offset = 0
+    for name, array in ordered:
+        end = offset + array.nbytes
+        kind = _NAMES[array.dtype.newbyteorder("<")]
+        document[name] = {"dtype": kind, "shape": array.shape, "data_offsets": [offset, end]}
+        offset = end
+    header = json.dumps(document, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % _ALIGNMENT)
+    stream.write(len(header).to_bytes(8, "little") + header)
+    for _, array in ordered:
+        stream.write(raw_bytes(array))
+        let_go(array)
+
+
+def let_go(array: NDArray[Any]) -> None:
+    """Tell the system that the pages of a mapped array, if it is one, are not needed for now.
+
+    They count as memory of the process as long as it holds them.
+    """
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, memoryview):
+        owner = owner.obj
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)
+
+
+def raw_bytes(array: NDArray[Any]) -> memoryview:
+    """The array's bytes in C order, little-endian; a view of them where they lie so already."""
+    plain = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    return plain.reshape(-1).view(np.uint8).data
+
+
+def mapped(path: Path, header: Header) -> dict[str, NDArray[Any]]:
+    """The arrays of the file by name, read-only; their bytes are read when they are used.
+
+    Raises:
+        ModelFileError: the file cannot be mapped, or its header does not describe arrays that lie
+            side by side.
+    """
+    places = _places(path, header)
+    if not any(dtype.itemsize * prod(shape) for dtype, shape, _ in places.values()):
+        return {
+            name: _shaped(path, name, np.zeros(0, dtype), shape)
+            for name, (dtype, shape, _) in places.items()
+        }
+    try:
+        with path.open("rb") as stream:
+            memory = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"cannot read {path}: {error}") from error
+    if len(memory) < header.data_start + header.data_size:
+        raise ModelFileError(f"{path} was cut short while it was opened")
+    return {
+        name: _shaped(
+            path,
+            name,
+            np.frombuffer(memory, dtype, count=prod(shape), offset=header.data_start + offset),
+            shape,
+        )
+        for name, (dtype, shape, offset) in places.items()
+    }
+
+
+def _shaped(path: Path, name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    try:
+        return values.reshape(shape)
+    except (ValueError, OverflowError) as error:  # more dimensions than numpy has, or longer ones
+        raise ModelFileError(f"{path} is damaged: array {name!r} has no such shape") from error
+
+
+def _places(path: Path, header: Header) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
+    """Type, shape and offset of every array, which fill the file without gap or overlap."""
+    places: dict[str, tuple[np.dtype[Any], tuple[int, ...], int]] = {}
+    expected = 0
+    by_offset = sorted(header.arrays.items(), key=lambda item: item[1]["data_offsets"])
+    for name, entry in by_offset:
+        try:
+            begin, end = entry["data_offsets"]
+            dtype, shape = _DTYPES[entry["dtype"]], tuple(entry["shape"])
+            sizes_are_counts = all(type(size) is int and size >= 0 for size in shape)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(
+                f"{path} is damaged: its header describes array {name!r} badly ({error})"
+            ) from error
+        if not sizes_are_counts or begin != expected or end - begin != dtype.itemsize * prod(shape):
+            raise ModelFileError(f"{path} is damaged: array {name!r} does not lie where it should")
+        places[name] = (dtype, shape, begin)
+        expected = end
+    return places

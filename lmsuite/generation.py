@@ -1,0 +1,307 @@
+"""Drawing text from a model, one token after another.
+
+Each token is drawn from the model's next-token distribution after these steps, in this order, each
+on what the one before it left over, renormalised:
+
+1. ``<unk>`` and the ids that the encoder calls impossible are excluded; a text cannot show an
+   unknown token. (If nothing else has any probability, ``<unk>`` is let through.)
+2. *temperature* t: p becomes proportional to p^(1/t) (Ackley, Hinton and Sejnowski 1985). At 0 the
+   most probable token is taken, the first of equals.
+3. *top-k* (Fan, Lewis and Dauphin 2018): the k most probable tokens are kept.
+4. *top-p*, the nucleus (Holtzman et al. 2020): the smallest set of most probable tokens whose
+   probabilities sum to at least p is kept.
+5. *min-p* (Nguyen et al. 2024): the tokens are kept whose probability is at least m times that of
+   the most probable one.
+
+Among tokens of equal probability at the edge of a set, the ones with smaller ids are kept. A filter
+at its neutral value (t = 1, k = 0, p = 1, m = 0) is not computed at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.errors import LmError, UsageError
+from lmsuite.models.interface import FloatArray, IntArray, LanguageModel, State
+from lmsuite.text.encoding import TextEncoder
+from lmsuite.text.vocabulary import BOS, EOS, UNK
+
+_ENOUGH = 1e-100
+"""What the probabilities of a row sum to, at least, if they are to be drawn from as they are: those
+too small for a float64 then have no share that matters."""
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How tokens are drawn, and when to stop."""
+
+    temperature: float = 1.0
+    top_k: int = 0  # 0: all
+    top_p: float = 1.0
+    min_p: float = 0.0
+    max_tokens: int = 100
+    stop: tuple[str, ...] = ()  # the text ends before the first of these that appears in it
+
+    def __post_init__(self) -> None:
+        limits = (
+            (self.temperature >= 0 and np.isfinite(self.temperature), "temperature is at least 0"),
+            (self.top_k >= 0, "top-k is at least 0 (0 keeps all tokens)"),
+            (0 < self.top_p <= 1, "top-p is above 0 and at most 1"),
+            (0 <= self.min_p <= 1, "min-p is from 0 to 1"),
+            (self.max_tokens >= 0, "the number of tokens is at least 0"),
+            ("" not in self.stop, "a stop text has at least one character"),
+        )
+        for holds, rule in limits:
+            if not holds:
+                raise UsageError(rule)
+
+
+@dataclass(slots=True)
+class Draw:
+    """The next token of each text of a batch."""
+
+    ids: IntArray  # (B,)
+    distributions: FloatArray  # (B, V) log-probabilities, the model's own, before any filter
+
+    @property
+    def log_probs(self) -> FloatArray:
+        """The log-probability (B,) of each id, the model's own."""
+        chosen: FloatArray = self.distributions[np.arange(len(self.ids)), self.ids]
+        return chosen
+
+
+@dataclass
+class Sample:
+    """One text drawn: what follows the prompt."""
+
+    text: str = ""
+    ids: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)  # the model's own, before any filter
+
+
+def filtered_probs(
+    log_probs: FloatArray, settings: SamplingSettings, excluded: IntArray | None = None
+) -> NDArray[np.float64]:
+    """The probabilities (B, V) from which tokens are drawn, given the model's log-probabilities.
+
+    `excluded` are the ids of step 1 of the module's docstring.
+
+    Raises:
+        LmError: a row gives no token any probability.
+    """
+    weights = Filter(settings, log_probs.shape[1], excluded).weights(log_probs)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights
+
+
+class Filter:
+    """The steps of the module's docstring for some settings; what depends on those is ready."""
+
+    def __init__(
+        self, settings: SamplingSettings, vocabulary: int, excluded: IntArray | None = None
+    ) -> None:
+        """For rows of `vocabulary` log-probabilities; `excluded` are the ids of step 1."""
+        self._settings = settings
+        self._penalty = np.zeros(vocabulary)  # what is added: -inf to the excluded
+        if excluded is not None:
+            self._penalty[excluded] = -np.inf
+        self._changes_shape = settings != replace(
+            settings, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0
+        )
+
+    def weights(self, log_probs: FloatArray) -> NDArray[np.float64]:
+        """`filtered_probs` up to a factor for each row.
+
+        Raises:
+            LmError: a row gives no token any probability.
+        """
+        return self._filtered(self._relative(log_probs))
+
+    def cumulative_weights(self, log_probs: FloatArray) -> NDArray[np.float64]:
+        """Of each row of `weights` the sums (B, V) up to and with every id.
+
+        Raises:
+            LmError: as `weights`.
+        """
+        if not self._changes_shape:
+            sums: NDArray[np.float64] = np.add.accumulate(np.exp(log_probs + self._penalty), axis=1)
+            if np.minimum.reduce(sums[:, -1]) > _ENOUGH:
+                return sums
+        return np.add.accumulate(self.weights(log_probs), axis=1)
+
+    def _relative(self, log_probs: FloatArray) -> NDArray[np.float64]:
+        """The logits (B, V) of step 1, of which the greatest in each row is 0."""
+        logits = log_probs + self._penalty
+        best = logits.max(axis=1, keepdims=True)  # (B, 1)
+        if best.min() == -np.inf:
+            empty = best[:, 0] == -np.inf
+            logits[empty] = log_probs[empty]
+            best = logits.max(axis=1, keepdims=True)
+            if best.min() == -np.inf:
+                raise LmError("the model gives no token any probability here, so no text can go on")
+        logits -= best
+        return logits
+
+    def _filtered(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Steps 2 to 5; the greatest weight of each row is 1. The logits are used up."""
+        settings = self._settings
+        if settings.temperature == 0:
+            weights = np.zeros_like(logits)
+            weights[np.arange(len(logits)), logits.argmax(axis=1)] = 1.0
+            return weights
+        if settings.temperature != 1:
+            with np.errstate(over="ignore"):  # a temperature near 0 leaves nothing but the best
+                logits /= settings.temperature
+        weights = np.exp(logits)
+        if settings.top_k or settings.top_p < 1:
+            weights = _most_probable(weights, settings)
+        if settings.min_p > 0:
+            weights[weights < settings.min_p] = 0.0
+        return weights
+
+
+def _most_probable(weights: NDArray[np.float64], settings: SamplingSettings) -> NDArray[np.float64]:
+    """Top-k, then top-p, on one sorting of each row."""
+    order = (-weights).argsort(axis=1, kind="stable")
+    if settings.top_k:
+        order = order[:, : settings.top_k]
+    kept = np.take_along_axis(weights, order, axis=1)
+    if settings.top_p < 1:
+        cumulative = kept.cumsum(axis=1)
+        before = cumulative - kept
+        kept[before >= settings.top_p * cumulative[:, -1:]] = 0.0
+    filtered = np.zeros_like(weights)
+    np.put_along_axis(filtered, order, kept, axis=1)
+    return filtered
+
+
+def draw_ids(log_probs: FloatArray, tokens: Filter, rng: np.random.Generator) -> NDArray[np.int32]:
+    """One id (B,) from each row of what a filter leaves, by inversion of the cumulative sum.
+
+    Raises:
+        LmError: a row gives no token any probability.
+    """
+    cumulative = tokens.cumulative_weights(log_probs)
+    if len(cumulative) == 1:  # a single stream: a binary search does
+        row = cumulative[0]
+        mark = rng.random() * row.item(-1)
+        return np.array((row.searchsorted(mark, side="right"),), np.int32)
+    marks = rng.random(len(cumulative)) * cumulative[:, -1]
+    ids: NDArray[np.intp] = (cumulative > marks[:, None]).argmax(axis=1)
+    return ids.astype(np.int32)
+
+
+def draw(
+    model: LanguageModel,
+    settings: SamplingSettings,
+    rng: np.random.Generator,
+    prompt_ids: IntArray,
+    samples: int = 1,
+) -> Iterator[Draw]:
+    """The tokens that continue `prompt_ids` in a batch of `samples` texts, without end.
+
+    After ``</s>`` a text begins anew in the model's start state, so a model of lines writes line
+    after line.
+    """
+    state: State = model.start(samples)
+    for token in prompt_ids:
+        state = model.step(state, np.full(samples, token, dtype=np.int32))
+    excluded = np.array([UNK, *model.encoder.impossible], dtype=np.int32)
+    tokens = Filter(settings, len(model.encoder.vocabulary), excluded)
+    texts_end = EOS not in excluded
+    while True:
+        log_probs = model.log_probs(state)  # (B, V)
+        ids = draw_ids(log_probs, tokens, rng)
+        yield Draw(ids, log_probs)
+        state = model.step(state, np.where(ids == EOS, np.int32(BOS), ids) if texts_end else ids)
+
+
+def stream(
+    model: LanguageModel,
+    settings: SamplingSettings,
+    rng: np.random.Generator,
+    prompt_ids: IntArray,
+) -> Iterator[str]:
+    """One text that continues `prompt_ids`, in pieces, each given as soon as it is certain."""
+    writer = _Writer(model.encoder, settings.stop, prompt_ids)
+    for step in islice(draw(model, settings, rng, prompt_ids), settings.max_tokens):
+        yield writer.push(int(step.ids[0]))
+        if writer.stopped:
+            return
+    yield writer.finish()
+
+
+def sample(
+    model: LanguageModel,
+    settings: SamplingSettings,
+    rng: np.random.Generator,
+    prompt_ids: IntArray,
+    samples: int = 1,
+) -> list[Sample]:
+    """`samples` texts that continue `prompt_ids`, drawn side by side."""
+    writers = [_Writer(model.encoder, settings.stop, prompt_ids) for _ in range(samples)]
+    texts = [Sample() for _ in range(samples)]
+    for step in islice(draw(model, settings, rng, prompt_ids, samples), settings.max_tokens):
+        going = [row for row in range(samples) if not writers[row].stopped]
+        if not going:
+            break
+        ids, log_probs = step.ids.tolist(), step.log_probs.tolist()
+        for row in going:
+            texts[row].ids.append(ids[row])
+            texts[row].log_probs.append(log_probs[row])
+            texts[row].text += writers[row].push(ids[row])
+    for text, writer in zip(texts, writers, strict=True):
+        if not writer.stopped:
+            text.text += writer.finish()
+    return texts
+
+
+class _Writer:
+    """Makes the characters of one text of its ids; holds back what may become a stop text."""
+
+    stopped = False
+
+    def __init__(self, encoder: TextEncoder, stops: tuple[str, ...], prompt_ids: IntArray) -> None:
+        # The prompt is pushed too, since the first space depends on it, but is not given back.
+        self._decoder = encoder.decoder()
+        self._skip = len(encoder.decode(prompt_ids))
+        self._stops = stops
+        self._held = ""
+        for token in prompt_ids:
+            self._pass_on(self._decoder.push(int(token)))
+
+    def push(self, token: int) -> str:
+        """The characters that one more token makes certain."""
+        return self._pass_on(self._decoder.push(token))
+
+    def finish(self) -> str:
+        """The characters that are left when the text ends here."""
+        rest = self._pass_on(self._decoder.finish())
+        return rest if self.stopped else rest + self._held
+
+    def _pass_on(self, new: str) -> str:
+        if self._skip:
+            skipped = min(self._skip, len(new))
+            self._skip -= skipped
+            new = new[skipped:]
+        if not self._stops:
+            return new
+        text = self._held + new
+        ends = [found for stop in self._stops if (found := text.find(stop)) >= 0]
+        if ends:
+            self.stopped = True
+            return text[: min(ends)]
+        held = max(_overlap(text, stop) for stop in self._stops)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """The length of the longest end of `text` with which `stop` begins."""
+    longest = min(len(text), len(stop) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)

@@ -1,0 +1,66 @@
+"""One writer a model: the second who would write it is told at once who does."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from lmsuite.errors import ModelFileError
+from lmsuite.files.disk import HeldError, held
+from lmsuite.store.artefact import make_folder
+
+_SHOWN = 200  # characters of a command
+
+
+@contextmanager
+def only_writer(path: Path, command: str) -> Iterator[None]:
+    """Be the only one who writes the model file `path`, and what lies beside it.
+
+    Readers need no leave, nor do writers of other models in the same folder. It ends with the
+    process, however that ends. The folder is made if need be.
+
+    Args:
+        path: the model file, there or not.
+        command: what others who would write it are told of this process.
+
+    Raises:
+        ModelFileError: another process writes it, or the folder cannot be written.
+    """
+    make_folder(path.parent)
+    word = {
+        "process": os.getpid(),
+        "host": platform.node(),
+        "since": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": command[:_SHOWN],
+    }
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(path, json.dumps(word)))
+        except HeldError as error:
+            raise ModelFileError(
+                f"{path} is being written by {_holder(str(error))}; wait until it is done, end it, "
+                "or choose another name or folder"
+            ) from None
+        except OSError as error:
+            raise ModelFileError(
+                f"cannot write in the folder {path.parent}: {error.strerror or error}"
+            ) from error
+        yield
+
+
+def _holder(word: str) -> str:
+    """Who the holder is, from what it left word of itself."""
+    try:
+        found = json.loads(word)
+        process, command = int(found["process"]), str(found["command"])
+        host, since = str(found["host"]), datetime.fromisoformat(found["since"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return "another process"
+    where = "" if host == platform.node() else f" on {host}"
+    shown = f"process {process}{where} ({command}; since {since:%Y-%m-%d %H:%M:%S})"
+    return "".join(character if character.isprintable() else "?" for character in shown)
