@@ -1,6 +1,6 @@
 """SIGKILL at random moments: the old file or the new one, whole, and no litter.
 
-Long runs: ``python -m tests.attacks.kills --kills 100 --seed S``.
+Long runs: ``python -m hardening.kills --kills 100 --seed S``.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from hardening import kills
+from hardening.workplace import TEXT, files, import_all, surroundings
+from hardening.writers import WRITERS
 from lmsuite.files import disk
-from tests.attacks import kills
-from tests.attacks.workplace import TEXT, files, import_all, surroundings
-from tests.attacks.writers import WRITERS
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="needs fork and its SIGKILL"

@@ -1,6 +1,6 @@
 """A long training with others at work in its folder: memory stays flat, every read sees a model.
 
-    python -m tests.attacks.long_run --minutes 30
+    python -m hardening.long_run --minutes 30
 
 A network is trained under the name of a model that is there already, with a checkpoint every five
 seconds. All the while that model is sampled, evaluated and checked, and an n-gram model beside it

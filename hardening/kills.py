@@ -1,6 +1,6 @@
 """SIGKILL at random moments of everything that writes: the old file or the new one, whole.
 
-    python -m tests.attacks.kills --kills 100 --seed 1 [--writer NAME ...]
+    python -m hardening.kills --kills 100 --seed 1 [--writer NAME ...]
 
 Each writer (a command) is run over and over in one folder, in two variants by turns, and killed:
 half the time at a moment drawn from its duration, half the time at a drawn step of its writing (a
@@ -30,9 +30,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hardening.workplace import TEXT, DamageError, files, import_all, lm, surroundings
+from hardening.writers import WRITERS, Writer
 from lmsuite.errors import LmError
-from tests.attacks.workplace import TEXT, DamageError, files, import_all, lm, surroundings
-from tests.attacks.writers import WRITERS, Writer
 
 LEFT = re.compile(r"\..*(\.[0-9a-f]{8}\.lmsuite-tmp|\.lmsuite-lock|\.valid\.txt\.gz\.next)")
 MOST_LEFT = 4  # hidden files at any time: a lock, a text that is coming, and a file half written

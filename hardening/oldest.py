@@ -1,6 +1,6 @@
 """The oldest versions that ``pyproject.toml`` allows, as requirements for pip.
 
-Run as ``python -m tests.attacks.oldest > oldest.txt``; ``.ci/oldest`` installs them and runs the
+Run as ``python -m hardening.oldest > oldest.txt``; ``.ci/oldest`` installs them and runs the
 tests.
 """
 
@@ -11,7 +11,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-_PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
+_PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 _BOUND = re.compile(r"(?P<name>[\w.-]+)\s*>=\s*(?P<version>[\w.]+)(?P<condition>\s*;.*)?")
 
 

@@ -15,11 +15,11 @@ import pytest
 
 pytest.importorskip("fcntl", reason="no locks of this kind")
 
+from hardening import workplace
 from lmsuite.errors import ModelFileError
 from lmsuite.files import disk
 from lmsuite.files.disk import LOCK, HeldError, held, remove_left_behind, replaced
 from lmsuite.store.holding import only_writer
-from tests.attacks import workplace
 
 LONG = ["--epochs", "1000", "--patience", "0", "--checkpoint-every", "0", "--threads", "2"]
 SMALL = ["--tokenizer", "char", "--embed", "8", "--hidden", "20", "-q"]

@@ -1,6 +1,6 @@
 """Corpora in any bytes, under every tokenizer, boundary and encoding: no text brings ``lm`` down.
 
-``python -m tests.attacks.fuzz_corpora --runs 100000 --seed 1``
+``python -m hardening.fuzz_corpora --runs 100000 --seed 1``
 
 An input's first four bytes choose what is done with the text and how; the rest is the file.
 """
@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from tests.attacks.fuzzing import main
-from tests.attacks.in_process import lm, lm_must
-from tests.attacks.texts import ENCODINGS, damaged, raw
+from hardening.fuzzing import main
+from hardening.in_process import lm, lm_must
+from hardening.texts import ENCODINGS, damaged, raw
 
 TOKENIZERS = ("char", "word", "whitespace", "treebank", "bpe")
 SMOOTHINGS = (

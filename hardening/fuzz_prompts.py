@@ -1,6 +1,6 @@
 """Prompts and texts for a finished model: as an argument in any bytes, and piped in.
 
-``python -m tests.attacks.fuzz_prompts --runs 100000 --seed 1``
+``python -m hardening.fuzz_prompts --runs 100000 --seed 1``
 
 An input's first two bytes choose the model and the command; the rest is the prompt.
 """
@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from tests.attacks.fuzzing import main
-from tests.attacks.in_process import lm, lm_must
-from tests.attacks.texts import raw, text
+from hardening.fuzzing import main
+from hardening.in_process import lm, lm_must
+from hardening.texts import raw, text
 
 TEXT = "The king of the hill\nis not the queen; 'tis e\u0301 😀\tso: \x1b[31m, he said--\n\n" * 6
 TOKENIZERS = ("char", "word", "whitespace", "treebank", "bpe")

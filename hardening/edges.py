@@ -1,6 +1,6 @@
 """Texts at the edges of what is possible: how long, how large, and is it still right?
 
-    python -m tests.attacks.edges [--full] [CASE ...]
+    python -m hardening.edges [--full] [CASE ...]
 
 Each command runs as a process of its own, under a limit of memory, and is measured. It must end
 with 0 and no traceback; it may take so many bytes of memory for each byte or token of its text; and
@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.attacks.tiny_texts import (
+from hardening.tiny_texts import (
     NETWORKS,
     SMOOTHINGS,
     TEXTS,
@@ -120,7 +120,7 @@ def grown(label: str, small: Measured, large: Measured) -> None:
 def write_words(path: Path, size: int, between: str = " ") -> None:
     """A text of so many bytes, of the play's words in no order, on a single line or on many."""
     rng = random.Random(size)
-    play = Path(__file__).resolve().parents[2] / "corpora"
+    play = Path(__file__).resolve().parents[1] / "corpora"
     words = " ".join(act.read_text(encoding="utf-8") for act in sorted(play.glob("act*"))).split()
     with path.open("w", encoding="utf-8") as file:
         left = size

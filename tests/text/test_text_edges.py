@@ -1,6 +1,6 @@
 """Texts at the edges: hardly any tokens, one endless line, one token for ever, every character.
 
-The promised sizes take an hour: ``python -m tests.attacks.edges --full``. Here are the small ones.
+The promised sizes take an hour: ``python -m hardening.edges --full``. Here are the small ones.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from hardening import edges
+from hardening.in_process import RefusedError, lm, lm_must
+from hardening.tiny_texts import NETWORKS, SMOOTHINGS, attack, inside
 from lmsuite.text import bpe
-from tests.attacks import edges
-from tests.attacks.in_process import RefusedError, lm, lm_must
-from tests.attacks.tiny_texts import NETWORKS, SMOOTHINGS, attack, inside
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """The driver of the fuzzers: many inputs through one target, each under the same five rules.
 
-    main("ARPA files", target, make_inputs)  # python -m tests.attacks.fuzz_arpa --runs 9 --seed 1
+    main("ARPA files", target, make_inputs)  # python -m hardening.fuzz_arpa --runs 9 --seed 1
 
 A target is given the bytes of one input and does with them what the commands would. It either
 returns (accepted) or raises an `LmError` (refused). All else is a failure:
@@ -46,7 +46,7 @@ from typing import Any
 
 from lmsuite.errors import LmError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 ACCEPTED, REFUSED, FAILED = "accepted", "refused", "failed"
 PATIENT = 15.0  # seconds for an input in the tests, whose machine may be slow
 STARVED = 12  # times the limit that a child may take which waits for a processor

@@ -1,6 +1,6 @@
 """Model files of every kind: what is damaged is refused in a sentence, or is a model that works.
 
-    python -m tests.attacks.fuzz_models --runs 100000 --seed 1
+    python -m hardening.fuzz_models --runs 100000 --seed 1
 
 Most inputs have their checksum put right, so that the damage is met by what checks the contents.
 What opens is used as the commands use it: no traceback, no warning of numpy's, no number that is
@@ -23,6 +23,17 @@ from typing import Any
 
 import numpy as np
 
+from hardening.fuzzing import main
+from hardening.in_process import lm
+from hardening.mutators import (
+    Safetensors,
+    damaged,
+    edited,
+    json_value,
+    nested,
+    with_damaged_arrays,
+    with_lies,
+)
 from lmsuite.analysis.checks import check_distributions, check_network
 from lmsuite.analysis.evaluation import evaluate
 from lmsuite.analysis.explanation import explain
@@ -39,17 +50,6 @@ from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.store.artefact import Provenance, load_model, read_manifest, save_model
 from lmsuite.store.validation_text import text_sha256
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
-from tests.attacks.fuzzing import main
-from tests.attacks.in_process import lm
-from tests.attacks.mutators import (
-    Safetensors,
-    damaged,
-    edited,
-    json_value,
-    nested,
-    with_damaged_arrays,
-    with_lies,
-)
 
 ENTRY = "lmsuite"
 TEXT = "the cat sat on the mat,\nand the dog sat on the cat.\n\nthe cat ate the mat; a dog!\n" * 2

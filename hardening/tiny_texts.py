@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
-from tests.attacks.in_process import RefusedError, lm
+from hardening.in_process import RefusedError, lm
 
 SMOOTHINGS = (
     *("modified-kneser-ney", "kneser-ney", "absolute", "witten-bell", "jelinek-mercer", "katz"),

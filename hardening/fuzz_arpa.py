@@ -1,6 +1,6 @@
 """ARPA files, packed by gzip or not: what is damaged is refused by line, or is a model that works.
 
-    python -m tests.attacks.fuzz_arpa --runs 100000 --seed 1
+    python -m hardening.fuzz_arpa --runs 100000 --seed 1
 
 What is read is used as the commands use it, written again, and must come back the same. One input
 in ten goes through the commands themselves.
@@ -20,14 +20,14 @@ from random import Random
 
 import numpy as np
 
+from hardening.fuzz_models import OTHER, TEXT, use
+from hardening.fuzzing import main
+from hardening.in_process import lm
+from hardening.mutators import damaged, packed_again
 from lmsuite.errors import LmError
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.ngram.arpa import escaped
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
-from tests.attacks.fuzz_models import OTHER, TEXT, use
-from tests.attacks.fuzzing import main
-from tests.attacks.in_process import lm
-from tests.attacks.mutators import damaged, packed_again
 
 PLAIN, PACKED, AGAIN, TEXT_FILE = "m.arpa", "m.arpa.gz", "again.arpa", "text.txt"
 COMMANDS_EVERY = 10

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.oldest import oldest
+from hardening.oldest import oldest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 # What lies about in a folder in which somebody works.
 RUBBISH = (
@@ -105,7 +105,7 @@ def test_the_source_distribution_holds_what_is_needed_to_build_and_test(built: B
     with tarfile.open(built.sdist) as sdist:
         assert all(member.isfile() for member in sdist.getmembers())
         names = {member.name.partition("/")[2] for member in sdist.getmembers()}
-    folders = below(built.tracked, "lmsuite", "corpora", "tests", "benchmarks")
+    folders = below(built.tracked, "lmsuite", "corpora", "tests", "hardening", "benchmarks")
     assert names == folders | {"README.md", "pyproject.toml", ".gitignore", "PKG-INFO"}
 
 

@@ -1,6 +1,6 @@
 """TOML configs: whatever is in one, `--config` takes it or says in one line why not.
 
-``python -m tests.attacks.fuzz_config --runs 100000 --seed 1``
+``python -m hardening.fuzz_config --runs 100000 --seed 1``
 
 An input's first byte chooses the command; the rest is the file. What would make a training long or
 large on purpose (hidden sizes, epochs) is typed on the command line, which wins over the file.
@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from tests.attacks.fuzzing import main
-from tests.attacks.in_process import lm
-from tests.attacks.texts import damaged, raw, text
+from hardening.fuzzing import main
+from hardening.in_process import lm
+from hardening.texts import damaged, raw, text
 
 TEXT = "the king of the hill\nis not the queen of it, is he\n" * 8
 COMMANDS = ("ngram", "ngram", "ngram", "ngram", "ngram", "ngram", "ffnn", "rnn")

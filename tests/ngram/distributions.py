@@ -1,6 +1,6 @@
 """N-gram models of every smoothing and order, asked in contexts of every kind.
 
-    python -m tests.attacks.distributions --contexts 10000 --seed 1
+    python -m tests.ngram.distributions --contexts 10000 --seed 1
 
 For every smoothing and every order from 1 to 8, models are made of texts ordinary and degenerate,
 with every other option drawn at random, until so many contexts have been asked. Of each model there
@@ -10,7 +10,7 @@ are two: with float64 tables, in which rounding does not show, and as it is save
 * No probability is negative, not a number, or above one; impossible tokens have none.
 * `score` gives what the chain of `step` and `log_probs` gives, to the bit.
 * Both tables say the same, to the rounding of float32; and where the text is small, the same as
-  `tests.attacks.formulas`.
+  `tests.ngram.formulas`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
 from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.text.tokenizer import make_tokenizer
 from lmsuite.text.vocabulary import BOS, EOS, UNK, Vocabulary
-from tests.attacks.formulas import Formula
+from tests.ngram.formulas import Formula
 
 ORDERS = range(1, 9)
 EXACT = 1e-9

@@ -1,6 +1,6 @@
 """Numbers: distributions sum to one, whatever was trained on, and whatever is asked.
 
-The long run of the n-gram half is ``python -m tests.attacks.distributions``.
+The long run of the n-gram half is ``python -m tests.ngram.distributions``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.ngram import smoothing as smoothing_module
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.text.vocabulary import BOS
-from tests.attacks import distributions
+from tests.ngram import distributions
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)

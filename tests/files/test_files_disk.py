@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import lmsuite
-from tests.attacks import workplace
+from hardening import workplace
 
 resource = pytest.importorskip("resource", reason="no limits of this kind")
 

@@ -1,6 +1,6 @@
 """Command lines: every option of every command with values that nobody should give it.
 
-``python -m tests.attacks.fuzz_arguments --runs 20000 --seed 1``
+``python -m hardening.fuzz_arguments --runs 20000 --seed 1``
 
 An input is a command line, each argument ended by NUL.
 """
@@ -14,9 +14,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.attacks.fuzzing import main
-from tests.attacks.in_process import lm, lm_must
-from tests.attacks.texts import raw
+from hardening.fuzzing import main
+from hardening.in_process import lm, lm_must
+from hardening.texts import raw
 
 importlib.import_module("matplotlib.pyplot")  # which makes a folder of its own, once
 

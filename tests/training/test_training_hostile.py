@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hardening.in_process import RefusedError, lm, lm_must
 from lmsuite.analysis.evaluation import evaluate
 from lmsuite.errors import TrainingError, UsageError
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
@@ -26,7 +27,6 @@ from lmsuite.nn.optimizers import OPTIMIZERS
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.training.loop import train
 from lmsuite.training.settings import TrainingSettings
-from tests.attacks.in_process import RefusedError, lm, lm_must
 
 TEXT = "the cat sat on the mat and the dog sat on the log.\n" * 8
 VALID = "the dog sat on the mat.\nthe cat sat."

@@ -1,7 +1,7 @@
 """Whatever text, vocabulary, config, prompt or argument is fed to ``lm``: a result or one line.
 
 A short run of each fuzzer here, a longer one among the slow tests; those of hundreds of thousands
-are typed: ``python -m tests.attacks.fuzz_corpora --runs 100000``.
+are typed: ``python -m hardening.fuzz_corpora --runs 100000``.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any
 
 import pytest
 
+from hardening import fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_prompts, fuzz_vocabulary
+from hardening.fuzzing import PATIENT, Target, attack
+from hardening.in_process import Ended, RefusedError, check, lm, lm_must
+from hardening.texts import ENCODINGS, raw
 from lmsuite.cli.baseline import Baseline
 from lmsuite.errors import LmError
 from lmsuite.sources.plain import read_text
 from lmsuite.text.encoding import TextEncoder, TextSettings
 from lmsuite.text.tokenizer import TOKENIZERS
-from tests.attacks import fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_prompts, fuzz_vocabulary
-from tests.attacks.fuzzing import PATIENT, Target, attack
-from tests.attacks.in_process import Ended, RefusedError, check, lm, lm_must
-from tests.attacks.texts import ENCODINGS, raw
 
 FUZZERS = [fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_prompts, fuzz_vocabulary]
 Inputs = Callable[[Random], Iterator[bytes]]

@@ -1,7 +1,7 @@
 """Model files, checkpoints, learning curves and ARPA files, damaged by machines.
 
 A few hundred inputs of every format, and all that ever brought something down; the long runs are
-``python -m tests.attacks.fuzz_models`` and its like (`fuzzing` says what counts as a failure).
+``python -m hardening.fuzz_models`` and its like (`fuzzing` says what counts as a failure).
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from random import Random
 import numpy as np
 import pytest
 
+from hardening import fuzz_arpa, fuzz_checkpoints, fuzz_models
+from hardening.fuzzing import PATIENT, Report, attack
+from hardening.mutators import Safetensors
 from lmsuite.errors import LmError, ModelFileError, UsageError
 from lmsuite.lean import LeanNgram
 from lmsuite.models.cache import CacheModel, CacheSettings
@@ -33,9 +36,6 @@ from lmsuite.store.artefact import load_model, save_model
 from lmsuite.text.encoding import TextEncoder, TextSettings
 from lmsuite.training.checkpoint import ENTRY
 from lmsuite.training.history import read_history
-from tests.attacks import fuzz_arpa, fuzz_checkpoints, fuzz_models
-from tests.attacks.fuzzing import PATIENT, Report, attack
-from tests.attacks.mutators import Safetensors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fuzzers need Linux")
 

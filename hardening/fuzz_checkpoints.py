@@ -1,6 +1,6 @@
 """What lies beside a model: checkpoints, learning curves, validation texts.
 
-    python -m tests.attacks.fuzz_checkpoints --runs 100000 --seed 1
+    python -m hardening.fuzz_checkpoints --runs 100000 --seed 1
 
 An input's first byte says which file it is; the rest is that file. A checkpoint that is accepted is
 trained to the end of its training, and the model that comes of it has to give numbers.
@@ -22,6 +22,18 @@ from typing import Any
 
 import numpy as np
 
+from hardening.fuzzing import main
+from hardening.mutators import (
+    Safetensors,
+    damaged,
+    dumped,
+    edited,
+    json_value,
+    nested,
+    packed_again,
+    with_damaged_arrays,
+    with_lies,
+)
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.interface import Array, IntArray
 from lmsuite.models.neural import NeuralModel
@@ -34,18 +46,6 @@ from lmsuite.training.checkpoint import ENTRY, load_checkpoint
 from lmsuite.training.history import HistoryRow, read_history
 from lmsuite.training.loop import Silent, TrainingFiles, train
 from lmsuite.training.settings import TrainingSettings
-from tests.attacks.fuzzing import main
-from tests.attacks.mutators import (
-    Safetensors,
-    damaged,
-    dumped,
-    edited,
-    json_value,
-    nested,
-    packed_again,
-    with_damaged_arrays,
-    with_lies,
-)
 
 TEXT = "the cat sat on the mat,\nand the dog sat on the cat.\n\nthe cat ate the mat; a dog!\n" * 2
 VALID = "the dog ate\nthe mat, a cat\n"

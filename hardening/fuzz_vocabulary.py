@@ -1,6 +1,6 @@
 """Vocabulary files: whatever is in one, `--vocab` takes it or says in one line why not.
 
-``python -m tests.attacks.fuzz_vocabulary --runs 100000 --seed 1``
+``python -m hardening.fuzz_vocabulary --runs 100000 --seed 1``
 
 An input's first byte chooses the tokenizer, the boundaries and the way in; the rest is the file.
 """
@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from tests.attacks.fuzzing import main
-from tests.attacks.in_process import lm, lm_must
-from tests.attacks.texts import damaged, raw, text
+from hardening.fuzzing import main
+from hardening.in_process import lm, lm_must
+from hardening.texts import damaged, raw, text
 
 TEXT = "the king of don't 3,000.5 <unk> U.S.\nThe queen, e\u0301 the king 'tis the\tking\n\n" * 4
 SPLIT = ("char", "word", "whitespace", "treebank")
