@@ -18,8 +18,8 @@ from numpy.typing import DTypeLike, NDArray
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel, State
 from lmsuite.models.restoring import settings_values
-from lmsuite.ngram.compact import compact_arrays, from_compact_arrays
 from lmsuite.ngram.discounts import Discounts
+from lmsuite.ngram.quantizing import from_quantized_arrays, quantized_arrays
 from lmsuite.ngram.settings import IMPORTED, SMOOTHINGS, NgramSettings, check
 from lmsuite.ngram.table import BackoffTable, Match
 from lmsuite.sources.plain import is_packed, unpacked
@@ -222,9 +222,9 @@ class NgramModel(LanguageModel):
             writer.detach()
 
     def arrays(self) -> Mapping[str, Array]:
-        """The table, compact if it is quantized; discounts (order, 3) and messages (UTF-8)."""
+        """The table, in bytes if it is quantized; discounts (order, 3) and messages (UTF-8)."""
         discounts = [discounts.as_tuple() for discounts in self.discounts]
-        arrays = compact_arrays(self.table) if self._settings.quantize else self.table.arrays()
+        arrays = quantized_arrays(self.table) if self._settings.quantize else self.table.arrays()
         return {
             **arrays,
             "discounts": np.array(discounts, dtype=np.float64).reshape(-1, 3),
@@ -243,7 +243,7 @@ class NgramModel(LanguageModel):
         restored = _settings_from(settings, arrays)
         learned = dict(arrays)
         discounts, messages = learned.pop("discounts", None), learned.pop("messages", None)
-        read = from_compact_arrays if restored.quantize else BackoffTable.from_arrays
+        read = from_quantized_arrays if restored.quantize else BackoffTable.from_arrays
         table = read(learned, restored.order, len(encoder.vocabulary))
         return cls(
             encoder,

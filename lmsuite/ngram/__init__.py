@@ -1,8 +1,12 @@
 """The count-based workshop, in the order of the method.
 
-`counting`, `adjusted` counts, `discounts`; the smoothings (`relative_frequency`, `witten_bell`,
-`kneser_ney`, `jelinek_mercer`, `katz`), what they share (`smoothing`), and `pruning`; `settings`,
-and `estimate`, which goes through all that; the same `bounded` in memory, on `columns`; the
-finished `table`, its `lookup`, `compact` arrays and `arpa` files; `entropy_pruning` and
-`quantizing`, which change a finished table, and `refitting`, which puts the sums right.
+1. `counting` finds the n-grams of every order; `partitioned` does the same within a given amount
+   of memory, on `disk_arrays`.
+2. `discounts` come from counts of counts; `smoothing` holds an estimator a paper, each of which
+   answers with shares and leftover weights; `pruning` leaves out rare n-grams.
+3. `recursion` makes probabilities of them; `estimate` goes through all these steps as `settings`
+   say.
+4. The finished `table` finds n-grams by its `lookup`; `arpa` files are put together by `assembly`.
+5. `entropy_pruning` and `quantizing` make a finished table smaller, and `refitting` makes its
+   distributions sum to one again.
 """

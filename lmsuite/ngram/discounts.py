@@ -17,8 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmsuite.ngram.adjusted import counts_of_counts
 from lmsuite.ngram.counting import FloatArray, IntArray
+
+
+def counts_of_counts(count: IntArray, highest: int) -> IntArray:
+    """How many n-grams were counted r times, for r = 0 ... highest; (highest + 1,)."""
+    return np.bincount(np.minimum(count, highest + 1), minlength=highest + 1)[: highest + 1]
 
 
 @dataclass(frozen=True)

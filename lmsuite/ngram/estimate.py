@@ -13,21 +13,21 @@ from lmsuite.errors import TrainingError
 from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts, count_ngrams
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.entropy_pruning import entropy_pruned
-from lmsuite.ngram.jelinek_mercer import jelinek_mercer
-from lmsuite.ngram.katz import katz
-from lmsuite.ngram.kneser_ney import absolute, kneser_ney, modified_kneser_ney
 from lmsuite.ngram.pruning import cutoffs_of, survivors_of
 from lmsuite.ngram.quantizing import quantized
-from lmsuite.ngram.relative_frequency import (
+from lmsuite.ngram.recursion import Smoothed, combine
+from lmsuite.ngram.settings import KNESER_NEY, NgramSettings, check, check_partitioned
+from lmsuite.ngram.smoothing.jelinek_mercer import jelinek_mercer
+from lmsuite.ngram.smoothing.katz import katz
+from lmsuite.ngram.smoothing.kneser_ney import absolute, kneser_ney, modified_kneser_ney
+from lmsuite.ngram.smoothing.relative_frequency import (
     add_k,
     maximum_likelihood,
     relative_frequencies,
     stupid_backoff,
 )
-from lmsuite.ngram.settings import KNESER_NEY, NgramSettings, check, check_bounded
-from lmsuite.ngram.smoothing import Smoothed, combine
+from lmsuite.ngram.smoothing.witten_bell import witten_bell
 from lmsuite.ngram.table import BackoffTable
-from lmsuite.ngram.witten_bell import witten_bell
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 
 _MOST = 1 << 31  # positions and counts have 32 bits
@@ -68,7 +68,7 @@ def estimate(
     require_text(ids)
     base = base_distribution(impossible, vocabulary_size, settings)
     if memory is not None:
-        return _estimate_bounded(ids, base, settings, sentences, memory)
+        return _estimate_partitioned(ids, base, settings, sentences, memory)
     counts = count_ngrams(ids, vocabulary_size, settings.order, sentences=sentences)
     require_ngrams([len(order) for order in counts.orders])
     if settings.smoothing == "jelinek-mercer":
@@ -88,21 +88,21 @@ def estimate(
     return Estimate(table, smoothed.discounts, smoothed.messages)
 
 
-def _estimate_bounded(
+def _estimate_partitioned(
     ids: IntArray, base: FloatArray, settings: NgramSettings, sentences: bool, memory: int
 ) -> Estimate:
-    from lmsuite.ngram import bounded
+    from lmsuite.ngram import partitioned
 
-    check_bounded(settings)
-    positions = bounded.positions_in(memory, len(ids))
-    counts = bounded.count_bounded(
+    check_partitioned(settings)
+    positions = partitioned.positions_in(memory, len(ids))
+    counts = partitioned.count_partitioned(
         ids, len(base), settings.order, sentences=sentences, positions=positions
     )
     require_ngrams(counts.lengths)
-    adjusted = bounded.adjusted_columns(counts)
-    found = bounded.discounts_of(*adjusted, settings)
+    adjusted = partitioned.adjusted_columns(counts)
+    found = partitioned.discounts_of(*adjusted, settings)
     discounts = [of_order for of_order, _ in found]
-    table = bounded.smooth_bounded(counts, adjusted, discounts, base, settings.prune)
+    table = partitioned.smooth_partitioned(counts, adjusted, discounts, base, settings.prune)
     messages = tuple(message for _, of_order in found for message in of_order)
     return Estimate(table, tuple(discounts), messages)
 

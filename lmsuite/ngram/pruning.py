@@ -1,4 +1,4 @@
-"""Making models smaller: count cut-offs, and entropy pruning."""
+"""Count cut-offs: n-grams that occur too rarely are left out, as lmplz prunes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lmsuite.ngram.counting import IntArray, NgramCounts
 
 @dataclass(frozen=True)
 class Survivors:
-    """the n-grams of one order that are kept, M of them, numbered anew."""
+    """The n-grams of one order that are kept, M of them, numbered anew."""
 
     index: IntArray | None
     """(M,) their indexes among all n-grams of the order; None where all are kept."""
@@ -53,7 +53,7 @@ def cutoffs_of(thresholds: Sequence[int], order: int) -> tuple[int, ...]:
 
 
 def survivors_of(counts: NgramCounts, cutoffs: Sequence[int]) -> tuple[Survivors, ...]:
-    """the n-grams that occur more often than their order's cut-off, as lmplz prunes.
+    """The n-grams that occur more often than their order's cut-off, as lmplz prunes.
 
     What begins or ends an n-gram occurs at least as often as it does, so that with cut-offs that
     do not fall it is kept too.

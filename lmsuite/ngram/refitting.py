@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.ngram.counting import FloatArray
-from lmsuite.ngram.smoothing import context_sums
+from lmsuite.ngram.recursion import context_sums
 from lmsuite.ngram.table import BackoffTable
 
 # Stored log-probabilities are rounded at the seventh digit, so that what they leave of 1 is not

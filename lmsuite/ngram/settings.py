@@ -81,7 +81,7 @@ def check(settings: NgramSettings) -> None:
     cutoffs_of(settings.prune, settings.order)
 
 
-def check_bounded(settings: NgramSettings) -> None:
+def check_partitioned(settings: NgramSettings) -> None:
     """Raise UsageError for settings that cannot be met within a given amount of memory."""
     if settings.smoothing not in KNESER_NEY:
         raise UsageError(

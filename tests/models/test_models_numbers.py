@@ -20,7 +20,7 @@ from lmsuite.models.mixture import Mixture
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
-from lmsuite.ngram import smoothing as smoothing_module
+from lmsuite.ngram import recursion as smoothing_module
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.text.vocabulary import BOS
 from tests.ngram import distributions

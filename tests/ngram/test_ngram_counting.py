@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmsuite.ngram.adjusted import adjusted_counts, counts_of_counts
 from lmsuite.ngram.counting import NgramCounts, _sort_within_groups, count_ngrams
-from lmsuite.ngram.discounts import FALLBACK, SINGLE_FALLBACK, modified_discounts, single_discount
+from lmsuite.ngram.discounts import (
+    FALLBACK,
+    SINGLE_FALLBACK,
+    counts_of_counts,
+    modified_discounts,
+    single_discount,
+)
+from lmsuite.ngram.smoothing.kneser_ney import adjusted_counts
 
 V = 7
 BOS, EOS = 1, 2

@@ -15,8 +15,7 @@ from lmsuite.analysis.evaluation import evaluate
 from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
 from lmsuite.ngram import quantizing
-from lmsuite.ngram.compact import compact_arrays, from_compact_arrays
-from lmsuite.ngram.quantizing import quantized
+from lmsuite.ngram.quantizing import from_quantized_arrays, quantized, quantized_arrays
 from lmsuite.store.artefact import load_model, save_model
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
@@ -159,24 +158,24 @@ def test_scores_are_not_quantized() -> None:
 )
 def test_damaged_arrays_are_refused(name: str, change: Any) -> None:
     table = trained(TEXT, "word", Boundaries.LINES, order=3, quantize=True).table
-    arrays = compact_arrays(table)
+    arrays = quantized_arrays(table)
     arrays[name] = change(arrays[name])
     with pytest.raises(ModelFileError, match="order"):
-        from_compact_arrays(arrays, 3, table.vocabulary_size)
+        from_quantized_arrays(arrays, 3, table.vocabulary_size)
     del arrays[name]
     with pytest.raises(ModelFileError, match=name):
-        from_compact_arrays(arrays, 3, table.vocabulary_size)
+        from_quantized_arrays(arrays, 3, table.vocabulary_size)
 
 
 @given(st.data())
 def test_no_flipped_byte_breaks_a_look_up(data: st.DataObject) -> None:
     model = trained(TEXT, "word", Boundaries.LINES, order=3, quantize=True)
-    arrays = {name: array.copy() for name, array in compact_arrays(model.table).items()}
+    arrays = {name: array.copy() for name, array in quantized_arrays(model.table).items()}
     name = data.draw(st.sampled_from(sorted(name for name, a in arrays.items() if len(a))))
     flat = arrays[name].view(np.uint8)
     flat[data.draw(st.integers(0, len(flat) - 1))] ^= data.draw(st.integers(1, 255))
     try:
-        table = from_compact_arrays(arrays, 3, model.table.vocabulary_size)
+        table = from_quantized_arrays(arrays, 3, model.table.vocabulary_size)
     except ModelFileError:
         return
     assert not np.isnan(table.score(model.encoder.encode(TEXT))).any()

@@ -20,7 +20,7 @@ from nltk.util import everygrams
 
 from lmsuite.errors import TrainingError, UsageError
 from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
-from lmsuite.ngram.jelinek_mercer import _Evidence, fit_weights
+from lmsuite.ngram.smoothing.jelinek_mercer import _Evidence, fit_weights
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
 COWS = """\

@@ -108,7 +108,7 @@ def train_ngram(
     """
     from lmsuite.models.ngram import NgramModel, NgramSettings
     from lmsuite.ngram.memory import bytes_of
-    from lmsuite.ngram.settings import check, check_bounded
+    from lmsuite.ngram.settings import check, check_partitioned
 
     if k is not None and smoothing is not Smoothing.ADD_K:
         raise UsageError(f"--k is for --smoothing add-k, not {smoothing.value}")
@@ -124,7 +124,7 @@ def train_ngram(
     )
     check(settings)
     if memory is not None:
-        check_bounded(settings)
+        check_partitioned(settings)
     allowed = None if memory is None else bytes_of(memory)
     prepared = prepare(context, common, kind=NgramModel.kind)
     note(f"{prepared.corpus.name}: {len(prepared.ids):,} tokens", quiet=prepared.quiet)

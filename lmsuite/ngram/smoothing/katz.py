@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmsuite.ngram.adjusted import counts_of_counts
 from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts
-from lmsuite.ngram.smoothing import Leftover, Shares, Smoothed, context_sums, divide
+from lmsuite.ngram.discounts import counts_of_counts
+from lmsuite.ngram.recursion import Leftover, Shares, Smoothed, context_sums, divide
 
 TRUSTED_ABOVE = 5
 

@@ -7,6 +7,12 @@ with c(h.) the sum of c(hw) over w. The three differ in c and D alone:
 * absolute discounting (Ney, Essen & Kneser 1994): occurrences, one D an order;
 * Kneser-Ney (Kneser & Ney 1995): adjusted counts, one D an order;
 * modified Kneser-Ney (Chen & Goodman 1999): adjusted counts, a D each for 1, 2, and 3 or more.
+
+Below the highest order, an n-gram is counted not by its occurrences but by its *continuations*: the
+number of different words that precede it (Kneser & Ney 1995; Chen & Goodman 1999).
+N-grams that begin with ``<s>`` have nothing before them and keep their occurrences, as in lmplz
+(Heafield et al. 2013, section 3.2). Where a text begins without ``<s>``, its beginning counts as
+one more preceding word, so that every n-gram seen has a count of at least one.
 """
 
 from __future__ import annotations
@@ -15,10 +21,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lmsuite.ngram.adjusted import adjusted_counts
 from lmsuite.ngram.counting import IntArray, NgramCounts
 from lmsuite.ngram.discounts import Discounts, modified_discounts, single_discount
-from lmsuite.ngram.smoothing import Shares, Smoothed, context_sums, divide
+from lmsuite.ngram.recursion import Shares, Smoothed, context_sums, divide
+
+
+def adjusted_counts(counts: NgramCounts) -> tuple[IntArray, ...]:
+    """The adjusted counts (M,) of every order; those of the highest are the occurrences."""
+    adjusted = []
+    for order, longer in zip(counts.orders, counts.orders[1:], strict=False):
+        continuations = np.bincount(longer.suffix, minlength=len(order)).astype(np.int32)
+        continuations[order.openings] += 1
+        continuations[order.sentence_starts] = order.count[order.sentence_starts]
+        adjusted.append(continuations)
+    return (*adjusted, counts.orders[-1].count)
 
 
 def modified_kneser_ney(counts: NgramCounts) -> Smoothed:

@@ -21,8 +21,6 @@ from itertools import pairwise
 import numpy as np
 
 from lmsuite.errors import UsageError
-from lmsuite.ngram.adjusted import counts_of_counts
-from lmsuite.ngram.columns import Column
 from lmsuite.ngram.counting import (
     BoolArray,
     CountedOrder,
@@ -36,12 +34,18 @@ from lmsuite.ngram.counting import (
     text_openings,
     word_ranges,
 )
-from lmsuite.ngram.discounts import Discounts, modified_discounts_from, single_discount_from
-from lmsuite.ngram.kneser_ney import discounted_shares
+from lmsuite.ngram.discounts import (
+    Discounts,
+    counts_of_counts,
+    modified_discounts_from,
+    single_discount_from,
+)
+from lmsuite.ngram.disk_arrays import DiskArray
 from lmsuite.ngram.memory import resident_bytes, with_unit
 from lmsuite.ngram.pruning import Survivors, cutoffs_of
+from lmsuite.ngram.recursion import Leftover, mixed
 from lmsuite.ngram.settings import NgramSettings
-from lmsuite.ngram.smoothing import Leftover, mixed
+from lmsuite.ngram.smoothing.kneser_ney import discounted_shares
 from lmsuite.ngram.table import BackoffTable, TableOrder, word_dtype
 from lmsuite.text.vocabulary import BOS
 
@@ -54,10 +58,10 @@ _SMALLEST_RANGE = 1 << 16  # positions
 class _Order:
     """The n-grams of one order, M of them, on disk; as in `CountedOrder`."""
 
-    prefix: Column = field(default_factory=lambda: Column(np.int32))
-    word: Column = field(default_factory=lambda: Column(np.int32))
-    suffix: Column = field(default_factory=lambda: Column(np.int32))
-    count: Column = field(default_factory=lambda: Column(np.int32))
+    prefix: DiskArray = field(default_factory=lambda: DiskArray(np.int32))
+    word: DiskArray = field(default_factory=lambda: DiskArray(np.int32))
+    suffix: DiskArray = field(default_factory=lambda: DiskArray(np.int32))
+    count: DiskArray = field(default_factory=lambda: DiskArray(np.int32))
     cuts: list[int] = field(default_factory=lambda: [0])
     """(ranges + 1,) the n-grams of range r are those from cuts[r] to cuts[r + 1]."""
     sentence_starts: slice = field(default_factory=lambda: slice(0, 0))
@@ -68,7 +72,7 @@ class _Order:
 
 
 @dataclass(frozen=True)
-class BoundedCounts:
+class PartitionedCounts:
     """The n-grams of all orders; those of order 1 in memory, the others on disk."""
 
     unigrams: CountedOrder
@@ -103,14 +107,14 @@ def positions_in(memory: int, tokens: int) -> int:
     return int(positions)
 
 
-def count_bounded(
+def count_partitioned(
     ids: IntArray, vocabulary_size: int, order: int, *, sentences: bool, positions: int
-) -> BoundedCounts:
+) -> PartitionedCounts:
     """As `count_ngrams`, sorting about so many positions at a time."""
     is_boundary = ids == BOS
     openings = text_openings(is_boundary, sentences)
     unigrams = count_unigrams(ids, vocabulary_size, openings)
-    counts = BoundedCounts(unigrams, [], word_ranges(ids, vocabulary_size, positions))
+    counts = PartitionedCounts(unigrams, [], word_ranges(ids, vocabulary_size, positions))
     state = _Positions.sorted_by_word(ids, is_boundary, counts.ranges, sentences)
     index_at, starts = ids, unigrams.sentence_starts
     while len(counts.longer) < order - 1:
@@ -125,8 +129,8 @@ def count_bounded(
 class _Positions:
     """The positions of the text, sorted by the (n - 1)-grams that start there, on disk."""
 
-    position: Column = field(default_factory=lambda: Column(np.int32))
-    group: Column = field(default_factory=lambda: Column(np.int32))
+    position: DiskArray = field(default_factory=lambda: DiskArray(np.int32))
+    group: DiskArray = field(default_factory=lambda: DiskArray(np.int32))
     """Which (n - 1)-gram it is that starts at each."""
     cuts: list[int] = field(default_factory=lambda: [0])
 
@@ -150,7 +154,7 @@ class _Positions:
 
 
 def _next_order(
-    counts: BoundedCounts,
+    counts: PartitionedCounts,
     state: _Positions,
     ids: IntArray,
     is_boundary: BoolArray,
@@ -179,7 +183,7 @@ def _next_order(
     return finer, longer_at
 
 
-def adjusted_columns(counts: BoundedCounts) -> tuple[IntArray, list[Column]]:
+def adjusted_columns(counts: PartitionedCounts) -> tuple[IntArray, list[DiskArray]]:
     """As `adjusted_counts`: those of the unigrams (V,), and of the longer orders on disk."""
     if not counts.longer:
         return counts.unigrams.count, []
@@ -191,7 +195,7 @@ def adjusted_columns(counts: BoundedCounts) -> tuple[IntArray, list[Column]]:
         continuations = _continuations(longer, order)
         starts = order.sentence_starts
         continuations[starts] = order.count.read(starts.start, starts.stop)
-        columns.append(Column(np.int32))
+        columns.append(DiskArray(np.int32))
         columns[-1].append(continuations)
     return unigrams, [*columns, counts.longer[-1].count]
 
@@ -206,7 +210,7 @@ def _continuations(longer: _Order, order: _Order | CountedOrder) -> IntArray:
 
 
 def discounts_of(
-    unigrams: IntArray, longer: list[Column], settings: NgramSettings
+    unigrams: IntArray, longer: list[DiskArray], settings: NgramSettings
 ) -> list[tuple[Discounts, list[str]]]:
     """The discounts of every order, from its adjusted counts, and what there is to say."""
     found = []
@@ -226,10 +230,10 @@ def discounts_of(
 class _Columns:
     """One order of the table to be, on disk."""
 
-    words: Column
-    log_probs: Column = field(default_factory=lambda: Column(np.float32))
-    log_backoffs: Column = field(default_factory=lambda: Column(np.float32))
-    first_child: Column = field(default_factory=lambda: Column(np.uint32))
+    words: DiskArray
+    log_probs: DiskArray = field(default_factory=lambda: DiskArray(np.float32))
+    log_backoffs: DiskArray = field(default_factory=lambda: DiskArray(np.float32))
+    first_child: DiskArray = field(default_factory=lambda: DiskArray(np.uint32))
 
     def add_ngrams(self, words: IntArray, probs: FloatArray) -> None:
         self.words.append(words)
@@ -256,9 +260,9 @@ class _Columns:
         )
 
 
-def smooth_bounded(
-    counts: BoundedCounts,
-    adjusted: tuple[IntArray, list[Column]],
+def smooth_partitioned(
+    counts: PartitionedCounts,
+    adjusted: tuple[IntArray, list[DiskArray]],
     discounts: list[Discounts],
     base: FloatArray,
     prune: tuple[int, ...],
@@ -272,11 +276,11 @@ def smooth_bounded(
     shares = discounted_shares(nothing, unigrams, discounts[0], 1)
     probs, _ = mixed(shares, nothing, every, None, base, Leftover.INTERPOLATED)
     kind = word_dtype(len(base))
-    table = [_Columns(Column(kind))]
+    table = [_Columns(DiskArray(kind))]
     table[0].add_ngrams(words, probs)
     renumbered: IntArray | None = None
     for n, count in enumerate(longer, start=2):
-        table.append(_Columns(Column(kind)))
+        table.append(_Columns(DiskArray(kind)))
         probs, renumbered = _smooth_order(
             _Smoothing(counts, n, count, discounts[n - 1], cutoffs[n - 1], probs, renumbered),
             table[-2],
@@ -289,9 +293,9 @@ def smooth_bounded(
 class _Smoothing:
     """What the smoothing of order n starts from."""
 
-    counts: BoundedCounts
+    counts: PartitionedCounts
     n: int
-    adjusted: Column
+    adjusted: DiskArray
     discounts: Discounts
     cutoff: int
     lower: FloatArray
@@ -305,7 +309,7 @@ def _smooth_order(
 ) -> tuple[FloatArray, IntArray | None]:
     """Fill in the weights of contexts and the n-grams; `lower` and `renumbered` of order n."""
     order = given.counts.longer[given.n - 2]
-    lower, renumbered = Column(np.float64), Column(np.int32)
+    lower, renumbered = DiskArray(np.float64), DiskArray(np.int32)
     shorter_cuts = given.counts.cuts(given.n - 1)
     for (begin, end), (first, last) in zip(
         pairwise(order.cuts), pairwise(shorter_cuts), strict=True

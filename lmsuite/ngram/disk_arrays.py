@@ -20,7 +20,7 @@ from lmsuite.errors import TrainingError
 _CHUNK = 1 << 21  # values
 
 
-class Column:
+class DiskArray:
     """A one-dimensional array on disk."""
 
     def __init__(self, dtype: DTypeLike) -> None:

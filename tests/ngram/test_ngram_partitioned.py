@@ -14,8 +14,8 @@ import pytest
 
 from lmsuite.errors import TrainingError, UsageError
 from lmsuite.models.ngram import NgramModel, NgramSettings
-from lmsuite.ngram import bounded
-from lmsuite.ngram.columns import Column
+from lmsuite.ngram import partitioned
+from lmsuite.ngram.disk_arrays import DiskArray
 from lmsuite.ngram.memory import bytes_of, with_unit
 from lmsuite.store.artefact import save_model
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
@@ -26,7 +26,7 @@ GIGABYTE = 1 << 30
 @pytest.fixture
 def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ranges of a few hundred positions, however much memory there is."""
-    monkeypatch.setattr(bounded, "positions_in", lambda memory, tokens: 300)
+    monkeypatch.setattr(partitioned, "positions_in", lambda memory, tokens: 300)
 
 
 def encoded(play: str, boundaries: Boundaries, tokenizer: str) -> tuple[TextEncoder, Any]:
@@ -90,7 +90,7 @@ def test_a_text_shorter_than_the_order_is_refused() -> None:
 
 def test_temporary_files_have_no_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    column = Column(np.int16)
+    column = DiskArray(np.int16)
     column.append(np.arange(1000))
     assert list(tmp_path.iterdir()) == []
     mapped = column.mapped()
@@ -98,7 +98,7 @@ def test_temporary_files_have_no_name(monkeypatch: pytest.MonkeyPatch, tmp_path:
     np.testing.assert_array_equal(mapped, np.arange(1000))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(TrainingError, match="TMPDIR"):
-        Column(np.int16)
+        DiskArray(np.int16)
 
 
 def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,11 +106,11 @@ def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "import resource, signal, numpy as np\n"
         "from lmsuite.errors import TrainingError\n"
-        "from lmsuite.ngram.columns import Column\n"
+        "from lmsuite.ngram.disk_arrays import DiskArray\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, {hard}))\n"
         "try:\n"
-        "    Column(np.int64).append(np.zeros(10_000))\n"
+        "    DiskArray(np.int64).append(np.zeros(10_000))\n"
         "except TrainingError as error:\n"
         "    print(error)\n"
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmsuite.ngram.counting import NgramCounts
-from lmsuite.ngram.smoothing import Leftover, Shares, Smoothed, context_sums
+from lmsuite.ngram.recursion import Leftover, Shares, Smoothed, context_sums
 
 STUPID_BACKOFF_WEIGHT = 0.4
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmsuite.ngram.counting import NgramCounts
-from lmsuite.ngram.smoothing import Shares, Smoothed, context_sums, divide
+from lmsuite.ngram.recursion import Shares, Smoothed, context_sums, divide
 
 
 def witten_bell(counts: NgramCounts) -> Smoothed:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts, count_ngrams
-from lmsuite.ngram.relative_frequency import relative_frequencies
-from lmsuite.ngram.smoothing import Shares, Smoothed, context_sums
+from lmsuite.ngram.recursion import Shares, Smoothed, context_sums
+from lmsuite.ngram.smoothing.relative_frequency import relative_frequencies
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.text.vocabulary import BOS
 
