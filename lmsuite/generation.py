@@ -15,12 +15,16 @@ on what the one before it left over, renormalised:
 
 Among tokens of equal probability at the edge of a set, the ones with smaller ids are kept. A filter
 at its neutral value (t = 1, k = 0, p = 1, m = 0) is not computed at all.
+
+Text k of a call draws from the k-th child of the generator that it is given
+(``numpy.random.Generator.spawn``), one number a token. So it depends on the seed and on k alone:
+not on how many others there are, on when they stop, or on how they are batched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -30,6 +34,13 @@ from lmsuite.errors import LmError, UsageError
 from lmsuite.models.interface import FloatArray, IntArray, LanguageModel, State
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, EOS, UNK
+
+_AT_ONCE = 64
+"""Numbers drawn from a generator at a time, as many as the same number of draws would give."""
+
+_SPACING_REACH = 1 << 14
+"""Tokens of a prompt on which the first space may depend. A quotation that is open for longer than
+this, without an empty line, counts as closed."""
 
 _ENOUGH = 1e-100
 """What the probabilities of a row sum to, at least, if they are to be drawn from as they are: those
@@ -46,10 +57,16 @@ class SamplingSettings:
     min_p: float = 0.0
     max_tokens: int = 100
     stop: tuple[str, ...] = ()  # the text ends before the first of these that appears in it
+    keep_stop: bool = False  # the text ends after the stop text, not before it
 
     def __post_init__(self) -> None:
+        if isinstance(self.stop, str):
+            object.__setattr__(self, "stop", (self.stop,))
         limits = (
-            (self.temperature >= 0 and np.isfinite(self.temperature), "temperature is at least 0"),
+            (
+                0 <= self.temperature < np.inf,
+                f"the temperature is a finite number from 0 up, not {self.temperature:g}",
+            ),
             (self.top_k >= 0, "top-k is at least 0 (0 keeps all tokens)"),
             (0 < self.top_p <= 1, "top-p is above 0 and at most 1"),
             (0 <= self.min_p <= 1, "min-p is from 0 to 1"),
@@ -59,6 +76,12 @@ class SamplingSettings:
         for holds, rule in limits:
             if not holds:
                 raise UsageError(rule)
+
+    @property
+    def filters(self) -> bool:
+        """Whether a filter is not at its neutral value."""
+        chosen = (self.temperature, self.top_k, self.top_p, self.min_p)
+        return chosen != (1.0, 0, 1.0, 0.0)
 
 
 @dataclass(slots=True)
@@ -110,9 +133,7 @@ class Filter:
         self._penalty = np.zeros(vocabulary)  # what is added: -inf to the excluded
         if excluded is not None:
             self._penalty[excluded] = -np.inf
-        self._changes_shape = settings != replace(
-            settings, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0
-        )
+        self._changes_shape = settings.filters
 
     def weights(self, log_probs: FloatArray) -> NDArray[np.float64]:
         """`filtered_probs` up to a factor for each row.
@@ -180,8 +201,15 @@ def _most_probable(weights: NDArray[np.float64], settings: SamplingSettings) -> 
     return filtered
 
 
-def draw_ids(log_probs: FloatArray, tokens: Filter, rng: np.random.Generator) -> NDArray[np.int32]:
+def draw_ids(
+    log_probs: FloatArray, tokens: Filter, marks: NDArray[np.float64]
+) -> NDArray[np.int32]:
     """One id (B,) from each row of what a filter leaves, by inversion of the cumulative sum.
+
+    Args:
+        log_probs: of the next token, (B, V).
+        tokens: the filter.
+        marks: (B,), drawn evenly from 0 to 1.
 
     Raises:
         LmError: a row gives no token any probability.
@@ -189,11 +217,17 @@ def draw_ids(log_probs: FloatArray, tokens: Filter, rng: np.random.Generator) ->
     cumulative = tokens.cumulative_weights(log_probs)
     if len(cumulative) == 1:  # a single stream: a binary search does
         row = cumulative[0]
-        mark = rng.random() * row.item(-1)
+        mark = marks.item() * row.item(-1)
         return np.array((row.searchsorted(mark, side="right"),), np.int32)
-    marks = rng.random(len(cumulative)) * cumulative[:, -1]
-    ids: NDArray[np.intp] = (cumulative > marks[:, None]).argmax(axis=1)
+    ids: NDArray[np.intp] = (cumulative > (marks * cumulative[:, -1])[:, None]).argmax(axis=1)
     return ids.astype(np.int32)
+
+
+def _marks(rng: np.random.Generator, samples: int) -> Iterator[NDArray[np.float64]]:
+    """Without end: a number (B,) from 0 to 1 for each text, from a generator of its own."""
+    children = rng.spawn(samples)
+    while True:
+        yield from np.stack([child.random(_AT_ONCE) for child in children], axis=1)
 
 
 def draw(
@@ -207,18 +241,24 @@ def draw(
 
     After ``</s>`` a text begins anew in the model's start state, so a model of lines writes line
     after line.
+
+    Raises:
+        UsageError: there are fewer samples than one.
     """
-    state: State = model.start(samples)
-    for token in prompt_ids:
-        state = model.step(state, np.full(samples, token, dtype=np.int32))
+    if samples < 1:
+        raise UsageError(f"{samples} samples: at least 1 is needed")
+    state: State = model.read(model.start(1), prompt_ids)
+    if samples > 1:
+        state = model.select(state, np.zeros(samples, np.intp))
+    decoder = model.decoder(samples)
     excluded = np.array([UNK, *model.encoder.impossible], dtype=np.int32)
     tokens = Filter(settings, len(model.encoder.vocabulary), excluded)
     texts_end = EOS not in excluded
-    while True:
-        log_probs = model.log_probs(state)  # (B, V)
-        ids = draw_ids(log_probs, tokens, rng)
+    for marks in _marks(rng, samples):
+        log_probs = decoder.log_probs(state)  # (B, V)
+        ids = draw_ids(log_probs, tokens, marks)
         yield Draw(ids, log_probs)
-        state = model.step(state, np.where(ids == EOS, np.int32(BOS), ids) if texts_end else ids)
+        state = decoder.step(state, np.where(ids == EOS, np.int32(BOS), ids) if texts_end else ids)
 
 
 def stream(
@@ -228,7 +268,7 @@ def stream(
     prompt_ids: IntArray,
 ) -> Iterator[str]:
     """One text that continues `prompt_ids`, in pieces, each given as soon as it is certain."""
-    writer = _Writer(model.encoder, settings.stop, prompt_ids)
+    writer = _Writer(model.encoder, settings, prompt_ids)
     for step in islice(draw(model, settings, rng, prompt_ids), settings.max_tokens):
         yield writer.push(int(step.ids[0]))
         if writer.stopped:
@@ -243,8 +283,12 @@ def sample(
     prompt_ids: IntArray,
     samples: int = 1,
 ) -> list[Sample]:
-    """`samples` texts that continue `prompt_ids`, drawn side by side."""
-    writers = [_Writer(model.encoder, settings.stop, prompt_ids) for _ in range(samples)]
+    """`samples` texts that continue `prompt_ids`, drawn side by side.
+
+    Raises:
+        UsageError: there are fewer samples than one.
+    """
+    writers = [_Writer(model.encoder, settings, prompt_ids) for _ in range(samples)]
     texts = [Sample() for _ in range(samples)]
     for step in islice(draw(model, settings, rng, prompt_ids, samples), settings.max_tokens):
         going = [row for row in range(samples) if not writers[row].stopped]
@@ -266,14 +310,18 @@ class _Writer:
 
     stopped = False
 
-    def __init__(self, encoder: TextEncoder, stops: tuple[str, ...], prompt_ids: IntArray) -> None:
-        # The prompt is pushed too, since the first space depends on it, but is not given back.
+    def __init__(
+        self, encoder: TextEncoder, settings: SamplingSettings, prompt_ids: IntArray
+    ) -> None:
+        # The end of the prompt is pushed too, since the first space depends on it, but is not
+        # given back.
         self._decoder = encoder.decoder()
-        self._skip = len(encoder.decode(prompt_ids))
-        self._stops = stops
+        self._stops, self._keep_stop = settings.stop, settings.keep_stop
         self._held = ""
-        for token in prompt_ids:
-            self._pass_on(self._decoder.push(int(token)))
+        before = prompt_ids[-_SPACING_REACH:]
+        self._skip = len(encoder.decode(before))
+        for token in before.tolist():
+            self._pass_on(self._decoder.push(token))
 
     def push(self, token: int) -> str:
         """The characters that one more token makes certain."""
@@ -292,10 +340,11 @@ class _Writer:
         if not self._stops:
             return new
         text = self._held + new
-        ends = [found for stop in self._stops if (found := text.find(stop)) >= 0]
+        ends = [(at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if ends:
             self.stopped = True
-            return text[: min(ends)]
+            at, stop = min(ends, key=lambda end: (end[0], len(end[1])))
+            return text[: at + len(stop) if self._keep_stop else at]
         held = max(_overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]

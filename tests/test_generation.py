@@ -102,7 +102,11 @@ def test_draws_follow_the_filtered_distribution(settings: SamplingSettings) -> N
     """Pearson's chi-square of 100,000 draws; the bound is the quantile of one in a million."""
     log_probs, excluded = random_row()
     rows = np.tile(log_probs, (DRAWS, 1))
-    ids = draw_ids(rows, Filter(settings, log_probs.shape[1], excluded), np.random.default_rng(11))
+    ids = draw_ids(
+        rows,
+        Filter(settings, log_probs.shape[1], excluded),
+        np.random.default_rng(11).random(len(rows)),
+    )
     expected = filtered_probs(log_probs, settings, excluded)[0] * DRAWS
     observed = np.bincount(ids, minlength=len(expected))
     possible = expected > 0
@@ -119,9 +123,9 @@ def test_draws_follow_the_filtered_distribution(settings: SamplingSettings) -> N
 def test_a_single_stream_draws_what_a_row_of_a_batch_draws(settings: SamplingSettings) -> None:
     log_probs, excluded = random_row()
     tokens = Filter(settings, log_probs.shape[1], excluded)
-    together = draw_ids(np.tile(log_probs, (500, 1)), tokens, np.random.default_rng(3))
+    together = draw_ids(np.tile(log_probs, (500, 1)), tokens, np.random.default_rng(3).random(500))
     rng = np.random.default_rng(3)
-    alone = [int(draw_ids(log_probs, tokens, rng)[0]) for _ in range(500)]
+    alone = [int(draw_ids(log_probs, tokens, rng.random(1))[0]) for _ in range(500)]
     assert alone == together.tolist()
 
 
@@ -129,7 +133,10 @@ def test_rows_of_hardly_any_probability_are_drawn_from_all_the_same() -> None:
     """What is left by the excluded ids may be too little for a float64."""
     log_probs = np.array([[0.0, -800.0, -801.0], [-0.5, -1.0, -2.0]])
     tokens = Filter(SamplingSettings(), 3, np.array([0], np.int32))
-    drawn = [draw_ids(log_probs, tokens, np.random.default_rng(seed)).tolist() for seed in range(9)]
+    drawn = [
+        draw_ids(log_probs, tokens, np.random.default_rng(seed).random(len(log_probs))).tolist()
+        for seed in range(9)
+    ]
     assert {first for first, _ in drawn} == {1, 2} == {second for _, second in drawn}
 
 

@@ -15,6 +15,13 @@ import typer
 from lmsuite.errors import LmError
 from lmsuite.terminal import shown, unguarded
 
+_ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
+
+
+def unescaped(argument: str) -> str:
+    """A text given as an argument, with ``\\n``, ``\\t`` and ``\\\\`` as what they stand for."""
+    return re.sub(r"\\([nt\\])", lambda escape: _ESCAPES[escape[1]], argument)
+
 
 def piped_input() -> BinaryIO | None:
     """Standard input, if someone has connected it; not a terminal, not /dev/null."""

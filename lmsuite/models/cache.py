@@ -83,6 +83,12 @@ class CacheModel(LanguageModel):
         state[rows, ids[rows]] += 1.0
         return state
 
+    def read(self, state: NDArray[np.float64], ids: IntArray) -> NDArray[np.float64]:
+        remembered = ids[self._remembered[ids]]
+        age = np.arange(len(remembered) - 1, -1, -1)
+        weights = np.bincount(remembered, self._decay**age, minlength=len(self._uniform))
+        return state * self._decay ** len(remembered) + weights
+
     def log_probs(self, state: NDArray[np.float64]) -> FloatArray:
         with np.errstate(divide="ignore"):
             own: FloatArray = np.log(state + self._uniform)  # (B, V)

@@ -181,6 +181,12 @@ class FeedForward(NeuralModel):
         possible = self._possible()
         return rng.choice(possible, (self._settings.context, lanes)), rng.choice(possible, lanes)
 
+    @property
+    def reach(self) -> int:  # type: ignore[override]  # a fact of the architecture
+        """The window."""
+        context: int = self._settings.context
+        return context
+
     def start(self, batch_size: int) -> IntArray:
         return np.full((batch_size, self._settings.context), BOS, np.int32)
 

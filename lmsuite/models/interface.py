@@ -12,7 +12,12 @@ Invariants, tested for every model and every smoothing in ``tests/test_contract.
 * ``logsumexp(log_probs(state)) == 0`` to 1e-5, and the ids in ``text.impossible`` have
   probability zero (``<s>`` always; ``</s>`` too in stream mode, where a text has no end). Models
   with ``is_normalised`` false (stupid backoff) are excused from the sum alone.
-* ``score(ids)`` equals the chain of `step`s and `log_probs`, to 1e-4 a token.
+* ``score(ids)`` equals the chain of `step`s and `log_probs`, to 1e-4 a token; `read` is that chain
+  of steps, and `score_next` a step together with the log-probability of what is read.
+* `select` and `join` treat the rows of a state alike in every family, and states of equal
+  `state_key` have equal futures.
+* A model is not changed by being read: any number of threads share one. Whoever takes many steps
+  asks for a `decoder`, which has buffers of its own, for one thread at a time.
 * `restore` of `settings_dict`, `arrays` and the encoder gives an equal model: same scores, to the
   bit.
 * Training twice with the same seed on the same machine gives the same arrays, to the bit.
@@ -21,8 +26,8 @@ Invariants, tested for every model and every smoothing in ``tests/test_contract.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self, TypeAlias
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +42,19 @@ Array: TypeAlias = NDArray[Any]
 State: TypeAlias = Any
 
 
+class Decoder(Protocol):
+    """What steps a model for one reader: `step` and `log_probs` of `LanguageModel`, and no more.
+
+    It is for one thread at a time, and for batches of the size that it was made for.
+    """
+
+    def step(self, state: State, ids: IntArray) -> State:
+        """As `LanguageModel.step`."""
+
+    def log_probs(self, state: State) -> FloatArray:
+        """As `LanguageModel.log_probs`."""
+
+
 class LanguageModel(ABC):
     """A distribution over the next token, given a state."""
 
@@ -48,6 +66,9 @@ class LanguageModel(ABC):
 
     is_normalised: bool = True
     """Whether `log_probs` are probabilities; only stupid backoff's scores are not."""
+
+    reach: int | None = None
+    """How many of the ids read last determine the state; None if all of them do."""
 
     remembers_text: bool = False
     """Whether a state keeps, beyond every ``<s>``, a memory of the whole text (a cache does)."""
@@ -72,6 +93,42 @@ class LanguageModel(ABC):
     @abstractmethod
     def log_probs(self, state: State) -> FloatArray:
         """Natural log-probabilities of the next token, (B, V)."""
+
+    def prepared(self) -> Self:
+        """The same model, laid out for many small readings; it takes more memory and some time."""
+        return self
+
+    def decoder(self, batch_size: int) -> Decoder:
+        """What takes many steps of `batch_size` texts quickly: this model, or buffers for it."""
+        return self
+
+    def read(self, state: State, ids: IntArray) -> State:
+        """The state (of one text) after the text is continued by ids (N,): N steps, but quickly."""
+        known = len(ids) if self.reach is None else self.reach
+        for token in ids[max(0, len(ids) - known) :]:
+            state = self.step(state, np.array([token], np.int32))
+        return state
+
+    def score_next(self, state: State, ids: IntArray) -> tuple[NDArray[np.float64], State]:
+        """The log-probability (B,) of one id (B,) after each text, and the state after it."""
+        log_probs = self.log_probs(state)[np.arange(len(ids)), ids]
+        return log_probs.astype(np.float64), self.step(state, ids)
+
+    rows_axis: ClassVar[int] = 0
+    """The axis of a state's array that counts the texts of the batch."""
+
+    def select(self, state: State, rows: Sequence[int] | IntArray) -> State:
+        """The state of these texts of a batch, in this order; a text may be named repeatedly."""
+        return np.take(state, np.asarray(rows, np.intp), axis=self.rows_axis)
+
+    def join(self, states: Sequence[State]) -> State:
+        """The state of all texts of some batches, one batch after the other."""
+        return np.concatenate(states, axis=self.rows_axis)
+
+    def state_key(self, state: State, row: int) -> Hashable:
+        """What tells the state of one text from others: equal keys have equal futures."""
+        key: bytes = np.take(state, row, axis=self.rows_axis).tobytes()
+        return key
 
     @abstractmethod
     def score(self, ids: IntArray) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ member i below ``i.``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.models.cache import CacheModel, CacheSettings
-from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel, State
+from lmsuite.models.interface import Array, Decoder, FloatArray, IntArray, LanguageModel, State
 from lmsuite.models.interpolation import em_weights, interpolate
 from lmsuite.models.registry import model_class
 from lmsuite.text.encoding import TextEncoder
@@ -93,6 +93,9 @@ class Mixture(LanguageModel):
         self.weights = _checked_weights(weights, len(members))
         self.encoder = self.members[0].encoder
         self.remembers_text = any(member.remembers_text for member in self.members)
+        reaches = [member.reach for member in self.members]
+        known = [reach for reach in reaches if reach is not None]
+        self.reach = max(known) if len(known) == len(reaches) else None
 
     @classmethod
     def fit(
@@ -142,6 +145,34 @@ class Mixture(LanguageModel):
 
     def log_probs(self, state: tuple[State, ...]) -> FloatArray:
         return interpolate(self.weights, self._log_probs(state))
+
+    def prepared(self) -> Self:
+        members = zip(self.names, self.members, strict=True)
+        return type(self)({name: member.prepared() for name, member in members}, self.weights)
+
+    def decoder(self, batch_size: int) -> Decoder:
+        return _MixtureDecoder(
+            [member.decoder(batch_size) for member in self.members], self.weights
+        )
+
+    def read(self, state: tuple[State, ...], ids: IntArray) -> tuple[State, ...]:
+        return tuple(m.read(s, ids) for m, s in zip(self.members, state, strict=True))
+
+    def score_next(
+        self, state: tuple[State, ...], ids: IntArray
+    ) -> tuple[NDArray[np.float64], tuple[State, ...]]:
+        pairs = [m.score_next(s, ids) for m, s in zip(self.members, state, strict=True)]
+        return interpolate(self.weights, [logs for logs, _ in pairs]), tuple(s for _, s in pairs)
+
+    def select(self, state: tuple[State, ...], rows: Sequence[int] | IntArray) -> State:
+        return tuple(m.select(s, rows) for m, s in zip(self.members, state, strict=True))
+
+    def join(self, states: Sequence[tuple[State, ...]]) -> State:
+        by_member = zip(*states, strict=True)
+        return tuple(m.join(own) for m, own in zip(self.members, by_member, strict=True))
+
+    def state_key(self, state: tuple[State, ...], row: int) -> Hashable:
+        return tuple(m.state_key(s, row) for m, s in zip(self.members, state, strict=True))
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return interpolate(self.weights, [member.score(ids) for member in self.members])
@@ -196,6 +227,21 @@ class Mixture(LanguageModel):
             facts[name] = f"{weight:.4f} × {member.kind}"
             facts |= {f"{name}: {label}": fact for label, fact in member.summary().items()}
         return facts
+
+
+@dataclass(frozen=True)
+class _MixtureDecoder:
+    """A decoder of every member."""
+
+    members: list[Decoder]
+    weights: NDArray[np.float64]  # (K,)
+
+    def step(self, state: tuple[State, ...], ids: IntArray) -> tuple[State, ...]:
+        return tuple(m.step(s, ids) for m, s in zip(self.members, state, strict=True))
+
+    def log_probs(self, state: tuple[State, ...]) -> FloatArray:
+        logs = [m.log_probs(s) for m, s in zip(self.members, state, strict=True)]
+        return interpolate(self.weights, logs)
 
 
 def check_members(members: Mapping[str, LanguageModel]) -> None:

@@ -126,6 +126,16 @@ class NgramModel(LanguageModel):
         )
         return cls(encoder, settings, estimated.table, estimated.discounts, estimated.messages)
 
+    def prepared(self) -> Self:
+        """The same model with a hash table of its n-grams."""
+        table = self.table.indexed()
+        return type(self)(self.encoder, self._settings, table, self.discounts, self.messages)
+
+    @property
+    def reach(self) -> int:  # type: ignore[override]  # a fact of the table
+        """The words of the longest context."""
+        return self.table.order - 1
+
     def start(self, batch_size: int) -> State:
         """The state of `batch_size` texts of which nothing has been read."""
         return self.table.start(batch_size)
@@ -137,6 +147,10 @@ class NgramModel(LanguageModel):
     def log_probs(self, state: State) -> FloatArray:
         """Natural log-probabilities of the next token, (B, V)."""
         return self.table.log_probs(state)
+
+    def score_next(self, state: State, ids: IntArray) -> tuple[NDArray[np.float64], State]:
+        """As `LanguageModel.score_next`, from the n-grams of the ids alone."""
+        return self.table.score_next(state, np.asarray(ids))
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         """Natural log-probabilities (M,) of every id in ids (N,) that is not ``<s>``, in order."""

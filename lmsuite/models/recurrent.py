@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import UsageError
-from lmsuite.models.interface import FloatArray, IntArray
+from lmsuite.models.interface import Decoder, FloatArray, IntArray
 from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, check_dropout, dropped
 from lmsuite.models.recurrent_scoring import SideBySide
-from lmsuite.models.recurrent_stepping import Stepper
+from lmsuite.models.recurrent_stepping import RecurrentDecoder
 from lmsuite.nn.arrays import BoolArray
 from lmsuite.nn.cells import CELLS, CellCache
 from lmsuite.nn.layers import Dropout, Embedding, Linear, TiedLinear
@@ -86,6 +86,7 @@ class Recurrent(NeuralModel):
     """
 
     kind: ClassVar[str] = "rnn"
+    rows_axis: ClassVar[int] = 1
     settings_type = RecurrentSettings
 
     def __init__(
@@ -103,7 +104,6 @@ class Recurrent(NeuralModel):
             if settings.tied
             else Linear(parameters, "output")
         )
-        self._stepping: Stepper | None = None
 
     @classmethod
     def shapes(cls, vocabulary: int, settings: RecurrentSettings) -> dict[str, tuple[int, ...]]:
@@ -123,10 +123,6 @@ class Recurrent(NeuralModel):
         for layer in self._layers:
             layer.initialise(rng)
         self._output.initialise(rng)
-
-    def begin_at(self, counts: NDArray[np.float64]) -> None:
-        self._stepping = None
-        super().begin_at(counts)
 
     @property
     def carry_shape(self) -> tuple[int, int]:
@@ -185,7 +181,6 @@ class Recurrent(NeuralModel):
         weight: float,
         rng: np.random.Generator,
     ) -> float:
-        self._stepping = None
         self._embedding.d_table[...] = 0
         hidden, carry[...], caches = self._hidden(inputs, carry, inputs == BOS, rng)
         rows, mask = dropped(self._dropout, hidden, rng)
@@ -212,19 +207,23 @@ class Recurrent(NeuralModel):
         return np.zeros((arrays, batch_size, H), self.parameters.values.dtype)
 
     def start(self, batch_size: int) -> FloatArray:
-        return self.step(self.zero_state(batch_size), np.full(batch_size, BOS, np.int32))
+        begins = np.full(1, BOS, np.int32)
+        return np.repeat(self.step(self.zero_state(1), begins), batch_size, axis=1)
 
     def step(self, state: FloatArray, ids: IntArray) -> FloatArray:
-        begins = ids == BOS
-        if np.count_nonzero(begins):
-            state = np.where(begins[:, None], state.dtype.type(0), state)
-        return self._stepper(ids.size).step(state, ids)
+        return RecurrentDecoder(self, ids.size, prepared=False).step(state, ids)
 
-    def _stepper(self, batch_size: int) -> Stepper:
-        """The last one as long as it serves: batches of one size follow one another."""
-        if self._stepping is None or self._stepping.batch_size != batch_size:
-            self._stepping = Stepper(self, batch_size)
-        return self._stepping
+    def log_probs(self, state: FloatArray) -> FloatArray:
+        return RecurrentDecoder(self, state.shape[1], prepared=False).log_probs(state)
+
+    def decoder(self, batch_size: int) -> Decoder:
+        return RecurrentDecoder(self, batch_size)
+
+    def read(self, state: FloatArray, ids: IntArray) -> FloatArray:
+        begins = np.flatnonzero(ids == BOS)
+        if begins.size:  # what was read before the last <s> is forgotten
+            return SideBySide(self).read(self.zero_state(1), ids[begins[-1] :])
+        return SideBySide(self).read(state, ids)
 
     @property
     def recurrence_size(self) -> int:
@@ -241,15 +240,15 @@ class Recurrent(NeuralModel):
         bias[self.encoder.impossible] = -np.inf
         return bias
 
-    def readers(self, rows: int) -> list[Reader]:
-        """A reader of each layer, for as long as the weights stay."""
+    def readers(self, rows: int, *, prepared: bool = True) -> list[Reader]:
+        """A reader of each layer, for as long as the weights stay; `prepared` for many steps."""
         first, *others = self._layers
         return [
-            Reader(first, rows, self._embedding),
+            Reader(first, rows, self._embedding, prepared=prepared),
             *(Reader(layer, rows) for layer in others),
         ]
 
-    def read(
+    def read_window(
         self, readers: list[Reader], ids: IntArray, state: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Top hidden vectors (T, B, H) of ids (T, B) from a state on, and the state after them."""
@@ -260,10 +259,6 @@ class Recurrent(NeuralModel):
             mine = self._state_of(i)
             hidden, after[mine] = reader.read(hidden, state[mine])
         return hidden, after
-
-    def log_probs(self, state: FloatArray) -> FloatArray:
-        top = state[(len(self._layers) - 1) * self._states]
-        return self._stepper(len(top)).log_probs(top)
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return SideBySide(self).score(ids)

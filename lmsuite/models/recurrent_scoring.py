@@ -64,6 +64,7 @@ class SideBySide:
 
     def __init__(self, model: Recurrent) -> None:
         self._model = model
+        self._targets: IntArray | None = None  # None: nothing is scored
         self._thread = threading.local()  # whose readers it keeps, from one batch to the next
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
@@ -80,6 +81,23 @@ class SideBySide:
             for begin, length in zip(first[long].tolist(), lengths[long].tolist(), strict=True):
                 self._score_long(begin, length)
         return self._scores
+
+    def read(self, state: FloatArray, ids: IntArray) -> FloatArray:
+        """The state (…, 1, …) after ids (N,), no ``<s>`` after the first; nothing is scored."""
+        self._before, self._targets = ids, None
+        windows = -(-min(max(ids.size // PIECES, PIECE[0]), PIECE[1]) // STEPS)
+        whole = ids.size // (windows * STEPS) * windows * STEPS
+        most = PIECES * windows * STEPS
+        if whole <= windows * STEPS:
+            whole = 0  # a single piece has none beside it
+        with _one_blas_thread() if whole else nullcontext():
+            for begin in range(0, whole, most):
+                state = self._score_pieces(begin, min(most, whole - begin), windows, state)
+        readers = self._model.readers(1)
+        for begin in range(whole, ids.size, STEPS):
+            window = ids[begin : begin + STEPS, None]
+            _, state = self._model.read_window(readers, window, state)
+        return state
 
     def _score_short(self, first: Places, lengths: Places) -> None:
         """Segments as lanes, those of like length together."""
@@ -180,7 +198,9 @@ class SideBySide:
         places = first + steps  # (T, B)
         inside = steps < lengths
         inputs = self._before[np.minimum(places, self._before.size - 1)]
-        hidden, state = self._model.read(readers, inputs, state)
+        hidden, state = self._model.read_window(readers, inputs, state)
+        if self._targets is None:
+            return state
         rows = places[inside]
         self._scores[rows] = self._model.score_rows(hidden[inside], self._targets[rows])
         return state

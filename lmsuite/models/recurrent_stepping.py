@@ -20,6 +20,7 @@ from lmsuite.nn.losses import log_softmax
 from lmsuite.nn.products import SMALL
 from lmsuite.nn.reader import Reader
 from lmsuite.nn.threads import side_by_side, thread_count
+from lmsuite.text.vocabulary import BOS
 
 if TYPE_CHECKING:
     from lmsuite.models.recurrent import Recurrent
@@ -36,17 +37,18 @@ class _Lanes:
     readers: list[Reader]
 
 
-class Stepper:
+class RecurrentDecoder:
     """Steps of `batch_size` texts with the weights as they are now, and what they predict."""
 
-    def __init__(self, model: Recurrent, batch_size: int) -> None:
-        self.batch_size = batch_size
+    def __init__(self, model: Recurrent, batch_size: int, *, prepared: bool = True) -> None:
+        """Lay out the weights of `model`; `prepared` for many steps, else for a single one."""
         self._states = model.carry_shape[0] // model.settings.layers
+        self._top = model.carry_shape[0] - self._states
         work = batch_size * model.recurrence_size
         parts = thread_count() if work >= THREADED_STEP else 1
         edges = [batch_size * i // parts for i in range(parts + 1)]
         self._lanes = [
-            _Lanes(slice(begin, end), model.readers(end - begin))
+            _Lanes(slice(begin, end), model.readers(end - begin, prepared=prepared))
             for begin, end in pairwise(edges)
             if end > begin
         ]
@@ -59,7 +61,10 @@ class Stepper:
         return len(self._lanes)
 
     def step(self, state: FloatArray, ids: IntArray) -> FloatArray:
-        """The state after one more id (B,) of each text."""
+        """The state after one more id (B,) of each text; ``<s>`` puts a text back to zero first."""
+        begins = ids == BOS
+        if np.count_nonzero(begins):
+            state = np.where(begins[:, None], state.dtype.type(0), state)
         after = np.empty_like(state)
         if len(self._lanes) == 1:
             self._step_lanes(self._lanes[0].readers, state, ids, after)
@@ -89,8 +94,9 @@ class Stepper:
             below, mine = after[i * S], slice((i + 1) * S, (i + 2) * S)
             reader.step(below, before[mine], after[mine])
 
-    def log_probs(self, top: FloatArray) -> NDArray[np.float64]:
-        """Log-probabilities (B, V) after the top hidden vectors (B, H)."""
+    def log_probs(self, state: FloatArray) -> NDArray[np.float64]:
+        """Log-probabilities (B, V) of the next token, from the top hidden vectors of a state."""
+        top = state[self._top]  # (B, H)
         logits = np.empty((len(top), len(self._bias)), top.dtype)
         # A threaded BLAS and the threads of `step` would fight: products that need none get none.
         at_once = SMALL // self._output.size or len(top)

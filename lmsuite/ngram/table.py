@@ -21,7 +21,7 @@ no ``<s>`` this context has no continuations and is as good as none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -75,10 +75,8 @@ class BackoffTable:
     """N-grams with log-probabilities and log back-off weights, and how to look them up."""
 
     orders: tuple[TableOrder, ...]
-    _indexes: dict[int, KeyIndex] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-    _searches: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    indexes: Mapping[int, KeyIndex] = field(default_factory=dict, repr=False, compare=False)
+    """A hash table of each order, for many small searches; see `indexed`."""
 
     @property
     def order(self) -> int:
@@ -112,21 +110,36 @@ class BackoffTable:
             shorter = self.suffixes(n - 1)
         return self.find(n - 1, shorter[self.prefixes(n)], words)
 
+    def indexed(self, queries: int | None = None) -> BackoffTable:
+        """The same table with a hash table of each order for which so many searches pay; of all
+        orders if the number of searches is not given.
+        """
+        new = {
+            n: self._index(n)
+            for n in range(2, self.order + 1)
+            if n not in self.indexes and (queries is None or self._pays(n, queries))
+        }
+        return replace(self, indexes={**self.indexes, **new}) if new else self
+
+    def _pays(self, n: int, queries: int) -> bool:
+        """Whether a hash table of order n is worth its making for so many searches."""
+        return _SHARE * queries >= len(self.orders[n - 1])
+
+    def _index(self, n: int) -> KeyIndex:
+        self.check_order(n)
+        return KeyIndex(self.prefixes(n) * self.vocabulary_size + self.orders[n - 1].words)
+
     def find(self, n: int, prefix: IntArray, words: IntArray) -> NDArray[np.int64]:
         """The index (K,) of n-grams of order n >= 2, or -1, by the index of prefix and last word.
 
-        A prefix may not be -1. They are searched for until there have been so many that a hash
-        table pays.
+        A prefix may not be -1.
         """
-        if n not in self._indexes:
-            self._searches[n] = self._searches.get(n, 0) + len(words)
-            if _SHARE * self._searches[n] < len(self.orders[n - 1]):
+        index = self.indexes.get(n)
+        if index is None:
+            if not self._pays(n, len(words)):
                 return self._search(n, prefix, words)
-            self.check_order(n)
-            keys = self.prefixes(n) * self.vocabulary_size + self.orders[n - 1].words
-            self._indexes[n] = KeyIndex(keys)
-        keys = prefix.astype(np.int64) * self.vocabulary_size + words
-        return self._indexes[n].find(keys)
+            index = self._index(n)
+        return index.find(prefix.astype(np.int64) * self.vocabulary_size + words)
 
     def _search(self, n: int, prefix: IntArray, words: IntArray) -> NDArray[np.int64]:
         """As `find`, by binary search among the continuations of each prefix."""
@@ -172,6 +185,27 @@ class BackoffTable:
                 longer[known, length - 1] = self.find(length, prefix, ids[known])
         return longer
 
+    def score_next(
+        self, contexts: NDArray[np.int64], ids: IntArray
+    ) -> tuple[FloatArray, NDArray[np.int64]]:
+        """The log-probability (B,) of one id after each context, and the contexts after it.
+
+        An n-gram found at one length is the context of the next, so both come from one search.
+        """
+        total = self.orders[0].log_probs[ids].astype(np.float64)
+        longer = np.full_like(contexts, -1)
+        longer[:, :1] = ids[:, None]
+        for n in range(2, self.order + 1):
+            known = np.flatnonzero(contexts[:, n - 2] >= 0)
+            context = contexts[known, n - 2]
+            index = self.find(n, context, ids[known])
+            total[known] += self.orders[n - 2].log_backoffs[context]
+            found = np.flatnonzero(index >= 0)
+            total[known[found]] = self.orders[n - 1].log_probs[index[found]]
+            if n < self.order:
+                longer[known, n - 1] = index
+        return total, longer
+
     def log_probs(self, contexts: NDArray[np.int64]) -> FloatArray:
         """The log-probabilities of every next word, (B, V)."""
         dense = np.repeat(self.orders[0].log_probs[None].astype(np.float64), len(contexts), axis=0)
@@ -192,12 +226,13 @@ class BackoffTable:
 
         The first id follows ``<s>``, and no history reaches back beyond a ``<s>``.
         """
+        table = self.indexed(len(ids))  # once for all chunks
         scores = np.empty(len(ids))
         history = np.concatenate(([BOS], ids)).astype(np.int64)
         for begin in range(0, len(ids), _CHUNK):
             end = min(begin + _CHUNK, len(ids))
             reach = max(begin + 2 - max(self.order, 2), 0)
-            scores[begin:end] = self._score_chunk(history[reach : end + 1])[begin + 1 - reach :]
+            scores[begin:end] = table._score_chunk(history[reach : end + 1])[begin + 1 - reach :]
         return scores
 
     def _score_chunk(self, ids: NDArray[np.int64]) -> FloatArray:

@@ -26,13 +26,16 @@ class Reader:
     different rows of its drive, so the *input table* A Wx + b (V, G·H) is formed once.
     """
 
-    def __init__(self, cell: Cell, rows: int, embedding: Embedding | None = None) -> None:
+    def __init__(
+        self, cell: Cell, rows: int, embedding: Embedding | None = None, *, prepared: bool = True
+    ) -> None:
+        """Lay out the weights; the input table only if `prepared`, for it pays after many steps."""
         self._cell, self._rows = cell, rows
         self._embedding = embedding
         G = cell.gates
         self.times_Wh = self._products(cell.Wh, cell.recurrent_scales)
         self._table: FloatArray | None = None
-        if embedding is not None and embedding.is_small:
+        if prepared and embedding is not None and embedding.is_small:
             # Row v·G + g is what id v adds to gate g.
             table = embedding.table @ cell.Wx
             table += cell.b

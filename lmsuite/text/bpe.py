@@ -132,6 +132,11 @@ class BpeTokenizer(Tokenizer):
         used, index = np.unique(np.concatenate(parts), return_inverse=True)
         return [self._tokens[number] for number in used], index.astype(np.int32)
 
+    def cut_before(self, text: str, position: int) -> int:
+        begin = max(0, position - _LONGEST)
+        between = list(_BETWEEN_WORDS.finditer(text, begin, position + 1))
+        return between[-1].start() if between else super().cut_before(text, position)
+
     def joiner(self) -> Joiner:
         return _ByteJoiner()
 

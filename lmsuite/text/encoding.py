@@ -22,6 +22,9 @@ from lmsuite.text.tokenizer import (
 )
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, IntArray, Vocabulary
 
+_PROMPT_END = 1 << 15
+"""Characters of a prompt that are enough for every model whose memory has an end, nearly always."""
+
 # Stands for a line end among ids, until it is known what becomes of it.
 _LINE_END = -1
 
@@ -104,15 +107,30 @@ class TextEncoder:
         _refuse_reserved(types, self.tokenizer, text, name)
         return self._sequences(types, index)
 
-    def encode_prompt(self, text: str) -> IntArray:
+    def encode_prompt(self, text: str, last: int | None = None) -> IntArray:
         """The ids of the beginning of a text that is to be continued, int32 (N,).
 
         As `encode`, but the last line is not closed, and the ``<s>`` before the first is left out:
         it is the state in which every model starts.
 
+        Args:
+            text: the beginning.
+            last: how many of the last ids are needed. Of a long text no more than its end is
+                encoded: from a place where it can be cut, those ids and some before them.
+
         Raises:
-            DataError: as `encode`.
+            DataError: as `encode`, of the part that is encoded.
         """
+        reach = _PROMPT_END
+        while last is not None and reach < len(text):
+            begin = self.tokenizer.cut_before(text, len(text) - reach)
+            ids = self._encode_prompt(text[begin:])
+            if len(ids) >= last:
+                return ids
+            reach *= 4
+        return self._encode_prompt(text)
+
+    def _encode_prompt(self, text: str) -> IntArray:
         types, index = self.tokenizer.distinct(text)
         _refuse_reserved(types, self.tokenizer, text, "the prompt")
         ids = self._ids(types, index)

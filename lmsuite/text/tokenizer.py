@@ -85,6 +85,13 @@ class Tokenizer(ABC):
             )
         return list(number), np.concatenate(parts)
 
+    def cut_before(self, text: str, position: int) -> int:
+        """The last place up to `position` where the text can be cut and no token changes.
+
+        0 if there is none. A newline is a token of its own, so every line begins at such a place.
+        """
+        return text.rfind("\n", 0, position) + 1
+
     def fixed_tokens(self) -> tuple[str, ...] | None:
         """All tokens that can ever occur, if the tokenizer has such a list of its own."""
         return None
@@ -129,6 +136,9 @@ class CharTokenizer(Tokenizer):
     def tokens(self, text: str) -> list[str]:
         return list(text)
 
+    def cut_before(self, text: str, position: int) -> int:
+        return position
+
     def joiner(self) -> Joiner:
         return _Concatenation()
 
@@ -158,6 +168,9 @@ class WhitespaceTokenizer(Tokenizer):
             text = text.replace(space, " ")
         # The single space as separator leaves Unicode's other spaces alone, and empty strings.
         return list(filter(None, text.replace("\n", " \n ").split(" ")))
+
+    def cut_before(self, text: str, position: int) -> int:
+        return max(text.rfind(" ", 0, position), text.rfind("\n", 0, position)) + 1
 
     def joiner(self) -> Joiner:
         return _SpaceBetween()

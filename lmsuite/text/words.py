@@ -62,5 +62,9 @@ class WordTokenizer(Tokenizer):
         found: list[str] = self._find(text)
         return found
 
+    def cut_before(self, text: str, position: int) -> int:
+        # No token holds a space, and no rule looks back beyond one.
+        return max(text.rfind(" ", 0, position), text.rfind("\n", 0, position)) + 1
+
     def joiner(self) -> Joiner:
         return Typesetter()

@@ -157,7 +157,9 @@ def test_sampling_at_every_extreme(shape: str) -> None:
             warnings.simplefilter("error", RuntimeWarning)
             probs = filtered_probs(rows, settings, excluded)
             tokens = Filter(settings, rows.shape[1], excluded)
-            drawn = [draw_ids(rows[:n], tokens, np.random.default_rng(7)) for n in (2, 2, 1)]
+            drawn = [
+                draw_ids(rows[:n], tokens, np.random.default_rng(7).random(n)) for n in (2, 2, 1)
+            ]
         assert abs(probs.sum(axis=1) - 1).max() <= 1e-9
         assert probs.min() >= 0
         assert not probs[:, excluded].any()

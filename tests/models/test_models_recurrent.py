@@ -162,13 +162,14 @@ def test_steps_in_threads_are_the_steps(cell: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(recurrent_stepping, "THREADED_STEP", 0)
     monkeypatch.setattr(recurrent_stepping, "thread_count", lambda: 3)
     again = model_of(dataclasses.replace(SMALL, cell=cell, layers=2))
-    together = again.step(again.step(again.start(7), ids[0]), ids[1])
-    assert again._stepper(7).parts == 3
+    decoder = again.decoder(7)
+    together = decoder.step(decoder.step(again.start(7), ids[0]), ids[1])
+    assert isinstance(decoder, recurrent_stepping.RecurrentDecoder)
+    assert decoder.parts == 3
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
 def test_steps_follow_the_weights_as_they_are_trained() -> None:
-    # The input table is kept between steps; it must not outlive a change of the weights.
     model = model_of(SMALL)
     before = model.log_probs(model.start(1))
     inputs = IDS[:6].reshape(6, 1)

@@ -9,7 +9,7 @@ import typer
 from lmsuite.cli.novelty import KnownText
 from lmsuite.cli.opening import open_model
 from lmsuite.cli.options import DEFAULT_FOLDER, ModelArgument, ModelsOption
-from lmsuite.cli.streams import note, piped_input, write, write_json
+from lmsuite.cli.streams import note, piped_input, unescaped, write, write_json
 from lmsuite.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def sample(
         str | None,
         typer.Argument(
             metavar="PROMPT",
-            help="The beginning of the text; else what is piped in; else nothing.",
+            help="The beginning of the text (\\n stands for a line end, \\t for a tab, \\\\ for \\); "
+            "else what is piped in; else nothing.",
             show_default=False,
         ),
     ] = None,
@@ -88,6 +89,9 @@ def sample(
             show_default=False,
         ),
     ] = None,
+    keep_stop: Annotated[
+        bool, typer.Option("--keep-stop", help="End after the text of --stop, not before it.")
+    ] = False,
     novelty: Annotated[
         str | None,
         typer.Option(
@@ -111,7 +115,8 @@ def sample(
       lm sample ngram "My lord," --temp 0.8
       echo "My lord," | lm sample ngram --samples 3 --seed 7
 
-    A model of lines writes line after line; --stop '\\n' ends after one. Unknown tokens (<unk>)
+    Text number k depends on the seed and on k alone, however many there are. A model of lines
+    writes line after line; --stop '\\n' ends after one. Unknown tokens (<unk>)
     are never drawn. Of the filters, the temperature is applied first, then top-k, top-p, min-p.
     """
     import numpy as np
@@ -125,7 +130,8 @@ def sample(
         top_p=top_p,
         min_p=min_p,
         max_tokens=max_tokens,
-        stop=tuple(text.replace("\\n", "\n") for text in stop or ()),
+        stop=tuple(map(unescaped, stop or ())),
+        keep_stop=keep_stop,
     )
     loaded = open_model(folder, model).model
     beginning = _prompt(prompt, lossless=loaded.encoder.tokenizer.lossless)
@@ -188,7 +194,7 @@ def _prompt(argument: str | None, *, lossless: bool) -> str:
         data = stdin.read() if stdin else b""
         data = data.removesuffix(b"\n").removesuffix(b"\r")
     else:
-        data = argument.encode("utf-8", "surrogateescape")
+        data = unescaped(argument).encode("utf-8", "surrogateescape")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -199,7 +205,7 @@ def _prompt(argument: str | None, *, lossless: bool) -> str:
 def _prompt_ids(model: LanguageModel, prompt: str) -> IntArray:
     from lmsuite.text.vocabulary import UNK
 
-    ids = model.encoder.encode_prompt(prompt)
+    ids = model.encoder.encode_prompt(prompt, last=model.reach)
     unseen = int((ids == UNK).sum())
     if unseen:
         what = "a token" if unseen == 1 else f"{unseen} tokens"
