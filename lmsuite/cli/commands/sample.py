@@ -27,8 +27,8 @@ def sample(
         str | None,
         typer.Argument(
             metavar="PROMPT",
-            help="The beginning of the text (\\n stands for a line end, \\t for a tab, \\\\ for \\); "
-            "else what is piped in; else nothing.",
+            help="The beginning of the text, in which \\n stands for a line end, \\t for a tab and "
+            "\\\\ for \\; else what is piped in; else nothing.",
             show_default=False,
         ),
     ] = None,
