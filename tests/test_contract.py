@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from contract_cases import CASES, OTHER, TRAINING, Case
 
 from lmsuite.analysis.evaluation import in_blocks
+from lmsuite.generation import SamplingSettings, sample
 from lmsuite.models.interface import FloatArray, IntArray, LanguageModel, State
 from lmsuite.store.artefact import Provenance, load_model, save_model
 from lmsuite.text.vocabulary import BOS
@@ -73,6 +75,83 @@ def test_score_is_the_chain_of_steps(case: Case, text: str) -> None:
         assert scores.dtype == np.float64
         assert scores.shape == ((ids != BOS).sum(),)
         np.testing.assert_allclose(scores, chain(model, ids), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 40, 1300])
+def test_reading_is_the_chain_of_steps(case: Case, length: int) -> None:
+    """Of few ids, of many, across ``<s>``, and from a state that has read something already."""
+    model = model_of(case)
+    text = model.encoder.encode((OTHER + "\n" + TRAINING) * 9)
+    long = np.resize(text[text != BOS], length)
+    for ids in (text[:length], np.concatenate((text[:5], long)).astype(np.int32)):
+        state = model.start(1)
+        for token in ids.tolist():
+            state = model.step(state, np.array([token], np.int32))
+        read = model.read(model.read(model.start(1), ids[:2]), ids[2:])
+        np.testing.assert_allclose(
+            model.log_probs(read), model.log_probs(state), rtol=1e-4, atol=1e-4
+        )
+
+
+def batch_of(model: LanguageModel) -> State:
+    """The joined states of four texts, of different lengths."""
+    ids = model.encoder.encode_prompt(TRAINING)
+    return model.join([model.read(model.start(1), ids[:n]) for n in (0, 1, 4, 9)])
+
+
+def test_rows_of_a_state_are_selected_and_joined(case: Case) -> None:
+    model = model_of(case)
+    state = batch_of(model)
+    whole = model.log_probs(state)
+    assert len(whole) == 4
+    rows = [3, 0, 3]
+    np.testing.assert_allclose(model.log_probs(model.select(state, rows)), whole[rows], atol=1e-5)
+    again = model.join([model.select(state, [0, 1]), model.select(state, np.array([2, 3]))])
+    assert all(model.state_key(again, row) == model.state_key(state, row) for row in range(4))
+
+
+def test_equal_keys_have_equal_futures(case: Case) -> None:
+    model = model_of(case)
+    state = batch_of(model)
+    keys = [model.state_key(state, row) for row in range(4)]
+    assert model.reach == 0 or len({hash(key) for key in keys}) > 1
+    twice = model.select(state, [2, 1, 2])
+    assert model.state_key(twice, 0) == model.state_key(twice, 2) == keys[2]
+    assert model.state_key(twice, 1) == keys[1]
+
+
+def test_the_score_of_the_next_id_is_that_of_the_distribution(case: Case) -> None:
+    model = model_of(case)
+    state = batch_of(model)
+    possible = np.setdiff1d(np.arange(len(model.encoder.vocabulary)), model.encoder.impossible)
+    for seed in range(5):
+        ids = np.random.default_rng(seed).choice(possible, 4).astype(np.int32)
+        scores, after = model.score_next(state, ids)
+        assert (scores.shape, scores.dtype) == ((4,), np.float64)
+        expected = model.log_probs(state)[range(4), ids]
+        np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            model.log_probs(after), model.log_probs(model.step(state, ids)), atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_many_threads_share_one_model(case: Case, samples: int) -> None:
+    """Each of eight that sample, score and step at once gets what it gets alone."""
+    model = model_of(case).prepared()
+    text = model.encoder.encode(TRAINING * 3)
+
+    def work(seed: int) -> tuple[list[list[int]], list[float], list[float]]:
+        rng = np.random.default_rng(seed)
+        texts = sample(model, SamplingSettings(max_tokens=12), rng, text[:seed], samples)
+        stepped = model.score_next(model.read(model.start(1), text[:seed]), text[seed : seed + 1])
+        scores = np.append(model.score(text), stepped[0])
+        return [each.ids for each in texts], scores.tolist(), texts[0].log_probs
+
+    alone = [work(seed) for seed in range(1, 9)]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            assert list(pool.map(work, range(1, 9))) == alone
 
 
 def test_no_ids_have_no_scores(case: Case) -> None:

@@ -266,3 +266,42 @@ def test_no_tokens_asked_for_none_given() -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         SamplingSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_text_depends_on_the_seed_and_its_number_alone() -> None:
+    """Not on how many others there are, nor on whether it is streamed."""
+    text = encoder("a b c d e f\n" * 3, "word")
+    model = random_model(text, seed=3)
+    settings = SamplingSettings(max_tokens=70, top_p=0.9)  # more than are drawn at a time
+    by_number = {
+        samples: [t.ids for t in sample(model, settings, np.random.default_rng(1), NO_IDS, samples)]
+        for samples in (1, 2, 5)
+    }
+    assert by_number[1] == by_number[5][:1]
+    assert by_number[2] == by_number[5][:2]
+    assert by_number[5][0] != by_number[5][1]
+    streamed = "".join(stream(model, settings, np.random.default_rng(1), NO_IDS))
+    assert streamed == sample(model, settings, np.random.default_rng(1), NO_IDS, 3)[0].text
+
+
+def test_a_stop_text_can_be_kept_and_may_be_a_string() -> None:
+    model = uniform(encoder("a b\n", "char"))
+    whole = sample(model, SamplingSettings(), np.random.default_rng(5), NO_IDS)[0].text
+    stop = whole[20:23]
+    for keep in (False, True):
+        settings = SamplingSettings(stop=stop, keep_stop=keep)  # type: ignore[arg-type]
+        end = whole.index(stop) + (len(stop) if keep else 0)
+        assert sample(model, settings, np.random.default_rng(5), NO_IDS)[0].text == whole[:end]
+        assert "".join(stream(model, settings, np.random.default_rng(5), NO_IDS)) == whole[:end]
+
+
+def test_no_samples_are_refused() -> None:
+    model = uniform(encoder("a b\n", "word"))
+    with pytest.raises(UsageError, match="0 samples: at least 1"):
+        sample(model, SamplingSettings(), np.random.default_rng(1), NO_IDS, 0)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -1.0])
+def test_a_temperature_is_finite(value: float) -> None:
+    with pytest.raises(UsageError, match=f"a finite number from 0 up, not {value:g}"):
+        SamplingSettings(temperature=value)

@@ -109,6 +109,31 @@ def test_filters_out_of_range(lm: Run, wrong: tuple[str, ...]) -> None:
     assert wrong[0].strip("-") in outcome.err
 
 
+def test_escapes_in_arguments_alone(lm: Run) -> None:
+    """``\\n`` is a line end in a prompt and in --stop, and two characters in what is piped in."""
+    options = ("--seed", "2", "--max-tokens", "5")
+    assert lm("sample", "chars", "A\\n\\t\\\\n", *options).out.startswith("A\n\t\\n")
+    assert lm("sample", "chars", *options, stdin=b"A\\n\n").out.startswith("A\\n")
+    kept = lm("sample", "chars", "--seed", "5", "--stop", "\\n", "--keep-stop", "--json").out
+    assert json.loads(kept)["text"].count("\n") == 1
+    assert json.loads(kept)["text"].endswith("\n")
+
+
+def test_the_first_of_several_texts_is_the_only_one(lm: Run) -> None:
+    options = ("--seed", "1", "--max-tokens", "30")
+    one = lm("sample", "words", *options).out
+    three = lm("sample", "words", *options, "--samples", "3").out
+    assert three.split("---\n")[0] == one
+
+
+def test_a_prompt_of_megabytes_costs_what_writing_it_costs(lm_process: Run) -> None:
+    prompt = b"the king and the crown " * 450_000  # 10 MB
+    began = time.perf_counter()
+    outcome = lm_process("sample", "words", "--max-tokens", "20", "--seed", "1", stdin=prompt)
+    assert time.perf_counter() - began < 5  # 0.6 s on a quiet machine
+    assert len(outcome.out) > len(prompt)
+
+
 def test_a_pipe_is_given_each_piece_as_it_is_made() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "lmsuite", "sample", "chars", "--max-tokens", "100000000"],

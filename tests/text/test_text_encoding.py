@@ -258,3 +258,19 @@ def test_tokens_are_shown_with_their_spaces_and_line_ends() -> None:
     assert [encoder.token_text(number) for number in range(3)] == list(SPECIALS)
     bpe, _ = TextEncoder.train("to be or not to be", TextSettings("bpe", bpe_size=300))
     assert "␣be" in {bpe.token_text(number) for number in range(len(bpe.vocabulary))}
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("boundaries", list(Boundaries))
+def test_the_end_of_a_long_prompt_is_the_end_of_the_whole(
+    name: str, boundaries: Boundaries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lmsuite.text.encoding._PROMPT_END", 16)
+    encoder, _ = TextEncoder.train(TRAINING, TextSettings(name, boundaries, bpe_size=300))
+    prompt = TRAINING + "newest low " * 20
+    whole = encoder.encode_prompt(prompt)
+    for last in (0, 1, 4, 30, 10_000):
+        end = encoder.encode_prompt(prompt, last)
+        assert min(last, len(whole)) <= len(end) <= len(whole)
+        np.testing.assert_array_equal(end, whole[len(whole) - len(end) :])
+    assert len(encoder.encode_prompt(prompt, 1)) < len(whole)

@@ -259,3 +259,16 @@ def test_other_descriptions_are_refused(description: dict[str, object]) -> None:
 def test_impossible_tokenizers(arguments: tuple[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make_tokenizer(*arguments)
+
+
+@given(any_text, st.sampled_from(TOKENIZERS), st.data())
+def test_a_text_can_be_cut_and_no_token_changes(text: str, name: str, data: st.DataObject) -> None:
+    tokenizer = made(name)
+    position = data.draw(st.integers(0, len(text)))
+    cut = tokenizer.cut_before(text, position)
+    assert 0 <= cut <= position
+    try:
+        whole = tokenizer.tokens(text)
+    except DataError:  # half a character, which bpe refuses
+        return
+    assert tokenizer.tokens(text[:cut]) + tokenizer.tokens(text[cut:]) == whole
