@@ -49,7 +49,7 @@ def _tokenize(options: list[str], *, ids: bool, piped: bytes | None) -> None:
             assert all(number.isdecimal() for number in line.split())
         else:
             shown = json.loads(line)
-            assert len(shown["tokens"]) == len(shown["ids"])
+            assert all(token["start"] <= token["end"] for token in shown["tokens"])
 
 
 def _train(how: int, smoothing: str, options: list[str]) -> None:

@@ -9,7 +9,7 @@ from that member.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from lmsuite.errors import DataError
 from lmsuite.models.interface import FloatArray, IntArray, LanguageModel, State
 from lmsuite.models.mixture import Contribution, Mixture
 from lmsuite.models.ngram import NgramModel
-from lmsuite.text.encoding import Boundaries, TextEncoder
+from lmsuite.text.encoding import Boundaries, TextEncoder, Token, visible
 from lmsuite.text.vocabulary import BOS, SPECIALS, UNK
 
 ALTERNATIVES = 5
@@ -50,6 +50,7 @@ class TokenExplanation:
 
     text: str  # the token, as a table shows it
     unknown: str  # what the text has here, if the model reads it as <unk>; else empty
+    located: Token  # what the text has here, exactly, and where
     id: int
     log_prob: float
     rank: int  # 1: no token is more probable here
@@ -82,31 +83,24 @@ def explain(model: LanguageModel, text: str) -> Iterator[TokenExplanation]:
 
 
 def _explanations(model: LanguageModel, text: str, ids: IntArray) -> Iterator[TokenExplanation]:
-    words = iter(_words(model.encoder, text))
+    located = model.encoder.located(text)
     state = model.start(1)
+    decoder = model.decoder(1)
     for place, token in enumerate(ids.tolist()):
         if token != BOS:
-            yield _explained(model, state, ids[:place], token, next(words))
-        state = model.step(state, ids[place : place + 1])
-
-
-def _words(encoder: TextEncoder, text: str) -> Sequence[str]:
-    """The text of every predicted token, before it became an id."""
-    words = encoder.tokenizer.tokens(text)
-    newline = encoder.tokenizer.newline
-    if encoder.boundaries is Boundaries.LINES and words[-1] != newline:
-        words = [*words, newline]
-    return words
+            yield _explained(model, decoder.log_probs(state)[0], state, ids[:place], next(located))
+        state = decoder.step(state, ids[place : place + 1])
 
 
 def _explained(
-    model: LanguageModel, state: State, history: IntArray, token: int, word: str
+    model: LanguageModel, log_probs: FloatArray, state: State, history: IntArray, located: Token
 ) -> TokenExplanation:
-    log_probs = model.log_probs(state)[0]  # (V,)
+    token = located.id
     order, factors = _factors(model, history, token)
     return TokenExplanation(
         text=model.encoder.token_text(token),
-        unknown=model.encoder.visible(word) if token == UNK else "",
+        unknown=visible(located.token) if token == UNK else "",
+        located=located,
         id=token,
         log_prob=float(log_probs[token]),
         rank=1 + int((log_probs > log_probs[token]).sum()),

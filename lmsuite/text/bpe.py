@@ -132,6 +132,28 @@ class BpeTokenizer(Tokenizer):
         used, index = np.unique(np.concatenate(parts), return_inverse=True)
         return [self._tokens[number] for number in used], index.astype(np.int32)
 
+    def located(self, text: str) -> Iterator[tuple[str, int, int]]:
+        begin = 0
+        for piece in self.pieces(text):
+            place, owed = begin, 0  # the character at `place` has `owed` bytes behind it
+            for token in self.tokens(piece):
+                start, left = place, len(token)
+                while left:
+                    size = len(text[place].encode()) - owed
+                    owed = owed + left if left < size else 0
+                    place += left >= size
+                    left -= min(left, size)
+                yield token, start, place + (owed > 0)
+            begin += len(piece)
+
+    def part_of_character(self, token: str) -> bytes | None:
+        data = _bytes(token)
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            return data
+        return None
+
     def cut_before(self, text: str, position: int) -> int:
         begin = max(0, position - _LONGEST)
         between = list(_BETWEEN_WORDS.finditer(text, begin, position + 1))

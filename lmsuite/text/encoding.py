@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -57,6 +57,27 @@ class TextSettings:
     mode."""
     bpe_size: int = DEFAULT_BPE_SIZE
     """How many tokens the tokenizer ``bpe`` learns."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a text: the form in which every command shows it to programs."""
+
+    token: str
+    """The text that it stands for, exactly; of an unknown word, too. A part of a character is shown
+    by its bytes, as ``\\xe2``, and has `bytes`."""
+    id: int
+    start: int
+    """Where it begins in its line, in characters."""
+    end: int
+    """Where it ends. A part of a character ends with the character."""
+    bytes: tuple[int, ...] | None = None
+    """Of a part of a character; None for all others."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields that say something."""
+        fields = {"token": self.token, "id": self.id, "start": self.start, "end": self.end}
+        return fields if self.bytes is None else fields | {"bytes": list(self.bytes)}
 
 
 @dataclass(frozen=True)
@@ -129,6 +150,51 @@ class TextEncoder:
                 return ids
             reach *= 4
         return self._encode_prompt(text)
+
+    def encode_lines(self, text: str, *, name: str = "the text") -> tuple[IntArray, IntArray]:
+        """Every line as a text of its own: ids (N,), and how many tokens (L,) each line predicts.
+
+        The ids are those of `encode` with a ``<s>`` before each line, in STREAM mode too, where it
+        leads back to the state in which every text starts. A line's own end belongs to it.
+
+        Raises:
+            DataError: as `encode`.
+        """
+        types, index = self.tokenizer.distinct(text)
+        _refuse_reserved(types, self.tokenizer, text, name)
+        if self.boundaries is Boundaries.LINES:
+            ids = self._sequences(types, index)
+            ends = np.flatnonzero(ids[ids != BOS] == EOS) + 1
+            return ids, np.diff(ends, prepend=0)
+        newline = self.tokenizer.newline
+        is_end = index == (types.index(newline) if newline in types else -1)
+        ends = np.flatnonzero(is_end) + 1
+        if index.size and not is_end[-1]:
+            ends = np.append(ends, index.size)
+        ids = self._ids(types, index)
+        starts = np.concatenate(([0], ends[:-1])) if ends.size else ends
+        return np.insert(ids, starts, np.int32(BOS)), np.diff(ends, prepend=0)
+
+    def located(self, text: str) -> Iterator[Token]:
+        """Every predicted token of a text, with its id and where it lies in its line."""
+        known, newline = self.vocabulary, self.tokenizer.newline
+        is_lines = self.boundaries is Boundaries.LINES
+        line_start = end = 0
+        token = newline
+        for token, start, end in self.tokenizer.located(text):
+            part = self.tokenizer.part_of_character(token)
+            place = (start - line_start, end - line_start)
+            if token == newline and is_lines:
+                yield Token(SPECIALS[EOS], EOS, *place)
+            elif part is not None:
+                shown = part.decode("utf-8", "backslashreplace")
+                yield Token(shown, known.id(token), *place, tuple(part))
+            else:
+                yield Token(text[start:end], known.id(token), *place)
+            if token == newline:
+                line_start = end
+        if is_lines and token != newline:
+            yield Token(SPECIALS[EOS], EOS, len(text) - line_start, len(text) - line_start)
 
     def _encode_prompt(self, text: str) -> IntArray:
         types, index = self.tokenizer.distinct(text)
@@ -222,11 +288,7 @@ class TextEncoder:
         """One token as a table shows it: spaces and line ends made visible."""
         if token_id < len(SPECIALS):
             return SPECIALS[token_id]
-        return self.visible(self.vocabulary.tokens[token_id])
-
-    def visible(self, token: str) -> str:
-        """A token of the tokenizer, known or not, as a table shows it."""
-        return "".join(map(_visible, self.tokenizer.visible(token)))
+        return visible(self.tokenizer.visible(self.vocabulary.tokens[token_id]))
 
 
 class StreamDecoder:
@@ -299,6 +361,11 @@ def _refuse_reserved(types: Sequence[str], tokenizer: Tokenizer, text: str, name
                     f"{'beginning' if token == SPECIALS[BOS] else 'end'} of a line; "
                     "remove or rename it"
                 )
+
+
+def visible(token: str) -> str:
+    """The text of a token as a table shows it: spaces and unprintable characters made visible."""
+    return "".join(map(_visible, token))
 
 
 def _visible(character: str) -> str:

@@ -78,12 +78,41 @@ class Tokenizer(ABC):
         """
         number: defaultdict[str, int] = defaultdict(count().__next__)
         parts = [np.zeros(0, np.int32)]
-        for piece in _pieces(text):
+        for piece in self.pieces(text):
             tokens = self.tokens(piece)
             parts.append(
                 np.fromiter(map(number.__getitem__, tokens), dtype=np.int32, count=len(tokens))
             )
         return list(number), np.concatenate(parts)
+
+    def pieces(self, text: str) -> Iterator[str]:
+        """The text in pieces of about `_PIECE` characters, cut where no token changes."""
+        start = 0
+        while len(text) - start > _PIECE:
+            end = self.cut_before(text, start + _PIECE)
+            if end <= start:  # one long line that cannot be cut so soon
+                end = text.find("\n", start + _PIECE) + 1
+                if end == 0:
+                    break
+            yield text[start:end]
+            start = end
+        yield text[start:]
+
+    def located(self, text: str) -> Iterator[tuple[str, int, int]]:
+        """Every token of the text, and where it lies: from character `start` up to `end`.
+
+        What lies between tokens is white space. A token that is a part of a character lies where
+        the whole of that character does.
+        """
+        begin = 0
+        for piece in self.pieces(text):
+            place = 0
+            for token in self.tokens(piece):
+                while not piece.startswith(token, place):
+                    place += 1
+                yield token, begin + place, begin + place + len(token)
+                place += len(token)
+            begin += len(piece)
 
     def cut_before(self, text: str, position: int) -> int:
         """The last place up to `position` where the text can be cut and no token changes.
@@ -100,21 +129,13 @@ class Tokenizer(ABC):
         """The token as it is shown to a person."""
         return token
 
+    def part_of_character(self, token: str) -> bytes | None:
+        """The bytes of a token that is no whole characters; None for all others."""
+        return None
+
     def describe(self) -> dict[str, Any]:
         """JSON values from which `tokenizer_from` makes an equal tokenizer."""
         return {"name": self.name}
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """The text in pieces of about `_PIECE` characters, each but the last ending in a newline."""
-    start = 0
-    while len(text) - start > _PIECE:
-        end = text.find("\n", start + _PIECE) + 1
-        if end == 0:
-            break
-        yield text[start:end]
-        start = end
-    yield text[start:]
 
 
 class _Concatenation:

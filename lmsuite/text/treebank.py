@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from lmsuite.text.tokenizer import Joiner, Tokenizer
 
 
@@ -27,6 +29,16 @@ class TreebankTokenizer(Tokenizer):
             tokens.append("\n")
             tokens.extend(self._tokenize_line(line))
         return tokens
+
+    def located(self, text: str) -> Iterator[tuple[str, int, int]]:
+        place = 0
+        for token in self.tokens(text):
+            while token != "\n" and text[place].isspace():
+                place += 1
+            # The tokenizer writes a straight quotation mark as two backquotes or two apostrophes.
+            length = 1 if text[place] == '"' else len(token)
+            yield token, place, place + length
+            place += length
 
     def joiner(self) -> Joiner:
         return _LineJoiner()

@@ -16,7 +16,7 @@ TEXT = "My lord, the king.\n\nWho calls a zebra?"
 
 @pytest.mark.parametrize("model", ["words", "chars", "lines"])
 def test_sentences_add_up_to_what_eval_says(lm: Run, model: str) -> None:
-    scored = lm("score", model, stdin=TEXT.encode())
+    scored = lm("score", model, "--in-context", stdin=TEXT.encode())
     rows = [line.split("\t") for line in scored.out.splitlines()]
     (whole,) = json.loads(lm("eval", model, "--json", stdin=TEXT.encode()).out)
     assert len(rows) == 3
@@ -36,6 +36,43 @@ def test_a_line_for_each_token(lm: Run) -> None:
     assert all(float(row[0]) < 0 for row in rows)
 
 
+@pytest.mark.parametrize("model", ["words", "chars", "lines"])
+def test_a_line_is_scored_as_if_it_were_alone(lm: Run, model: str) -> None:
+    """Whatever lines stand before it; a last line without its end is scored without it."""
+    lines = [b"the king is here\n", b"\n", b"the king are here\n", b"My lord,\tthe  #king @crown"]
+    alone = "".join(lm("score", model, stdin=line).out for line in lines)
+    assert lm("score", model, stdin=b"".join(lines)).out == alone
+    assert lm("score", model, stdin=b"".join(lines[::-1][1:])).out == "".join(
+        alone.splitlines(keepends=True)[::-1][1:]
+    )
+    if model != "lines":
+        assert lm("score", model, "--in-context", stdin=b"".join(lines)).out != alone
+
+
+def test_a_cache_forgets_from_line_to_line_unless_it_reads_in_context(
+    lm: Run, in_workplace: Path, tmp_path: Path
+) -> None:
+    mixed = tmp_path / "mixed.safetensors"
+    options = ("--models", str(tmp_path), "--name", "mixed")
+    path = str(in_workplace / "models" / "words.safetensors")
+    assert lm("mix", path, "cache", "--text", str(in_workplace / "play.txt"), *options).code == 0
+    one = lm("score", str(mixed), stdin=b"the crown of the king\n").out
+    assert lm("score", str(mixed), stdin=b"the crown of the king\n" * 2).out == one * 2
+    assert lm("score", str(mixed), "--in-context", stdin=b"the crown of the king\n" * 2).out != (
+        one * 2
+    )
+
+
+@pytest.mark.parametrize("model", ["words", "chars", "lines"])
+def test_a_line_is_printed_as_it_was_given(lm: Run, model: str) -> None:
+    lines = ["#tag @user  zebra", "a\ttab, \u2423 and   spaces", "", "  x-ray  "]
+    given = "\n".join(lines) + "\n"
+    printed = lm("score", model, stdin=given.encode()).out.split("\n")[:-1]
+    assert [line.split("\t", 3)[3] for line in printed] == lines
+    as_json = lm("score", model, "--json", stdin=given.encode()).out.splitlines()
+    assert [json.loads(line)["text"] for line in as_json] == lines
+
+
 def test_score_as_json(lm: Run) -> None:
     sentences = [
         json.loads(line)
@@ -48,7 +85,7 @@ def test_score_as_json(lm: Run) -> None:
         ]
     ]
     assert list(sentences[0]) == ["text", "log_prob", "tokens", "oov"]
-    assert list(tokens[0]) == ["token", "id", "log_prob"]
+    assert list(tokens[0]) == ["token", "id", "start", "end", "line", "log_prob"]
     assert sum(sentence["tokens"] for sentence in sentences) == len(tokens)
     assert sum(sentence["log_prob"] for sentence in sentences) == pytest.approx(
         sum(token["log_prob"] for token in tokens)

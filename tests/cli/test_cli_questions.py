@@ -198,7 +198,8 @@ class TestExplain:
     def test_json_has_the_parts_of_the_probability(self, lm: Run, there: Path) -> None:
         outcome = lm("explain", "words", "--json", stdin=b"My lord, the king\n")
         tokens = [json.loads(line) for line in outcome.out.splitlines()]
-        assert [token["text"] for token in tokens] == ["My", "lord", ",", "the", "king", "\\n"]
+        assert [token["token"] for token in tokens] == ["My", "lord", ",", "the", "king", "\n"]
+        assert [token["start"] for token in tokens] == [0, 3, 7, 9, 13, 17]
         for token in tokens:
             product = math.prod(factor["value"] for factor in token["factors"])
             assert product == pytest.approx(token["prob"], rel=1e-5)

@@ -201,7 +201,7 @@ def test_a_long_text_is_cut_into_pieces_without_a_trace(
     text = play[:20_000]
     types, index = made(name).distinct(text)
     monkeypatch.setattr(module, "_PIECE", 1000)
-    pieces = list(module._pieces(text))
+    pieces = list(made(name).pieces(text))
     assert len(pieces) > 15
     assert "".join(pieces) == text
     cut_types, cut_index = made(name).distinct(text)
@@ -209,9 +209,36 @@ def test_a_long_text_is_cut_into_pieces_without_a_trace(
     assert cut_index.tolist() == index.tolist()
 
 
-def test_a_text_without_line_ends_is_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_cannot_be_cut_is_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PIECE", 10)
-    assert list(module._pieces("a b " * 100)) == ["a b " * 100]
+    assert list(made("word").pieces("ab" * 100)) == ["ab" * 100]
+    treebank = made("treebank").pieces("a b " * 100 + "\nc" * 9)
+    assert list(treebank) == ["a b " * 100 + "\n", "c\n" * 5, "c\n" * 3 + "c"]
+
+
+@every_tokenizer
+@given(any_text)
+def test_tokens_are_located(name: str, text: str) -> None:
+    """In order, apart, and with nothing but white space between; lossless ones cover the text."""
+    tokenizer = made(name)
+    try:
+        tokens = tokenizer.tokens(text)
+    except DataError:  # half a character, which bpe refuses
+        return
+    located = list(tokenizer.located(text))
+    assert [token for token, _, _ in located] == tokens
+    place = 0
+    for token, start, end in located:
+        if tokenizer.part_of_character(token) is not None:
+            assert start < end <= len(text)
+        else:
+            assert not text[place:start].replace("\0", " ").strip()
+            assert start >= place
+            if name != "treebank":
+                assert text[start:end] == tokenizer.detokenize([token])
+        place = max(place, end)
+    if name in ("char", "bpe"):
+        assert place == len(text)
 
 
 @pytest.mark.parametrize("name", ["char", "bpe"])

@@ -13,7 +13,7 @@ import typer
 
 from lmsuite.cli.opening import open_model
 from lmsuite.cli.options import DEFAULT_FOLDER, JsonOption, ModelArgument, ModelsOption
-from lmsuite.cli.streams import note, piped_input, printable, write, write_json
+from lmsuite.cli.streams import note, piped_input, printable, unescaped, write, write_json
 from lmsuite.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def explain(
     text: Annotated[
         str | None,
         typer.Argument(
-            metavar="TEXT", help="The text itself; else what is piped in.", show_default=False
+            metavar="TEXT",
+            help="The text itself, in which \\n stands for a line end; else what is piped in.",
+            show_default=False,
         ),
     ] = None,
     html: Annotated[
@@ -59,7 +61,8 @@ def explain(
     For each token: its probability, its surprisal in bits, also as a bar (full at 16), its rank,
     and the most probable other tokens. For n-gram models also the factors of the probability: the
     back-off weight, bow, of each context that had to be given up, and what was found. For mixtures
-    each member's weight times its own probability, and its share of the sum.
+    each member's weight times its own probability, and its share of the sum. JSON has an object
+    for each token: the text that it stands for, and where it lies in its line (`start`, `end`).
     """
     from lmsuite.analysis.explanation import explain as explain_tokens
 
@@ -71,13 +74,17 @@ def explain(
         _write_page(html, f"{model}: surprisal", list(explained), loaded)
     elif as_json:
         for each in explained:
-            write_json({"prob": each.prob, "surprisal": each.surprisal, **asdict(each)})
+            fields = {**asdict(each), **each.located.as_json()}
+            del fields["located"], fields["text"], fields["unknown"]
+            write_json({"prob": each.prob, "surprisal": each.surprisal, **fields})
     else:
         _show(explained)
 
 
 def _text(argument: str | None) -> str:
-    data = argument.encode("utf-8", "surrogateescape") if argument is not None else None
+    data = None
+    if argument is not None:
+        data = unescaped(argument).encode("utf-8", "surrogateescape")
     if data is None:
         stdin = piped_input()
         if stdin is None:

@@ -16,13 +16,13 @@ from lmsuite.cli.options import (
     TokenizerName,
     complete_models,
 )
-from lmsuite.cli.streams import piped_input, printable, say, write_json
+from lmsuite.cli.streams import json_line, piped_input, printable, say, write_all
 from lmsuite.errors import UsageError
 
 if TYPE_CHECKING:
     from lmsuite.models.interface import IntArray
     from lmsuite.sources.corpus import Corpus
-    from lmsuite.text.encoding import TextEncoder
+    from lmsuite.text.encoding import TextEncoder, Token
 
 
 def tokenize(
@@ -69,7 +69,8 @@ def tokenize(
 
     A line for each line of the text, tokens separated by spaces; a space within a token is shown as
     ␣. Ids are those of the vocabulary that the text itself makes, or of the model of --like, line
-    ends included. JSON has an object for each line, with its tokens and ids as they are.
+    ends included. JSON has an object for each line: its tokens, each with the text that it stands
+    for, its id, and where it lies in the line (`start`, `end`).
     """
     from lmsuite.sources.corpus import read_corpus
 
@@ -81,16 +82,29 @@ def tokenize(
         encoded = encoder.encode(corpus.text, name=corpus.name)
     else:
         encoder, encoded = _encoded(corpus, tokenizer, bpe_size)
-    tokens = encoder.vocabulary.tokens
-    shown = [printable(encoder.token_text(number)) for number in range(len(tokens))]
+    if as_json:
+        write_all(map(_as_json, _located_lines(encoder, corpus.text)))
+        return
+    shown = [printable(encoder.token_text(i)) for i in range(len(encoder.vocabulary))]
     unseen = _line_marks(encoder)
     for line in _lines(encoder, encoded):
-        if as_json:
-            write_json({"tokens": [tokens[number] for number in line], "ids": line})
-        elif ids:
+        if ids:
             say(" ".join(map(str, line)))
         else:
             say(" ".join(shown[number] for number in line if number not in unseen))
+
+
+def _located_lines(encoder: TextEncoder, text: str) -> Iterator[list[Token]]:
+    """The tokens of each line, with the one that ends it."""
+    begin = 0
+    while begin < len(text):
+        end = text.find("\n", begin) + 1 or len(text)
+        yield list(encoder.located(text[begin:end]))
+        begin = end
+
+
+def _as_json(line: list[Token]) -> str:
+    return json_line({"tokens": [token.as_json() for token in line]})
 
 
 def _encoded(

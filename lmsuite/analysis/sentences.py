@@ -1,0 +1,89 @@
+"""The log-probability of every line of a text: each as if it were alone, or in its context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.models.interface import FloatArray, IntArray, LanguageModel
+from lmsuite.text.encoding import Boundaries, TextEncoder
+from lmsuite.text.vocabulary import BOS, UNK
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One line of a text, scored."""
+
+    text: str
+    """The line as it was given, without its end."""
+    end: str
+    """Its line end; empty if the text ends without one."""
+    ids: IntArray
+    """(M,) the predicted tokens, that of the line's end among them."""
+    log_probs: FloatArray
+    """(M,) in nats."""
+
+    @property
+    def log_prob(self) -> float:
+        """Of the whole line, in nats."""
+        return float(self.log_probs.sum())
+
+    @property
+    def oov(self) -> int:
+        """How many of the tokens the model does not know."""
+        return int((self.ids == UNK).sum())
+
+
+def score_sentences(
+    model: LanguageModel, text: str, *, in_context: bool = False, name: str = "the text"
+) -> Iterator[Sentence]:
+    """Every line of a text, with its log-probability.
+
+    Args:
+        model: any model.
+        text: the lines, each ended by a newline, which the last may lack.
+        in_context: a line has those before it as its context, as in `evaluate`. Otherwise each gets
+            what it gets when it is the only line of a text.
+        name: what error messages call the text.
+
+    Raises:
+        DataError: the text holds a reserved token.
+    """
+    ids, lengths = model.encoder.encode_lines(text, name=name)
+    predicted = ids[ids != BOS]
+    if in_context:
+        log_probs = model.score(_running(model.encoder, ids))
+    elif model.remembers_text:
+        log_probs = _scores_alone(model, ids)
+    else:
+        log_probs = model.score(ids)
+    stops = np.cumsum(lengths).tolist()
+    # White space after the last line end has no tokens, and is no line.
+    for line, stop, length in zip(_lines(text), stops, lengths.tolist(), strict=False):
+        tokens = slice(stop - length, stop)
+        end = "\n" if line.endswith("\n") else ""
+        yield Sentence(line.removesuffix("\n"), end, predicted[tokens], log_probs[tokens])
+
+
+def _running(encoder: TextEncoder, ids: IntArray) -> IntArray:
+    """The ids of the running text: a stream has no ``<s>`` between its lines."""
+    return ids if encoder.boundaries is Boundaries.LINES else ids[ids != BOS]
+
+
+def _scores_alone(model: LanguageModel, ids: IntArray) -> NDArray[np.float64]:
+    """Line by line, for a model whose memory outlives ``<s>``."""
+    starts = np.flatnonzero(ids == BOS)
+    scores = [model.score(line) for line in np.split(ids, starts[1:])]
+    return np.concatenate(scores) if scores else np.zeros(0)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines, each with its newline."""
+    begin = 0
+    while begin < len(text):
+        end = text.find("\n", begin) + 1 or len(text)
+        yield text[begin:end]
+        begin = end
