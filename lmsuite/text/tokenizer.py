@@ -133,6 +133,11 @@ class Tokenizer(ABC):
         """The bytes of a token that is no whole characters; None for all others."""
         return None
 
+    @property
+    def title(self) -> str:
+        """What ``lm info`` calls the tokenizer."""
+        return self.name
+
     def describe(self) -> dict[str, Any]:
         """JSON values from which `tokenizer_from` makes an equal tokenizer."""
         return {"name": self.name}
@@ -247,6 +252,12 @@ def tokenizer_from(description: Any) -> Tokenizer:
         from lmsuite.text.bpe import BpeTokenizer
 
         return BpeTokenizer.from_description(description)
+    if name == "word":
+        from lmsuite.text.words import RULES, WordTokenizer
+
+        rule = description.get("rule", RULES[0])
+        if rule in RULES and set(description) <= {"name", "rule"}:
+            return WordTokenizer(rule)
     if name not in TOKENIZERS or set(description) != {"name"}:
         raise ModelFileError(
             f"not the description of a tokenizer: {description!r}; "

@@ -208,12 +208,13 @@ def test_a_fuzzer_counts() -> None:
     assert (report.accepted, report.refused, report.failed) == (2, 1, 0)
 
 
-def test_mutators_put_the_checksum_right() -> None:
+def test_mutators_put_the_checksum_right(tmp_path: Path) -> None:
     """A file taken apart and built again is accepted; so what is refused is so for its damage."""
     files = [Safetensors.parsed(data, "lmsuite") for data in fuzz_models.sound_files()]
-    assert clean(attack(fuzz_models.target, [file.built() for file in files])).accepted == len(
-        files
-    )
+    for file in files:
+        path = tmp_path / "again.safetensors"
+        path.write_bytes(file.built())
+        load_model(path)
     flipped = files[0].copy()
     flipped.arrays["model.order1.log_probs"][3] -= 0.125
     assert clean(attack(fuzz_models.target, [flipped.built()])).refused == 1

@@ -95,7 +95,7 @@ def _in_both_engines(text: str) -> str:
 def test_words_are_those_of_nltk(text: str) -> None:
     from nltk.tokenize import RegexpTokenizer
 
-    assert WordTokenizer().tokens(text) == RegexpTokenizer(word_pattern()).tokenize(text)
+    assert WordTokenizer(1).tokens(text) == RegexpTokenizer(word_pattern()).tokenize(text)
 
 
 @given(any_text)

@@ -39,7 +39,7 @@ def _facts(opened: OpenedModel) -> dict[str, Any]:
         "kind": model.kind,
         "file": str(opened.path),
         "bytes": opened.path.stat().st_size,
-        "tokenizer": model.encoder.tokenizer.name,
+        "tokenizer": model.encoder.tokenizer.title,
         "boundaries": model.encoder.boundaries.value,
         "vocabulary": len(model.encoder.vocabulary),
         "settings": settings,
