@@ -32,7 +32,7 @@ from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent
 from lmsuite.nn.threads import available_cores
 from lmsuite.text.encoding import TextEncoder, TextSettings
-from lmsuite.training.engine import Engine, Order
+from lmsuite.training.engine import Engine, Update
 from lmsuite.training.loop import make_batches
 from lmsuite.training.settings import TrainingSettings
 
@@ -77,7 +77,7 @@ def our_training(shape: Shape) -> Iterator[None]:
         while True:
             yield
             for step in range(shape.steps):
-                engine.step(Order(step % BATCHES, 0, step + 1, RATE))
+                engine.step(Update(step % BATCHES, 0, step + 1, RATE))
 
 
 def our_engine(shape: Shape) -> Engine:

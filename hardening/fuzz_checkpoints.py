@@ -44,7 +44,8 @@ from lmsuite.store.validation_text import load_validation_text, text_sha256
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.training.checkpoint import ENTRY, load_checkpoint
 from lmsuite.training.history import HistoryRow, read_history
-from lmsuite.training.loop import Silent, TrainingFiles, train
+from lmsuite.training.loop import TrainingFiles, train
+from lmsuite.training.reporting import Silent
 from lmsuite.training.settings import TrainingSettings
 
 TEXT = "the cat sat on the mat,\nand the dog sat on the cat.\n\nthe cat ate the mat; a dog!\n" * 2

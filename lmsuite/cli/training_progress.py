@@ -13,7 +13,7 @@ from lmsuite.terminal import shown, unguarded
 
 if TYPE_CHECKING:
     from lmsuite.training.history import HistoryRow
-    from lmsuite.training.loop import Reporter
+    from lmsuite.training.reporting import Reporter
 
 _REDRAW = 0.1  # seconds
 _BAR = "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"

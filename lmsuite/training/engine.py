@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -23,6 +24,7 @@ from lmsuite.nn.memory import keep_freed_memory
 from lmsuite.nn.optimizers import BLOCK, OPTIMIZERS, Optimizer, add_penalty, squared_norm
 from lmsuite.nn.threads import limit_threads
 from lmsuite.training.batches import DROPOUT, Batches
+from lmsuite.training.interrupts import AbandonedError, Interrupts
 from lmsuite.training.settings import TrainingSettings
 from lmsuite.training.workers import Crew, can_fork
 
@@ -33,8 +35,8 @@ STOP, STEP, VALIDATE = range(3)
 
 
 @dataclass(frozen=True)
-class Order:
-    """One update, as rank 0 orders it."""
+class Update:
+    """One update of the weights, as rank 0 asks for it."""
 
     step: int  # which batch
     phase: int  # which optimizer
@@ -51,8 +53,18 @@ class Engine:
         batches: Batches,
         settings: TrainingSettings,
         validation: Sequence[IntArray],
+        interrupts: Interrupts | None = None,
     ) -> None:
-        """`validation` are pieces of text that each begin with ``<s>``."""
+        """For a training of `model`.
+
+        Args:
+            model: whose parameters are the first values.
+            batches: what is read.
+            settings: the options.
+            validation: pieces of text that each begin with ``<s>``.
+            interrupts: what may have a step or a validation abandoned.
+        """
+        self._abandonable = nullcontext if interrupts is None else interrupts.abandonable
         size = crew_size(model, batches, settings)
         self._crew = Crew(size)
         self._model, self._batches, self._settings = model, batches, settings
@@ -107,17 +119,30 @@ class Engine:
             self._limits.restore_original_limits()
             limit_threads(None)
 
-    def step(self, order: Order) -> tuple[float, float]:
+    def step(self, update: Update) -> tuple[float, float]:
         """Makes one update. The mean loss of the batch and the gradient's norm before clipping.
 
         If either is not finite, nothing was updated.
+
+        Raises:
+            AbandonedError: a signal came; all is as before the step, and no more steps can be made.
         """
-        self._rate[0] = order.rate
-        self._together(STEP, order.step, order.phase, order.update)
+        self._rate[0] = update.rate
+        before = self.carry.copy()
+        try:
+            self._together(STEP, update.step, update.phase, update.update)
+        except AbandonedError:
+            self._crew.close(patience=0)
+            self.carry[:] = before
+            raise
         return self._loss_and_norm()
 
     def validate(self) -> float:
-        """Mean cross-entropy of the validation pieces, in nats a token."""
+        """Mean cross-entropy of the validation pieces, in nats a token.
+
+        Raises:
+            AbandonedError: a signal came; no more steps can be made.
+        """
         self._together(VALIDATE)
         tokens = sum(piece.size - 1 for piece in self._validation)
         return float(self._losses.sum()) / tokens
@@ -164,12 +189,15 @@ class Engine:
         what, step, phase, update = map(int, self._command)
         # An exploding loss is found out by its value; numpy need not warn of it too.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            if what == VALIDATE:
-                self._validate_share(rank)
-                return
-            self._run_share(rank, step)
-            self._crew.barrier(rank)
-            self._sum_slice(rank)
+            # Until all slices are summed nothing has changed but what `step` puts back.
+            with self._abandonable() if rank == 0 else nullcontext():
+                if what == VALIDATE:
+                    self._validate_share(rank)
+                    self._crew.barrier(rank)
+                    return
+                self._run_share(rank, step)
+                self._crew.barrier(rank)
+                self._sum_slice(rank)
             self._crew.barrier(rank)
             self._update_slice(phase, update)
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -25,44 +25,17 @@ from lmsuite.nn.schedules import SCHEDULES
 from lmsuite.text.encoding import Boundaries
 from lmsuite.training.batches import Batches, Lanes, Windows
 from lmsuite.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from lmsuite.training.engine import Engine, Order
+from lmsuite.training.clock import Clock
+from lmsuite.training.engine import Engine, Update
 from lmsuite.training.history import HistoryRow, write_history
-from lmsuite.training.interrupts import Interrupts, TrainingInterruptedError
+from lmsuite.training.interrupts import AbandonedError, Interrupts, TrainingInterruptedError
+from lmsuite.training.recovery import Recovery
+from lmsuite.training.reporting import Reporter, Silent
 from lmsuite.training.settings import TrainingSettings
 from lmsuite.training.unknown import HiddenWords
 from lmsuite.training.validation import validation_pieces
 
-VALIDATIONS = (8, 40)  # at least, at most; an epoch each if that lies between
-TIMED_VALIDATIONS = 12  # of a training that fits a time
 FINE_TUNING = 0.2  # share of the training for the optimizer of --then
-RETURNS = 3  # to an earlier state before an exploding loss ends the training
-SLOWER = 0.3  # factor of the rate after each
-
-
-class Reporter(Protocol):
-    """Who is told how the training goes."""
-
-    def stepped(self, progress: float, tokens: int, loss: float, rate: float) -> None:
-        """After every step: share done, tokens read by it, its mean loss, its learning rate."""
-
-    def validated(self, row: HistoryRow, *, best: bool) -> None:
-        """After every validation."""
-
-    def said(self, message: str) -> None:
-        """Something that the user should know."""
-
-
-class Silent:
-    """A reporter that keeps everything to itself."""
-
-    def stepped(self, progress: float, tokens: int, loss: float, rate: float) -> None:
-        pass
-
-    def validated(self, row: HistoryRow, *, best: bool) -> None:
-        pass
-
-    def said(self, message: str) -> None:
-        pass
 
 
 @dataclass(frozen=True)
@@ -130,15 +103,16 @@ def train(
         ModelFileError: the checkpoint to resume is damaged or of another training.
         TrainingError: the loss exploded again and again, or the weights grew until they are of no
             use; or a worker process died.
-        TrainingInterruptedError: Ctrl-C or SIGTERM; the checkpoint has been written.
+        TrainingInterruptedError: Ctrl-C, SIGTERM or SIGHUP; the checkpoint has been written, or
+            without `files` the error holds the best parameters.
     """
     batches = make_batches(model, ids, settings)
     pieces = validation_pieces(valid_ids, lines=model.encoder.boundaries is Boundaries.LINES)
     if not pieces:
         raise DataError("the validation text holds no token to predict; give a longer text")
     identity = _identity(model, ids, valid_ids, settings)
-    with Interrupts() as interrupts, Engine(model, batches, settings, pieces) as engine:
-        loop = _Loop(engine, batches, settings, reporter, interrupts, files, identity)
+    with Interrupts() as interrupts, Engine(model, batches, settings, pieces, interrupts) as engine:
+        loop = _Training(engine, batches, settings, reporter, interrupts, files, identity)
         if resume and files is not None:
             loop.resume()
         stopped_early = loop.run(overhead)
@@ -163,7 +137,7 @@ def _identity(
     return facts | {f"--{name.replace('_', '-')}": value for name, value in options.items()}
 
 
-class _Loop:
+class _Training:
     """A training under way."""
 
     def __init__(
@@ -181,15 +155,129 @@ class _Loop:
         self._files, self._identity = files, identity
         self.progress = Progress()
         self.best = engine.values.copy()
-        self._good = engine.values.copy()  # of the last validation
+        self._recovery = Recovery(engine)
         self._schedule = SCHEDULES[settings.schedule](settings.warmup)
-        epochs = settings.epochs if settings.epochs is not None else float("inf")
-        self._planned = epochs * batches.steps_per_epoch
-        if settings.minutes is None:
-            self._planned = max(1, round(self._planned))
-            pieces = min(max(settings.epochs or 0, VALIDATIONS[0]), VALIDATIONS[1])
-            self._stride = max(1, math.ceil(self._planned / pieces))
-        self._validating = 0.0  # seconds that a validation takes
+        self._tokens_per_step = batches.tokens_per_epoch / batches.steps_per_epoch
+
+    def run(self, overhead: float) -> bool:
+        """Trains to the end; whether it came early, for want of progress.
+
+        Raises:
+            TrainingError: no step fits into the time, or the loss explodes.
+            TrainingInterruptedError: a signal came.
+        """
+        progress = self.progress
+        self._clock = clock = Clock(
+            self._settings, self._batches.steps_per_epoch, overhead, progress.seconds
+        )
+        try:
+            if not progress.history or clock.validation_due(progress.step, progress.loss_steps):
+                self._validate()
+            clock.validated(progress.step, 0.0)
+            while clock.share(progress.step) < 1 and not self._stale():
+                if self._interrupts.requested:
+                    raise AbandonedError
+                self._step()
+                if clock.validation_due(progress.step, progress.loss_steps):
+                    self._validate()
+                if clock.save_due():
+                    self._save()
+            clock.require_a_step(progress.step)
+            if progress.history[-1].step != progress.step:
+                self._validate()
+        except AbandonedError:
+            self._interrupt()
+        self._save()
+        return clock.share(progress.step) < 1
+
+    def _step(self) -> None:
+        progress = self.progress
+        instruction = self._instruction()
+        began = time.monotonic()
+        loss, norm = self._engine.step(instruction)
+        if not math.isfinite(norm) or self._recovery.exploded(loss, progress):
+            self._reporter.said(self._recovery.go_back(progress))
+            return
+        self._clock.stepped(time.monotonic() - began)
+        progress.step += 1
+        progress.update += 1
+        progress.loss_sum += loss
+        progress.loss_steps += 1
+        share = self._clock.share(progress.step)
+        self._reporter.stepped(share, round(self._tokens_per_step), loss, instruction.rate)
+
+    def _instruction(self) -> Update:
+        """The next update: which optimizer makes it, and with what rate."""
+        progress, settings = self.progress, self._settings
+        share = self._clock.share(progress.step)
+        phase, peak = 0, settings.learning_rate
+        if settings.then is not None:
+            phase = int(share >= 1 - FINE_TUNING)
+            share = (
+                (share - (1 - FINE_TUNING)) / FINE_TUNING if phase else share / (1 - FINE_TUNING)
+            )
+            peak = OPTIMIZERS[settings.then].learning_rate if phase else peak
+        if phase != progress.phase:
+            progress.phase, progress.update = phase, 0
+        progress.rate = peak * progress.rate_scale * self._schedule.factor(share)
+        return Update(progress.step, phase, progress.update + 1, progress.rate)
+
+    def _validate(self) -> None:
+        """Scores the validation text and notes the result; also a good moment to return to."""
+        progress = self.progress
+        began = time.monotonic()
+        loss = self._engine.validate()
+        seconds = time.monotonic() - began
+        if self._recovery.exploded(loss, progress):
+            self._reporter.said(self._recovery.go_back(progress))
+            self._clock.validated(progress.step, seconds)
+            return
+        row = self._row(loss)
+        progress.history.append(row)
+        progress.loss_sum, progress.loss_steps = 0.0, 0
+        self._schedule.observe(loss)
+        progress.schedule = self._schedule.state()
+        self._recovery.keep()
+        best = loss < progress.best_loss
+        progress.waited = 0 if best else progress.waited + 1
+        if best:
+            progress.best_loss, progress.best_step = loss, progress.step
+            self.best[:] = self._engine.values
+        self._clock.validated(progress.step, seconds)
+        self._reporter.validated(row, best=best)
+        self._write_history()
+
+    def _stale(self) -> bool:
+        """Whether too many validations in a row brought no new best."""
+        return 0 < self._settings.patience <= self.progress.waited
+
+    def _row(self, loss: float) -> HistoryRow:
+        progress = self.progress
+        seconds = self._clock.seconds
+        since = seconds - (progress.history[-1].seconds if progress.history else 0)
+        # Before the first step there is no training loss; the untrained model's is the same.
+        steps = progress.loss_steps
+        return HistoryRow(
+            step=progress.step,
+            epoch=progress.step / self._batches.steps_per_epoch,
+            seconds=seconds,
+            train_loss=progress.loss_sum / steps if steps else loss,
+            valid_loss=loss,
+            learning_rate=progress.rate,
+            tokens_per_second=steps * self._tokens_per_step / max(since, 1e-9),
+        )
+
+    def _arrays(self) -> dict[str, Array]:
+        """What a checkpoint holds beside the progress."""
+        arrays: dict[str, Array] = {
+            "values": self._engine.values,
+            "best": self.best,
+            "good": self._recovery.good,
+            "carry": self._engine.carry,
+        }
+        for phase, moments in enumerate(self._engine.moments):
+            arrays |= {f"moments.{phase}.{name}": array for name, array in moments.items()}
+        return arrays
 
     def resume(self) -> None:
         """Goes on from the checkpoint."""
@@ -202,159 +290,6 @@ class _Loop:
         self._schedule.restore(progress.schedule)
         self._reporter.said(f"going on from step {self.progress.step:,}")
 
-    def _arrays(self) -> dict[str, Array]:
-        arrays: dict[str, Array] = {
-            "values": self._engine.values,
-            "best": self.best,
-            "good": self._good,
-            "carry": self._engine.carry,
-        }
-        for phase, moments in enumerate(self._engine.moments):
-            arrays |= {f"moments.{phase}.{name}": array for name, array in moments.items()}
-        return arrays
-
-    def run(self, overhead: float) -> bool:
-        """Trains to the end; whether it came early, for want of progress."""
-        progress, settings = self.progress, self._settings
-        self._started = time.monotonic() - progress.seconds
-        if settings.minutes is not None:
-            self._budget = max(1e-9, 60 * settings.minutes - overhead)
-        self._saved = time.monotonic()
-        if not progress.history:
-            self._validate()
-        self._validated_share = self._share()
-        while self._share() < 1 and not self._stale():
-            if self._interrupts.requested:
-                self._interrupt()
-            self._step()
-            if self._validation_due():
-                self._validate()
-            if time.monotonic() - self._saved >= settings.checkpoint_every:
-                self._save()
-        if progress.history[-1].step != progress.step:
-            self._validate()
-        self._save()
-        return self._share() < 1
-
-    def _stale(self) -> bool:
-        """Whether too many validations in a row brought no new best."""
-        return 0 < self._settings.patience <= self.progress.waited
-
-    def _seconds(self) -> float:
-        return time.monotonic() - self._started
-
-    def _share(self) -> float:
-        """How much of the training is done, from 0 to 1: by steps or by the clock, if sooner."""
-        share = self.progress.step / self._planned
-        if self._settings.minutes is not None:
-            # The last validation belongs to the time given.
-            share = max(share, self._seconds() / max(1e-9, self._budget - self._validating))
-        return min(1.0, share)
-
-    def _step(self) -> None:
-        progress, settings = self.progress, self._settings
-        share = self._share()
-        phase, peak = 0, settings.learning_rate
-        if settings.then is not None:
-            phase = int(share >= 1 - FINE_TUNING)
-            share = (
-                (share - (1 - FINE_TUNING)) / FINE_TUNING if phase else share / (1 - FINE_TUNING)
-            )
-            peak = OPTIMIZERS[settings.then].learning_rate if phase else peak
-        if phase != progress.phase:
-            progress.phase, progress.update = phase, 0
-        progress.rate = rate = peak * progress.rate_scale * self._schedule.factor(share)
-        loss, norm = self._engine.step(Order(progress.step, phase, progress.update + 1, rate))
-        if not math.isfinite(norm) or self._exploded(loss):
-            self._return()
-            return
-        progress.step += 1
-        progress.update += 1
-        progress.loss_sum += loss
-        progress.loss_steps += 1
-        tokens = self._batches.tokens_per_epoch / self._batches.steps_per_epoch
-        self._reporter.stepped(self._share(), round(tokens), loss, rate)
-
-    def _exploded(self, loss: float) -> bool:
-        """Whether a loss is not finite, or far above the untrained model's.
-
-        The first validation has only to be finite.
-        """
-        history = self.progress.history
-        limit = 10 + 3 * history[0].valid_loss if history else float("inf")
-        return not loss < limit
-
-    def _return(self) -> None:
-        """Back to the last validation, with fresh moments and a lower rate.
-
-        Raises:
-            TrainingError: it has been done too often.
-        """
-        progress, engine = self.progress, self._engine
-        exploded_at = progress.step
-        if progress.returns == RETURNS or not progress.history:
-            raise TrainingError(
-                f"the loss exploded at step {exploded_at:,}, {progress.returns} lower learning "
-                "rates notwithstanding; try a lower --lr or --clip"
-            )
-        engine.values[:] = self._good
-        engine.forget()
-        progress.returns += 1
-        progress.rate_scale *= SLOWER
-        progress.step, progress.update = progress.history[-1].step, 0
-        progress.loss_sum, progress.loss_steps = 0.0, 0
-        self._reporter.said(
-            f"the loss exploded at step {exploded_at:,}: back to step {progress.step:,}, "
-            f"with the learning rate times {progress.rate_scale:.2g}"
-        )
-
-    def _validation_due(self) -> bool:
-        if self._settings.minutes is None:
-            return self.progress.step % self._stride == 0 and self.progress.loss_steps > 0
-        pieces = TIMED_VALIDATIONS
-        return int(self._share() * pieces) > int(self._validated_share * pieces)
-
-    def _validate(self) -> None:
-        """Scores the validation text and notes the result; also a good moment to return to."""
-        progress, engine = self.progress, self._engine
-        began = time.monotonic()
-        loss = engine.validate()
-        self._validating = max(self._validating, time.monotonic() - began)
-        if self._exploded(loss):
-            self._return()
-            return
-        row = self._row(loss)
-        progress.history.append(row)
-        progress.loss_sum, progress.loss_steps = 0.0, 0
-        self._schedule.observe(loss)
-        progress.schedule = self._schedule.state()
-        self._good[:] = engine.values
-        best = loss < progress.best_loss
-        progress.waited = 0 if best else progress.waited + 1
-        if best:
-            progress.best_loss, progress.best_step = loss, progress.step
-            self.best[:] = engine.values
-        self._validated_share = self._share()
-        self._reporter.validated(row, best=best)
-        self._write_history()
-
-    def _row(self, loss: float) -> HistoryRow:
-        progress = self.progress
-        seconds = self._seconds()
-        tokens = self._batches.tokens_per_epoch / self._batches.steps_per_epoch
-        since = seconds - (progress.history[-1].seconds if progress.history else 0)
-        # Before the first step there is no training loss; the untrained model's is the same.
-        steps = progress.loss_steps
-        return HistoryRow(
-            step=progress.step,
-            epoch=progress.step / self._batches.steps_per_epoch,
-            seconds=seconds,
-            train_loss=progress.loss_sum / steps if steps else loss,
-            valid_loss=loss,
-            learning_rate=progress.rate,
-            tokens_per_second=steps * tokens / max(since, 1e-9),
-        )
-
     def _write_history(self) -> None:
         if self._files is None:
             return
@@ -365,10 +300,10 @@ class _Loop:
 
     def _save(self) -> str | None:
         """Writes the checkpoint; what went wrong if it could not be, which stops no training."""
-        self._saved = time.monotonic()
+        self._clock.saved()
         if self._files is None:
             return None
-        self.progress.seconds = self._seconds()
+        self.progress.seconds = self._clock.seconds
         try:
             save_checkpoint(self._files.checkpoint, self._identity, self.progress, self._arrays())
         except ModelFileError as error:
@@ -376,17 +311,18 @@ class _Loop:
             return str(error)
         return None
 
-    def _interrupt(self) -> None:
+    def _interrupt(self) -> NoReturn:
         """Ends the training early.
 
         Raises:
             TrainingInterruptedError: always.
         """
         at = f"interrupted at step {self.progress.step:,}"
+        number = self._interrupts.requested
         if self._files is None:
-            raise TrainingInterruptedError(at)
+            raise TrainingInterruptedError(at, number, self.best)
         self._reporter.said(f"{at}; writing the checkpoint")
         failure = self._save()
         if failure is not None:
-            raise TrainingInterruptedError(f"{at}, without a checkpoint: {failure}")
-        raise TrainingInterruptedError(f"{at}; the checkpoint is {self._files.checkpoint}")
+            raise TrainingInterruptedError(f"{at}, without a checkpoint: {failure}", number)
+        raise TrainingInterruptedError(f"{at}; the checkpoint is {self._files.checkpoint}", number)

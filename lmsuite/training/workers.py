@@ -26,6 +26,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import TrainingError
 from lmsuite.nn.threads import available_cores as available_cores
+from lmsuite.training.interrupts import SIGNALS
 
 CACHE_LINE = 64  # bytes; a counter each, so that ranks do not fight over one line
 SPINS = 4000  # looks at another rank's counter before sleeping: about 0.3 ms
@@ -80,8 +81,9 @@ class Crew:
 
     def _run(self, serve: Callable[[int], None], rank: int) -> None:
         # Ctrl-C reaches the whole process group: rank 0 alone decides what follows.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
         try:
             serve(rank)
         except Exception as error:
@@ -142,10 +144,10 @@ class Crew:
                     "try a smaller model or batch, or --threads 1"
                 )
 
-    def close(self) -> None:
-        """Ends what members are left, at once if they have not returned from serve."""
+    def close(self, patience: float = 0.2) -> None:
+        """Ends what members are left, after so many seconds if they do not return from serve."""
         for member in self._members:
-            member.join(timeout=0.2)
+            member.join(timeout=patience)
             if member.exitcode is None:
                 member.kill()
             member.join()

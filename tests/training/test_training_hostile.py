@@ -225,15 +225,15 @@ def test_a_model_that_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch) 
     """Were the loop to end with parameters after an explosion, they would not be saved."""
     from lmsuite.training import loop
 
-    run = loop._Loop.run
+    run = loop._Training.run
 
-    def careless(self: loop._Loop, overhead: float) -> bool:
+    def careless(self: loop._Training, overhead: float) -> bool:
         ended = run(self, overhead)
         self.best[-1] = np.inf
         return ended
 
     assert outcome("elman", HOW) == "model"
-    monkeypatch.setattr(loop._Loop, "run", careless)
+    monkeypatch.setattr(loop._Training, "run", careless)
     assert outcome("elman", HOW) == "refusal"
     monkeypatch.setattr(NeuralModel, "require_sound", lambda self: None)
     with pytest.raises(AssertionError):  # which `assert_usable` would find

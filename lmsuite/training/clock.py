@@ -1,0 +1,102 @@
+"""How much of a training is done: by its steps, or by the wall clock if that is sooner."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from lmsuite.errors import TrainingError
+from lmsuite.training.settings import TrainingSettings
+
+VALIDATIONS = (8, 40)  # at least, at most; an epoch each if that lies between
+TIMED_VALIDATIONS = 12  # of a training that fits a time
+
+
+class Clock:
+    """When a training ends, when it validates, and when it is saved."""
+
+    def __init__(
+        self, settings: TrainingSettings, steps_per_epoch: int, overhead: float, seconds: float
+    ) -> None:
+        """Starts now.
+
+        Args:
+            settings: which end the training has.
+            steps_per_epoch: the steps of one reading of the text.
+            overhead: seconds of ``settings.minutes`` that pass before and after the training.
+            seconds: how long it has taken so far, in earlier sittings.
+        """
+        self._timed = settings.minutes is not None
+        self._every = settings.checkpoint_every
+        epochs = settings.epochs if settings.epochs is not None else float("inf")
+        self._planned = epochs * steps_per_epoch
+        if settings.minutes is None:
+            self._planned = max(1, round(self._planned))
+            pieces = min(max(settings.epochs or 0, VALIDATIONS[0]), VALIDATIONS[1])
+            self._stride = max(1, math.ceil(self._planned / pieces))
+        else:
+            self._minutes, self._overhead = settings.minutes, overhead
+            self._budget = max(1e-9, 60 * settings.minutes - overhead)
+        self._began = time.monotonic() - seconds
+        self._saved = time.monotonic()
+        self._step = 0.0  # seconds that a step takes: the longest of the last ones, fading
+        self._validation = 0.0  # seconds that a validation takes
+        self._validated_share = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long the training has taken, over all sittings."""
+        return time.monotonic() - self._began
+
+    def share(self, step: int) -> float:
+        """How much is done before this step, from 0 to 1.
+
+        The last step and the last validation belong to the time given: where another step would
+        end too late, all is done.
+        """
+        share = step / self._planned
+        if self._timed:
+            left_for_steps = self._budget - self._validation - self._step
+            share = max(share, self.seconds / max(1e-9, left_for_steps))
+        return min(1.0, share)
+
+    def stepped(self, seconds: float) -> None:
+        """A step took so long."""
+        self._step = max(seconds, 0.9 * self._step)
+
+    def validation_due(self, step: int, steps_since: int) -> bool:
+        """Whether to validate before this step; `steps_since` were made since the last time."""
+        if not steps_since:
+            return False
+        if self._timed:
+            pieces = TIMED_VALIDATIONS
+            return int(self.share(step) * pieces) > int(self._validated_share * pieces)
+        return step % self._stride == 0
+
+    def validated(self, step: int, seconds: float) -> None:
+        """A validation before this step took so long."""
+        self._validation = max(self._validation, seconds)
+        self._validated_share = self.share(step)
+
+    def save_due(self) -> bool:
+        """Whether the last save is long enough ago."""
+        return time.monotonic() - self._saved >= self._every
+
+    def saved(self) -> None:
+        """A save is done, or failed."""
+        self._saved = time.monotonic()
+
+    def require_a_step(self, step: int) -> None:
+        """Refuse a training that ends before its first step.
+
+        Raises:
+            TrainingError: no step fits into the time given; the message says how much it takes.
+        """
+        if step or not self._timed:
+            return
+        needed = self._overhead + self.seconds + 2 * self._validation
+        raise TrainingError(
+            f"no step of the training fits into {self._minutes:g} minutes: reading, building and "
+            f"validating take about {needed / 60:.2g} of them; give more --minutes, less text, a "
+            "smaller network, or --max-vocab"
+        )
