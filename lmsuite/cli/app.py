@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from lmsuite import __version__
 from lmsuite.cli.failures import reporting_failures
+from lmsuite.cli.interruption import heeding_signals
 from lmsuite.cli.registry import COMMANDS, GROUPS
 from lmsuite.terminal import guard
 
@@ -158,11 +159,11 @@ def _debug_option() -> list[Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 data or disk, 2 usage, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 data or disk, 2 usage; 130, 143, 129 by a signal."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks is escaped
             stream.reconfigure(errors="backslashreplace")
     guard()
     session = Session(list(sys.argv[1:] if arguments is None else arguments))
-    with reporting_failures(lambda: session.debug):  # also of printing the help
+    with heeding_signals(), reporting_failures(lambda: session.debug):  # also of printing the help
         make_group()(args=session.arguments, prog_name="lm", obj=session)

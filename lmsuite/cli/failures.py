@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from lmsuite.errors import LmError
-
-INTERRUPTED = 130
 
 
 @contextmanager
@@ -41,7 +40,7 @@ def _explained(failure: BaseException) -> tuple[str, int]:
     if isinstance(failure, LmError):
         return f"error: {_one_line(str(failure))}", failure.exit_code
     if isinstance(failure, KeyboardInterrupt):
-        return "interrupted", INTERRUPTED
+        return "interrupted", 128 + getattr(failure, "number", signal.SIGINT)
     if isinstance(failure, OSError):
         named = f"{failure.filename}: " if failure.filename else ""
         hint = "; free some space" if failure.errno == errno.ENOSPC else ""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lmsuite.cli.baseline import Baseline
 from lmsuite.cli.neural_options import NeuralOptions
 from lmsuite.cli.options import TrainingOptions
 from lmsuite.cli.preparing import Prepared, finish, prepare, resuming
@@ -27,10 +26,8 @@ if TYPE_CHECKING:
     from lmsuite.training.settings import TrainingSettings
 
 _OWN_TOKENS = 20_000  # of the training text that stand in where there is no validation text
-_OUTSIDE = 1.0  # seconds for the start of the interpreter and the saving of the model
 _MOST_PARAMETERS = 10**30  # that are told apart
 _BYTES_A_PARAMETER = 8  # its value and its gradient, whatever the optimizer keeps beside them
-_TIMED_TOKENS = 2000  # scored before the training to know how long the last validation will take
 
 
 def given(**options: Any) -> dict[str, Any]:
@@ -65,10 +62,12 @@ def train_network(
     import numpy as np
 
     from lmsuite.store.artefact import read_manifest
+    from lmsuite.training.baseline import Baseline
     from lmsuite.training.loop import train
+    from lmsuite.training.time_budget import TimeBudget
     from lmsuite.training.unknown import expected_counts
 
-    began = time.monotonic()
+    budget = TimeBudget(neural.minutes, time.monotonic())
     prepared = prepare(context, common, kind=kind.kind)
     valid_ids = _validation_ids(prepared)
     recipe = recipe_for(len(prepared.ids), len(prepared.encoder.vocabulary), neural.minutes)
@@ -81,10 +80,17 @@ def train_network(
     files = _files(prepared)
     resume = neural.resume and _may_resume(prepared, files)
     valid = prepared.split.valid
-    baseline = Baseline.train(prepared.encoder, prepared.ids, valid) if valid else None
-    if baseline is not None:
-        note(f"to beat: {baseline}", quiet=prepared.quiet)
-    after = _scoring_seconds(model, prepared.valid_ids)
+    baseline = None
+    if valid:
+        baseline = Baseline.train(prepared.encoder, prepared.ids, valid, budget.for_baseline)
+        to_beat = "to beat: {}" if baseline else "note: an n-gram baseline does not fit the time"
+        note(to_beat.format(baseline), quiet=prepared.quiet)
+    rate = budget.scoring_rate(model, prepared.valid_ids)
+    share = budget.validation_share(rate, len(prepared.valid_ids))
+    if share < 1:
+        note(f"note: validated on {share:.1%} of the validation text, so that it fits the time")
+    tokens_a_step = settings.batch * (settings.bptt if "bptt" in recipe.training else 1)
+    limits = budget.limits(model, rate, share * len(prepared.valid_ids), tokens_a_step)
     with reporter_for(quiet=prepared.quiet) as reporter, _saying_how_to_resume(prepared):
         result = train(
             model,
@@ -94,7 +100,7 @@ def train_network(
             reporter,
             files=files,
             resume=resume,
-            overhead=_OUTSIDE + time.monotonic() - began + after,
+            limits=limits,
         )
     facts = _facts(result, settings)
     finish(
@@ -103,6 +109,7 @@ def train_network(
         seconds=result.progress.seconds,
         training=facts,
         checkpoint=files.checkpoint,
+        validated_share=share,
     )
     if baseline is not None:
         result_of = read_manifest(prepared.folder.path(prepared.name)).provenance.validation
@@ -251,15 +258,6 @@ def _saying_how_to_resume(prepared: Prepared) -> Iterator[None]:
         raise TrainingInterruptedError(
             f"{error}; go on, with {prepared.corpus.name} as before: {command}"
         ) from None
-
-
-def _scoring_seconds(model: NeuralModel, ids: IntArray) -> float:
-    """How long the finished model will take to score the whole validation text, estimated."""
-    if not len(ids):
-        return 0.0
-    began = time.monotonic()
-    model.score(ids[:_TIMED_TOKENS])
-    return (time.monotonic() - began) * len(ids) / min(len(ids), _TIMED_TOKENS)
 
 
 def _facts(result: TrainingResult, settings: TrainingSettings) -> dict[str, Any]:

@@ -163,6 +163,7 @@ def finish(
     seconds: float,
     training: dict[str, Any] | None = None,
     checkpoint: Path | None = None,
+    validated_share: float = 1.0,
 ) -> None:
     """Evaluate the model on the validation text, save it, and tell the user what there is now.
 
@@ -171,6 +172,7 @@ def finish(
         model: the finished model.
         seconds: how long the training took.
         training: further facts of the training, for the model's provenance.
+        validated_share: how much of the validation text to evaluate the model on.
         checkpoint: of the training, which is not needed any more when the model is saved.
 
     Raises:
@@ -178,7 +180,9 @@ def finish(
             message says where the model is instead.
     """
     split = prepared.split
-    validation = validate(model, split.valid, name=prepared.name, rule=split.rule)
+    validation = validate(
+        model, split.valid, name=prepared.name, rule=split.rule, share=validated_share
+    )
     provenance = new_provenance(
         prepared.command,
         prepared.corpus.name,

@@ -29,7 +29,9 @@ class Validation:
     report: str  # the same in words
 
 
-def validate(model: LanguageModel, text: str, *, name: str, rule: str) -> Validation:
+def validate(
+    model: LanguageModel, text: str, *, name: str, rule: str, share: float = 1.0
+) -> Validation:
     """Evaluate `model`, called `name`, on its validation text.
 
     Args:
@@ -37,12 +39,14 @@ def validate(model: LanguageModel, text: str, *, name: str, rule: str) -> Valida
         text: what was set aside; empty if nothing was.
         name: of the model.
         rule: how the text was chosen: "0.1", the name of a file, "none".
+        share: how much of it to read: a sample, if less than 1.
 
     Raises:
         DataError: the text has no tokens.
     """
     from lmsuite.analysis.evaluation import evaluate
     from lmsuite.store.validation_text import text_sha256
+    from lmsuite.training.time_budget import sample_of
 
     recorded: dict[str, Any] = {"split": rule}
     if not text:
@@ -50,7 +54,7 @@ def validate(model: LanguageModel, text: str, *, name: str, rule: str) -> Valida
             return Validation(text, recorded, "none (--valid 0.1 sets a tenth of the text aside)")
         return Validation(text, recorded, "none (the text is too short to set a part of it aside)")
     try:
-        result = evaluate(model, text, name=name)
+        result = evaluate(model, sample_of(text, share), name=name)
     except DataError as error:
         raise DataError(f"the validation text {rule}: {error}") from error
     recorded |= {
@@ -64,9 +68,12 @@ def validate(model: LanguageModel, text: str, *, name: str, rule: str) -> Valida
     }
     without = f" ({result.perplexity_without_oov:.2f} without {result.oov:,} OOV)"
     zeros = f"; {result.zero_tokens:,} tokens of probability zero" if result.zero_tokens else ""
+    if share < 1:
+        recorded["sample"] = share
+    sample = f", a sample of {share:.1%}" if share < 1 else ""
     report = (
         f"perplexity {result.perplexity:.2f}{without if result.oov else ''}, "
-        f"{result.bits_per_char:.3f} bits a character, {result.tokens:,} tokens{zeros}"
+        f"{result.bits_per_char:.3f} bits a character, {result.tokens:,} tokens{sample}{zeros}"
     )
     return Validation(text, json_ready(recorded), report)
 

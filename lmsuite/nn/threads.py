@@ -51,6 +51,10 @@ def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
     others = [_pool.submit(work) for _ in range(threads - 1)]
     try:
         work()
+    except BaseException:
+        for _ in left:  # the others begin no more
+            pass
+        raise
     finally:
         wait(others)
     for other in others:

@@ -4,26 +4,44 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 
 from lmsuite.errors import TrainingError
 from lmsuite.training.settings import TrainingSettings
+from lmsuite.training.validation import MOST
 
 VALIDATIONS = (8, 40)  # at least, at most; an epoch each if that lies between
 TIMED_VALIDATIONS = 12  # of a training that fits a time
+
+
+@dataclass(frozen=True)
+class TimeLimits:
+    """What a training that fits a time has to reckon with."""
+
+    overhead: float = 0.0
+    """Seconds that pass before and after the training."""
+    step: float = 0.0
+    """Seconds that the first step is thought to take."""
+    validation: int = MOST
+    """Tokens that a validation reads at most."""
 
 
 class Clock:
     """When a training ends, when it validates, and when it is saved."""
 
     def __init__(
-        self, settings: TrainingSettings, steps_per_epoch: int, overhead: float, seconds: float
+        self,
+        settings: TrainingSettings,
+        steps_per_epoch: int,
+        limits: TimeLimits,
+        seconds: float,
     ) -> None:
         """Starts now.
 
         Args:
             settings: which end the training has.
             steps_per_epoch: the steps of one reading of the text.
-            overhead: seconds of ``settings.minutes`` that pass before and after the training.
+            limits: what a training that fits a time has to reckon with.
             seconds: how long it has taken so far, in earlier sittings.
         """
         self._timed = settings.minutes is not None
@@ -35,11 +53,12 @@ class Clock:
             pieces = min(max(settings.epochs or 0, VALIDATIONS[0]), VALIDATIONS[1])
             self._stride = max(1, math.ceil(self._planned / pieces))
         else:
-            self._minutes, self._overhead = settings.minutes, overhead
-            self._budget = max(1e-9, 60 * settings.minutes - overhead)
+            self._minutes, self._overhead = settings.minutes, limits.overhead
+            self._budget = max(1e-9, 60 * settings.minutes - limits.overhead)
         self._began = time.monotonic() - seconds
         self._saved = time.monotonic()
-        self._step = 0.0  # seconds that a step takes: the longest of the last ones, fading
+        self._step = limits.step  # seconds that one takes: the longest of the last ones, fading
+        self._steps = 0
         self._validation = 0.0  # seconds that a validation takes
         self._validated_share = 0.0
 
@@ -62,7 +81,8 @@ class Clock:
 
     def stepped(self, seconds: float) -> None:
         """A step took so long."""
-        self._step = max(seconds, 0.9 * self._step)
+        self._step = max(seconds, 0.9 * self._step) if self._steps else seconds
+        self._steps += 1
 
     def validation_due(self, step: int, steps_since: int) -> bool:
         """Whether to validate before this step; `steps_since` were made since the last time."""
@@ -94,9 +114,9 @@ class Clock:
         """
         if step or not self._timed:
             return
-        needed = self._overhead + self.seconds + 2 * self._validation
+        needed = self._overhead + self.seconds + self._step + self._validation
         raise TrainingError(
-            f"no step of the training fits into {self._minutes:g} minutes: reading, building and "
-            f"validating take about {needed / 60:.2g} of them; give more --minutes, less text, a "
-            "smaller network, or --max-vocab"
+            f"no step of the training fits into {self._minutes:g} minutes: with reading, building "
+            f"and validating the first ends after about {needed / 60:.2g}; give more --minutes, a "
+            "smaller network, or a smaller --max-vocab"
         )

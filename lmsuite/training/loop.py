@@ -25,7 +25,7 @@ from lmsuite.nn.schedules import SCHEDULES
 from lmsuite.text.encoding import Boundaries
 from lmsuite.training.batches import Batches, Lanes, Windows
 from lmsuite.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from lmsuite.training.clock import Clock
+from lmsuite.training.clock import Clock, TimeLimits
 from lmsuite.training.engine import Engine, Update
 from lmsuite.training.history import HistoryRow, write_history
 from lmsuite.training.interrupts import AbandonedError, Interrupts, TrainingInterruptedError
@@ -84,7 +84,7 @@ def train(
     *,
     files: TrainingFiles | None = None,
     resume: bool = False,
-    overhead: float = 0.0,
+    limits: TimeLimits = TimeLimits(),  # noqa: B008
 ) -> TrainingResult:
     """Trains `model` on `ids`, and gives the model that was best on `valid_ids`.
 
@@ -96,18 +96,19 @@ def train(
         reporter: is told how it goes.
         files: where to keep the checkpoint and the learning curve.
         resume: go on with the checkpoint in `files`, as if it had never been interrupted.
-        overhead: seconds of ``settings.minutes`` that pass before and after the loop.
+        limits: what a training that fits ``settings.minutes`` has to reckon with.
 
     Raises:
         DataError: a text has nothing to predict.
         ModelFileError: the checkpoint to resume is damaged or of another training.
-        TrainingError: the loss exploded again and again, or the weights grew until they are of no
-            use; or a worker process died.
+        TrainingError: no step fits into the minutes; the loss exploded again and again, or the
+            weights grew until they are of no use; or a worker process died.
         TrainingInterruptedError: Ctrl-C, SIGTERM or SIGHUP; the checkpoint has been written, or
             without `files` the error holds the best parameters.
     """
     batches = make_batches(model, ids, settings)
-    pieces = validation_pieces(valid_ids, lines=model.encoder.boundaries is Boundaries.LINES)
+    lines = model.encoder.boundaries is Boundaries.LINES
+    pieces = validation_pieces(valid_ids, lines=lines, most=limits.validation)
     if not pieces:
         raise DataError("the validation text holds no token to predict; give a longer text")
     identity = _identity(model, ids, valid_ids, settings)
@@ -115,7 +116,7 @@ def train(
         loop = _Training(engine, batches, settings, reporter, interrupts, files, identity)
         if resume and files is not None:
             loop.resume()
-        stopped_early = loop.run(overhead)
+        stopped_early = loop.run(limits)
         best = model.over(loop.best, np.zeros_like(loop.best))
         try:
             best.require_sound()  # the file of a model that is not would be refused
@@ -159,7 +160,7 @@ class _Training:
         self._schedule = SCHEDULES[settings.schedule](settings.warmup)
         self._tokens_per_step = batches.tokens_per_epoch / batches.steps_per_epoch
 
-    def run(self, overhead: float) -> bool:
+    def run(self, limits: TimeLimits) -> bool:
         """Trains to the end; whether it came early, for want of progress.
 
         Raises:
@@ -168,7 +169,7 @@ class _Training:
         """
         progress = self.progress
         self._clock = clock = Clock(
-            self._settings, self._batches.steps_per_epoch, overhead, progress.seconds
+            self._settings, self._batches.steps_per_epoch, limits, progress.seconds
         )
         try:
             if not progress.history or clock.validation_due(progress.step, progress.loss_steps):

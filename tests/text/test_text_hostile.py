@@ -22,11 +22,11 @@ from hardening import fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_prompts, f
 from hardening.fuzzing import PATIENT, Target, attack
 from hardening.in_process import Ended, RefusedError, check, lm, lm_must
 from hardening.texts import ENCODINGS, raw
-from lmsuite.cli.baseline import Baseline
 from lmsuite.errors import LmError
 from lmsuite.sources.plain import read_text
 from lmsuite.text.encoding import TextEncoder, TextSettings
 from lmsuite.text.tokenizer import TOKENIZERS
+from lmsuite.training.baseline import Baseline
 
 FUZZERS = [fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_prompts, fuzz_vocabulary]
 Inputs = Callable[[Random], Iterator[bytes]]

@@ -227,8 +227,8 @@ def test_a_model_that_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
     run = loop._Training.run
 
-    def careless(self: loop._Training, overhead: float) -> bool:
-        ended = run(self, overhead)
+    def careless(self: loop._Training, limits: loop.TimeLimits) -> bool:
+        ended = run(self, limits)
         self.best[-1] = np.inf
         return ended
 

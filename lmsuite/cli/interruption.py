@@ -1,0 +1,101 @@
+"""Ctrl-C, SIGTERM and SIGHUP end a command within two seconds, whatever it is doing.
+
+The handler raises as soon as Python looks for signals: after the call of C code that it is in. One
+such call may take long. So a thread, which the system tells of the signal too, gives the command
+`PATIENCE` seconds to end by itself, and then ends it. Nothing is lost by that: a file is replaced
+at once or not at all, and what a process leaves behind is removed by the next that writes there.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from types import FrameType
+from typing import Any
+
+PATIENCE = 1.5  # seconds
+
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+class InterruptedCommand(KeyboardInterrupt):
+    """A signal asked the command to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextmanager
+def heeding_signals() -> Iterator[None]:
+    """Within this context a signal raises `InterruptedCommand`, or ends the process soon after.
+
+    A signal that is ignored at the start, as `nohup` and a shell's background jobs have it, stays
+    ignored. Away from the main thread, where signals cannot be caught, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before: dict[int, Any] = {number: signal.signal(number, _interrupt) for number in heeded}
+    try:
+        with _watched(frozenset(heeded)) if sys.platform != "win32" else nullcontext():
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _watched(heeded: frozenset[int]) -> Iterator[None]:
+    """With the thread; Windows, whose pipes cannot be waited for, does without."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    earlier = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reading, heeded), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(earlier)
+        os.close(writing)  # ends the thread
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise InterruptedCommand(number)
+
+
+def _watch(reading: int, heeded: frozenset[int]) -> None:
+    """Waits for a signal, then for the command to end; ends it if it does not."""
+    first = 0
+    deadline = None
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        ready, _, _ = select.select([reading], [], [], left)
+        if not ready:
+            _end(first)
+        received = os.read(reading, 1)
+        if not received:
+            os.close(reading)
+            return
+        if deadline is None and received[0] in heeded:
+            first, deadline = received[0], time.monotonic() + PATIENCE
+
+
+def _end(number: int) -> None:
+    """Ends this process and those that it has started."""
+    if "multiprocessing" in sys.modules:
+        import multiprocessing
+
+        for child in multiprocessing.active_children():
+            child.kill()
+    with suppress(OSError):
+        os.write(2, b"interrupted\n")
+    os._exit(128 + number)

@@ -1,0 +1,103 @@
+"""What of a training fits into the minutes given: measured first, then made smaller where need be.
+
+Everything counts: the start of the program, reading, building, the baseline, the validations, the
+saving. A validation during the training takes at most a fiftieth of the time, the last one and the
+baseline a tenth each.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+from lmsuite.models.interface import IntArray
+from lmsuite.models.neural import NeuralModel
+from lmsuite.training.clock import TimeLimits
+from lmsuite.training.validation import MOST
+
+_START = 0.5  # seconds for the start of the interpreter
+_BASELINE, _LAST_VALIDATION, _VALIDATION = 0.1, 0.1, 0.02  # of the time
+_FEWEST = 200  # tokens of a validation
+_TIMED_TOKENS = (20, 200, 2000)  # scored to know how long scoring takes, until it is not quick
+_QUICK = 0.1  # seconds; what is done only once, such as loading a library, takes about as long
+_BYTES_A_SECOND = 2e8  # written to the disk
+_SAVED = 6  # arrays as long as the parameters: of the checkpoint, and the model
+_STRETCHES = 20  # of a text, of each of which a sample has a part
+
+
+@dataclass(frozen=True)
+class TimeBudget:
+    """The time of one training; without a limit everything fits."""
+
+    minutes: float | None
+    began: float
+    """When the command began, by `time.monotonic`."""
+
+    @property
+    def _seconds(self) -> float:
+        return math.inf if self.minutes is None else 60 * self.minutes
+
+    @property
+    def for_baseline(self) -> float:
+        """Seconds that a baseline may take."""
+        return _BASELINE * self._seconds
+
+    def scoring_rate(self, model: NeuralModel, ids: IntArray) -> float:
+        """Seconds that the model takes to score a token of ids (N,), measured."""
+        if self.minutes is None or not len(ids):
+            return 0.0
+        rate = 0.0
+        for tokens in _TIMED_TOKENS:
+            began = time.monotonic()
+            model.score(ids[:tokens])
+            seconds = time.monotonic() - began
+            rate = seconds / min(len(ids), tokens)
+            if seconds > _QUICK and tokens > _TIMED_TOKENS[0]:
+                break
+        return rate
+
+    def validation_share(self, rate: float, tokens: int) -> float:
+        """How much of a validation text of so many tokens the last validation can read."""
+        if not rate * tokens:
+            return 1.0
+        return min(1.0, max(_FEWEST / tokens, _LAST_VALIDATION * self._seconds / (rate * tokens)))
+
+    def limits(
+        self, model: NeuralModel, rate: float, last: float, tokens_a_step: int
+    ) -> TimeLimits:
+        """What the training has to reckon with, from now on.
+
+        Args:
+            model: to be trained.
+            rate: seconds to score a token.
+            last: tokens of the last validation.
+            tokens_a_step: of the training.
+        """
+        if self.minutes is None:
+            return TimeLimits()
+        size = model.parameters.values.nbytes
+        after = rate * last + _SAVED * size / _BYTES_A_SECOND
+        # A step has three times the products, which many rows at once make in less time each.
+        return TimeLimits(
+            overhead=_START + time.monotonic() - self.began + after,
+            step=2 * rate * tokens_a_step,
+            validation=max(_FEWEST, int(min(MOST, _VALIDATION * self._seconds / max(rate, 1e-9)))),
+        )
+
+
+def sample_of(text: str, share: float) -> str:
+    """Whole lines from all over a text, so many that they are about this share of it."""
+    if share >= 1:
+        return text
+    length = len(text) / _STRETCHES
+    parts = []
+    end = 0
+    for stretch in range(_STRETCHES):
+        begin = max(end, text.rfind("\n", 0, int(stretch * length)) + 1)
+        stop = begin + int(length * share)
+        end = text.find("\n", stop) + 1 or len(text)
+        parts.append(text[begin:end])
+        if end == len(text):
+            break
+    return "".join(parts)
