@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import LmError, UsageError
-from lmsuite.models.interface import FloatArray, IntArray, LanguageModel, State
+from lmsuite.models.interface import LanguageModel, State
+from lmsuite.types import FloatArray, IntArray
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 

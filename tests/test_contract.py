@@ -11,7 +11,8 @@ import pytest
 from contract_cases import CASES, OTHER, TRAINING, Case
 
 from lmsuite.analysis.evaluation import in_blocks
-from lmsuite.models.interface import FloatArray, IntArray, LanguageModel, State
+from lmsuite.models.interface import LanguageModel, State
+from lmsuite.types import FloatArray, IntArray
 from lmsuite.store.artefact import Provenance, load_model, save_model
 from lmsuite.text.vocabulary import BOS
 

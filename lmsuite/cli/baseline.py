@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from lmsuite.models.interface import IntArray
+    from lmsuite.types import IntArray
     from lmsuite.text.encoding import TextEncoder
 
 # Orders beyond which modified Kneser-Ney hardly improves, for large and for small vocabularies.

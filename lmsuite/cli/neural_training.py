@@ -20,7 +20,7 @@ from lmsuite.cli.training_progress import reporter_for
 from lmsuite.errors import ModelFileError, UsageError
 
 if TYPE_CHECKING:
-    from lmsuite.models.interface import IntArray
+    from lmsuite.types import IntArray
     from lmsuite.models.neural import NeuralModel
     from lmsuite.training.loop import TrainingFiles, TrainingResult
     from lmsuite.training.recipes import Recipe

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import UsageError
-from lmsuite.models.interface import FloatArray, IntArray
+from lmsuite.types import FloatArray, IntArray
 from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, check_dropout, dropped
 from lmsuite.nn.activations import ACTIVATIONS
 from lmsuite.nn.layers import Dropout, Embedding, Linear

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.models.cache import CacheModel, CacheSettings
-from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel, State
+from lmsuite.models.interface import LanguageModel, State
+from lmsuite.types import Array, FloatArray, IntArray
 from lmsuite.models.interpolation import em_weights, interpolate
 from lmsuite.models.registry import model_class
 from lmsuite.text.encoding import TextEncoder

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError, UsageError
-from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel
+from lmsuite.models.interface import LanguageModel
+from lmsuite.types import Array, FloatArray, IntArray
 from lmsuite.models.restoring import settings_values
 from lmsuite.nn.layers import Dropout
 from lmsuite.nn.parameter import Parameters

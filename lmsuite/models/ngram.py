@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
-from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel, State
+from lmsuite.models.interface import LanguageModel, State
+from lmsuite.types import Array, FloatArray, IntArray
 from lmsuite.models.restoring import settings_values
 from lmsuite.ngram.compact import compact_arrays, from_compact_arrays
 from lmsuite.ngram.discounts import Discounts

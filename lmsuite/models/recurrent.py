@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import UsageError
-from lmsuite.models.interface import FloatArray, IntArray
+from lmsuite.types import FloatArray, IntArray
 from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, check_dropout, dropped
 from lmsuite.models.recurrent_scoring import SideBySide
 from lmsuite.models.recurrent_stepping import Stepper
-from lmsuite.nn.arrays import BoolArray
+from lmsuite.types import BoolArray
 from lmsuite.nn.cells import CELLS, CellCache
 from lmsuite.nn.layers import Dropout, Embedding, Linear, TiedLinear
 from lmsuite.nn.losses import target_log_probs

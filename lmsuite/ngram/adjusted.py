@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmsuite.ngram.counting import IntArray, NgramCounts
+from lmsuite.ngram.counting import NgramCounts
+from lmsuite.types import IntArray
 
 
 def adjusted_counts(counts: NgramCounts) -> tuple[IntArray, ...]:

@@ -50,7 +50,7 @@ from lmsuite.ngram.assembly import (
     table_of,
     without_inner_starts,
 )
-from lmsuite.ngram.counting import FloatArray
+from lmsuite.types import FloatArray
 from lmsuite.ngram.table import BackoffTable, Logs, largest_log_backoff
 from lmsuite.text.vocabulary import BOS, SPECIALS, UNK
 

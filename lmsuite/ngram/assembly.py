@@ -14,7 +14,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.ngram.counting import FloatArray
+from lmsuite.types import FloatArray
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.text.vocabulary import BOS
 

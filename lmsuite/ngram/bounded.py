@@ -23,19 +23,8 @@ import numpy as np
 from lmsuite.errors import UsageError
 from lmsuite.ngram.adjusted import counts_of_counts
 from lmsuite.ngram.columns import Column
-from lmsuite.ngram.counting import (
-    BoolArray,
-    CountedOrder,
-    FloatArray,
-    IntArray,
-    count_unigrams,
-    extensions,
-    opened,
-    refined,
-    sorted_by_word,
-    text_openings,
-    word_ranges,
-)
+from lmsuite.ngram.counting import CountedOrder, count_unigrams, extensions, opened, refined, sorted_by_word, text_openings, word_ranges
+from lmsuite.types import BoolArray, FloatArray, IntArray
 from lmsuite.ngram.discounts import Discounts, modified_discounts_from, single_discount_from
 from lmsuite.ngram.kneser_ney import discounted_shares
 from lmsuite.ngram.memory import resident_bytes, with_unit

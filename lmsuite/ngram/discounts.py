@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmsuite.ngram.adjusted import counts_of_counts
-from lmsuite.ngram.counting import FloatArray, IntArray
+from lmsuite.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)

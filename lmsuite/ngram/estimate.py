@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from lmsuite.errors import TrainingError
-from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts, count_ngrams
+from lmsuite.ngram.counting import NgramCounts, count_ngrams
+from lmsuite.types import FloatArray, IntArray
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.entropy_pruning import entropy_pruned
 from lmsuite.ngram.jelinek_mercer import jelinek_mercer

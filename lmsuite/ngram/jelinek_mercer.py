@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts, count_ngrams
+from lmsuite.ngram.counting import NgramCounts, count_ngrams
+from lmsuite.types import FloatArray, IntArray
 from lmsuite.ngram.relative_frequency import relative_frequencies
 from lmsuite.ngram.smoothing import Shares, Smoothed, context_sums
 from lmsuite.ngram.table import BackoffTable

@@ -17,7 +17,8 @@ from __future__ import annotations
 import numpy as np
 
 from lmsuite.ngram.adjusted import counts_of_counts
-from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts
+from lmsuite.ngram.counting import NgramCounts
+from lmsuite.types import FloatArray, IntArray
 from lmsuite.ngram.smoothing import Leftover, Shares, Smoothed, context_sums, divide
 
 TRUSTED_ABOVE = 5

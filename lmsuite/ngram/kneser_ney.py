@@ -16,7 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lmsuite.ngram.adjusted import adjusted_counts
-from lmsuite.ngram.counting import IntArray, NgramCounts
+from lmsuite.ngram.counting import NgramCounts
+from lmsuite.types import IntArray
 from lmsuite.ngram.discounts import Discounts, modified_discounts, single_discount
 from lmsuite.ngram.smoothing import Shares, Smoothed, context_sums, divide
 

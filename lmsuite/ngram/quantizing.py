@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.ngram.compact import VALUES
-from lmsuite.ngram.counting import BoolArray, FloatArray, IntArray
+from lmsuite.types import BoolArray, FloatArray, IntArray
 from lmsuite.ngram.refitting import all_suffixes, left_by, probs_of, refitted
 from lmsuite.ngram.table import BackoffTable, Logs
 

@@ -25,7 +25,8 @@ from enum import Enum, auto
 import numpy as np
 from numpy.typing import DTypeLike
 
-from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts
+from lmsuite.ngram.counting import NgramCounts
+from lmsuite.types import FloatArray, IntArray
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.pruning import Survivors
 from lmsuite.ngram.table import BackoffTable

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError
-from lmsuite.ngram.counting import FloatArray, IntArray
+from lmsuite.types import FloatArray, IntArray
 from lmsuite.ngram.lookup import KeyIndex
 from lmsuite.text.vocabulary import BOS
 

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from lmsuite.nn.arrays import FloatArray
+from lmsuite.types import FloatArray
 
 
 class Activation(ABC):

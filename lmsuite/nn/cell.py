@@ -26,7 +26,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from lmsuite.nn.arrays import BoolArray, FloatArray, IntArray
+from lmsuite.types import BoolArray, FloatArray, IntArray
 from lmsuite.nn.initialisation import glorot_uniform, orthogonal
 from lmsuite.nn.layers import (
     Embedding,

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmsuite.nn.arrays import BoolArray, FloatArray
+from lmsuite.types import BoolArray, FloatArray
 from lmsuite.nn.cell import Cell, State, after_reset, reset_lanes
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmsuite.nn.arrays import FloatArray, IntArray
+from lmsuite.types import FloatArray, IntArray
 
 STEPS = (1e-3, 1e-4, 1e-5)
 """Half the widths of the inner difference; with four points the error is of the order step⁴.

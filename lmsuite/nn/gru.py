@@ -42,7 +42,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmsuite.nn.arrays import BoolArray, FloatArray
+from lmsuite.types import BoolArray, FloatArray
 from lmsuite.nn.cell import HALF, Cell, State, after_reset, chunks_from_the_end, reset_lanes
 from lmsuite.nn.layers import Shapes, column_sums
 from lmsuite.nn.parameter import Parameters

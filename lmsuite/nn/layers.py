@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from lmsuite.nn.arrays import FloatArray, IntArray
+from lmsuite.types import FloatArray, IntArray
 from lmsuite.nn.initialisation import glorot_uniform, normal
 from lmsuite.nn.parameter import Parameters
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.nn.arrays import FloatArray, IntArray
+from lmsuite.types import FloatArray, IntArray
 
 Weights: TypeAlias = float | FloatArray | None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmsuite.nn.arrays import FloatArray, IntArray
+from lmsuite.types import FloatArray, IntArray
 from lmsuite.nn.layers import Linear, TiedLinear
 from lmsuite.nn.losses import NOTHING, softmax_cross_entropy
 

@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 from numpy.typing import DTypeLike
 
-from lmsuite.nn.arrays import FloatArray
+from lmsuite.types import FloatArray
 
 
 class Parameters:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lmsuite.nn.arrays import FloatArray, IntArray
+from lmsuite.types import FloatArray, IntArray
 from lmsuite.nn.layers import Embedding
 from lmsuite.nn.products import GateProducts, RowProducts, by_gate
 

@@ -20,7 +20,8 @@ from lmsuite.text.tokenizer import (
     make_tokenizer,
     tokenizer_from,
 )
-from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, IntArray, Vocabulary
+from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
+from lmsuite.types import IntArray
 
 # Stands for a line end among ids, until it is known what becomes of it.
 _LINE_END = -1

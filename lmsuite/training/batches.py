@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import DataError
 from lmsuite.models.feedforward import windows
-from lmsuite.models.interface import IntArray
+from lmsuite.types import IntArray
 from lmsuite.text.vocabulary import BOS
 from lmsuite.training.unknown import HiddenWords
 

@@ -17,7 +17,7 @@ from typing import Self
 
 import numpy as np
 
-from lmsuite.models.interface import FloatArray, IntArray
+from lmsuite.types import FloatArray, IntArray
 from lmsuite.models.neural import NeuralModel
 from lmsuite.nn.memory import keep_freed_memory
 from lmsuite.nn.optimizers import BLOCK, OPTIMIZERS, Optimizer, add_penalty, squared_norm

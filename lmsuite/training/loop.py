@@ -18,7 +18,7 @@ import numpy as np
 
 from lmsuite.errors import DataError, ModelFileError, TrainingError
 from lmsuite.models.feedforward import FeedForward
-from lmsuite.models.interface import Array, IntArray
+from lmsuite.types import Array, IntArray
 from lmsuite.models.neural import NeuralModel
 from lmsuite.nn.optimizers import OPTIMIZERS
 from lmsuite.nn.schedules import SCHEDULES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmsuite.models.interface import IntArray
+from lmsuite.types import IntArray
 from lmsuite.text.vocabulary import BOS
 from lmsuite.training.batches import even_cuts
 

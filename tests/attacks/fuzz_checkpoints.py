@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
-from lmsuite.models.interface import Array, IntArray
+from lmsuite.types import Array, IntArray
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.report.subject import Subject, learning_curves

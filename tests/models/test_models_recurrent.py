@@ -11,7 +11,7 @@ import pytest
 from lmsuite.analysis.checks import gradient_report
 from lmsuite.errors import UsageError
 from lmsuite.models import recurrent, recurrent_scoring, recurrent_stepping
-from lmsuite.models.interface import FloatArray
+from lmsuite.types import FloatArray
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.nn import layers, output
 from lmsuite.text.encoding import TextEncoder, TextSettings

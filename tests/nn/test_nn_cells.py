@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lmsuite.nn.arrays import BoolArray, FloatArray
+from lmsuite.types import BoolArray, FloatArray
 from lmsuite.nn.cells import CELLS, Cell
 from lmsuite.nn.gradient_check import check_gradients
 from lmsuite.nn.layers import SMALL_VOCABULARY, Embedding

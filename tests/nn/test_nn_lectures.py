@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lmsuite.nn.activations import ACTIVATIONS
-from lmsuite.nn.arrays import FloatArray
+from lmsuite.types import FloatArray
 from lmsuite.nn.gradient_check import numeric_gradient
 from lmsuite.nn.layers import Linear
 from lmsuite.nn.losses import binary_cross_entropy, log_softmax, squared_error

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lmsuite.errors import DataError
-from lmsuite.models.interface import IntArray
+from lmsuite.types import IntArray
 from lmsuite.text.vocabulary import BOS, EOS
 from lmsuite.training.batches import Batches, Lanes, Windows, even_cuts
 from lmsuite.training.unknown import HiddenWords

@@ -21,7 +21,8 @@ from lmsuite.cli.options import (
 from lmsuite.cli.streams import json_line, write_all
 
 if TYPE_CHECKING:
-    from lmsuite.models.interface import FloatArray, IntArray, LanguageModel
+    from lmsuite.models.interface import LanguageModel
+    from lmsuite.types import FloatArray, IntArray
     from lmsuite.text.encoding import TextEncoder
 
 

@@ -20,7 +20,7 @@ from lmsuite.cli.streams import piped_input, printable, say, write_json
 from lmsuite.errors import UsageError
 
 if TYPE_CHECKING:
-    from lmsuite.models.interface import IntArray
+    from lmsuite.types import IntArray
     from lmsuite.sources.corpus import Corpus
     from lmsuite.text.encoding import TextEncoder
 
