@@ -27,7 +27,8 @@ from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, check_dropout, dr
 from lmsuite.models.recurrent_scoring import SideBySide
 from lmsuite.models.recurrent_stepping import Stepper
 from lmsuite.types import BoolArray
-from lmsuite.nn.cells import CELLS, CellCache
+from lmsuite.nn.drive import DenseDrive, EmbeddedDrive
+from lmsuite.nn.kernels import CELLS
 from lmsuite.nn.layers import Dropout, Embedding, Linear, TiedLinear
 from lmsuite.nn.losses import target_log_probs
 from lmsuite.nn.output import output_loss
@@ -72,9 +73,10 @@ class RecurrentSettings:
 
 @dataclass(frozen=True)
 class _Caches:
-    """What `_backward` needs of `_hidden`: for every layer its cache and the mask of its inputs."""
+    """What `_backward` needs of `_hidden`: for every layer its drive, the caches
+    of the drive and of the cell, and the mask of its inputs."""
 
-    layers: list[CellCache]
+    layers: list[tuple[DenseDrive | EmbeddedDrive, Any, Any]]
     masks: list[FloatArray | None]
     ids: IntArray
 
@@ -98,6 +100,8 @@ class Recurrent(NeuralModel):
         self._embed_dropout = Dropout(settings.embed_dropout, variational=settings.variational)
         self._embedding = Embedding(parameters, "embedding")
         self._layers = [cell(parameters, f"layer.{i}") for i in range(settings.layers)]
+        self._drives = [DenseDrive(layer) for layer in self._layers]
+        self._drive_of_ids = EmbeddedDrive(self._layers[0], self._embedding)
         self._output: Linear | TiedLinear = (
             TiedLinear(parameters, "output", self._embedding)
             if settings.tied
@@ -145,22 +149,24 @@ class Recurrent(NeuralModel):
         """Top hidden vectors (T, B, H) of ids (T, B), the state after them, and the caches."""
         caches = _Caches([], [], inputs)
         after = np.empty_like(state)
+        resets = resets if resets is not None and resets.any() else None
         hidden: FloatArray | None = None
         for i, layer in enumerate(self._layers):
             mine = self._state_of(i)
             if i == 0 and (rng is None or self._embed_dropout.rate == 0):
                 mask = None
-                hidden, after[mine], cache = layer.forward_ids(
-                    inputs, self._embedding, state[mine], resets
-                )
+                drive: DenseDrive | EmbeddedDrive = self._drive_of_ids
+                x, drive_cache = self._drive_of_ids.forward(inputs)
             else:
                 if hidden is None:
                     vectors, _ = self._embedding.forward(inputs)
                     below, mask = dropped(self._embed_dropout, vectors, rng)
                 else:
                     below, mask = dropped(self._dropout, hidden, rng)
-                hidden, after[mine], cache = layer.forward(below, state[mine], resets)
-            caches.layers.append(cache)
+                drive = self._drives[i]
+                x, drive_cache = self._drives[i].forward(below)
+            hidden, after[mine], cache = layer.forward(x, state[mine], resets)
+            caches.layers.append((drive, drive_cache, cache))
             caches.masks.append(mask)
         assert hidden is not None
         return hidden, after, caches
@@ -168,12 +174,13 @@ class Recurrent(NeuralModel):
     def _backward(self, d_hidden: FloatArray, caches: _Caches) -> None:
         """The gradients below the output, from that of the top hidden vectors (T, B, H)."""
         for i in reversed(range(len(self._layers))):
-            layer, cache, mask = self._layers[i], caches.layers[i], caches.masks[i]
-            if cache.ids is not None:
-                layer.backward_ids(d_hidden, None, cache)
+            drive, drive_cache, cache = caches.layers[i]
+            d_drive, _ = self._layers[i].backward(d_hidden, None, cache)
+            if isinstance(drive, EmbeddedDrive):
+                drive.backward(d_drive, drive_cache)
                 return
-            d_below, _ = layer.backward(d_hidden, None, cache)
-            d_hidden = self._dropout.backward(d_below, mask)
+            d_below = drive.backward(d_drive, drive_cache)
+            d_hidden = self._dropout.backward(d_below, caches.masks[i])
         self._embedding.backward(d_hidden, caches.ids)
 
     def backpropagate(

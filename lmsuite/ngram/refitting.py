@@ -32,7 +32,8 @@ def probs_of(table: BackoffTable, n: int) -> Float64Array:
 
 def left_by(prefix: NDArray[np.int64], mass: Float64Array, contexts: int) -> Float64Array:
     """What the masses (M,) in each context leave of 1, (contexts,)."""
-    return np.maximum(1.0 - context_sums(prefix, mass, contexts), 0.0)
+    left: Float64Array = np.maximum(1.0 - context_sums(prefix, mass, contexts), 0.0)
+    return left
 
 
 def refitted(

@@ -43,6 +43,12 @@ class Activation(ABC):
         return slope
 
 
+def sigmoid(x: FloatArray) -> FloatArray:
+    """1 / (1 + exp(-x)), as (1 + tanh(x/2)) / 2: the same function, which cannot overflow."""
+    y: FloatArray = 0.5 * (1 + np.tanh(0.5 * x))
+    return y
+
+
 class Tanh(Activation):
     def apply(self, x: FloatArray) -> FloatArray:
         return np.tanh(x)

@@ -10,7 +10,7 @@ layers may share, is it *added*: zero that before a batch. Leading dimensions ar
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -31,12 +31,40 @@ DRAWS = 1 << 16
 """Values of the integers that dropout draws: its rate is exact to one part in as many."""
 
 
-class Embedding:
-    """A vector for each id: row ids of `table` (V, E)."""
+class Layer:
+    """Arrays of `parameters` under a prefix, as attributes: W and its gradient d_W.
+
+    A copy of a layer (`copy.deepcopy`, `pickle`) binds its attributes to its copy of the
+    parameters. Layers and parameters that are copied together stay together.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ()
+    """The arrays that the layer has."""
 
     def __init__(self, parameters: Parameters, prefix: str) -> None:
-        self.table = parameters[f"{prefix}.table"]
-        self.d_table = parameters.gradient(f"{prefix}.table")
+        self.parameters, self.prefix = parameters, prefix
+        self._bind()
+
+    def _bind(self) -> None:
+        for name in self.names:
+            setattr(self, name, self.parameters[f"{self.prefix}.{name}"])
+            setattr(self, f"d_{name}", self.parameters.gradient(f"{self.prefix}.{name}"))
+
+    def __getstate__(self) -> dict[str, Any]:
+        views = {name for own in self.names for name in (own, f"d_{own}")}
+        return {name: value for name, value in self.__dict__.items() if name not in views}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._bind()
+
+
+class Embedding(Layer):
+    """A vector for each id: row ids of `table` (V, E)."""
+
+    names = ("table",)
+    table: FloatArray
+    d_table: FloatArray
 
     @staticmethod
     def shapes(prefix: str, vocabulary: int, size: int) -> Shapes:
@@ -60,14 +88,14 @@ class Embedding:
         add_rows_by_id(self.d_table, cache.reshape(-1), _rows(d_outputs))
 
 
-class Linear:
+class Linear(Layer):
     """y = x W + b with W (D, outputs), b (outputs,)."""
 
-    def __init__(self, parameters: Parameters, prefix: str) -> None:
-        self.W = parameters[f"{prefix}.W"]
-        self.b = parameters[f"{prefix}.b"]
-        self.d_W = parameters.gradient(f"{prefix}.W")
-        self.d_b = parameters.gradient(f"{prefix}.b")
+    names = ("W", "b")
+    W: FloatArray
+    b: FloatArray
+    d_W: FloatArray
+    d_b: FloatArray
 
     @staticmethod
     def shapes(prefix: str, inputs: int, outputs: int) -> Shapes:
@@ -101,16 +129,19 @@ class Linear:
         return (d_rows @ self.W.T).reshape(cache.shape)
 
 
-class TiedLinear:
+class TiedLinear(Layer):
     """y = x Aᵀ + b where A (V, E) is the table of an embedding: Press and Wolf (2017).
 
     The embedding's gradient receives what comes from both ends.
     """
 
+    names = ("b",)
+    b: FloatArray
+    d_b: FloatArray
+
     def __init__(self, parameters: Parameters, prefix: str, embedding: Embedding) -> None:
+        super().__init__(parameters, prefix)
         self.embedding = embedding
-        self.b = parameters[f"{prefix}.b"]
-        self.d_b = parameters.gradient(f"{prefix}.b")
 
     @staticmethod
     def shapes(prefix: str, vocabulary: int) -> Shapes:

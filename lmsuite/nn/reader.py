@@ -16,7 +16,7 @@ from lmsuite.nn.layers import Embedding
 from lmsuite.nn.products import GateProducts, RowProducts, by_gate
 
 if TYPE_CHECKING:
-    from lmsuite.nn.cell import Cell
+    from lmsuite.nn.cells.cell import Cell
 
 
 class Reader:
