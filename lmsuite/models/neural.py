@@ -41,6 +41,10 @@ class NeuralModel(LanguageModel):
         self._settings = settings
         self.parameters = parameters
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is made as every model is, over a copy of the parameters: layers share these."""
+        return type(self), (self.encoder, self._settings, self.parameters)
+
     @property
     def settings(self) -> Any:
         return self._settings
@@ -83,6 +87,10 @@ class NeuralModel(LanguageModel):
         self, rng: np.random.Generator, lanes: int, length: int
     ) -> tuple[IntArray, IntArray]:
         """Random inputs and targets of `lanes` sequences, for a gradient check."""
+
+    def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
+        """As `score`, for each other way in which the network can be run over ids (N,)."""
+        return []
 
     @property
     def carry_shape(self) -> tuple[int, int]:

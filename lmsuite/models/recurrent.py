@@ -27,6 +27,7 @@ from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, check_dropout, dr
 from lmsuite.models.recurrent_scoring import SideBySide
 from lmsuite.models.recurrent_stepping import Stepper
 from lmsuite.types import BoolArray
+from lmsuite.nn.cells.cell import Cell
 from lmsuite.nn.drive import DenseDrive, EmbeddedDrive
 from lmsuite.nn.kernels import CELLS
 from lmsuite.nn.layers import Dropout, Embedding, Linear, TiedLinear
@@ -274,6 +275,18 @@ class Recurrent(NeuralModel):
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return SideBySide(self).score(ids)
+
+    def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
+        """By the cells' `forward`, and by the loop over their plain `step`."""
+        positions = np.flatnonzero(ids != BOS)
+        inputs = np.concatenate([[BOS], ids[:-1]])[:, None]  # (N, 1)
+        hidden, _, _ = self._hidden(inputs, self.zero_state(1), inputs == BOS)
+        plain, _ = self._embedding.forward(inputs)
+        for i, layer in enumerate(self._layers):
+            drive, _ = self._drives[i].forward(plain)
+            start = self.zero_state(1)[self._state_of(i)]
+            plain, _, _ = Cell.forward(layer, drive, start, inputs == BOS)
+        return [self.score_rows(rows[positions, 0], ids[positions]) for rows in (hidden, plain)]
 
     def score_rows(self, hidden: FloatArray, targets: IntArray) -> NDArray[np.float64]:
         """Log-probability (n,) of each target after its top hidden vector (n, H)."""

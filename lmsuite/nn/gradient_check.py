@@ -87,8 +87,10 @@ def check_gradients(
         raise ValueError(f"values of {sorted(values)}, gradients of {sorted(gradients)}")
     errors = []
     entries = 0
+    # `loss` may write to the gradients.
+    derived = {name: np.array(gradient, copy=True) for name, gradient in gradients.items()}
     for name, array in values.items():
-        analytic = np.array(gradients[name], copy=True)
+        analytic = derived[name]
         if array.dtype != np.float64 or analytic.shape != array.shape:
             raise ValueError(
                 f"{name}: values {array.dtype} {array.shape}, gradients {analytic.shape}; "

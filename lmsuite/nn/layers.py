@@ -10,7 +10,8 @@ layers may share, is it *added*: zero that before a batch. Leading dimensions ar
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -44,6 +45,10 @@ class Layer:
     def __init__(self, parameters: Parameters, prefix: str) -> None:
         self.parameters, self.prefix = parameters, prefix
         self._bind()
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Fill the parameters with where training starts."""
+        raise NotImplementedError(f"{type(self).__name__} does not say where it starts")
 
     def _bind(self) -> None:
         for name in self.names:
@@ -172,6 +177,51 @@ class TiedLinear(Layer):
             self.d_b[...] = column_sums(d_rows)
         self.embedding.d_table += d_rows.T @ _rows(cache)
         return (d_rows @ self.embedding.table).reshape(cache.shape)
+
+
+class Differentiable(Protocol):
+    """What `Sequential` is made of: a layer or an activation."""
+
+    def forward(self, inputs: FloatArray, /) -> tuple[FloatArray, Any]: ...
+
+    def backward(self, d_outputs: FloatArray, cache: Any, /) -> FloatArray: ...
+
+
+class Sequential:
+    """Layers and activations one after another: the outputs of each are the next one's inputs."""
+
+    def __init__(self, *layers: Differentiable) -> None:
+        self.layers = layers
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Each layer that has parameters, in order."""
+        for layer in self.layers:
+            if isinstance(layer, Layer):
+                layer.initialise(rng)
+
+    def forward(self, inputs: FloatArray) -> tuple[FloatArray, list[Any]]:
+        caches = []
+        for layer in self.layers:
+            inputs, cache = layer.forward(inputs)
+            caches.append(cache)
+        return inputs, caches
+
+    def backward(self, d_outputs: FloatArray, cache: list[Any]) -> FloatArray:
+        for layer, own in zip(self.layers[::-1], cache[::-1], strict=True):
+            d_outputs = layer.backward(d_outputs, own)
+        return d_outputs
+
+    def backpropagate(
+        self,
+        inputs: FloatArray,
+        targets: FloatArray,
+        loss: Callable[[FloatArray, FloatArray], tuple[float, FloatArray]],
+    ) -> float:
+        """The loss of the outputs; writes the gradients of the parameters."""
+        outputs, cache = self.forward(inputs)
+        value, d_outputs = loss(outputs, targets)
+        self.backward(d_outputs, cache)
+        return value
 
 
 class Dropout:

@@ -54,6 +54,14 @@ class Parameters:
         self.values = _flat(values, size, dtype)
         self.gradients = _flat(gradients, size, dtype)
 
+    def arrays(self) -> dict[str, FloatArray]:
+        """The values of every array by name."""
+        return {name: self[name] for name in self}
+
+    def gradient_arrays(self) -> dict[str, FloatArray]:
+        """The gradient of every array by name."""
+        return {name: self.gradient(name) for name in self}
+
     @property
     def names(self) -> list[str]:
         return list(self.shapes)
