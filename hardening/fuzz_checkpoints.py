@@ -35,7 +35,6 @@ from hardening.mutators import (
     with_lies,
 )
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
-from lmsuite.models.interface import Array, IntArray
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.report.subject import Subject, learning_curves
@@ -47,6 +46,7 @@ from lmsuite.training.history import HistoryRow, read_history
 from lmsuite.training.loop import TrainingFiles, train
 from lmsuite.training.reporting import Silent
 from lmsuite.training.settings import TrainingSettings
+from lmsuite.types import Array, IntArray
 
 TEXT = "the cat sat on the mat,\nand the dog sat on the cat.\n\nthe cat ate the mat; a dog!\n" * 2
 VALID = "the dog ate\nthe mat, a cat\n"

@@ -31,9 +31,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import LmError, UsageError
-from lmsuite.models.interface import FloatArray, IntArray, LanguageModel, State
+from lmsuite.models.interface import LanguageModel, State
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, EOS, UNK
+from lmsuite.types import FloatArray, IntArray
 
 _AT_ONCE = 64
 """Numbers drawn from a generator at a time, as many as the same number of draws would give."""

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import ModelFileError
-from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel, State
+from lmsuite.models.interface import LanguageModel, State
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.text.vocabulary import BOS
+from lmsuite.types import Array, FloatArray, IntArray
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from contract_cases import CASES, OTHER, TRAINING, Case
 
 from lmsuite.analysis.evaluation import in_blocks
 from lmsuite.generation import SamplingSettings, sample
-from lmsuite.models.interface import FloatArray, IntArray, LanguageModel, State
+from lmsuite.models.interface import LanguageModel, State
 from lmsuite.store.artefact import Provenance, load_model, save_model
 from lmsuite.text.vocabulary import BOS
+from lmsuite.types import FloatArray, IntArray
 
 pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 

@@ -8,9 +8,9 @@ from bigram_model import BigramModel, encoder, random_model, uniform
 
 from lmsuite.errors import LmError, UsageError
 from lmsuite.generation import Filter, SamplingSettings, draw_ids, filtered_probs, sample, stream
-from lmsuite.models.interface import FloatArray, IntArray
 from lmsuite.text.encoding import Boundaries
 from lmsuite.text.vocabulary import BOS, EOS, UNK
+from lmsuite.types import FloatArray, IntArray
 
 NO_IDS = np.array([], dtype=np.int32)
 DRAWS = 100_000

@@ -93,6 +93,7 @@ def test_the_wheel_holds_the_package_and_its_corpora_and_nothing_else(built: Bui
         "WHEEL",
         "RECORD",
         "entry_points.txt",
+        "LICENSE",
     }
     package = below(built.tracked, "lmsuite")
     corpora = {f"lmsuite/{name}" for name in below(built.tracked, "corpora")}
@@ -105,8 +106,10 @@ def test_the_source_distribution_holds_what_is_needed_to_build_and_test(built: B
     with tarfile.open(built.sdist) as sdist:
         assert all(member.isfile() for member in sdist.getmembers())
         names = {member.name.partition("/")[2] for member in sdist.getmembers()}
-    folders = below(built.tracked, "lmsuite", "corpora", "tests", "hardening", "benchmarks")
-    assert names == folders | {"README.md", "pyproject.toml", ".gitignore", "PKG-INFO"}
+    folders = ("lmsuite", "corpora", "tests", "hardening", "benchmarks", "docs")
+    files = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"}
+    made = {"pyproject.toml", ".gitignore", "PKG-INFO"}
+    assert names == below(built.tracked, *folders) | files | made
 
 
 def test_the_source_distribution_makes_the_same_wheel(built: Built, tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Floats: TypeAlias = NDArray[np.float64]
+from lmsuite.types import Float64Array
 
-Statistic: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
+Statistic: TypeAlias = Callable[[Float64Array], tuple[Float64Array, Float64Array]]
 """From sums (..., K) of K columns over all units: the figure (...) and its gradient (..., K)."""
 
 RESAMPLES = 1999  # with the text itself, of which 50 are 2.5 %
@@ -61,7 +61,7 @@ def blocks(tokens: int) -> NDArray[np.int64]:
     return np.arange(tokens, dtype=np.int64) * count // max(tokens, 1)
 
 
-def sums_over(units: NDArray[np.int64], *columns: NDArray[Any] | float) -> Floats:
+def sums_over(units: NDArray[np.int64], *columns: NDArray[Any] | float) -> Float64Array:
     """The sums (U, K) over each unit of K columns of values (M,), given each value's unit (M,)."""
     spread = (np.broadcast_to(column, units.shape) for column in columns)
     return np.stack([np.bincount(units, weights=column) for column in spread], axis=1)
@@ -71,7 +71,7 @@ class Bootstrap:
     """One text's units, and the sums over them of the text and of R resampled texts."""
 
     def __init__(
-        self, columns: Floats, rng: np.random.Generator, *, resamples: int = RESAMPLES
+        self, columns: Float64Array, rng: np.random.Generator, *, resamples: int = RESAMPLES
     ) -> None:
         """Resample units given by their columns (U, K), whose sums the statistics are made of."""
         self.units = len(columns)
@@ -105,7 +105,9 @@ class Bootstrap:
         p_value = min(1.0, 2 * (1 + int(beyond)) / (1 + len(deviations)))
         return Estimate(value, float(value - high * error), float(value - low * error), p_value)
 
-    def _with_error(self, statistic: Statistic, sums: Floats) -> tuple[Floats, Floats]:
+    def _with_error(
+        self, statistic: Statistic, sums: Float64Array
+    ) -> tuple[Float64Array, Float64Array]:
         """The figure (...) and its standard error (...) from sums (..., K + K²)."""
         plain = sums[..., : self._width]
         value, gradient = statistic(plain)
@@ -119,7 +121,7 @@ class Bootstrap:
 def ratio(numerator: int, denominator: int, *, scale: float = 1.0) -> Statistic:
     """One column's sum over another's, times `scale`: nats a token, bits a character."""
 
-    def statistic(sums: Floats) -> tuple[Floats, Floats]:
+    def statistic(sums: Float64Array) -> tuple[Float64Array, Float64Array]:
         top, bottom = sums[..., numerator], sums[..., denominator]
         gradient = np.zeros_like(sums)
         gradient[..., numerator] = scale / bottom
@@ -129,7 +131,7 @@ def ratio(numerator: int, denominator: int, *, scale: float = 1.0) -> Statistic:
     return statistic
 
 
-def _resampling(units: int, rng: np.random.Generator, resamples: int) -> Floats:
+def _resampling(units: int, rng: np.random.Generator, resamples: int) -> Float64Array:
     """How often each unit is drawn in each resampled text, (resamples, units)."""
     drawn = rng.integers(units, size=(resamples, units))
     drawn += np.arange(resamples)[:, None] * units

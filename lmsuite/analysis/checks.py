@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.neural import NeuralModel
@@ -46,7 +47,10 @@ def check_distributions(model: LanguageModel, rng: np.random.Generator) -> Findi
 
 
 def check_scores(model: LanguageModel, rng: np.random.Generator) -> Finding:
-    """How far, in nats a token, `score` is from the chain of steps along a random text."""
+    """How far, in nats a token, `score` is from the chain of steps along a random text.
+
+    A network also runs the text as training does, and cell by cell by the plain definition.
+    """
     what = "scores are those of the steps"
     tokens = rng.integers(0, len(model.encoder.vocabulary), STATES).astype(np.int32)
     state = model.start(1)
@@ -57,12 +61,21 @@ def check_scores(model: LanguageModel, rng: np.random.Generator) -> Finding:
         state = model.step(state, np.array([token], np.int32))
     if not chain:
         return Finding(what, "no token", 0.0, SCORE_LIMIT)
-    scores, expected = model.score(tokens), np.array(chain, np.float64)
+    expected = np.array(chain, np.float64)
+    ways = [model.score(tokens)]
+    if isinstance(model, NeuralModel):
+        ways += model.scores_in_training(tokens)
+    off = [_differences(scores, expected) for scores in ways]
+    errors = np.max(off, axis=0)
+    worst = int(np.argmax(errors))
+    return Finding(what, f"token {worst}", float(errors[worst]), SCORE_LIMIT)
+
+
+def _differences(scores: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
     errors = np.where(scores == expected, 0.0, np.inf)  # both may be -inf
     finite = np.isfinite(scores) & np.isfinite(expected)
     errors[finite] = np.abs(scores[finite] - expected[finite])
-    worst = int(np.argmax(errors))
-    return Finding(what, f"token {worst}", float(errors[worst]), SCORE_LIMIT)
+    return errors
 
 
 def check_network(model: NeuralModel, samples: int, rng: np.random.Generator) -> list[Finding]:

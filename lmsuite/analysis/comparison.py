@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from lmsuite.analysis.bootstrap import (
     Bootstrap,
     Estimate,
-    Floats,
     Statistic,
     blocks,
     joined,
@@ -30,10 +29,11 @@ from lmsuite.analysis.bootstrap import (
 )
 from lmsuite.analysis.evaluation import perplexity_of
 from lmsuite.errors import DataError
-from lmsuite.models.interface import IntArray, LanguageModel
+from lmsuite.models.interface import LanguageModel
 from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.text.lines import lines_of_tokens
 from lmsuite.text.vocabulary import BOS, UNK
+from lmsuite.types import Float64Array, IntArray
 
 PLACES = 10
 _CONTEXT = 12  # tokens shown before a place, and half as many after it
@@ -99,7 +99,7 @@ class _Scored:
     """One model's prediction of the text."""
 
     ids: IntArray  # (M,) the predicted ones
-    log_probs: Floats  # (M,)
+    log_probs: Float64Array  # (M,)
     lines: NDArray[np.int64]  # (M,) in which line each ends
 
 
@@ -108,7 +108,7 @@ class _Lines:
     """The lines of the text."""
 
     texts: list[str]
-    chars: Floats  # (L,) characters, each line's end among them
+    chars: Float64Array  # (L,) characters, each line's end among them
 
     @classmethod
     def of(cls, text: str) -> _Lines:
@@ -142,7 +142,7 @@ def compare(
 def perplexity_difference(a_minus_b: int, a: int, tokens: int) -> Statistic:
     """exp(A/N) - exp(B/N) from the columns of sums of A - B, of A, and of N, by their numbers."""
 
-    def statistic(sums: Floats) -> tuple[Floats, Floats]:
+    def statistic(sums: Float64Array) -> tuple[Float64Array, Float64Array]:
         count = sums[..., tokens]
         mean_a = sums[..., a] / count
         mean_b = mean_a - sums[..., a_minus_b] / count
@@ -229,12 +229,12 @@ def _compare_lines(
     )
 
 
-def _line_sums(scored: _Scored, lines: int) -> Floats:
+def _line_sums(scored: _Scored, lines: int) -> Float64Array:
     sums = np.bincount(scored.lines, weights=scored.log_probs, minlength=lines)
     return sums.astype(np.float64)
 
 
-def _chars_of_tokens(line_of: NDArray[np.int64], lines: _Lines) -> Floats:
+def _chars_of_tokens(line_of: NDArray[np.int64], lines: _Lines) -> Float64Array:
     """The characters of each line spread evenly over its tokens, (M,)."""
     tokens = np.bincount(line_of, minlength=len(lines.texts))
     return (lines.chars / np.maximum(tokens, 1))[line_of]
@@ -256,13 +256,13 @@ def _figures(scored: _Scored, lines: _Lines) -> Figures:
     )
 
 
-def _tally(difference: Floats) -> Tally:
+def _tally(difference: Float64Array) -> Tally:
     won, lost = int((difference < -_TIE).sum()), int((difference > _TIE).sum())
     return Tally(won, lost, len(difference) - won - lost)
 
 
 def _places_of_tokens(
-    model: LanguageModel, a: _Scored, b: _Scored, difference: Floats
+    model: LanguageModel, a: _Scored, b: _Scored, difference: Float64Array
 ) -> Iterator[Place]:
     for i in np.argsort(-np.abs(difference), kind="stable")[:PLACES].tolist():
         if abs(difference[i]) <= _TIE:

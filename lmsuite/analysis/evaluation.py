@@ -22,11 +22,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmsuite.analysis.bootstrap import Bootstrap, Floats, blocks, joined, ratio, sums_over
+from lmsuite.analysis.bootstrap import Bootstrap, blocks, joined, ratio, sums_over
 from lmsuite.errors import DataError, UsageError
-from lmsuite.models.interface import IntArray, LanguageModel
+from lmsuite.models.interface import LanguageModel
 from lmsuite.text.encoding import Boundaries
 from lmsuite.text.vocabulary import BOS, UNK
+from lmsuite.types import Float64Array, IntArray
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def in_blocks(ids: IntArray, block: int) -> IntArray:
     return np.insert(ids, firsts[~preceded], BOS)
 
 
-def _score_blocks(model: LanguageModel, ids: IntArray, block: int) -> Floats:
+def _score_blocks(model: LanguageModel, ids: IntArray, block: int) -> Float64Array:
     """The scores (M,) of ids from `in_blocks`; what remembers a text begins each block anew."""
     if not model.remembers_text:
         return model.score(ids)
@@ -120,7 +121,7 @@ def _score_blocks(model: LanguageModel, ids: IntArray, block: int) -> Floats:
 
 
 def _interval(
-    model: LanguageModel, ids: IntArray, log_probs: Floats, rng: np.random.Generator
+    model: LanguageModel, ids: IntArray, log_probs: Float64Array, rng: np.random.Generator
 ) -> tuple[float, float] | None:
     """The 95 % interval of the perplexity, if there is one."""
     if np.isneginf(log_probs).any():

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmsuite.errors import DataError
-from lmsuite.models.interface import FloatArray, IntArray, LanguageModel, State
+from lmsuite.models.interface import LanguageModel, State
 from lmsuite.models.mixture import Contribution, Mixture
 from lmsuite.models.ngram import NgramModel
 from lmsuite.text.encoding import Boundaries, TextEncoder, Token, visible
 from lmsuite.text.vocabulary import BOS, SPECIALS, UNK
+from lmsuite.types import FloatArray, IntArray
 
 ALTERNATIVES = 5
 

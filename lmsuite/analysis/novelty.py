@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.text.vocabulary import BOS, IntArray
+from lmsuite.text.vocabulary import BOS
+from lmsuite.types import IntArray
 
 ORDERS = range(3, 9)
 

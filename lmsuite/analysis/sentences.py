@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.models.interface import FloatArray, IntArray, LanguageModel
+from lmsuite.models.interface import LanguageModel
 from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.text.vocabulary import BOS, UNK
+from lmsuite.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)

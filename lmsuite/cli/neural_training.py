@@ -19,11 +19,11 @@ from lmsuite.cli.training_progress import reporter_for
 from lmsuite.errors import ModelFileError, UsageError
 
 if TYPE_CHECKING:
-    from lmsuite.models.interface import IntArray
     from lmsuite.models.neural import NeuralModel
     from lmsuite.training.loop import TrainingFiles, TrainingResult
     from lmsuite.training.recipes import Recipe
     from lmsuite.training.settings import TrainingSettings
+    from lmsuite.types import IntArray
 
 _OWN_TOKENS = 20_000  # of the training text that stand in where there is no validation text
 _MOST_PARAMETERS = 10**30  # that are told apart

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lmsuite.cli.streams import note
 
 if TYPE_CHECKING:
-    from lmsuite.models.interface import IntArray
     from lmsuite.text.encoding import TextEncoder
+    from lmsuite.types import IntArray
 
 
 @dataclass(frozen=True)

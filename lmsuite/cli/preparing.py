@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     import typer
 
     from lmsuite.cli.saving import Validation
-    from lmsuite.models.interface import IntArray, LanguageModel
+    from lmsuite.models.interface import LanguageModel
     from lmsuite.sources.corpus import Corpus
     from lmsuite.store.artefact import Provenance
     from lmsuite.text.encoding import TextEncoder
+    from lmsuite.types import IntArray
 
 _DEFAULT_VALID = "0.1"
 

@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import ModelFileError, UsageError
-from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel
+from lmsuite.models.interface import LanguageModel
 from lmsuite.models.restoring import settings_values
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, UNK
+from lmsuite.types import Array, FloatArray, IntArray
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import UsageError
-from lmsuite.models.interface import FloatArray, IntArray
 from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, check_dropout, dropped
 from lmsuite.nn.activations import ACTIVATIONS
 from lmsuite.nn.layers import Dropout, Embedding, Linear
@@ -31,6 +30,7 @@ from lmsuite.nn.output import output_loss
 from lmsuite.nn.parameter import Parameters
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
+from lmsuite.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)

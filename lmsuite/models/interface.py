@@ -5,7 +5,7 @@ makes one, `step` makes the next one from it, nothing is ever mutated, so a stat
 copied and returned to. The same three methods fit an n-gram history, a feed-forward window and a
 recurrent hidden vector.
 
-Letters, bound once: B batch, V vocabulary, N ids, M predicted tokens. Units are nats.
+Letters as in `lmsuite.types`, and M predicted tokens. Units are nats.
 
 Invariants, tested for every model and every smoothing in ``tests/test_contract.py``:
 
@@ -33,10 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.text.encoding import TextEncoder
-
-IntArray: TypeAlias = NDArray[np.int32]
-FloatArray: TypeAlias = NDArray[np.floating[Any]]
-Array: TypeAlias = NDArray[Any]
+from lmsuite.types import Array, FloatArray, IntArray
 
 # What a state holds is the model's own business; callers only pass it on.
 State: TypeAlias = Any

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.models.cache import CacheModel, CacheSettings
-from lmsuite.models.interface import Array, Decoder, FloatArray, IntArray, LanguageModel, State
+from lmsuite.models.interface import Decoder, LanguageModel, State
 from lmsuite.models.interpolation import em_weights, interpolate
 from lmsuite.models.registry import model_class
 from lmsuite.text.encoding import TextEncoder
+from lmsuite.types import Array, FloatArray, IntArray
 
 MOST_MODELS = 100
 """How many models a mixture may be of, those of mixtures in it counted with it."""

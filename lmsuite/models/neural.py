@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError, UsageError
-from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel
+from lmsuite.models.interface import LanguageModel
 from lmsuite.models.restoring import settings_values
 from lmsuite.nn.layers import Dropout
 from lmsuite.nn.parameter import Parameters
 from lmsuite.text.encoding import TextEncoder
+from lmsuite.types import Array, FloatArray, IntArray
 
 LOGITS_AT_ONCE = 1 << 21
 """How many logits a scoring pass holds at a time: 8 MB in float32."""
@@ -39,6 +40,10 @@ class NeuralModel(LanguageModel):
         self.encoder = encoder
         self._settings = settings
         self.parameters = parameters
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is made as every model is, over a copy of the parameters: layers share these."""
+        return type(self), (self.encoder, self._settings, self.parameters)
 
     @property
     def settings(self) -> Any:
@@ -82,6 +87,10 @@ class NeuralModel(LanguageModel):
         self, rng: np.random.Generator, lanes: int, length: int
     ) -> tuple[IntArray, IntArray]:
         """Random inputs and targets of `lanes` sequences, for a gradient check."""
+
+    def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
+        """As `score`, for each other way in which the network can be run over ids (N,)."""
+        return []
 
     @property
     def carry_shape(self) -> tuple[int, int]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
-from lmsuite.models.interface import Array, FloatArray, IntArray, LanguageModel, State
+from lmsuite.models.interface import LanguageModel, State
 from lmsuite.models.restoring import settings_values
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.quantizing import from_quantized_arrays, quantized_arrays
@@ -26,6 +26,7 @@ from lmsuite.sources.plain import is_packed, unpacked
 from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.text.tokenizer import make_tokenizer
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
+from lmsuite.types import Array, FloatArray, IntArray
 
 __all__ = ["SMOOTHINGS", "NgramModel", "NgramSettings", "Trace"]
 

@@ -22,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import UsageError
-from lmsuite.models.interface import Decoder, FloatArray, IntArray
+from lmsuite.models.interface import Decoder
 from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, check_dropout, dropped
 from lmsuite.models.recurrent_scoring import SideBySide
 from lmsuite.models.recurrent_stepping import RecurrentDecoder
-from lmsuite.nn.arrays import BoolArray
-from lmsuite.nn.cells import CELLS, CellCache
+from lmsuite.nn.cells.cell import Cell
+from lmsuite.nn.drive import DenseDrive, EmbeddedDrive
+from lmsuite.nn.kernels import CELLS
 from lmsuite.nn.layers import Dropout, Embedding, Linear, TiedLinear
 from lmsuite.nn.losses import target_log_probs
 from lmsuite.nn.output import output_loss
@@ -35,6 +36,7 @@ from lmsuite.nn.parameter import Parameters
 from lmsuite.nn.reader import Reader
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
+from lmsuite.types import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,10 @@ class RecurrentSettings:
 
 @dataclass(frozen=True)
 class _Caches:
-    """What `_backward` needs of `_hidden`: for every layer its cache and the mask of its inputs."""
+    """What `_backward` needs of `_hidden`: for every layer its drive, the caches
+    of the drive and of the cell, and the mask of its inputs."""
 
-    layers: list[CellCache]
+    layers: list[tuple[DenseDrive | EmbeddedDrive, Any, Any]]
     masks: list[FloatArray | None]
     ids: IntArray
 
@@ -99,6 +102,8 @@ class Recurrent(NeuralModel):
         self._embed_dropout = Dropout(settings.embed_dropout, variational=settings.variational)
         self._embedding = Embedding(parameters, "embedding")
         self._layers = [cell(parameters, f"layer.{i}") for i in range(settings.layers)]
+        self._drives = [DenseDrive(layer) for layer in self._layers]
+        self._drive_of_ids = EmbeddedDrive(self._layers[0], self._embedding)
         self._output: Linear | TiedLinear = (
             TiedLinear(parameters, "output", self._embedding)
             if settings.tied
@@ -141,22 +146,24 @@ class Recurrent(NeuralModel):
         """Top hidden vectors (T, B, H) of ids (T, B), the state after them, and the caches."""
         caches = _Caches([], [], inputs)
         after = np.empty_like(state)
+        resets = resets if resets is not None and resets.any() else None
         hidden: FloatArray | None = None
         for i, layer in enumerate(self._layers):
             mine = self._state_of(i)
             if i == 0 and (rng is None or self._embed_dropout.rate == 0):
                 mask = None
-                hidden, after[mine], cache = layer.forward_ids(
-                    inputs, self._embedding, state[mine], resets
-                )
+                drive: DenseDrive | EmbeddedDrive = self._drive_of_ids
+                x, drive_cache = self._drive_of_ids.forward(inputs)
             else:
                 if hidden is None:
                     vectors, _ = self._embedding.forward(inputs)
                     below, mask = dropped(self._embed_dropout, vectors, rng)
                 else:
                     below, mask = dropped(self._dropout, hidden, rng)
-                hidden, after[mine], cache = layer.forward(below, state[mine], resets)
-            caches.layers.append(cache)
+                drive = self._drives[i]
+                x, drive_cache = self._drives[i].forward(below)
+            hidden, after[mine], cache = layer.forward(x, state[mine], resets)
+            caches.layers.append((drive, drive_cache, cache))
             caches.masks.append(mask)
         assert hidden is not None
         return hidden, after, caches
@@ -164,12 +171,13 @@ class Recurrent(NeuralModel):
     def _backward(self, d_hidden: FloatArray, caches: _Caches) -> None:
         """The gradients below the output, from that of the top hidden vectors (T, B, H)."""
         for i in reversed(range(len(self._layers))):
-            layer, cache, mask = self._layers[i], caches.layers[i], caches.masks[i]
-            if cache.ids is not None:
-                layer.backward_ids(d_hidden, None, cache)
+            drive, drive_cache, cache = caches.layers[i]
+            d_drive, _ = self._layers[i].backward(d_hidden, None, cache)
+            if isinstance(drive, EmbeddedDrive):
+                drive.backward(d_drive, drive_cache)
                 return
-            d_below, _ = layer.backward(d_hidden, None, cache)
-            d_hidden = self._dropout.backward(d_below, mask)
+            d_below = drive.backward(d_drive, drive_cache)
+            d_hidden = self._dropout.backward(d_below, caches.masks[i])
         self._embedding.backward(d_hidden, caches.ids)
 
     def backpropagate(
@@ -262,6 +270,18 @@ class Recurrent(NeuralModel):
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return SideBySide(self).score(ids)
+
+    def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
+        """By the cells' `forward`, and by the loop over their plain `step`."""
+        positions = np.flatnonzero(ids != BOS)
+        inputs = np.concatenate([[BOS], ids[:-1]])[:, None]  # (N, 1)
+        hidden, _, _ = self._hidden(inputs, self.zero_state(1), inputs == BOS)
+        plain, _ = self._embedding.forward(inputs)
+        for i, layer in enumerate(self._layers):
+            drive, _ = self._drives[i].forward(plain)
+            start = self.zero_state(1)[self._state_of(i)]
+            plain, _, _ = Cell.forward(layer, drive, start, inputs == BOS)
+        return [self.score_rows(rows[positions, 0], ids[positions]) for rows in (hidden, plain)]
 
     def score_rows(self, hidden: FloatArray, targets: IntArray) -> NDArray[np.float64]:
         """Log-probability (n,) of each target after its top hidden vector (n, H)."""

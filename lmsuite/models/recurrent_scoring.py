@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.models.interface import FloatArray, IntArray
 from lmsuite.nn.reader import Reader
 from lmsuite.nn.threads import side_by_side, thread_count
 from lmsuite.text.vocabulary import BOS
+from lmsuite.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from lmsuite.models.recurrent import Recurrent

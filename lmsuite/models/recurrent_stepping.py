@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.models.interface import FloatArray, IntArray
 from lmsuite.nn.losses import log_softmax
 from lmsuite.nn.products import SMALL
 from lmsuite.nn.reader import Reader
 from lmsuite.nn.threads import side_by_side, thread_count
 from lmsuite.text.vocabulary import BOS
+from lmsuite.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from lmsuite.models.recurrent import Recurrent

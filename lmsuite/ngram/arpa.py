@@ -50,9 +50,9 @@ from lmsuite.ngram.assembly import (
     table_of,
     without_inner_starts,
 )
-from lmsuite.ngram.counting import FloatArray
 from lmsuite.ngram.table import BackoffTable, Logs, largest_log_backoff
 from lmsuite.text.vocabulary import BOS, SPECIALS, UNK
+from lmsuite.types import FloatArray
 
 _LN10 = float(np.log(10.0))
 _ZERO = -99.0  # what stands for the logarithm of zero

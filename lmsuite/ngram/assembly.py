@@ -14,9 +14,9 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.ngram.counting import FloatArray
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.text.vocabulary import BOS
+from lmsuite.types import FloatArray
 
 _MOST_ADDED = 1 << 18  # words of n-grams that a file lacks, and so many for every word it has
 _ADDED_FOR_ONE = 6

@@ -16,17 +16,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lmsuite.text.vocabulary import BOS
-
-IntArray: TypeAlias = NDArray[np.integer[Any]]
-FloatArray: TypeAlias = NDArray[np.float64]
-BoolArray: TypeAlias = NDArray[np.bool_]
-
+from lmsuite.types import BoolArray, IntArray
 
 _AT_ONCE = 1 << 22  # positions told apart at a time, few enough that memory is mostly results
 _IN_CACHE = 1 << 18  # positions sorted at a time

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmsuite.ngram.counting import FloatArray, IntArray
+from lmsuite.types import FloatArray, IntArray
 
 
 def counts_of_counts(count: IntArray, highest: int) -> IntArray:

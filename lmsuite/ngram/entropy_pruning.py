@@ -22,10 +22,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.ngram.counting import FloatArray
 from lmsuite.ngram.refitting import all_suffixes, left_by, probs_of, refitted
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.text.vocabulary import BOS, EOS
+from lmsuite.types import FloatArray
 
 
 def entropy_pruned(table: BackoffTable, threshold: float) -> BackoffTable:

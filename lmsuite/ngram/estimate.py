@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from lmsuite.errors import TrainingError
-from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts, count_ngrams
+from lmsuite.ngram.counting import NgramCounts, count_ngrams
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.entropy_pruning import entropy_pruned
 from lmsuite.ngram.pruning import cutoffs_of, survivors_of
@@ -29,6 +29,7 @@ from lmsuite.ngram.smoothing.relative_frequency import (
 from lmsuite.ngram.smoothing.witten_bell import witten_bell
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.text.vocabulary import BOS, EOS, UNK
+from lmsuite.types import FloatArray, IntArray
 
 _MOST = 1 << 31  # positions and counts have 32 bits
 

@@ -22,10 +22,7 @@ import numpy as np
 
 from lmsuite.errors import UsageError
 from lmsuite.ngram.counting import (
-    BoolArray,
     CountedOrder,
-    FloatArray,
-    IntArray,
     count_unigrams,
     extensions,
     opened,
@@ -48,6 +45,7 @@ from lmsuite.ngram.settings import NgramSettings
 from lmsuite.ngram.smoothing.kneser_ney import discounted_shares
 from lmsuite.ngram.table import BackoffTable, TableOrder, word_dtype
 from lmsuite.text.vocabulary import BOS
+from lmsuite.types import BoolArray, FloatArray, IntArray
 
 _BYTES_A_TOKEN = 24  # of arrays as long as the text
 _BYTES_A_POSITION = 250  # of a range while it is sorted

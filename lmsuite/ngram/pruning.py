@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmsuite.errors import UsageError
-from lmsuite.ngram.counting import IntArray, NgramCounts
+from lmsuite.ngram.counting import NgramCounts
+from lmsuite.types import IntArray
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError
-from lmsuite.ngram.counting import BoolArray, FloatArray, IntArray
 from lmsuite.ngram.refitting import all_suffixes, left_by, probs_of, refitted
 from lmsuite.ngram.table import BackoffTable, Logs
+from lmsuite.types import BoolArray, FloatArray, IntArray
 
 VALUES = 255
 _ESCAPE = 255  # the byte that says: the next of the second array

@@ -25,10 +25,11 @@ from enum import Enum, auto
 import numpy as np
 from numpy.typing import DTypeLike
 
-from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts
+from lmsuite.ngram.counting import NgramCounts
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.pruning import Survivors
 from lmsuite.ngram.table import BackoffTable
+from lmsuite.types import FloatArray, IntArray
 
 
 class Leftover(Enum):

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.ngram.counting import FloatArray
 from lmsuite.ngram.recursion import context_sums
 from lmsuite.ngram.table import BackoffTable
+from lmsuite.types import Float64Array
 
 # Stored log-probabilities are rounded at the seventh digit, so that what they leave of 1 is not
 # known any better. Below this part it is summed up word by word.
@@ -24,14 +24,16 @@ def all_suffixes(table: BackoffTable) -> list[NDArray[np.int64]]:
     return suffixes
 
 
-def probs_of(table: BackoffTable, n: int) -> FloatArray:
+def probs_of(table: BackoffTable, n: int) -> Float64Array:
     """The probabilities (M,) of the n-grams of order n."""
-    return np.exp(table.orders[n - 1].log_probs.astype(np.float64))
+    probs: Float64Array = np.exp(table.orders[n - 1].log_probs.astype(np.float64))
+    return probs
 
 
-def left_by(prefix: NDArray[np.int64], mass: FloatArray, contexts: int) -> FloatArray:
+def left_by(prefix: NDArray[np.int64], mass: Float64Array, contexts: int) -> Float64Array:
     """What the masses (M,) in each context leave of 1, (contexts,)."""
-    return np.maximum(1.0 - context_sums(prefix, mass, contexts), 0.0)
+    left: Float64Array = np.maximum(1.0 - context_sums(prefix, mass, contexts), 0.0)
+    return left
 
 
 def refitted(

@@ -28,9 +28,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError
-from lmsuite.ngram.counting import FloatArray, IntArray
 from lmsuite.ngram.lookup import KeyIndex
 from lmsuite.text.vocabulary import BOS
+from lmsuite.types import Float64Array, FloatArray, IntArray
 
 Logs = NDArray[np.float32] | NDArray[np.float64]
 
@@ -187,12 +187,12 @@ class BackoffTable:
 
     def score_next(
         self, contexts: NDArray[np.int64], ids: IntArray
-    ) -> tuple[FloatArray, NDArray[np.int64]]:
+    ) -> tuple[Float64Array, NDArray[np.int64]]:
         """The log-probability (B,) of one id after each context, and the contexts after it.
 
         An n-gram found at one length is the context of the next, so both come from one search.
         """
-        total = self.orders[0].log_probs[ids].astype(np.float64)
+        total: Float64Array = self.orders[0].log_probs[ids].astype(np.float64)
         longer = np.full_like(contexts, -1)
         longer[:, :1] = ids[:, None]
         for n in range(2, self.order + 1):

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from lmsuite.nn.arrays import FloatArray
+from lmsuite.types import FloatArray
 
 
 class Activation(ABC):
@@ -41,6 +41,12 @@ class Activation(ABC):
         slope = self.slope(cache)
         slope *= d_outputs
         return slope
+
+
+def sigmoid(x: FloatArray) -> FloatArray:
+    """1 / (1 + exp(-x)), as (1 + tanh(x/2)) / 2: the same function, which cannot overflow."""
+    y: FloatArray = 0.5 * (1 + np.tanh(0.5 * x))
+    return y
 
 
 class Tanh(Activation):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmsuite.nn.arrays import FloatArray, IntArray
+from lmsuite.types import FloatArray, IntArray
 
 STEPS = (1e-3, 1e-4, 1e-5)
 """Half the widths of the inner difference; with four points the error is of the order step⁴.
@@ -87,8 +87,10 @@ def check_gradients(
         raise ValueError(f"values of {sorted(values)}, gradients of {sorted(gradients)}")
     errors = []
     entries = 0
+    # `loss` may write to the gradients.
+    derived = {name: np.array(gradient, copy=True) for name, gradient in gradients.items()}
     for name, array in values.items():
-        analytic = np.array(gradients[name], copy=True)
+        analytic = derived[name]
         if array.dtype != np.float64 or analytic.shape != array.shape:
             raise ValueError(
                 f"{name}: values {array.dtype} {array.shape}, gradients {analytic.shape}; "

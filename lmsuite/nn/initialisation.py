@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmsuite.nn.arrays import FloatArray
+from lmsuite.types import FloatArray
 
 
 def glorot_uniform(W: FloatArray, rng: np.random.Generator) -> None:

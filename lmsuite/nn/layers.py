@@ -10,14 +10,15 @@ layers may share, is it *added*: zero that before a batch. Leading dimensions ar
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from lmsuite.nn.arrays import FloatArray, IntArray
 from lmsuite.nn.initialisation import glorot_uniform, normal
 from lmsuite.nn.parameter import Parameters
+from lmsuite.types import FloatArray, IntArray
 
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
@@ -31,12 +32,44 @@ DRAWS = 1 << 16
 """Values of the integers that dropout draws: its rate is exact to one part in as many."""
 
 
-class Embedding:
-    """A vector for each id: row ids of `table` (V, E)."""
+class Layer:
+    """Arrays of `parameters` under a prefix, as attributes: W and its gradient d_W.
+
+    A copy of a layer (`copy.deepcopy`, `pickle`) binds its attributes to its copy of the
+    parameters. Layers and parameters that are copied together stay together.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ()
+    """The arrays that the layer has."""
 
     def __init__(self, parameters: Parameters, prefix: str) -> None:
-        self.table = parameters[f"{prefix}.table"]
-        self.d_table = parameters.gradient(f"{prefix}.table")
+        self.parameters, self.prefix = parameters, prefix
+        self._bind()
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Fill the parameters with where training starts."""
+        raise NotImplementedError(f"{type(self).__name__} does not say where it starts")
+
+    def _bind(self) -> None:
+        for name in self.names:
+            setattr(self, name, self.parameters[f"{self.prefix}.{name}"])
+            setattr(self, f"d_{name}", self.parameters.gradient(f"{self.prefix}.{name}"))
+
+    def __getstate__(self) -> dict[str, Any]:
+        views = {name for own in self.names for name in (own, f"d_{own}")}
+        return {name: value for name, value in self.__dict__.items() if name not in views}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._bind()
+
+
+class Embedding(Layer):
+    """A vector for each id: row ids of `table` (V, E)."""
+
+    names = ("table",)
+    table: FloatArray
+    d_table: FloatArray
 
     @staticmethod
     def shapes(prefix: str, vocabulary: int, size: int) -> Shapes:
@@ -60,14 +93,14 @@ class Embedding:
         add_rows_by_id(self.d_table, cache.reshape(-1), _rows(d_outputs))
 
 
-class Linear:
+class Linear(Layer):
     """y = x W + b with W (D, outputs), b (outputs,)."""
 
-    def __init__(self, parameters: Parameters, prefix: str) -> None:
-        self.W = parameters[f"{prefix}.W"]
-        self.b = parameters[f"{prefix}.b"]
-        self.d_W = parameters.gradient(f"{prefix}.W")
-        self.d_b = parameters.gradient(f"{prefix}.b")
+    names = ("W", "b")
+    W: FloatArray
+    b: FloatArray
+    d_W: FloatArray
+    d_b: FloatArray
 
     @staticmethod
     def shapes(prefix: str, inputs: int, outputs: int) -> Shapes:
@@ -101,16 +134,19 @@ class Linear:
         return (d_rows @ self.W.T).reshape(cache.shape)
 
 
-class TiedLinear:
+class TiedLinear(Layer):
     """y = x Aᵀ + b where A (V, E) is the table of an embedding: Press and Wolf (2017).
 
     The embedding's gradient receives what comes from both ends.
     """
 
+    names = ("b",)
+    b: FloatArray
+    d_b: FloatArray
+
     def __init__(self, parameters: Parameters, prefix: str, embedding: Embedding) -> None:
+        super().__init__(parameters, prefix)
         self.embedding = embedding
-        self.b = parameters[f"{prefix}.b"]
-        self.d_b = parameters.gradient(f"{prefix}.b")
 
     @staticmethod
     def shapes(prefix: str, vocabulary: int) -> Shapes:
@@ -141,6 +177,51 @@ class TiedLinear:
             self.d_b[...] = column_sums(d_rows)
         self.embedding.d_table += d_rows.T @ _rows(cache)
         return (d_rows @ self.embedding.table).reshape(cache.shape)
+
+
+class Differentiable(Protocol):
+    """What `Sequential` is made of: a layer or an activation."""
+
+    def forward(self, inputs: FloatArray, /) -> tuple[FloatArray, Any]: ...
+
+    def backward(self, d_outputs: FloatArray, cache: Any, /) -> FloatArray: ...
+
+
+class Sequential:
+    """Layers and activations one after another: the outputs of each are the next one's inputs."""
+
+    def __init__(self, *layers: Differentiable) -> None:
+        self.layers = layers
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Each layer that has parameters, in order."""
+        for layer in self.layers:
+            if isinstance(layer, Layer):
+                layer.initialise(rng)
+
+    def forward(self, inputs: FloatArray) -> tuple[FloatArray, list[Any]]:
+        caches = []
+        for layer in self.layers:
+            inputs, cache = layer.forward(inputs)
+            caches.append(cache)
+        return inputs, caches
+
+    def backward(self, d_outputs: FloatArray, cache: list[Any]) -> FloatArray:
+        for layer, own in zip(self.layers[::-1], cache[::-1], strict=True):
+            d_outputs = layer.backward(d_outputs, own)
+        return d_outputs
+
+    def backpropagate(
+        self,
+        inputs: FloatArray,
+        targets: FloatArray,
+        loss: Callable[[FloatArray, FloatArray], tuple[float, FloatArray]],
+    ) -> float:
+        """The loss of the outputs; writes the gradients of the parameters."""
+        outputs, cache = self.forward(inputs)
+        value, d_outputs = loss(outputs, targets)
+        self.backward(d_outputs, cache)
+        return value
 
 
 class Dropout:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.nn.arrays import FloatArray, IntArray
+from lmsuite.types import FloatArray, IntArray
 
 Weights: TypeAlias = float | FloatArray | None
 
@@ -41,8 +41,12 @@ def softmax_cross_entropy(
 
     Returns:
         The loss, and the gradient (N, V) in the memory of `logits`.
+
+    Raises:
+        ValueError: targets are not (N,) integers from 0 to V - 1.
     """
     N, V = logits.shape
+    _check_targets(targets, N, V)
     w = _row_weights(weights, N, logits.dtype)
     rows_at_once = max(1, BLOCK // V)
     loss = 0.0
@@ -86,6 +90,7 @@ def target_log_probs(
     logits: FloatArray, targets: IntArray, impossible: IntArray = NOTHING
 ) -> NDArray[np.float64]:
     """Log-probability (N,) of each row's target; the logits (N, V) are used up."""
+    _check_targets(targets, *logits.shape)
     rows = np.arange(len(logits))
     _shift(logits, impossible)
     at_target = logits[rows, targets].astype(np.float64)
@@ -97,7 +102,12 @@ def target_log_probs(
 def squared_error(
     outputs: FloatArray, targets: FloatArray, weights: Weights = None
 ) -> tuple[float, FloatArray]:
-    """sum_n w_n |y_n - t_n|² / 2 over outputs (N, D), and its gradient w_n (y_n - t_n)."""
+    """sum_n w_n |y_n - t_n|² / 2 over outputs (N, D), and its gradient w_n (y_n - t_n).
+
+    Raises:
+        ValueError: outputs and targets differ in shape, or are not (N, D).
+    """
+    _check_same_shape(outputs, targets)
     w = _row_weights(weights, len(outputs), outputs.dtype)[:, None]
     error = outputs - targets
     return float(0.5 * np.sum(w * error * error)), w * error
@@ -112,10 +122,33 @@ def binary_cross_entropy(
         d_n  = w_n (y_n - t_n)
 
     Logits and targets are (N, D), the loss summed over D.
+
+    Raises:
+        ValueError: they differ in shape, or are not (N, D).
     """
+    _check_same_shape(logits, targets)
     w = _row_weights(weights, len(logits), logits.dtype)[:, None]
     loss = float(np.sum(w * (np.logaddexp(0, logits) - targets * logits)))
     return loss, w * (0.5 * np.tanh(0.5 * logits) + 0.5 - targets)
+
+
+def _check_same_shape(outputs: FloatArray, targets: FloatArray) -> None:
+    if np.ndim(outputs) != 2 or np.shape(outputs) != np.shape(targets):
+        raise ValueError(
+            f"outputs of shape {np.shape(outputs)}, targets of shape {np.shape(targets)}: "
+            "both must have the same shape (N, D)"
+        )
+
+
+def _check_targets(targets: IntArray, N: int, V: int) -> None:
+    if np.shape(targets) != (N,) or not np.issubdtype(targets.dtype, np.integer):
+        raise ValueError(
+            f"targets of shape {np.shape(targets)} and type {np.asarray(targets).dtype}: "
+            f"({N},) integers are needed, one for each row of the logits"
+        )
+    if N and not 0 <= targets.min() <= targets.max() < V:
+        wrong = targets[(targets < 0) | (targets >= V)][0]
+        raise ValueError(f"target {wrong}: the logits have columns 0 to {V - 1}")
 
 
 def _shift(logits: FloatArray, impossible: IntArray) -> None:

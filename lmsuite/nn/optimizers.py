@@ -18,7 +18,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from lmsuite.nn.arrays import FloatArray
+from lmsuite.types import FloatArray
 
 Flat: TypeAlias = FloatArray
 """An array over parameters, (size,)."""

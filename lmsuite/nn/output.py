@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmsuite.nn.arrays import FloatArray, IntArray
 from lmsuite.nn.layers import Linear, TiedLinear
 from lmsuite.nn.losses import NOTHING, softmax_cross_entropy
+from lmsuite.types import FloatArray, IntArray
 
 LOGITS_AT_ONCE = 1 << 26
 """How many logits there are at a time: 256 MB in float32."""

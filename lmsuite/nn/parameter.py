@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 from numpy.typing import DTypeLike
 
-from lmsuite.nn.arrays import FloatArray
+from lmsuite.types import FloatArray
 
 
 class Parameters:
@@ -53,6 +53,14 @@ class Parameters:
             size += prod(shape)
         self.values = _flat(values, size, dtype)
         self.gradients = _flat(gradients, size, dtype)
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """The values of every array by name."""
+        return {name: self[name] for name in self}
+
+    def gradient_arrays(self) -> dict[str, FloatArray]:
+        """The gradient of every array by name."""
+        return {name: self.gradient(name) for name in self}
 
     @property
     def names(self) -> list[str]:

@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 
-from lmsuite.nn.arrays import FloatArray
+from lmsuite.types import FloatArray
 
 SMALL = 10**6
 """A product of (m, k) and (k, n) is small if m·n·k is at most this: OpenBLAS's own bound."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lmsuite.nn.arrays import FloatArray, IntArray
 from lmsuite.nn.layers import Embedding
 from lmsuite.nn.products import GateProducts, RowProducts, by_gate
+from lmsuite.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
-    from lmsuite.nn.cell import Cell
+    from lmsuite.nn.cells.cell import Cell
 
 
 class Reader:

@@ -20,7 +20,7 @@ import numpy as np
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.text.tokenizer import Joiner, Tokenizer
-from lmsuite.text.vocabulary import IntArray
+from lmsuite.types import IntArray
 
 if TYPE_CHECKING:
     import tokenizers

@@ -20,7 +20,8 @@ from lmsuite.text.tokenizer import (
     make_tokenizer,
     tokenizer_from,
 )
-from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, IntArray, Vocabulary
+from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
+from lmsuite.types import IntArray
 
 _PROMPT_END = 1 << 15
 """Characters of a prompt that are enough for every model whose memory has an end, nearly always."""

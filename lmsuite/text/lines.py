@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.text.encoding import Boundaries, TextEncoder
-from lmsuite.text.vocabulary import BOS, IntArray
+from lmsuite.text.vocabulary import BOS
+from lmsuite.types import IntArray
 
 
 def lines_of_tokens(encoder: TextEncoder, text: str, ids: IntArray) -> NDArray[np.int64]:

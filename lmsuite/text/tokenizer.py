@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from lmsuite.errors import ModelFileError, UsageError
-from lmsuite.text.vocabulary import IntArray
+from lmsuite.types import IntArray
 
 TOKENIZERS = ("char", "word", "whitespace", "treebank", "bpe")
 

@@ -9,10 +9,10 @@ from typing import Self
 
 from lmsuite.analysis.evaluation import evaluate
 from lmsuite.errors import TrainingError
-from lmsuite.models.interface import IntArray
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.training.recipes import CHARACTERS
+from lmsuite.types import IntArray
 
 # Orders beyond which modified Kneser-Ney hardly improves, for large and for small vocabularies.
 _WORDS, _CHARACTERS = 3, 7

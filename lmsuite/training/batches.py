@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import DataError
 from lmsuite.models.feedforward import windows
-from lmsuite.models.interface import IntArray
 from lmsuite.text.vocabulary import BOS
 from lmsuite.training.unknown import HiddenWords
+from lmsuite.types import IntArray
 
 # The streams of random numbers, kept apart by the first word after the seed.
 ORDER, RESETS, HIDING, DROPOUT = range(4)

@@ -18,9 +18,9 @@ from lmsuite.errors import ModelFileError
 from lmsuite.files.atomic import replacing
 from lmsuite.files.header import read_header
 from lmsuite.files.tensors import write
-from lmsuite.models.interface import Array
 from lmsuite.store.artefact import brief, checksum, make_folder
 from lmsuite.training.history import HistoryRow, history_row
+from lmsuite.types import Array
 
 ENTRY = "lmsuite-checkpoint"
 

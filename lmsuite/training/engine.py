@@ -18,7 +18,6 @@ from typing import Self
 
 import numpy as np
 
-from lmsuite.models.interface import FloatArray, IntArray
 from lmsuite.models.neural import NeuralModel
 from lmsuite.nn.memory import keep_freed_memory
 from lmsuite.nn.optimizers import BLOCK, OPTIMIZERS, Optimizer, add_penalty, squared_norm
@@ -27,6 +26,7 @@ from lmsuite.training.batches import DROPOUT, Batches
 from lmsuite.training.interrupts import AbandonedError, Interrupts
 from lmsuite.training.settings import TrainingSettings
 from lmsuite.training.workers import Crew, can_fork
+from lmsuite.types import FloatArray, IntArray
 
 TINY = 2e7
 """Parameters times tokens of a step below which one process is as fast as several."""

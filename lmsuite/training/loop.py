@@ -18,7 +18,6 @@ import numpy as np
 
 from lmsuite.errors import DataError, ModelFileError, TrainingError
 from lmsuite.models.feedforward import FeedForward
-from lmsuite.models.interface import Array, IntArray
 from lmsuite.models.neural import NeuralModel
 from lmsuite.nn.optimizers import OPTIMIZERS
 from lmsuite.nn.schedules import SCHEDULES
@@ -34,6 +33,7 @@ from lmsuite.training.reporting import Reporter, Silent
 from lmsuite.training.settings import TrainingSettings
 from lmsuite.training.unknown import HiddenWords
 from lmsuite.training.validation import validation_pieces
+from lmsuite.types import Array, IntArray
 
 FINE_TUNING = 0.2  # share of the training for the optimizer of --then
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from lmsuite.errors import TrainingError
-from lmsuite.models.interface import FloatArray
 from lmsuite.training.checkpoint import Progress
 from lmsuite.training.engine import Engine
+from lmsuite.types import FloatArray
 
 RETURNS = 3  # to an earlier state before an exploding loss ends the training
 SLOWER = 0.3  # factor of the rate after each

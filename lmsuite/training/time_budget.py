@@ -11,10 +11,10 @@ import math
 import time
 from dataclasses import dataclass
 
-from lmsuite.models.interface import IntArray
 from lmsuite.models.neural import NeuralModel
 from lmsuite.training.clock import TimeLimits
 from lmsuite.training.validation import MOST
+from lmsuite.types import IntArray
 
 _START = 0.5  # seconds for the start of the interpreter
 _BASELINE, _LAST_VALIDATION, _VALIDATION = 0.1, 0.1, 0.02  # of the time

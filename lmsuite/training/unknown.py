@@ -15,9 +15,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.models.interface import IntArray
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, EOS, UNK
+from lmsuite.types import IntArray
 
 
 def unknown_share(ids: IntArray, encoder: TextEncoder) -> float:

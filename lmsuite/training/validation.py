@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmsuite.models.interface import IntArray
 from lmsuite.text.vocabulary import BOS
 from lmsuite.training.batches import even_cuts
+from lmsuite.types import IntArray
 
 PIECE = 2000  # tokens; long enough that a piece's cold start hardly counts
 MOST = 200_000  # tokens

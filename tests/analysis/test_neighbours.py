@@ -8,8 +8,8 @@ from bigram_model import BigramModel, encoder, uniform
 
 from lmsuite.analysis.neighbours import neighbours
 from lmsuite.errors import DataError, UsageError
-from lmsuite.models.interface import FloatArray
 from lmsuite.models.mixture import Mixture
+from lmsuite.types import FloatArray
 
 TEXT = encoder("a b c d\n", "whitespace")  # ids: <unk> <s> </s> then a b c d and the newline
 NAMES = [TEXT.vocabulary.tokens[i] for i in range(3, 8)]

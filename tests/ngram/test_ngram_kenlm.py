@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lmsuite.models.interface import IntArray
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.text.vocabulary import BOS, UNK
+from lmsuite.types import IntArray
 
 LINES = TextSettings(tokenizer="whitespace", boundaries=Boundaries.LINES)
 SLOW = pytest.mark.slow

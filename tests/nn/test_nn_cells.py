@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from lmsuite.nn.arrays import BoolArray, FloatArray
-from lmsuite.nn.cells import CELLS, Cell
+from lmsuite.nn.cells import PLAIN_CELLS, Cell
+from lmsuite.nn.drive import DenseDrive, EmbeddedDrive
 from lmsuite.nn.gradient_check import check_gradients
+from lmsuite.nn.kernels import CELLS
 from lmsuite.nn.layers import SMALL_VOCABULARY, Embedding
 from lmsuite.nn.parameter import Parameters
 from lmsuite.nn.products import GateProducts, by_gate, transposed
 from lmsuite.nn.reader import Reader
+from lmsuite.types import BoolArray, FloatArray, IntArray
 
 T, B, D, H, V = 5, 3, 4, 3, 7
 TOLERANCE = 1e-6
@@ -20,15 +24,18 @@ RESETS = np.zeros((T, B), bool)
 RESETS[0, 1] = RESETS[2, 0] = RESETS[2, 2] = RESETS[4, 1] = True
 
 
+KINDS = {**CELLS, **{f"plain {name}": cell for name, cell in PLAIN_CELLS.items()}}
+
+
 class Setting:
     """A cell over an embedding in float64, with every parameter away from zero."""
 
     def __init__(self, kind: str, vocabulary: int = V) -> None:
         rng = np.random.default_rng(3)
-        shapes = Embedding.shapes("embed", vocabulary, D) | CELLS[kind].shapes("cell", D, H)
+        shapes = Embedding.shapes("embed", vocabulary, D) | KINDS[kind].shapes("cell", D, H)
         self.parameters = Parameters(shapes, np.float64)
         self.embedding = Embedding(self.parameters, "embed")
-        self.cell: Cell = CELLS[kind](self.parameters, "cell")
+        self.cell: Cell = KINDS[kind](self.parameters, "cell")
         self.parameters.values[...] = rng.normal(0, 0.7, len(self.parameters))
         self.inputs = rng.normal(0, 1, (T, B, D))
         self.ids = rng.integers(0, vocabulary, (T, B))
@@ -39,37 +46,66 @@ class Setting:
     def loss(self, hidden: FloatArray, final: FloatArray) -> float:
         return float(np.sum(self.by_hidden * hidden) + np.sum(self.by_final * final))
 
+    def forward(
+        self, inputs: FloatArray, state: FloatArray, resets: BoolArray | None = None
+    ) -> tuple[FloatArray, FloatArray, Any]:
+        """By way of the dense drive."""
+        drive, drive_cache = DenseDrive(self.cell).forward(inputs)
+        hidden, final, cache = self.cell.forward(drive, state, resets)
+        return hidden, final, (drive_cache, cache)
+
+    def backward(
+        self, d_hidden: FloatArray, d_final: FloatArray | None, cache: Any
+    ) -> tuple[FloatArray, FloatArray]:
+        d_drive, d_state = self.cell.backward(d_hidden, d_final, cache[1])
+        return DenseDrive(self.cell).backward(d_drive, cache[0]), d_state
+
+    def forward_ids(
+        self, ids: IntArray, state: FloatArray, resets: BoolArray | None = None
+    ) -> tuple[FloatArray, FloatArray, Any]:
+        """By way of the drive of embedded ids."""
+        drive, drive_cache = EmbeddedDrive(self.cell, self.embedding).forward(ids)
+        hidden, final, cache = self.cell.forward(drive, state, resets)
+        return hidden, final, (drive_cache, cache)
+
+    def backward_ids(
+        self, d_hidden: FloatArray, d_final: FloatArray | None, cache: Any
+    ) -> FloatArray:
+        d_drive, d_state = self.cell.backward(d_hidden, d_final, cache[1])
+        EmbeddedDrive(self.cell, self.embedding).backward(d_drive, cache[0])
+        return d_state
+
     def arrays(self) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
         p = self.parameters
         return {n: p[n] for n in p.names}, {n: p.gradient(n) for n in p.names}
 
 
 @pytest.mark.parametrize("resets", [None, RESETS], ids=["carried", "reset"])
-@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_gradients_of_vectors(kind: str, resets: BoolArray | None) -> None:
     s = Setting(kind)
     values, gradients = s.arrays()
-    _, _, cache = s.cell.forward(s.inputs, s.state, resets)
-    d_inputs, d_state = s.cell.backward(s.by_hidden, s.by_final, cache)
+    _, _, cache = s.forward(s.inputs, s.state, resets)
+    d_inputs, d_state = s.backward(s.by_hidden, s.by_final, cache)
     del values["embed.table"], gradients["embed.table"]
     values |= {"inputs": s.inputs, "state": s.state}
     gradients |= {"inputs": d_inputs, "state": d_state}
     report = check_gradients(
-        lambda: s.loss(*s.cell.forward(s.inputs, s.state, resets)[:2]), values, gradients
+        lambda: s.loss(*s.forward(s.inputs, s.state, resets)[:2]), values, gradients
     )
     assert report.worst.relative < TOLERANCE, report
 
 
 @pytest.mark.parametrize("vocabulary", [V, SMALL_VOCABULARY + 1], ids=["table", "embedded"])
 @pytest.mark.parametrize("resets", [None, RESETS], ids=["carried", "reset"])
-@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_gradients_of_ids(kind: str, resets: BoolArray | None, vocabulary: int) -> None:
     s = Setting(kind, vocabulary)
     values, gradients = s.arrays()
-    _, _, cache = s.cell.forward_ids(s.ids, s.embedding, s.state, resets)
-    d_state = s.cell.backward_ids(s.by_hidden, s.by_final, cache)
+    _, _, cache = s.forward_ids(s.ids, s.state, resets)
+    d_state = s.backward_ids(s.by_hidden, s.by_final, cache)
     report = check_gradients(
-        lambda: s.loss(*s.cell.forward_ids(s.ids, s.embedding, s.state, resets)[:2]),
+        lambda: s.loss(*s.forward_ids(s.ids, s.state, resets)[:2]),
         values | {"state": s.state},
         gradients | {"state": d_state},
         samples=60,
@@ -78,37 +114,37 @@ def test_gradients_of_ids(kind: str, resets: BoolArray | None, vocabulary: int) 
     assert report.worst.relative < TOLERANCE, report
 
 
-@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_truncated_backpropagation(kind: str) -> None:
     """Over a boundary the state is carried but no gradient is: the second chunk sees a constant."""
     s = Setting(kind)
     half = T // 2
-    _, boundary, _ = s.cell.forward(s.inputs[:half], s.state)
-    _, _, cache = s.cell.forward(s.inputs[half:], boundary)
-    s.cell.backward(s.by_hidden[half:], None, cache)
+    _, boundary, _ = s.forward(s.inputs[:half], s.state)
+    _, _, cache = s.forward(s.inputs[half:], boundary)
+    s.backward(s.by_hidden[half:], None, cache)
     values, gradients = s.arrays()
     del values["embed.table"], gradients["embed.table"]
 
     def loss() -> float:
-        hidden, _, _ = s.cell.forward(s.inputs[half:], boundary)
+        hidden, _, _ = s.forward(s.inputs[half:], boundary)
         return float(np.sum(s.by_hidden[half:] * hidden))
 
     report = check_gradients(loss, values, gradients)
     assert report.worst.relative < TOLERANCE, report
 
 
-@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_chunks_with_the_state_handed_back_give_the_whole_gradient(kind: str) -> None:
     """The use of the initial state's gradient: chunk by chunk equals all at once."""
     s = Setting(kind)
-    _, _, cache = s.cell.forward(s.inputs, s.state, RESETS)
-    whole, whole_state = s.cell.backward(s.by_hidden, s.by_final, cache)
+    _, _, cache = s.forward(s.inputs, s.state, RESETS)
+    whole, whole_state = s.backward(s.by_hidden, s.by_final, cache)
     whole_gradients = s.parameters.gradients.copy()
-    _, boundary, first = s.cell.forward(s.inputs[:3], s.state, RESETS[:3])
-    _, _, second = s.cell.forward(s.inputs[3:], boundary, RESETS[3:])
-    late, d_boundary = s.cell.backward(s.by_hidden[3:], s.by_final, second)
+    _, boundary, first = s.forward(s.inputs[:3], s.state, RESETS[:3])
+    _, _, second = s.forward(s.inputs[3:], boundary, RESETS[3:])
+    late, d_boundary = s.backward(s.by_hidden[3:], s.by_final, second)
     summed = s.parameters.gradients.copy()
-    early, d_state = s.cell.backward(s.by_hidden[:3], d_boundary, first)
+    early, d_state = s.backward(s.by_hidden[:3], d_boundary, first)
     np.testing.assert_allclose(np.concatenate((early, late)), whole, rtol=1e-12)
     np.testing.assert_allclose(d_state, whole_state, rtol=1e-12, atol=1e-15)
     summed += s.parameters.gradients
@@ -117,12 +153,12 @@ def test_chunks_with_the_state_handed_back_give_the_whole_gradient(kind: str) ->
 
 @pytest.mark.parametrize("vocabulary", [V, SMALL_VOCABULARY + 1], ids=["table", "embedded"])
 @pytest.mark.parametrize("rows", [1, B])
-@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_steps_ids_and_vectors_agree(kind: str, rows: int, vocabulary: int) -> None:
     s = Setting(kind, vocabulary)
-    hidden, final, _ = s.cell.forward_ids(s.ids, s.embedding, s.state)
+    hidden, final, _ = s.forward_ids(s.ids, s.state)
     vectors, _ = s.embedding.forward(s.ids)
-    hidden_of_vectors, _, _ = s.cell.forward(vectors, s.state)
+    hidden_of_vectors, _, _ = s.forward(vectors, s.state)
     np.testing.assert_allclose(hidden, hidden_of_vectors, rtol=1e-12)
     by_vector, by_id = Reader(s.cell, rows), Reader(s.cell, rows, s.embedding)
     of_vector = of_id = s.state[:, :rows]
@@ -137,17 +173,17 @@ def test_steps_ids_and_vectors_agree(kind: str, rows: int, vocabulary: int) -> N
 
 @pytest.mark.parametrize("vocabulary", [V, SMALL_VOCABULARY + 1], ids=["table", "embedded"])
 @pytest.mark.parametrize("lanes", [1, 2, B])
-@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_reader_reads_what_forward_reads(kind: str, lanes: int, vocabulary: int) -> None:
     """Up to as many sequences as it has room for."""
     s = Setting(kind, vocabulary)
     before = s.state.copy()
     state, some = s.state[:, :lanes], slice(lanes)
-    hidden, final, _ = s.cell.forward(s.inputs, s.state)
+    hidden, final, _ = s.forward(s.inputs, s.state)
     read = Reader(s.cell, B).read(s.inputs[:, some], state)
     np.testing.assert_allclose(read[0], hidden[:, some], rtol=1e-12)
     np.testing.assert_allclose(read[1], final[:, some], rtol=1e-12)
-    hidden, final, _ = s.cell.forward_ids(s.ids, s.embedding, s.state)
+    hidden, final, _ = s.forward_ids(s.ids, s.state)
     read = Reader(s.cell, B, s.embedding).read_ids(s.ids[:, some], state)
     np.testing.assert_allclose(read[0], hidden[:, some], rtol=1e-12)
     np.testing.assert_allclose(read[1], final[:, some], rtol=1e-12)
@@ -155,7 +191,7 @@ def test_a_reader_reads_what_forward_reads(kind: str, lanes: int, vocabulary: in
 
 
 @pytest.mark.parametrize("rows", [1, B])
-@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_step_changes_nothing_it_is_given(kind: str, rows: int) -> None:
     s = Setting(kind)
     ids, before = s.ids[0, :rows], s.state[:, :rows].copy()
@@ -167,61 +203,30 @@ def test_a_step_changes_nothing_it_is_given(kind: str, rows: int) -> None:
     np.testing.assert_array_equal(first, again)
 
 
-@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_reset_is_a_new_start(kind: str) -> None:
     s = Setting(kind)
     resets = np.zeros((T, B), bool)
     resets[2] = True
-    hidden, final, _ = s.cell.forward(s.inputs, s.state, resets)
-    fresh, fresh_final, _ = s.cell.forward(s.inputs[2:], s.cell.start(B))
+    hidden, final, _ = s.forward(s.inputs, s.state, resets)
+    fresh, fresh_final, _ = s.forward(s.inputs[2:], s.cell.start(B))
     np.testing.assert_array_equal(hidden[2:], fresh)
     np.testing.assert_array_equal(final, fresh_final)
 
 
-@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_gradient_crosses_a_reset(kind: str) -> None:
     s = Setting(kind)
     resets = np.zeros((T, B), bool)
     resets[3, 1] = True
-    _, _, cache = s.cell.forward(s.inputs, s.state, resets)
+    _, _, cache = s.forward(s.inputs, s.state, resets)
     late = np.zeros_like(s.by_hidden)
     late[3:] = s.by_hidden[3:]
-    d_inputs, d_state = s.cell.backward(late, s.by_final, cache)
+    d_inputs, d_state = s.backward(late, s.by_final, cache)
     assert not d_inputs[:3, 1].any()
     assert not d_state[:, 1].any()
     assert d_inputs[:3, 0].all()
     assert d_state[:, 0].all()
-
-
-@pytest.mark.parametrize("kind", CELLS)
-def test_float32_stays_float32_and_is_near(kind: str) -> None:
-    s = Setting(kind)
-    single = Parameters(s.parameters.shapes, np.float32)
-    single.values[...] = s.parameters.values
-    cell = CELLS[kind](single, "cell")
-    hidden, final, cache = cell.forward(
-        s.inputs.astype(np.float32), s.state.astype(np.float32), RESETS
-    )
-    d_inputs, d_state = cell.backward(
-        s.by_hidden.astype(np.float32), s.by_final.astype(np.float32), cache
-    )
-    for array in (hidden, final, d_inputs, d_state):
-        assert array.dtype == np.float32
-    exact, _, exact_cache = s.cell.forward(s.inputs, s.state, RESETS)
-    exact_inputs, _ = s.cell.backward(s.by_hidden, s.by_final, exact_cache)
-    np.testing.assert_allclose(hidden, exact, atol=1e-5)
-    np.testing.assert_allclose(d_inputs, exact_inputs, atol=1e-4)
-
-
-@pytest.mark.parametrize("kind", CELLS)
-def test_a_cache_goes_back_the_way_it_came(kind: str) -> None:
-    s = Setting(kind)
-    _, _, of_vectors = s.cell.forward(s.inputs, s.state)
-    _, _, of_ids = s.cell.forward_ids(s.ids, s.embedding, s.state)
-    with pytest.raises(ValueError, match="backward takes it"):
-        s.cell.backward_ids(s.by_hidden, None, of_vectors)
-    with pytest.raises(ValueError, match="backward_ids takes it"):
-        s.cell.backward(s.by_hidden, None, of_ids)
 
 
 def test_initialisation() -> None:
@@ -252,21 +257,17 @@ def test_products_in_blocks_are_the_products(shape: tuple[int, int, int], rows: 
     np.testing.assert_allclose(products(each), np.stack([each[g] @ W[g] for g in range(G)]))
 
 
-@pytest.mark.parametrize("kind", CELLS)
-def test_chunks_that_fit_the_cache_change_nothing(
+@pytest.mark.parametrize("kind", KINDS)
+def test_pieces_that_fit_the_cache_change_nothing(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s = Setting(kind)
-    _, _, cache = s.cell.forward(s.inputs, s.state, RESETS)
-    at_once = s.cell.backward(s.by_hidden, s.by_final, cache)
-    monkeypatch.setattr("lmsuite.nn.cell.CHUNK", 2 * B * 4 * H)  # two steps; the last has one
-    _, _, cache = s.cell.forward(s.inputs, s.state, RESETS)
-    in_chunks = s.cell.backward(s.by_hidden, s.by_final, cache)
+    _, _, cache = s.forward(s.inputs, s.state, RESETS)
+    at_once = s.backward(s.by_hidden, s.by_final, cache)
+    monkeypatch.setattr(
+        "lmsuite.nn.kernels.tuning.CACHED", 2 * B * 4 * H
+    )  # two steps; the last has one
+    _, _, cache = s.forward(s.inputs, s.state, RESETS)
+    in_chunks = s.backward(s.by_hidden, s.by_final, cache)
     for whole, parts in zip(at_once, in_chunks, strict=True):
         np.testing.assert_array_equal(whole, parts)
-
-
-def test_resets_that_are_all_false_are_none() -> None:
-    s = Setting("lstm")
-    hidden, _, _ = s.cell.forward(s.inputs, s.state, np.zeros((T, B), bool))
-    np.testing.assert_array_equal(hidden, s.cell.forward(s.inputs, s.state)[0])

@@ -7,8 +7,8 @@ from math import cos, sin
 import numpy as np
 import pytest
 
-from lmsuite.nn.arrays import FloatArray
 from lmsuite.nn.gradient_check import check_gradients, numeric_gradient
+from lmsuite.types import FloatArray
 
 
 def cubes(x: FloatArray) -> float:

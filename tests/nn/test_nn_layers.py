@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from lmsuite.nn.activations import ACTIVATIONS
-from lmsuite.nn.arrays import FloatArray
 from lmsuite.nn.gradient_check import check_gradients
 from lmsuite.nn.layers import SMALL_VOCABULARY, Dropout, Embedding, Linear, TiedLinear
 from lmsuite.nn.parameter import Parameters
+from lmsuite.types import FloatArray
 
 TOLERANCE = 1e-6
 

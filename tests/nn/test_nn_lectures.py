@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from lmsuite.nn.activations import ACTIVATIONS
-from lmsuite.nn.arrays import FloatArray
 from lmsuite.nn.gradient_check import numeric_gradient
 from lmsuite.nn.layers import Linear
 from lmsuite.nn.losses import binary_cross_entropy, log_softmax, squared_error
 from lmsuite.nn.optimizers import SGD, Adam
 from lmsuite.nn.parameter import Parameters
+from lmsuite.types import FloatArray
 
 SIGMOID, TANH, RELU = (ACTIVATIONS[name] for name in ("sigmoid", "tanh", "relu"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import exp, log
 
 import numpy as np
@@ -130,3 +131,20 @@ def test_binary_cross_entropy_does_not_overflow() -> None:
         loss, d_logits = losses.binary_cross_entropy(logits, np.array([[0.0], [0.0]], np.float32))
     assert loss == pytest.approx(5e3)
     np.testing.assert_array_equal(d_logits, np.array([[0.5], [0.0]], np.float32))
+
+
+@pytest.mark.parametrize("loss", [losses.squared_error, losses.binary_cross_entropy])
+@pytest.mark.parametrize("targets", [np.zeros(4), np.zeros((4, 2)), np.zeros((1, 4))])
+def test_shapes_that_differ_are_refused(loss: Callable[..., object], targets: np.ndarray) -> None:
+    """Broadcast, (4, 1) against (4,) would be 16 differences instead of 4."""
+    with pytest.raises(ValueError, match="same shape"):
+        loss(np.zeros((4, 1)), targets)
+
+
+@pytest.mark.parametrize("targets", [[-1, 0], [0, 3], [0, 1, 2], [[0], [1]], [0.0, 1.0]])
+@pytest.mark.parametrize("loss", [losses.softmax_cross_entropy, losses.target_log_probs])
+def test_targets_that_are_no_columns_are_refused(
+    loss: Callable[..., object], targets: list[int]
+) -> None:
+    with pytest.raises(ValueError, match="target"):
+        loss(np.zeros((2, 3)), np.array(targets))

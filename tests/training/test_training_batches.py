@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from lmsuite.errors import DataError
-from lmsuite.models.interface import IntArray
 from lmsuite.text.vocabulary import BOS, EOS
 from lmsuite.training.batches import Batches, Lanes, Windows, even_cuts
 from lmsuite.training.unknown import HiddenWords
+from lmsuite.types import IntArray
 
 NOTHING_HIDDEN = HiddenWords(np.empty(0, np.int64), 0.0)
 STREAM = np.arange(10, 110, dtype=np.int32)  # every id once, so that a pair shows its place

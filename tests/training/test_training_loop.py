@@ -21,6 +21,7 @@ from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.nn.schedules import SCHEDULES
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.training import checkpoint, engine, workers
+from lmsuite.training.clock import TimeLimits
 from lmsuite.training.history import HistoryRow, read_history
 from lmsuite.training.interrupts import TrainingInterruptedError
 from lmsuite.training.loop import TrainingFiles, TrainingResult, train
@@ -297,7 +298,7 @@ def test_the_best_model_is_given_not_the_last(monkeypatch: pytest.MonkeyPatch) -
 def test_minutes_hold_the_whole_schedule(spent: float) -> None:
     how = dataclasses.replace(HOW, epochs=None, minutes=1.5 / 60)
     began = time.monotonic()
-    result = run("lstm", how, overhead=spent)
+    result = run("lstm", how, limits=TimeLimits(overhead=spent))
     taken = time.monotonic() - began
     assert 0.5 * (1.5 - spent) < taken < 1.5 - spent + 3
     assert result.progress.history[-1].learning_rate < 0.01 * 0.05

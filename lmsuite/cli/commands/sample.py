@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lmsuite.generation import Sample, SamplingSettings
-    from lmsuite.models.interface import IntArray, LanguageModel
+    from lmsuite.models.interface import LanguageModel
+    from lmsuite.types import IntArray
 
 _SEPARATOR = "---\n"
 

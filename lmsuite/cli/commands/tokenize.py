@@ -20,9 +20,9 @@ from lmsuite.cli.streams import json_line, piped_input, printable, say, write_al
 from lmsuite.errors import UsageError
 
 if TYPE_CHECKING:
-    from lmsuite.models.interface import IntArray
     from lmsuite.sources.corpus import Corpus
     from lmsuite.text.encoding import TextEncoder, Token
+    from lmsuite.types import IntArray
 
 
 def tokenize(

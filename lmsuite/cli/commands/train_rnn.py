@@ -14,7 +14,7 @@ from lmsuite.cli.options import TrainingOptions
 
 
 class CellName(StrEnum):
-    """The choices of ``--cell``: `lmsuite.nn.cells.CELLS`, known without it."""
+    """The choices of ``--cell``: `lmsuite.nn.kernels.CELLS`, known without it."""
 
     LSTM = "lstm"
     GRU = "gru"

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts, count_ngrams
+from lmsuite.ngram.counting import NgramCounts, count_ngrams
 from lmsuite.ngram.recursion import Shares, Smoothed, context_sums
 from lmsuite.ngram.smoothing.relative_frequency import relative_frequencies
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.text.vocabulary import BOS
+from lmsuite.types import FloatArray, IntArray
 
 BUCKETS = 32
 _START = 0.5

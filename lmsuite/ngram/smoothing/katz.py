@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmsuite.ngram.counting import FloatArray, IntArray, NgramCounts
+from lmsuite.ngram.counting import NgramCounts
 from lmsuite.ngram.discounts import counts_of_counts
 from lmsuite.ngram.recursion import Leftover, Shares, Smoothed, context_sums, divide
+from lmsuite.types import FloatArray, IntArray
 
 TRUSTED_ABOVE = 5
 

@@ -21,9 +21,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lmsuite.ngram.counting import IntArray, NgramCounts
+from lmsuite.ngram.counting import NgramCounts
 from lmsuite.ngram.discounts import Discounts, modified_discounts, single_discount
 from lmsuite.ngram.recursion import Shares, Smoothed, context_sums, divide
+from lmsuite.types import IntArray
 
 
 def adjusted_counts(counts: NgramCounts) -> tuple[IntArray, ...]:

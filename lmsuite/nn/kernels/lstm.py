@@ -1,42 +1,27 @@
-"""Long short-term memory: Hochreiter and Schmidhuber (1997), with the forget gate of Gers (2000).
+"""`lmsuite.nn.cells.lstm` tuned: one tanh for all gates, slopes before the loop back.
 
-| symbol        | here         | shape          |                                            |
-|---------------|--------------|----------------|--------------------------------------------|
-| x_t           | inputs       | (T, B, D)      | input                                      |
-| h_t           | h            | (T+1, B, H)    | hidden vector; h[0] initial                |
-| c_t           | c            | (T+1, B, H)    | memory cell; c[0] initial                  |
-| o, i, f       | gates[:3]    | (4, T, B, H)   | output, input and forget gate, in (0, 1)   |
-| g             | gates[3]     |                | candidate for the memory, in (-1, 1)       |
-| W, U, b       | Wx, Wh, b    | (D, 4H), (H, 4H), (4H,) | columns in blocks of H: o i f g   |
-
-Forward, with a = x_t W + h_{t-1} U + b in blocks a_o, a_i, a_f, a_g:
-
-    o, i, f = sigmoid(a_o), sigmoid(a_i), sigmoid(a_f)
-    g   = tanh(a_g)
-    c_t = f c_{t-1} + i g
-    h_t = o tanh(c_t)
-
-Backward, from the last step to the first, with dh_t and dc_t the sums of all that reaches them:
-
-    dc_t += dh_t o (1 - tanh² c_t)
-    da_o = dh_t tanh(c_t) o (1 - o)
-    da_i = dc_t g i (1 - i)
-    da_f = dc_t c_{t-1} f (1 - f)
-    da_g = dc_t i (1 - g²)
-    dc_{t-1} = dc_t f
-    dh_{t-1} = da Uᵀ  (+ from above)
-    dU = sum_t h_{t-1}ᵀ da_t            one product over all steps, after the loop
+What does not depend on the recurrence is computed for as many steps at a time as fit in the cache,
+and takes the memory of the forward pass; dU is one product over all steps, after the loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from lmsuite.nn.arrays import BoolArray, FloatArray
-from lmsuite.nn.cell import HALF, Cell, State, after_reset, chunks_from_the_end, reset_lanes
+from lmsuite.nn import cells
+from lmsuite.nn.cells.cell import State
+from lmsuite.nn.kernels.tuning import (
+    HALF,
+    after_reset,
+    pieces_from_the_end,
+    recurrent_products,
+    resets_by_step,
+    transposed_products,
+    write_products,
+)
+from lmsuite.types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -48,19 +33,8 @@ class _Run:
     resets: BoolArray | None
 
 
-class LSTM(Cell):
-    gates = 4
-    states = 2
+class LSTM(cells.LSTM):
     drive_scales = recurrent_scales = (0.5, 0.5, 0.5, 1.0)
-
-    def initialise(self, rng: np.random.Generator) -> None:
-        """As every cell, but the forget gate's bias is 1, so that it begins by remembering.
-
-        Gers et al. (2000); Jozefowicz et al. (2015) find that it matters more than most variants.
-        """
-        super().initialise(rng)
-        H = self.hidden_size
-        self.b[2 * H : 3 * H] = 1
 
     def advance(
         self, drive: FloatArray, recurrent: FloatArray, before: State, after: State
@@ -69,55 +43,60 @@ class LSTM(Cell):
         recurrent += drive
         _advance(recurrent, before[1], c, recurrent[3], h)  # g is used up before tanh(c)
 
-    def _run(
-        self,
-        drive: FloatArray,
-        times_Wh: Callable[[FloatArray], FloatArray],
-        state: FloatArray,
-        resets: BoolArray | None,
+    def forward(
+        self, drive: FloatArray, state: FloatArray, resets: BoolArray | None = None
     ) -> tuple[FloatArray, FloatArray, _Run]:
         T, _, B, H = drive.shape
+        times_Wh = recurrent_products(self, B)
         h, c = np.empty((2, T + 1, B, H), state.dtype)
         tanh_c = np.empty((T, B, H), state.dtype)
         gates = np.empty((4, T, B, H), state.dtype)
         h[0], c[0] = state
-        parts = gates.swapaxes(0, 1), tanh_c, reset_lanes(resets, T)
+        parts = gates.swapaxes(0, 1), tanh_c, resets_by_step(resets, T)
         steps = zip(drive, h[:-1], h[1:], c[:-1], c[1:], *parts, strict=True)
-        for drive_t, h_before, h_after, c_before, c_after, gates_t, tanh_c_after, lanes in steps:
-            if lanes is not None:
-                h_before, c_before = after_reset(h_before, lanes), after_reset(c_before, lanes)
+        for drive_t, h_before, h_after, c_before, c_after, gates_t, tanh_c_after, is_reset in steps:
+            if is_reset is not None:
+                h_before, c_before = (
+                    after_reset(h_before, is_reset),
+                    after_reset(c_before, is_reset),
+                )
             a = times_Wh(h_before)
             a += drive_t
+            oif = a[:3]
+            oif *= HALF
             _advance(a, c_before, c_after, tanh_c_after, h_after)
             gates_t[...] = a
         return h[1:], np.stack((h[-1], c[-1])), _Run(h, c, tanh_c, gates, resets)
 
-    def _run_back(
-        self, d_hidden: FloatArray, d_final_state: FloatArray | None, run: _Run
+    def backward(
+        self, d_hidden: FloatArray, d_final_state: FloatArray | None, cache: _Run
     ) -> tuple[FloatArray, FloatArray]:
+        run = cache
         T, B, H = d_hidden.shape
         d_h, d_c = self.start(B) if d_final_state is None else d_final_state.copy()
-        times_WhT = self._transposed_products(self.Wh, B)
+        times_WhT = transposed_products(self.Wh, self.gates, B)
         through = np.empty((B, H), d_h.dtype)
         d_a, h_to_c, c_to_c = run.gates, run.tanh_c, run.c[:-1]  # `_turn_into_slopes` makes them so
         by_step = d_a.swapaxes(0, 1)
-        parts = by_step, by_step[:, 0], by_step[:, 1:], reset_lanes(run.resets, T)
+        parts = by_step, by_step[:, 0], by_step[:, 1:], resets_by_step(run.resets, T)
         steps = list(zip(d_hidden, h_to_c, c_to_c, *parts, strict=True))
-        for begin, end in chunks_from_the_end(T, B * 4 * H):
+        for begin, end in pieces_from_the_end(T, B * 4 * H):
             _turn_into_slopes(run, slice(begin, end))
-            for d_above, to_c, to_c_before, d_a_t, d_a_o, d_a_ifg, lanes in steps[begin:end][::-1]:
+            for d_above, to_c, to_c_before, d_a_t, d_a_o, d_a_ifg, is_reset in steps[begin:end][
+                ::-1
+            ]:
                 d_h += d_above
                 d_c += np.multiply(d_h, to_c, out=through)
                 d_a_o *= d_h
                 d_a_ifg *= d_c
                 d_c *= to_c_before
                 times_WhT.total(d_a_t, d_h)
-                if lanes is not None:
-                    d_h[lanes] = 0
-                    d_c[lanes] = 0
+                if is_reset is not None:
+                    d_h[is_reset] = 0
+                    d_c[is_reset] = 0
         h_before = after_reset(run.h[:-1], run.resets).reshape(T * B, H)
-        self._write_products(self.d_Wh, h_before, d_a.reshape(4, T * B, H))
-        return d_a, np.stack((d_h, d_c))
+        write_products(self.d_Wh, h_before, d_a.reshape(4, T * B, H))
+        return by_step, np.stack((d_h, d_c))
 
 
 def _advance(
