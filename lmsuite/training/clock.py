@@ -59,7 +59,7 @@ class Clock:
         self._saved = time.monotonic()
         self._step = limits.step  # seconds that one takes: the longest of the last ones, fading
         self._steps = 0
-        self._validation = 0.0  # seconds that a validation takes
+        self._validation = 0.0  # seconds that one takes: the longest of the last ones, fading
         self._validated_share = 0.0
 
     @property
@@ -81,7 +81,7 @@ class Clock:
 
     def stepped(self, seconds: float) -> None:
         """A step took so long."""
-        self._step = max(seconds, 0.9 * self._step) if self._steps else seconds
+        self._step = max(seconds, 0.7 * self._step) if self._steps else seconds
         self._steps += 1
 
     def validation_due(self, step: int, steps_since: int) -> bool:
@@ -95,7 +95,7 @@ class Clock:
 
     def validated(self, step: int, seconds: float) -> None:
         """A validation before this step took so long."""
-        self._validation = max(self._validation, seconds)
+        self._validation = max(seconds, 0.7 * self._validation)
         self._validated_share = self.share(step)
 
     def save_due(self) -> bool:
