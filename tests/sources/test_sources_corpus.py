@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from lmsuite.errors import DataError, UsageError
-from lmsuite.sources.corpus import is_piped, read_corpus, split_text
+from lmsuite.sources.corpus import is_piped, read_corpus
+from lmsuite.sources.splitting import split_text
 
 
 @pytest.fixture
