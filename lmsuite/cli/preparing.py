@@ -171,7 +171,16 @@ def _encoded_as_another(
     from lmsuite.sources.splitting import SplitRule
     from lmsuite.text.encoding import Boundaries
 
-    fixed = ("tokenizer", "lines", "min_count", "max_vocab", "vocab", "bpe_size", "valid", "valid_by")
+    fixed = (
+        "tokenizer",
+        "lines",
+        "min_count",
+        "max_vocab",
+        "vocab",
+        "bpe_size",
+        "valid",
+        "valid_by",
+    )
     given = [name for name in fixed if getattr(options, name) is not None]
     if given:
         option = "--" + given[0].replace("_", "-")

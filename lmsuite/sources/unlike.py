@@ -13,6 +13,7 @@ Two measures, both on samples of at most `_SAMPLE` characters:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ def _whole_lines(window: str) -> str:
 
 def _is_sorted(text: str) -> bool:
     lines = [line.casefold() for line in text.split("\n") if line and not line.isspace()]
-    pairs = list(zip(lines, lines[1:], strict=False))
+    pairs = list(pairwise(lines))
     rising = sum(one < other for one, other in pairs)
     falling = sum(one > other for one, other in pairs)
     differing = rising + falling
