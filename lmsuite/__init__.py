@@ -129,7 +129,7 @@ _HOMES = {
     "read_corpus": "lmsuite.sources.corpus",
     "sample": "lmsuite.generation",
     "save_model": "lmsuite.store.artefact",
-    "split_text": "lmsuite.sources.corpus",
+    "split_text": "lmsuite.sources.splitting",
     "train": "lmsuite.training.loop",
 }
 

@@ -11,6 +11,10 @@ class LmError(Exception):
     exit_code = 1
 
 
+class TextWarning(UserWarning):
+    """Something odd about a text, which is read all the same; the command line makes it a note."""
+
+
 class DataError(LmError):
     """The text, corpus or vocabulary given is not usable as it is."""
 

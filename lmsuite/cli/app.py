@@ -16,6 +16,7 @@ from lmsuite import __version__
 from lmsuite.cli.failures import reporting_failures
 from lmsuite.cli.interruption import heeding_signals
 from lmsuite.cli.registry import COMMANDS, GROUPS
+from lmsuite.cli.streams import warnings_as_notes
 from lmsuite.terminal import guard
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -78,7 +79,7 @@ class _LazyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         if ctx.parent is not None:
             return super().invoke(ctx)
-        with reporting_failures(lambda: ctx.obj.debug):
+        with reporting_failures(lambda: ctx.obj.debug), warnings_as_notes():
             return super().invoke(ctx)
 
 

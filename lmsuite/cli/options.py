@@ -15,6 +15,13 @@ from lmsuite.cli.config_file import apply_config
 DEFAULT_FOLDER = Path("models")
 
 
+class HeldOutPart(StrEnum):
+    """The choices of ``--valid-by``: `lmsuite.sources.splitting.HeldOut`, known without it."""
+
+    END = "end"
+    RANDOM = "random"
+
+
 class TokenizerName(StrEnum):
     """The choices of ``--tokenizer``: `lmsuite.text.tokenizer.TOKENIZERS`, known without it."""
 
@@ -140,9 +147,18 @@ class TrainingOptions:
         typer.Option(
             "--valid",
             metavar="SHARE|FILE",
-            help="The validation text: a share of the text, cut off its end, or a file; 0 for "
-            "none.",
+            help="The validation text: a share of the text, its end unless --valid-by says "
+            "otherwise, or a file; 0 for none.",
             show_default="0.1",
+        ),
+    ] = None
+    valid_by: Annotated[
+        HeldOutPart | None,
+        typer.Option(
+            "--valid-by",
+            help="Which part of the text `--valid SHARE` holds out: its end, or lines drawn from "
+            "everywhere (always the same ones; equal lines together), as for a sorted list.",
+            show_default="end",
         ),
     ] = None
     encoding: EncodingOption = "utf-8"

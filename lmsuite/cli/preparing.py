@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lmsuite.cli.opening import open_model, validation_text
-from lmsuite.cli.options import TrainingOptions
+from lmsuite.cli.options import HeldOutPart, TrainingOptions
 from lmsuite.cli.saving import (
     announce,
     command_line,
@@ -20,7 +20,7 @@ from lmsuite.cli.saving import (
     validate,
 )
 from lmsuite.cli.streams import note, say
-from lmsuite.errors import ModelFileError, UsageError
+from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.store.folder import ModelsFolder
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Split(NamedTuple):
 
     training: str
     valid: str  # empty: none
-    rule: str  # what the model file records: "0.1", the name of a file, "none"
+    rule: str  # what the model file records: a `SplitRule`, the name of a file, "none"
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> P
 
 
 def _encoded_anew(corpus: Corpus, options: TrainingOptions) -> tuple[TextEncoder, IntArray, Split]:
+    from lmsuite.sources.unlike import why_unlike
     from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
     boundaries = Boundaries.LINES if options.lines else Boundaries.STREAM
@@ -105,7 +106,10 @@ def _encoded_anew(corpus: Corpus, options: TrainingOptions) -> tuple[TextEncoder
         "bpe_size": options.bpe_size,
     }
     chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    split = _divided(corpus, options, options.valid or _DEFAULT_VALID, bool(options.lines))
+    rule = _rule(options)
+    split = _divided(corpus, options, rule, bool(options.lines))
+    if _is_end(rule) and (reason := why_unlike(split.training, split.valid)):
+        note(f"note: {reason}; --valid-by random validates on lines from everywhere")
     text, ids = TextEncoder.train(
         split.training, TextSettings(boundaries=boundaries, **chosen), name=corpus.name
     )
@@ -113,30 +117,71 @@ def _encoded_anew(corpus: Corpus, options: TrainingOptions) -> tuple[TextEncoder
 
 
 def _divided(corpus: Corpus, options: TrainingOptions, rule: str, whole_lines: bool) -> Split:
-    from lmsuite.sources.corpus import read_corpus, split_text
+    from lmsuite.sources.corpus import read_corpus
+    from lmsuite.sources.splitting import HeldOut, SplitRule
 
-    try:
-        share = float(rule)
-    except ValueError:
+    if rule == "none":
+        return Split(corpus.text, "", rule)
+    share = SplitRule.parse(rule)
+    if share is None:
         valid = read_corpus([rule], encoding=options.encoding, quiet=options.quiet)
         return Split(corpus.text, valid.text, rule)
-    if share == 0:
-        return Split(corpus.text, "", "none")
-    if not 0 < share < 1:
-        raise UsageError(f"--valid takes a share from 0 to below 1, or a file, not {rule}")
-    training, valid_text = split_text(corpus.text, share, whole_lines=whole_lines)
-    if not training.strip() or not valid_text.strip():
-        return Split(corpus.text, "", rule)
-    return Split(training, valid_text, rule)
+    training, valid_text = share.divide(corpus.text, whole_lines=whole_lines)
+    if training.strip() and valid_text.strip():
+        return Split(training, valid_text, rule)
+    if share.by is HeldOut.RANDOM:
+        raise DataError(
+            f"{corpus.name} has too few different lines to hold {share.share} of it out at random; "
+            "leave out --valid-by, or give more text"
+        )
+    return Split(corpus.text, "", rule)
+
+
+def _rule(options: TrainingOptions) -> str:
+    """What the model file records of --valid and --valid-by."""
+    from lmsuite.sources.splitting import HeldOut, SplitRule
+
+    asked = options.valid or _DEFAULT_VALID
+    try:
+        share = float(asked)
+    except ValueError:
+        share = None
+    if share and not 0 < share < 1:
+        raise UsageError(f"--valid takes a share from 0 to below 1, or a file, not {asked}")
+    if share and options.valid_by is HeldOutPart.RANDOM:
+        return str(SplitRule(share, HeldOut.RANDOM))
+    if not share and options.valid_by is not None:
+        raise UsageError(
+            f"--valid-by {options.valid_by.value} says which share of the text is held out, but "
+            f"--valid {asked} asks for none; leave out --valid-by"
+        )
+    return "none" if share == 0 else asked
+
+
+def _is_end(rule: str) -> bool:
+    from lmsuite.sources.splitting import HeldOut, SplitRule
+
+    share = SplitRule.parse(rule)
+    return share is not None and share.by is HeldOut.END
 
 
 def _encoded_as_another(
     corpus: Corpus, options: TrainingOptions, like: str
 ) -> tuple[TextEncoder, IntArray, Split]:
     """With the encoder and the split of the model `like`."""
+    from lmsuite.sources.splitting import SplitRule
     from lmsuite.text.encoding import Boundaries
 
-    fixed = ("tokenizer", "lines", "min_count", "max_vocab", "vocab", "bpe_size", "valid")
+    fixed = (
+        "tokenizer",
+        "lines",
+        "min_count",
+        "max_vocab",
+        "vocab",
+        "bpe_size",
+        "valid",
+        "valid_by",
+    )
     given = [name for name in fixed if getattr(options, name) is not None]
     if given:
         option = "--" + given[0].replace("_", "-")
@@ -147,11 +192,8 @@ def _encoded_as_another(
     if made and made.corpus_sha256 != corpus.sha256:
         note(f"note: {other.name} was trained on another text ({made.corpus})")
     text = other.model.encoder
-    try:
-        float(rule)
-    except ValueError:
-        valid = "" if rule == "none" else validation_text(other)
-        split = Split(corpus.text, valid, rule)
+    if rule != "none" and SplitRule.parse(rule) is None:
+        split = Split(corpus.text, validation_text(other), rule)
     else:
         split = _divided(corpus, options, rule, text.boundaries is Boundaries.LINES)
     return text, text.encode(split.training, name=corpus.name), split

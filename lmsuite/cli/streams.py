@@ -6,13 +6,14 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 import typer
 
-from lmsuite.errors import LmError
+from lmsuite.errors import LmError, TextWarning
 from lmsuite.terminal import shown, unguarded
 
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
@@ -80,6 +81,23 @@ def note(message: str, *, quiet: bool = False) -> None:
         with suppress(OSError):
             sys.stderr.write(f"{message}\n")
             sys.stderr.flush()
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Show what the library warns of in a text as notes, a line each."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, TextWarning):
+            note(f"note: {message}")
+        else:
+            otherwise(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", TextWarning)
+        otherwise = warnings.showwarning
+        warnings.showwarning = show
+        yield
 
 
 _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

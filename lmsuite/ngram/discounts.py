@@ -13,6 +13,7 @@ of ``lmplz --discount_fallback``, 0.5, 1 and 1.5 (0.75 where there is one discou
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +83,18 @@ def single_discount_from(counted: IntArray, n: int) -> tuple[Discounts, list[str
         return SINGLE_FALLBACK, [_message(SINGLE_FALLBACK, n, reason)]
     amount = once / (once + 2 * twice)
     return Discounts(amount, amount, amount), []
+
+
+_ADVICE = (
+    "discounts fall back where a text is tiny or templated, or its tokens are few; "
+    "try --smoothing witten-bell, which needs none, or give more text"
+)
+
+
+def advised(messages: Iterable[str]) -> tuple[str, ...]:
+    """What there is to say of all orders, and then what to do about it."""
+    said = tuple(messages)
+    return (*said, _ADVICE) if said else ()
 
 
 def _message(fallback: Discounts, n: int, reason: str) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from lmsuite.errors import TrainingError
 from lmsuite.ngram.counting import NgramCounts, count_ngrams
-from lmsuite.ngram.discounts import Discounts
+from lmsuite.ngram.discounts import Discounts, advised
 from lmsuite.ngram.entropy_pruning import entropy_pruned
 from lmsuite.ngram.pruning import cutoffs_of, survivors_of
 from lmsuite.ngram.quantizing import quantized
@@ -104,7 +104,7 @@ def _estimate_partitioned(
     found = partitioned.discounts_of(*adjusted, settings)
     discounts = [of_order for of_order, _ in found]
     table = partitioned.smooth_partitioned(counts, adjusted, discounts, base, settings.prune)
-    messages = tuple(message for _, of_order in found for message in of_order)
+    messages = advised(message for _, of_order in found for message in of_order)
     return Estimate(table, tuple(discounts), messages)
 
 

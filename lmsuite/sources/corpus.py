@@ -1,4 +1,4 @@
-"""The text that a user means: files, standard input, named corpora; and its division in two."""
+"""The text that a user means: files, standard input, named corpora."""
 
 from __future__ import annotations
 
@@ -89,31 +89,6 @@ def is_piped(stdin: BinaryIO) -> bool:
     except (OSError, ValueError):
         return False  # closed
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISREG(mode)
-
-
-def split_text(text: str, fraction: float, *, whole_lines: bool) -> tuple[str, str]:
-    """The text without its last part, and that part.
-
-    Args:
-        text: the text.
-        fraction: the share of the characters that the last part is to have.
-        whole_lines: move the cut to the beginning of the next line.
-
-    Returns:
-        Both parts; one of them is empty if the text is too short to be divided.
-
-    Raises:
-        UsageError: the fraction is not between 0 and 1.
-    """
-    if not 0 < fraction < 1:
-        raise UsageError(
-            f"--valid {fraction} is no share; give a number between 0 and 1, or a file"
-        )
-    cut = int(len(text) * (1 - fraction))
-    if whole_lines and cut > 0 and text[cut - 1] != "\n":
-        line_end = text.find("\n", cut)
-        cut = len(text) if line_end < 0 else line_end + 1
-    return text[:cut], text[cut:]
 
 
 def _sha256(text: str) -> str:

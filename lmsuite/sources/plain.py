@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import warnings
 import zlib
 from pathlib import Path
 
-from lmsuite.errors import DataError, UsageError
+from lmsuite.errors import DataError, TextWarning, UsageError
 
 _GZIP = b"\x1f\x8b"
 
@@ -47,6 +48,9 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
 def decode_text(raw: bytes, name: str, encoding: str = "utf-8") -> str:
     """Bytes, perhaps compressed by gzip, as text without byte order mark and with LF line ends.
 
+    Where carriage returns are the only line ends, they are read as LF; within lines that end in LF
+    they stay as they are. A `TextWarning` says either.
+
     Raises:
         DataError: they are not in that encoding, or are damaged; the message begins with `name`.
         UsageError: there is no such encoding.
@@ -69,7 +73,23 @@ def decode_text(raw: bytes, name: str, encoding: str = "utf-8") -> str:
             f"no text encoding is called {encoding!r}; "
             "try --encoding utf-8, latin-1, cp1252 or utf-16"
         ) from None
-    return text.removeprefix("\ufeff").replace("\r\n", "\n")
+    return _with_line_ends(text.removeprefix("\ufeff").replace("\r\n", "\n"), name)
+
+
+def _with_line_ends(text: str, name: str) -> str:
+    count = text.count("\r")
+    if not count:
+        return text
+    if "\n" not in text:
+        message = f"{name}: carriage returns are its only line ends, and are read as line ends"
+        warnings.warn(message, TextWarning, stacklevel=4)
+        return text.replace("\r", "\n")
+    message = (
+        f"{name}: carriage returns within lines, as a progress bar writes them, stay as they are "
+        f"({count:,} of them); if they are meant to end lines, replace them first: tr '\\r' '\\n'"
+    )
+    warnings.warn(message, TextWarning, stacklevel=4)
+    return text
 
 
 def is_packed(raw: bytes) -> bool:

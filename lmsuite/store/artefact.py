@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite import __version__
-from lmsuite.errors import LmError, ModelFileError
+from lmsuite.errors import LmError, ModelFileError, UsageError
 from lmsuite.files.atomic import replacing
 from lmsuite.files.disk import make_folders
 from lmsuite.files.header import Header, read_header
 from lmsuite.files.tensors import let_go, mapped, raw_bytes, write
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.registry import model_class
+from lmsuite.sources.splitting import SplitRule
 from lmsuite.text.encoding import TextEncoder
 
 FORMAT_VERSION = 1
@@ -164,11 +165,9 @@ def _require_sound(validation: Mapping[str, Any]) -> None:
         ):
             raise TypeError(f"its validation has a {name} that is no number")
     try:
-        share = float(validation.get("split", "none"))
-    except ValueError:
-        return  # a file of its own
-    if not 0 <= share < 1:
-        raise ValueError("its validation is of no share of a text")
+        SplitRule.parse(validation.get("split", "none"))
+    except UsageError:
+        raise ValueError("its validation is of no share of a text") from None
 
 
 def _require_shallow(document: Any, levels: int = _MOST_LEVELS) -> None:

@@ -227,3 +227,12 @@ def test_a_full_disk_while_saving_loses_nothing(
     assert lm_fork("eval", "--models", rescued).code == 0
     assert {path.name: path.read_bytes() for path in small_disk.iterdir()} == before
     assert lm_fork("eval", "--models", small_disk).code == 0
+
+
+def test_a_text_with_carriage_returns_alone_is_read_in_lines(lm: Run, tmp_path: Path) -> None:
+    path = tmp_path / "mac.txt"
+    path.write_bytes(b"one two\rthree\r")
+    outcome = lm("tokenize", str(path))
+    assert outcome.out == "one two\nthree\n"
+    [line] = outcome.err.splitlines()
+    assert line.startswith("note: ") and "carriage returns are its only line ends" in line

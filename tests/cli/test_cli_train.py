@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -277,3 +278,50 @@ class TestConfig:
     def test_names_a_file_that_is_not_there(self, lm: Run) -> None:
         outcome = lm("train", "ngram", "play.txt", "--config", "none.toml")
         assert outcome.error == "cannot read none.toml: No such file or directory"
+
+
+class TestValidByRandom:
+    """``--valid-by random``."""
+
+    @pytest.fixture(autouse=True)
+    def sorted_names(self) -> None:
+        rng = random.Random(5)
+        names = {
+            "".join(rng.choices(["an", "be", "lo", "ri", "sta", "z"], k=3)) for _ in range(400)
+        }
+        Path("names.txt").write_text("\n".join(sorted(names)) + "\n", encoding="utf-8")
+
+    TRAIN = ("train", "ngram", "names.txt", "--tokenizer", "char", "--n", "4")
+
+    @pytest.mark.parametrize("boundaries", ["--lines", "--stream"])
+    def test_a_sorted_list_is_judged_as_it_should_be(self, lm: Run, boundaries: str) -> None:
+        end = lm(*self.TRAIN, boundaries, "--name", "end")
+        drawn = lm(*self.TRAIN, boundaries, "--name", "drawn", "--valid-by", "random")
+        assert "the lines come sorted" in end.err and "--valid-by random" in end.err
+        assert "sorted" not in drawn.err
+        of_end, of_drawn = (
+            manifest(n).provenance.validation["perplexity"] for n in ("end", "drawn")
+        )
+        assert of_end > 1.2 * of_drawn
+
+    def test_it_is_recorded_and_another_model_takes_it_over(self, lm: Run) -> None:
+        lm(*self.TRAIN, "--valid", "0.2", "--valid-by", "random", "--lines")
+        recorded = manifest("ngram").provenance.validation
+        assert recorded["split"] == "0.2 of random lines, seed 0"
+        valid = gzip.decompress(Path("models/ngram.valid.txt.gz").read_bytes()).decode()
+        assert len(valid) == pytest.approx(0.2 * Path("names.txt").stat().st_size, abs=8)
+        assert lm("train", "ngram", "names.txt", "--like", "ngram", "--name", "other").code == 0
+        assert manifest("other").provenance.validation["sha256"] == recorded["sha256"]
+        cut = lm("prune", "ngram", "--name", "cut", "--counts", "0,1", "--train", "names.txt")
+        assert cut.code == 0
+        anew = ("train", "ngram", "names.txt", "--like", "ngram", "--n", "4", "--prune", "0,1")
+        lm(*anew, "--name", "anew")
+        assert info(lm, "cut")["2-grams"] == info(lm, "anew")["2-grams"]
+
+    def test_what_it_cannot_do_is_refused(self, lm: Run) -> None:
+        assert "asks for none" in lm(*self.TRAIN, "--valid", "0", "--valid-by", "random").error
+        lm(*self.TRAIN)
+        refused = lm("train", "ngram", "names.txt", "--like", "ngram", "--valid-by", "end")
+        assert refused.code == 2 and "leave out --valid-by" in refused.error
+        one = lm("train", "ngram", "--valid-by", "random", stdin=b"one line of a few words\n")
+        assert one.code == 1 and "too few different lines" in one.error

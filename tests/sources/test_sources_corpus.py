@@ -7,13 +7,15 @@ import hashlib
 import io
 import os
 import socket
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lmsuite.errors import DataError, UsageError
-from lmsuite.sources.corpus import is_piped, read_corpus, split_text
+from lmsuite.errors import DataError, TextWarning, UsageError
+from lmsuite.sources.corpus import is_piped, read_corpus
+from lmsuite.sources.splitting import split_text
 
 
 @pytest.fixture
@@ -201,3 +203,26 @@ def test_tiny_shakespeare_is_cut_as_nanogpt_cuts_it(shared: Path) -> None:
 def test_a_share_is_between_nothing_and_all(fraction: float) -> None:
     with pytest.raises(UsageError, match="between 0 and 1"):
         split_text("text", fraction, whole_lines=False)
+
+
+def test_carriage_returns_end_lines_where_nothing_else_does(tmp_path: Path) -> None:
+    path = tmp_path / "mac.txt"
+    path.write_bytes(b"one\rtwo\r\rthree\r")
+    with pytest.warns(TextWarning, match=r"mac\.txt: carriage returns are its only line ends"):
+        assert read_corpus([str(path)]).text == "one\ntwo\n\nthree\n"
+
+
+def test_carriage_returns_within_lines_stay_and_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "bar.txt"
+    path.write_bytes(b"start\r\n10%\r20%\r100%\r\nend\r\n")
+    with pytest.warns(TextWarning, match=r"bar\.txt: carriage returns within lines.*2 of them"):
+        assert read_corpus([str(path)]).text == "start\n10%\r20%\r100%\nend\n"
+
+
+def test_line_ends_of_either_kind_are_not_worth_a_word(tmp_path: Path) -> None:
+    path = tmp_path / "plain.txt"
+    for raw in (b"a\r\nb\r\n", b"a\nb\n", b"a"):
+        path.write_bytes(raw)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            read_corpus([str(path)])

@@ -86,6 +86,7 @@ def test_one_token_for_ever_is_learned_by_every_smoothing(smoothing: str) -> Non
     assert all(line.startswith("note: ") for line in trained.err.splitlines())
     if smoothing in ("modified-kneser-ney", "kneser-ney", "absolute"):
         assert "discounts fall back to" in trained.err
+        assert trained.err.count("try --smoothing witten-bell") == 1
     [row] = json.loads(lm_must(("eval", "ngram", "--text", "text.txt", "--json")).out)
     assert 1 < row["perplexity"] < (1.1 if smoothing == "jelinek-mercer" else 1.01)
     lm_must(("check", "ngram"))

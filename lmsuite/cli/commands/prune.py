@@ -162,16 +162,15 @@ def _refitted(
 
 def _without_validation(text: str, validation: dict[str, Any], model: NgramModel) -> str:
     """The part of the text that the model was trained on."""
-    from lmsuite.sources.corpus import split_text
+    from lmsuite.sources.splitting import SplitRule
     from lmsuite.text.encoding import Boundaries
 
     if "sha256" not in validation:
         return text
-    try:
-        share = float(validation.get("split", "none"))
-    except ValueError:  # a file of its own
+    rule = SplitRule.parse(validation.get("split", "none"))
+    if rule is None:  # a file of its own
         return text
-    return split_text(text, share, whole_lines=model.encoder.boundaries is Boundaries.LINES)[0]
+    return rule.divide(text, whole_lines=model.encoder.boundaries is Boundaries.LINES)[0]
 
 
 def _text(text: str | None, encoding: str, opened: OpenedModel) -> tuple[str, str]:

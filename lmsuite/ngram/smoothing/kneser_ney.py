@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lmsuite.ngram.counting import NgramCounts
-from lmsuite.ngram.discounts import Discounts, modified_discounts, single_discount
+from lmsuite.ngram.discounts import Discounts, advised, modified_discounts, single_discount
 from lmsuite.ngram.recursion import Shares, Smoothed, context_sums, divide
 from lmsuite.types import IntArray
 
@@ -80,7 +80,7 @@ def _discounted(
     return Smoothed(
         shares,
         discounts=tuple(of_order for of_order, _ in discounts),
-        messages=tuple(message for _, messages in discounts for message in messages),
+        messages=advised(message for _, messages in discounts for message in messages),
     )
 
 
