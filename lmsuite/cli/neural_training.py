@@ -255,9 +255,8 @@ def _saying_how_to_resume(prepared: Prepared) -> Iterator[None]:
         yield
     except TrainingInterruptedError as error:
         command = resuming(prepared.command)
-        raise TrainingInterruptedError(
-            f"{error}; go on, with {prepared.corpus.name} as before: {command}"
-        ) from None
+        message = f"{error}; go on, with {prepared.corpus.name} as before: {command}"
+        raise TrainingInterruptedError(message, error.number) from None
 
 
 def _facts(result: TrainingResult, settings: TrainingSettings) -> dict[str, Any]:

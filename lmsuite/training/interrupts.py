@@ -27,6 +27,7 @@ class TrainingInterruptedError(LmError):
     ) -> None:
         """`best` are the parameters (P,) that did best until then."""
         super().__init__(message)
+        self.number = number
         self.exit_code = 128 + number
         self.best = best
 
