@@ -319,9 +319,10 @@ class TestValidByRandom:
         assert info(lm, "cut")["2-grams"] == info(lm, "anew")["2-grams"]
 
     def test_what_it_cannot_do_is_refused(self, lm: Run) -> None:
-        assert "asks for none" in lm(*self.TRAIN, "--valid", "0", "--valid-by", "random").error
+        none = lm(*self.TRAIN, "--valid", "0", "--valid-by", "random")
+        assert none.code == 2 and "asks for none" in none.err
         lm(*self.TRAIN)
         refused = lm("train", "ngram", "names.txt", "--like", "ngram", "--valid-by", "end")
-        assert refused.code == 2 and "leave out --valid-by" in refused.error
+        assert refused.code == 2 and "leave out --valid-by" in refused.err
         one = lm("train", "ngram", "--valid-by", "random", stdin=b"one line of a few words\n")
         assert one.code == 1 and "too few different lines" in one.error
