@@ -125,7 +125,7 @@ def test_interrupted_it_says_how_to_go_on(
             break
     os.killpg(process.pid, number)  # as Ctrl-C does: the workers too
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     last = err.decode().splitlines()[-1]
     assert last.startswith("error: interrupted at step ")
     assert last.endswith("lm " + " ".join(words) + " --resume")
