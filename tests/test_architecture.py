@@ -14,6 +14,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "lmsuite"
 # the arrays at the top; the two workshops, ``ngram`` and ``nn``, never see each other.
 MAY_IMPORT = {
     "errors": set(),
+    "settings": {"errors"},
+    "sampling": {"settings", "errors"},
     "terminal": set(),
     "files": {"errors"},
     "sources": {"files", "errors", "terminal"},

@@ -14,18 +14,20 @@ from lmsuite.cli.options import TrainingOptions
 from lmsuite.cli.saving import (
     announce,
     command_line,
+    facts_of,
     new_provenance,
     reserve,
     save,
     validate,
 )
-from lmsuite.cli.streams import note, say
+from lmsuite.cli.streams import note, say, write_json
 from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.store.folder import ModelsFolder
 
 if TYPE_CHECKING:
     import typer
 
+    from lmsuite.cli.baseline import Baseline
     from lmsuite.cli.saving import Validation
     from lmsuite.models.interface import IntArray, LanguageModel
     from lmsuite.sources.corpus import Corpus
@@ -55,6 +57,7 @@ class Prepared:
     split: Split
     command: str
     quiet: bool
+    as_json: bool
 
     @property
     def valid_ids(self) -> IntArray:
@@ -89,25 +92,16 @@ def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> P
     else:
         text, ids, split = _encoded_as_another(corpus, options, options.like)
     command = command_line(context)
-    return Prepared(name, folder, corpus, text, ids, split, command, options.quiet)
+    return Prepared(name, folder, corpus, text, ids, split, command, options.quiet, options.as_json)
 
 
 def _encoded_anew(corpus: Corpus, options: TrainingOptions) -> tuple[TextEncoder, IntArray, Split]:
     from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
-    boundaries = Boundaries.LINES if options.lines else Boundaries.STREAM
-    given = {
-        "tokenizer": options.tokenizer and options.tokenizer.value,
-        "min_count": options.min_count,
-        "max_vocab": options.max_vocab,
-        "vocab": options.vocab,
-        "bpe_size": options.bpe_size,
-    }
-    chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    split = _divided(corpus, options, options.valid or _DEFAULT_VALID, bool(options.lines))
-    text, ids = TextEncoder.train(
-        split.training, TextSettings(boundaries=boundaries, **chosen), name=corpus.name
-    )
+    settings = TextSettings(**options.text_settings)
+    whole_lines = settings.boundaries is Boundaries.LINES
+    split = _divided(corpus, options, options.valid or _DEFAULT_VALID, whole_lines)
+    text, ids = TextEncoder.train(split.training, settings, name=corpus.name)
     return text, ids, split
 
 
@@ -135,11 +129,12 @@ def _encoded_as_another(
     """With the encoder and the split of the model `like`."""
     from lmsuite.text.encoding import Boundaries
 
-    fixed = ("tokenizer", "lines", "min_count", "max_vocab", "vocab", "bpe_size", "valid")
-    given = [name for name in fixed if getattr(options, name) is not None]
+    given = [*options.text_settings, *(["valid"] if options.valid is not None else [])]
     if given:
-        option = "--" + given[0].replace("_", "-")
-        raise UsageError(f"--like takes the tokens and the split of {like}; leave out {option}")
+        raise UsageError(
+            f"{{like}} takes the tokens and the split of {like}; leave out {{{given[0]}}}",
+            *("like", given[0]),
+        )
     other = open_model(options.models, like)
     made = other.manifest.provenance if other.manifest else None
     rule = made.validation.get("split", "none") if made else _DEFAULT_VALID
@@ -163,6 +158,7 @@ def finish(
     seconds: float,
     training: dict[str, Any] | None = None,
     checkpoint: Path | None = None,
+    baseline: Baseline | None = None,
 ) -> None:
     """Evaluate the model on the validation text, save it, and tell the user what there is now.
 
@@ -172,6 +168,7 @@ def finish(
         seconds: how long the training took.
         training: further facts of the training, for the model's provenance.
         checkpoint: of the training, which is not needed any more when the model is saved.
+        baseline: what a network must beat.
 
     Raises:
         ModelFileError: the model cannot be saved; one that was there before is unharmed. The
@@ -193,11 +190,23 @@ def finish(
         raise ModelFileError(f"{error}; {place or _way_on(prepared, checkpoint)}") from error
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
+    recorded = validation.recorded
+    against = baseline and baseline.against(
+        recorded["perplexity"], recorded["perplexity_without_oov"]
+    )
+    if prepared.as_json:
+        facts = facts_of(prepared.folder, prepared.name, model, validation)
+        facts |= {"corpus": prepared.corpus.name, "tokens": len(prepared.ids)}
+        facts |= {"vocabulary": len(model.encoder.vocabulary), "seconds": seconds}
+        write_json(facts | ({"baseline": vars(baseline)} if baseline else {}))
+        return
     say(
         f"trained     {len(prepared.ids):,} tokens of {prepared.corpus.name}, "
         f"{len(model.encoder.vocabulary):,} in the vocabulary, {seconds:.1f} s"
     )
     announce(prepared.folder, prepared.name, validation)
+    if against:
+        say(f"baseline    {against}")
 
 
 def _saved_elsewhere(

@@ -8,12 +8,26 @@ import re
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, BinaryIO
 
 import typer
 
 from lmsuite.errors import LmError
 from lmsuite.terminal import shown, unguarded
+
+
+_quiet = ContextVar("quiet", default=False)
+
+
+def be_quiet(quiet: bool = True) -> None:
+    """Show no progress from now on; or, with False, show it again."""
+    _quiet.set(quiet)
+
+
+def is_quiet() -> bool:
+    """Whether no progress is to be shown: the option -q."""
+    return _quiet.get()
 
 
 def piped_input() -> BinaryIO | None:

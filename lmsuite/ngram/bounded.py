@@ -39,8 +39,8 @@ from lmsuite.ngram.counting import (
 from lmsuite.ngram.discounts import Discounts, modified_discounts_from, single_discount_from
 from lmsuite.ngram.kneser_ney import discounted_shares
 from lmsuite.ngram.memory import resident_bytes, with_unit
-from lmsuite.ngram.pruning import Survivors, cutoffs_of
-from lmsuite.ngram.settings import NgramSettings
+from lmsuite.ngram.pruning import Survivors
+from lmsuite.ngram.settings import NgramSettings, cutoffs_of
 from lmsuite.ngram.smoothing import Leftover, mixed
 from lmsuite.ngram.table import BackoffTable, TableOrder, word_dtype
 from lmsuite.text.vocabulary import BOS
@@ -97,8 +97,10 @@ def positions_in(memory: int, tokens: int) -> int:
     if positions < _SMALLEST_RANGE:
         least = taken + _SMALLEST_RANGE * _BYTES_A_POSITION
         raise UsageError(
-            f"--memory {with_unit(memory)} is too little for a text of {tokens:,} tokens; "
-            f"give {with_unit(least)} or more"
+            f"{{memory}} {with_unit(memory)} is too little for a text of {tokens:,} tokens; "
+            f"give {with_unit(least)} or more",
+            "memory",
+            value=memory,
         )
     return int(positions)
 

@@ -16,7 +16,7 @@ from lmsuite.ngram.entropy_pruning import entropy_pruned
 from lmsuite.ngram.jelinek_mercer import jelinek_mercer
 from lmsuite.ngram.katz import katz
 from lmsuite.ngram.kneser_ney import absolute, kneser_ney, modified_kneser_ney
-from lmsuite.ngram.pruning import cutoffs_of, survivors_of
+from lmsuite.ngram.pruning import survivors_of
 from lmsuite.ngram.quantizing import quantized
 from lmsuite.ngram.relative_frequency import (
     add_k,
@@ -24,7 +24,13 @@ from lmsuite.ngram.relative_frequency import (
     relative_frequencies,
     stupid_backoff,
 )
-from lmsuite.ngram.settings import KNESER_NEY, NgramSettings, check, check_bounded
+from lmsuite.ngram.settings import (
+    KNESER_NEY,
+    NgramSettings,
+    check_bounded,
+    check_trainable,
+    cutoffs_of,
+)
 from lmsuite.ngram.smoothing import Smoothed, combine
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.ngram.witten_bell import witten_bell
@@ -62,9 +68,9 @@ def estimate(
 
     Raises:
         TrainingError: the text is shorter than the order, or has only one kind of token.
-        UsageError: the settings are out of range or contradict each other.
+        UsageError: only a model from an ARPA file may have such settings.
     """
-    check(settings)
+    check_trainable(settings)
     require_text(ids)
     base = base_distribution(impossible, vocabulary_size, settings)
     if memory is not None:

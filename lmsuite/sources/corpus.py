@@ -107,7 +107,7 @@ def split_text(text: str, fraction: float, *, whole_lines: bool) -> tuple[str, s
     """
     if not 0 < fraction < 1:
         raise UsageError(
-            f"--valid {fraction} is no share; give a number between 0 and 1, or a file"
+            f"{{fraction}} must be above 0 and below 1, not {fraction}", "fraction", value=fraction
         )
     cut = int(len(text) * (1 - fraction))
     if whole_lines and cut > 0 and text[cut - 1] != "\n":

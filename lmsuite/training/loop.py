@@ -146,7 +146,10 @@ def train(
         try:
             best.require_sound()  # the file of a model that is not would be refused
         except ModelFileError as error:
-            raise TrainingError(f"{error}; train anew with a lower --lr or --clip") from error
+            raise TrainingError(
+                f"{error}; train anew with a lower {{learning_rate}} or {{clip}}",
+                *("learning_rate", "clip"),
+            ) from error
         return TrainingResult(best, loop.progress, engine.processes, stopped_early)
 
 
@@ -295,7 +298,8 @@ class _Loop:
         if progress.returns == RETURNS or not progress.history:
             raise TrainingError(
                 f"the loss exploded at step {exploded_at:,}, {progress.returns} lower learning "
-                "rates notwithstanding; try a lower --lr or --clip"
+                "rates notwithstanding; try a lower {learning_rate} or {clip}",
+                *("learning_rate", "clip"),
             )
         engine.values[:] = self._good
         engine.forget()

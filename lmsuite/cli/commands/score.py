@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.opening import open_model
+from lmsuite.cli.opening import read_texts, open_model
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
@@ -48,10 +48,8 @@ def score(
     number of tokens, how many of them are OOV, and the sentence; with --tokens the log-probability
     and the token. The sentences of a stream model have those before them as context.
     """
-    from lmsuite.sources.corpus import read_corpus
-
     loaded = open_model(folder, model).model
-    corpus = read_corpus([text], encoding=encoding)
+    corpus = read_texts([text], encoding)
     ids = loaded.encoder.encode(corpus.text, name=corpus.name)
     sentences = _sentences(loaded, ids)
     lines: Iterator[str]

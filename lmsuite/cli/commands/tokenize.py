@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.opening import open_model
+from lmsuite.cli.opening import read_texts, open_model
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
     JsonOption,
+    LikeOption,
     ModelsOption,
-    TokenizerName,
-    complete_models,
+    TextArguments,
 )
-from lmsuite.cli.streams import piped_input, printable, say, write_json
+from lmsuite.cli.settings_options import Given, Without
+from lmsuite.cli.streams import printable, say, write_json
 from lmsuite.errors import UsageError
+from lmsuite.text.settings import TextSettings
 
 if TYPE_CHECKING:
     from lmsuite.models.interface import IntArray
@@ -25,36 +27,14 @@ if TYPE_CHECKING:
     from lmsuite.text.encoding import TextEncoder
 
 
+_OF_TRAINING = ("boundaries", "min_count", "max_vocab", "vocab")
+
+
 def tokenize(
-    texts: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TEXT",
-            help="Files, `-` for standard input, or names from `lm corpus list`; else what is "
-            "piped in; else the embedded play.",
-            show_default=False,
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        TokenizerName | None,
-        typer.Option("--tokenizer", help="What a token is.", show_default="word"),
-    ] = None,
-    bpe_size: Annotated[
-        int | None,
-        typer.Option(
-            "--bpe-size", help="How many tokens `bpe` learns from the text.", show_default=False
-        ),
-    ] = None,
-    like: Annotated[
-        str | None,
-        typer.Option(
-            "--like",
-            metavar="MODEL",
-            help="Show what this model reads, with <unk> for what it does not know.",
-            autocompletion=complete_models,
-            show_default=False,
-        ),
-    ] = None,
+    texts: TextArguments = None,
+    *,
+    text_settings: Annotated[Given, TextSettings, Without(_OF_TRAINING)],
+    like: LikeOption = None,
     models: ModelsOption = DEFAULT_FOLDER,
     ids: Annotated[bool, typer.Option("--ids", help="Print ids instead of tokens.")] = False,
     as_json: JsonOption = False,
@@ -71,16 +51,14 @@ def tokenize(
     ␣. Ids are those of the vocabulary that the text itself makes, or of the model of --like, line
     ends included. JSON has an object for each line, with its tokens and ids as they are.
     """
-    from lmsuite.sources.corpus import read_corpus
-
-    if like and (tokenizer or bpe_size is not None):
+    if like and text_settings:
         raise UsageError(f"--like takes the tokenizer of {like}; leave out --tokenizer, --bpe-size")
-    corpus = read_corpus(texts or [], encoding=encoding, stdin=piped_input())
+    corpus = read_texts(texts or [], encoding)
     if like:
         encoder = open_model(models, like).model.encoder
         encoded = encoder.encode(corpus.text, name=corpus.name)
     else:
-        encoder, encoded = _encoded(corpus, tokenizer, bpe_size)
+        encoder, encoded = _encoded(corpus, text_settings)
     tokens = encoder.vocabulary.tokens
     shown = [printable(encoder.token_text(number)) for number in range(len(tokens))]
     unseen = _line_marks(encoder)
@@ -93,17 +71,10 @@ def tokenize(
             say(" ".join(shown[number] for number in line if number not in unseen))
 
 
-def _encoded(
-    corpus: Corpus, tokenizer: TokenizerName | None, bpe_size: int | None
-) -> tuple[TextEncoder, IntArray]:
-    from lmsuite.text.encoding import TextEncoder, TextSettings
-    from lmsuite.text.tokenizer import DEFAULT_BPE_SIZE
+def _encoded(corpus: Corpus, settings: Given) -> tuple[TextEncoder, IntArray]:
+    from lmsuite.text.encoding import TextEncoder
 
-    settings = TextSettings(
-        tokenizer=(tokenizer or TokenizerName.WORD).value,
-        bpe_size=DEFAULT_BPE_SIZE if bpe_size is None else bpe_size,
-    )
-    return TextEncoder.train(corpus.text, settings, name=corpus.name)
+    return TextEncoder.train(corpus.text, TextSettings(**settings), name=corpus.name)
 
 
 def _line_end(encoder: TextEncoder) -> int:
