@@ -16,7 +16,6 @@ import math
 import os
 import random
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -52,28 +51,45 @@ class Measured:
     memory: int  # bytes, at most at a time
 
 
+# The system counts to a process what the one that it was forked from had: so a small one forks.
+_LAUNCHER = """
+import os, resource, sys
+report, memory, *arguments = sys.argv[1:]
+child = os.fork()
+if not child:
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
+    os.execv(sys.executable, [sys.executable, "-m", "lmsuite", *arguments])
+_, status, used = os.wait4(child, 0)
+os.write(int(report), f"{status} {used.ru_utime + used.ru_stime} {used.ru_maxrss}".encode())
+"""
+
+
 def lm(*arguments: object, stdin: Path | None = None) -> Measured:
     """Run ``lm`` in the current folder."""
-    command = [sys.executable, "-m", "lmsuite", *map(str, arguments)]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        with (stdin or Path(os.devnull)).open("rb") as source:
-            started = subprocess.Popen(
-                command,
+        with (
+            (stdin or Path(os.devnull)).open("rb") as source,
+            tempfile.TemporaryFile() as report,
+        ):
+            written = str(report.fileno())
+            subprocess.run(
+                [sys.executable, "-c", _LAUNCHER, written, str(MEMORY), *map(str, arguments)],
                 stdin=source,
                 stdout=out,
                 stderr=err,
-                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
+                pass_fds=[report.fileno()],
+                check=True,
             )
-            _, status, used = os.wait4(started.pid, 0)
-        started.returncode = os.waitstatus_to_exitcode(status)
+            report.seek(0)
+            status, seconds, kilobytes = report.read().split()
         for stream in (out, err):
             stream.seek(0)
         return Measured(
             out.read(),
             err.read().decode(errors="replace"),
-            started.returncode,
-            used.ru_utime + used.ru_stime,
-            used.ru_maxrss * 1024,
+            os.waitstatus_to_exitcode(int(status)),
+            float(seconds),
+            int(kilobytes) * 1024,
         )
 
 

@@ -2,13 +2,47 @@
 
 Each message says what was given, where, and what to do, in one line. The command line prints it
 after ``error: `` and exits with the class's ``exit_code``; only ``--debug`` shows a traceback.
+
+A message that speaks of a setting names its field in braces: ``"{learning_rate} must be above 0,
+not -1"``. From Python it reads ``learning_rate must be …``; the command line puts the option there,
+``--lr must be …`` (`LmError.spelled`).
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
 
 
 class LmError(Exception):
     """Something that the user can mend; the message is the whole explanation."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *fields: str, value: object = None) -> None:
+        """An error with this message.
+
+        Args:
+            message: one line; a setting is named by its field in braces.
+            fields: the fields that the message names so, the one at fault first.
+            value: what that field was given.
+        """
+        super().__init__(message, *fields)
+        self.message, self.fields, self.value = message, fields, value
+
+    @property
+    def field(self) -> str:
+        """The setting at fault; empty if the message is of none."""
+        return self.fields[0] if self.fields else ""
+
+    def spelled(self, spelling: Callable[[str], str]) -> str:
+        """The message with every field as `spelling` has it."""
+        message = self.message
+        for field in self.fields:
+            message = message.replace(f"{{{field}}}", spelling(field))
+        return message
+
+    def __str__(self) -> str:
+        return self.spelled(str)
 
 
 class TextWarning(UserWarning):

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import LmError, UsageError
 from lmsuite.models.interface import LanguageModel, State
+from lmsuite.sampling import SamplingSettings as SamplingSettings
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 from lmsuite.types import FloatArray, IntArray
@@ -46,43 +47,6 @@ this, without an empty line, counts as closed."""
 _ENOUGH = 1e-100
 """What the probabilities of a row sum to, at least, if they are to be drawn from as they are: those
 too small for a float64 then have no share that matters."""
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How tokens are drawn, and when to stop."""
-
-    temperature: float = 1.0
-    top_k: int = 0  # 0: all
-    top_p: float = 1.0
-    min_p: float = 0.0
-    max_tokens: int = 100
-    stop: tuple[str, ...] = ()  # the text ends before the first of these that appears in it
-    keep_stop: bool = False  # the text ends after the stop text, not before it
-
-    def __post_init__(self) -> None:
-        if isinstance(self.stop, str):
-            object.__setattr__(self, "stop", (self.stop,))
-        limits = (
-            (
-                0 <= self.temperature < np.inf,
-                f"the temperature is a finite number from 0 up, not {self.temperature:g}",
-            ),
-            (self.top_k >= 0, "top-k is at least 0 (0 keeps all tokens)"),
-            (0 < self.top_p <= 1, "top-p is above 0 and at most 1"),
-            (0 <= self.min_p <= 1, "min-p is from 0 to 1"),
-            (self.max_tokens >= 0, "the number of tokens is at least 0"),
-            ("" not in self.stop, "a stop text has at least one character"),
-        )
-        for holds, rule in limits:
-            if not holds:
-                raise UsageError(rule)
-
-    @property
-    def filters(self) -> bool:
-        """Whether a filter is not at its neutral value."""
-        chosen = (self.temperature, self.top_k, self.top_p, self.min_p)
-        return chosen != (1.0, 0, 1.0, 0.0)
 
 
 @dataclass(slots=True)

@@ -106,7 +106,7 @@ def in_blocks(ids: IntArray, block: int) -> IntArray:
         UsageError: `block` is not positive.
     """
     if block < 1:
-        raise UsageError(f"a block has at least 1 token, not {block}")
+        raise UsageError(f"{{block}} must be at least 1, not {block}", "block", value=block)
     firsts = np.flatnonzero(ids != BOS)[::block]
     preceded = (firsts > 0) & (ids[firsts - 1] == BOS)
     return np.insert(ids, firsts[~preceded], BOS)

@@ -6,17 +6,17 @@ import importlib
 import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from lmsuite import __version__
 from lmsuite.cli.failures import reporting_failures
 from lmsuite.cli.interruption import heeding_signals
 from lmsuite.cli.registry import COMMANDS, GROUPS
-from lmsuite.cli.streams import warnings_as_notes
+from lmsuite.cli.streams import be_quiet, warnings_as_notes
 from lmsuite.terminal import guard
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -28,6 +28,26 @@ class Session:
 
     arguments: list[str]
     debug: bool = False
+    options: dict[str, str] = field(default_factory=dict)
+    """What the option of each setting is in the command that runs."""
+
+    def spelled(self, setting: str) -> str:
+        """What a user types for a setting of the library."""
+        from lmsuite.cli.settings_options import spelled
+
+        return spelled(setting, self.options)
+
+
+class _Command(TyperCommand):
+    """A command that tells the session what its options are."""
+
+    options: dict[str, str]
+
+    def invoke(self, ctx: Any) -> Any:
+        session = ctx.find_root().obj
+        if isinstance(session, Session):
+            session.options = self.options
+        return super().invoke(ctx)
 
 
 class _LazyCommands(Mapping[str, Any]):
@@ -41,11 +61,17 @@ class _LazyCommands(Mapping[str, Any]):
         if path in GROUPS:
             return make_group(path)
         module, function = COMMANDS[path].target.split(":")
+        from lmsuite.cli.settings_options import expanded
+
         command = getattr(importlib.import_module(f"lmsuite.cli.commands.{module}"), function)
         application = typer.Typer(add_completion=False, rich_markup_mode=None)
-        application.command(name, context_settings=_CONTEXT)(command)
+        with_options = expanded(command)
+        application.command(name, cls=_Command, context_settings=_CONTEXT)(with_options)
         click_command = typer.main.get_command(application)
-        click_command.params += _debug_option()
+        click_command.params += _common_options()
+        own = {str(each.name): each.opts[0] for each in click_command.params if each.opts}
+        own = {each: option for each, option in own.items() if option.startswith("-")}
+        vars(click_command)["options"] = own | vars(with_options)["options"]
         return click_command
 
     def __iter__(self) -> Iterator[str]:
@@ -79,7 +105,7 @@ class _LazyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         if ctx.parent is not None:
             return super().invoke(ctx)
-        with reporting_failures(lambda: ctx.obj.debug), warnings_as_notes():
+        with reporting_failures(lambda: ctx.obj.debug, ctx.obj.spelled), warnings_as_notes():
             return super().invoke(ctx)
 
 
@@ -138,7 +164,22 @@ def _set_debug(context: typer.Context, value: bool) -> None:
         context.obj.debug = True
 
 
-def _with_debug(
+def _set_quiet(value: bool) -> None:
+    if value:
+        be_quiet()
+
+
+def _common(
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            callback=_set_quiet,
+            expose_value=False,
+            help="Show no progress.",
+        ),
+    ] = False,
     debug: Annotated[
         bool,
         typer.Option(
@@ -150,12 +191,12 @@ def _with_debug(
         ),
     ] = False,
 ) -> None:
-    """The option that every command has."""
+    """The options that every command has."""
 
 
-def _debug_option() -> list[Any]:
+def _common_options() -> list[Any]:
     application = typer.Typer(add_completion=False, rich_markup_mode=None)
-    application.command()(_with_debug)
+    application.command()(_common)
     return list(typer.main.get_command(application).params)
 
 
@@ -165,6 +206,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks is escaped
             stream.reconfigure(errors="backslashreplace")
     guard()
+    be_quiet(False)
     session = Session(list(sys.argv[1:] if arguments is None else arguments))
-    with heeding_signals(), reporting_failures(lambda: session.debug):  # also of printing the help
+    with heeding_signals(), reporting_failures(lambda: session.debug, session.spelled):
+        # also of printing the help
         make_group()(args=session.arguments, prog_name="lm", obj=session)

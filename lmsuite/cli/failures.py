@@ -13,9 +13,12 @@ from lmsuite.errors import LmError
 
 
 @contextmanager
-def reporting_failures(debug: Callable[[], bool]) -> Iterator[None]:
+def reporting_failures(
+    debug: Callable[[], bool], spelling: Callable[[str], str] = str
+) -> Iterator[None]:
     """Exit with one line on stderr for every failure that a user can mend.
 
+    Where a message names settings, `spelling` says what each is called on the command line.
     A closed pipe (``lm sample … | head``) ends the program quietly with 0. Anything that is a
     mistake of the program itself passes through, so that its traceback can be reported.
     """
@@ -29,16 +32,16 @@ def reporting_failures(debug: Callable[[], bool]) -> Iterator[None]:
         _flush_or_discard()
         if debug():
             raise
-        message, code = _explained(failure)
+        message, code = _explained(failure, spelling)
         with suppress(OSError):  # the exit code has still to be right
             sys.stderr.write(f"{message}\n")
             sys.stderr.flush()
         raise SystemExit(code) from None
 
 
-def _explained(failure: BaseException) -> tuple[str, int]:
+def _explained(failure: BaseException, spelling: Callable[[str], str]) -> tuple[str, int]:
     if isinstance(failure, LmError):
-        return f"error: {_one_line(str(failure))}", failure.exit_code
+        return f"error: {_one_line(failure.spelled(spelling))}", failure.exit_code
     if isinstance(failure, KeyboardInterrupt):
         return "interrupted", 128 + getattr(failure, "number", signal.SIGINT)
     if isinstance(failure, OSError):

@@ -6,15 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lmsuite.cli.neural_options import NeuralOptions
 from lmsuite.cli.options import TrainingOptions
 from lmsuite.cli.preparing import Prepared, finish, prepare, resuming
-from lmsuite.cli.streams import note, say
+from lmsuite.cli.settings_options import Given
+from lmsuite.cli.streams import note
 from lmsuite.cli.training_progress import reporter_for
 from lmsuite.errors import ModelFileError, UsageError
 
@@ -30,55 +29,47 @@ _MOST_PARAMETERS = 10**30  # that are told apart
 _BYTES_A_PARAMETER = 8  # its value and its gradient, whatever the optimizer keeps beside them
 
 
-def given(**options: Any) -> dict[str, Any]:
-    """The options that the user gave, an Enum as its value."""
-    return {
-        name: value.value if isinstance(value, Enum) else value
-        for name, value in options.items()
-        if value is not None
-    }
-
-
 def train_network(
     context: typer.Context,
     common: TrainingOptions,
-    neural: NeuralOptions,
+    training: Given,
     kind: type[NeuralModel],
     recipe_for: Callable[[int, int, float | None], Recipe],
-    architecture: dict[str, Any],
-    loop: dict[str, Any],
+    architecture: Given,
+    *,
+    resume: bool,
 ) -> None:
     """Train a network as the options say, save it, and compare it with an n-gram model.
 
     Args:
         context: of the command.
         common: the text and where the model goes.
-        neural: how to train.
+        training: settings of the training that the user gave.
         kind: the class of the model.
         recipe_for: its recipe from tokens, vocabulary and minutes.
         architecture: settings of the model that the user gave.
-        loop: settings of the training that the user gave beside `neural`.
+        resume: go on with the training that the checkpoint is of.
     """
     import numpy as np
 
-    from lmsuite.store.artefact import read_manifest
     from lmsuite.training.baseline import Baseline
     from lmsuite.training.loop import train
     from lmsuite.training.time_budget import TimeBudget
     from lmsuite.training.unknown import expected_counts
 
-    budget = TimeBudget(neural.minutes, time.monotonic())
+    budget = TimeBudget(training.get("minutes"), time.monotonic())
     prepared = prepare(context, common, kind=kind.kind)
     valid_ids = _validation_ids(prepared)
-    recipe = recipe_for(len(prepared.ids), len(prepared.encoder.vocabulary), neural.minutes)
-    settings = _training_settings(neural, recipe, loop)
-    chosen = _architecture(prepared, neural, recipe, architecture, kind)
+    minutes = training.get("minutes")
+    recipe = recipe_for(len(prepared.ids), len(prepared.encoder.vocabulary), minutes)
+    settings = _training_settings(training, recipe)
+    chosen = _architecture(prepared, recipe, architecture, kind)
     _refuse_too_large(kind, len(prepared.encoder.vocabulary), chosen)
     model = kind.initial(prepared.encoder, chosen, np.random.default_rng(settings.seed))
     model.begin_at(expected_counts(prepared.ids, prepared.encoder, model.settings.unknown_share))
     _announce(prepared, model, settings)
     files = _files(prepared)
-    resume = neural.resume and _may_resume(prepared, files)
+    resume = resume and _may_resume(prepared, files)
     valid = prepared.split.valid
     baseline = None
     if valid:
@@ -110,11 +101,8 @@ def train_network(
         training=facts,
         checkpoint=files.checkpoint,
         validated_share=share,
+        baseline=baseline,
     )
-    if baseline is not None:
-        result_of = read_manifest(prepared.folder.path(prepared.name)).provenance.validation
-        comparison = baseline.against(result_of["perplexity"], result_of["perplexity_without_oov"])
-        say(f"baseline    {comparison}")
 
 
 def _validation_ids(prepared: Prepared) -> IntArray:
@@ -126,46 +114,24 @@ def _validation_ids(prepared: Prepared) -> IntArray:
     return prepared.ids[:_OWN_TOKENS]
 
 
-def _training_settings(
-    neural: NeuralOptions, recipe: Recipe, loop: dict[str, Any]
-) -> TrainingSettings:
+def _training_settings(training: Given, recipe: Recipe) -> TrainingSettings:
     from lmsuite.training.recipes import peak_rate
     from lmsuite.training.settings import TrainingSettings
     from lmsuite.training.workers import available_cores
 
-    rate = peak_rate(recipe, neural.optimizer.value) if neural.lr is None else neural.lr
-    chosen = given(
-        epochs=neural.epochs,
-        minutes=neural.minutes,
-        batch=neural.batch,
-        learning_rate=rate,
-        optimizer=neural.optimizer,
-        then=neural.then,
-        schedule=neural.schedule,
-        warmup=neural.warmup,
-        clip=neural.clip,
-        l1=neural.l1,
-        l2=neural.l2,
-        patience=neural.patience,
-        seed=neural.seed,
-        threads=available_cores() if neural.threads is None else neural.threads,
-        checkpoint_every=neural.checkpoint_every,
-    )
-    return TrainingSettings(**({"minutes": None} | recipe.training | loop | chosen))
+    rate = peak_rate(recipe, training.get("optimizer", TrainingSettings.optimizer))
+    own = {"minutes": None, "threads": available_cores()}
+    return TrainingSettings(**own | recipe.training | {"learning_rate": rate} | training)
 
 
 def _architecture(
     prepared: Prepared,
-    neural: NeuralOptions,
     recipe: Recipe,
-    architecture: dict[str, Any],
+    chosen: Given,
     kind: type[NeuralModel],
 ) -> Any:
     from lmsuite.training.unknown import unknown_share
 
-    chosen = architecture | given(
-        embed=neural.embed, dropout=neural.dropout, embed_dropout=neural.embed_dropout
-    )
     settings = recipe.model | chosen
     if settings.get("tied") and "tied" not in chosen:
         # The recipe ties embeddings of the hidden layer's size; other sizes cannot be tied.
@@ -199,12 +165,9 @@ def _announce(prepared: Prepared, model: NeuralModel, settings: TrainingSettings
     facts = model.settings_dict()
     facts.pop("unknown_share")
     options = {name: value for name, value in facts.items() if value is not False}
-    options |= given(
-        epochs=settings.epochs and round(settings.epochs, 2),
-        batch=settings.batch,
-        lr=settings.learning_rate,
-        threads=settings.threads,
-    )
+    if settings.epochs is not None:
+        options["epochs"] = round(settings.epochs, 2)
+    options |= {"batch": settings.batch, "lr": settings.learning_rate, "threads": settings.threads}
     network = " ".join(
         f"--{name.replace('_', '-')} {_typed(value)}" for name, value in options.items()
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lmsuite.cli.opening import read_texts
 from lmsuite.cli.streams import note
 
 if TYPE_CHECKING:
@@ -22,15 +23,13 @@ class KnownText:
     encoder: TextEncoder
 
     @classmethod
-    def read(cls, source: str, encoder: TextEncoder) -> KnownText:
+    def read(cls, source: str, encoder: TextEncoder, encoding: str) -> KnownText:
         """The text of this file or name, as the model reads it.
 
         Raises:
             DataError: it cannot be read, or is empty.
         """
-        from lmsuite.sources.corpus import read_corpus
-
-        corpus = read_corpus([source])
+        corpus = read_texts([source], encoding)
         return cls(corpus.name, encoder.encode(corpus.text, name=corpus.name), encoder)
 
     def as_json(self, drawn: str) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmsuite.cli.streams import piped_input
+from lmsuite.cli.streams import is_quiet, piped_input
 from lmsuite.errors import DataError, LmError
 from lmsuite.store.folder import SUFFIX, ModelsFolder, valid_path_beside
 
 if TYPE_CHECKING:
     from lmsuite.models.interface import LanguageModel
+    from lmsuite.sources.corpus import Corpus
     from lmsuite.store.artefact import Manifest
 
 ARPA_SUFFIXES = (".arpa", ".arpa.gz")
@@ -99,11 +100,20 @@ def given_text(text: str | None, encoding: str) -> str | None:
     Raises:
         DataError: it cannot be read, or is empty.
     """
-    from lmsuite.sources.corpus import read_corpus
-
     if text is None and piped_input() is None:
         return None
-    return read_corpus([text or "-"], encoding=encoding).text
+    return read_texts([text or "-"], encoding).text
+
+
+def read_texts(sources: Sequence[str], encoding: str) -> Corpus:
+    """The text of these files and names; without any, what is piped in, or the embedded play.
+
+    Raises:
+        DataError: it cannot be read, or is empty.
+    """
+    from lmsuite.sources.corpus import read_corpus
+
+    return read_corpus(sources, encoding=encoding, stdin=piped_input(), quiet=is_quiet())
 
 
 def is_tuned_on(opened: OpenedModel, text: str) -> bool:

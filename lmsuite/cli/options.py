@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lmsuite.cli.config_file import apply_config
+from lmsuite.cli.settings_options import Given
+from lmsuite.cli.streams import is_quiet
+from lmsuite.sources.splitting import HeldOut
+from lmsuite.text.settings import TextSettings
 
 DEFAULT_FOLDER = Path("models")
-
-
-class HeldOutPart(StrEnum):
-    """The choices of ``--valid-by``: `lmsuite.sources.splitting.HeldOut`, known without it."""
-
-    END = "end"
-    RANDOM = "random"
-
-
-class TokenizerName(StrEnum):
-    """The choices of ``--tokenizer``: `lmsuite.text.tokenizer.TOKENIZERS`, known without it."""
-
-    CHAR = "char"
-    WORD = "word"
-    WHITESPACE = "whitespace"
-    TREEBANK = "treebank"
-    BPE = "bpe"
 
 
 def complete_models(context: typer.Context, incomplete: str) -> list[str]:
@@ -68,25 +54,49 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 SeedOption = Annotated[
     int, typer.Option("--seed", min=0, help="The same seed gives the same result.")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+TextOption = Annotated[
+    str | None,
+    typer.Option(
+        "--text",
+        metavar="TEXT",
+        help="The text to predict: a file, `-`, or a name from `lm corpus list`; else what is "
+        "piped in; else the validation text of the models.",
+        show_default=False,
+    ),
+]
+TextArguments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="TEXT",
+        help="Files, `-` for standard input, or names from `lm corpus list`; else what is piped "
+        "in; else the embedded play.",
+        show_default=False,
+    ),
+]
+LikeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--like",
+        metavar="MODEL",
+        help="Read text as this model does: its tokenizer, vocabulary and boundaries; in training "
+        "its split, too.",
+        autocompletion=complete_models,
+        show_default=False,
+    ),
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with this training where it was interrupted.")
+]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
     """What every ``lm train`` command can be told: the text, its tokens, where the model goes.
 
     None stands for an option that was not given; `lmsuite.cli.preparing` knows the defaults.
     """
 
-    texts: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TEXT",
-            help="Files, `-` for standard input, or names from `lm corpus list`; else what is "
-            "piped in; else the embedded play.",
-            show_default=False,
-        ),
-    ] = None
+    texts: TextArguments = None
     name: Annotated[
         str | None,
         typer.Option(
@@ -94,54 +104,8 @@ class TrainingOptions:
         ),
     ] = None
     models: ModelsOption = DEFAULT_FOLDER
-    tokenizer: Annotated[
-        TokenizerName | None,
-        typer.Option("--tokenizer", help="What a token is.", show_default="word"),
-    ] = None
-    lines: Annotated[
-        bool | None,
-        typer.Option(
-            "--lines/--stream",
-            help="Every line is a sequence of its own, or the whole text is one.",
-            show_default="stream",
-        ),
-    ] = None
-    like: Annotated[
-        str | None,
-        typer.Option(
-            "--like",
-            metavar="MODEL",
-            help="Use the tokenizer, vocabulary, boundaries and split of this model.",
-            autocompletion=complete_models,
-            show_default=False,
-        ),
-    ] = None
-    min_count: Annotated[
-        int | None,
-        typer.Option("--min-count", min=1, help="Rarer tokens become <unk>.", show_default="1"),
-    ] = None
-    max_vocab: Annotated[
-        int | None,
-        typer.Option(
-            "--max-vocab",
-            min=4,
-            help="Keep so many tokens, the most frequent ones, specials included.",
-            show_default="all",
-        ),
-    ] = None
-    vocab: Annotated[
-        str | None,
-        typer.Option(
-            "--vocab",
-            metavar="FILE",
-            help="Take the vocabulary from a file, one token a line.",
-            show_default=False,
-        ),
-    ] = None
-    bpe_size: Annotated[
-        int | None,
-        typer.Option("--bpe-size", help="How many tokens `bpe` learns.", show_default=False),
-    ] = None
+    like: LikeOption = None
+    text_settings: Annotated[Given, TextSettings]
     valid: Annotated[
         str | None,
         typer.Option(
@@ -153,7 +117,7 @@ class TrainingOptions:
         ),
     ] = None
     valid_by: Annotated[
-        HeldOutPart | None,
+        HeldOut | None,
         typer.Option(
             "--valid-by",
             help="Which part of the text `--valid SHARE` holds out: its end, or lines drawn from "
@@ -173,4 +137,9 @@ class TrainingOptions:
             show_default=False,
         ),
     ] = None
-    quiet: QuietOption = False
+    as_json: JsonOption = False
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no progress is to be shown."""
+        return is_quiet()

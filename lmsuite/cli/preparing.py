@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lmsuite.cli.opening import open_model, validation_text
-from lmsuite.cli.options import HeldOutPart, TrainingOptions
+from lmsuite.cli.options import TrainingOptions
 from lmsuite.cli.saving import (
     announce,
     command_line,
+    facts_of,
     new_provenance,
     reserve,
     save,
     validate,
 )
-from lmsuite.cli.streams import note, say
+from lmsuite.cli.streams import note, say, write_json
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.store.folder import ModelsFolder
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from lmsuite.sources.corpus import Corpus
     from lmsuite.store.artefact import Provenance
     from lmsuite.text.encoding import TextEncoder
+    from lmsuite.training.baseline import Baseline
     from lmsuite.types import IntArray
 
 _DEFAULT_VALID = "0.1"
@@ -56,6 +58,7 @@ class Prepared:
     split: Split
     command: str
     quiet: bool
+    as_json: bool
 
     @property
     def valid_ids(self) -> IntArray:
@@ -90,29 +93,19 @@ def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> P
     else:
         text, ids, split = _encoded_as_another(corpus, options, options.like)
     command = command_line(context)
-    return Prepared(name, folder, corpus, text, ids, split, command, options.quiet)
+    return Prepared(name, folder, corpus, text, ids, split, command, options.quiet, options.as_json)
 
 
 def _encoded_anew(corpus: Corpus, options: TrainingOptions) -> tuple[TextEncoder, IntArray, Split]:
     from lmsuite.sources.unlike import why_unlike
     from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
-    boundaries = Boundaries.LINES if options.lines else Boundaries.STREAM
-    given = {
-        "tokenizer": options.tokenizer and options.tokenizer.value,
-        "min_count": options.min_count,
-        "max_vocab": options.max_vocab,
-        "vocab": options.vocab,
-        "bpe_size": options.bpe_size,
-    }
-    chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    settings = TextSettings(**options.text_settings)
     rule = _rule(options)
-    split = _divided(corpus, options, rule, bool(options.lines))
+    split = _divided(corpus, options, rule, settings.boundaries is Boundaries.LINES)
     if _is_end(rule) and (reason := why_unlike(split.training, split.valid)):
         note(f"note: {reason}; --valid-by random validates on lines from everywhere")
-    text, ids = TextEncoder.train(
-        split.training, TextSettings(boundaries=boundaries, **chosen), name=corpus.name
-    )
+    text, ids = TextEncoder.train(split.training, settings, name=corpus.name)
     return text, ids, split
 
 
@@ -148,7 +141,7 @@ def _rule(options: TrainingOptions) -> str:
         share = None
     if share and not 0 < share < 1:
         raise UsageError(f"--valid takes a share from 0 to below 1, or a file, not {asked}")
-    if share and options.valid_by is HeldOutPart.RANDOM:
+    if share and options.valid_by is HeldOut.RANDOM:
         return str(SplitRule(share, HeldOut.RANDOM))
     if not share and options.valid_by is not None:
         raise UsageError(
@@ -172,20 +165,13 @@ def _encoded_as_another(
     from lmsuite.sources.splitting import SplitRule
     from lmsuite.text.encoding import Boundaries
 
-    fixed = (
-        "tokenizer",
-        "lines",
-        "min_count",
-        "max_vocab",
-        "vocab",
-        "bpe_size",
-        "valid",
-        "valid_by",
-    )
-    given = [name for name in fixed if getattr(options, name) is not None]
+    chosen = [name for name in ("valid", "valid_by") if getattr(options, name) is not None]
+    given = [*options.text_settings, *chosen]
     if given:
-        option = "--" + given[0].replace("_", "-")
-        raise UsageError(f"--like takes the tokens and the split of {like}; leave out {option}")
+        raise UsageError(
+            f"{{like}} takes the tokens and the split of {like}; leave out {{{given[0]}}}",
+            *("like", given[0]),
+        )
     other = open_model(options.models, like)
     made = other.manifest.provenance if other.manifest else None
     rule = made.validation.get("split", "none") if made else _DEFAULT_VALID
@@ -207,6 +193,7 @@ def finish(
     training: dict[str, Any] | None = None,
     checkpoint: Path | None = None,
     validated_share: float = 1.0,
+    baseline: Baseline | None = None,
 ) -> None:
     """Evaluate the model on the validation text, save it, and tell the user what there is now.
 
@@ -217,6 +204,7 @@ def finish(
         training: further facts of the training, for the model's provenance.
         validated_share: how much of the validation text to evaluate the model on.
         checkpoint: of the training, which is not needed any more when the model is saved.
+        baseline: what a network must beat.
 
     Raises:
         ModelFileError: the model cannot be saved; one that was there before is unharmed. The
@@ -240,11 +228,23 @@ def finish(
         raise ModelFileError(f"{error}; {place or _way_on(prepared, checkpoint)}") from error
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
+    recorded = validation.recorded
+    against = baseline and baseline.against(
+        recorded["perplexity"], recorded["perplexity_without_oov"]
+    )
+    if prepared.as_json:
+        facts = facts_of(prepared.folder, prepared.name, model, validation)
+        facts |= {"corpus": prepared.corpus.name, "tokens": len(prepared.ids)}
+        facts |= {"vocabulary": len(model.encoder.vocabulary), "seconds": seconds}
+        write_json(facts | ({"baseline": vars(baseline)} if baseline else {}))
+        return
     say(
         f"trained     {len(prepared.ids):,} tokens of {prepared.corpus.name}, "
         f"{len(model.encoder.vocabulary):,} in the vocabulary, {seconds:.1f} s"
     )
     announce(prepared.folder, prepared.name, validation)
+    if against:
+        say(f"baseline    {against}")
 
 
 def _saved_elsewhere(

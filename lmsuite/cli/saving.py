@@ -118,6 +118,21 @@ def announce(folder: ModelsFolder, name: str, validation: Validation) -> None:
     say(f"next        {_next_command(folder.root, name)}")
 
 
+def facts_of(
+    folder: ModelsFolder, name: str, model: LanguageModel, validation: Validation
+) -> dict[str, Any]:
+    """What `announce` prints, as values: the same for every command that makes a model."""
+    path = folder.path(name)
+    return {
+        "model": name,
+        "kind": model.kind,
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "validation": validation.recorded,
+        "next": _next_command(folder.root, name),
+    }
+
+
 def _next_command(root: Path, name: str) -> str:
     words = ["lm", "sample", name]
     if root != DEFAULT_FOLDER:

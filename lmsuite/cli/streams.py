@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, BinaryIO
 
 import typer
@@ -22,6 +23,19 @@ _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 def unescaped(argument: str) -> str:
     """A text given as an argument, with ``\\n``, ``\\t`` and ``\\\\`` as what they stand for."""
     return re.sub(r"\\([nt\\])", lambda escape: _ESCAPES[escape[1]], argument)
+
+
+_quiet = ContextVar("quiet", default=False)
+
+
+def be_quiet(quiet: bool = True) -> None:
+    """Show no progress from now on; or, with False, show it again."""
+    _quiet.set(quiet)
+
+
+def is_quiet() -> bool:
+    """Whether no progress is to be shown: the option -q."""
+    return _quiet.get()
 
 
 def piped_input() -> BinaryIO | None:

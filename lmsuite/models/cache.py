@@ -17,40 +17,18 @@ next one likely to be the same. Alone this is a poor model; it is meant as a mem
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.errors import ModelFileError, UsageError
+from lmsuite.errors import ModelFileError
 from lmsuite.models.interface import LanguageModel
-from lmsuite.models.restoring import settings_values
+from lmsuite.models.settings import CacheSettings as CacheSettings
+from lmsuite.settings import read
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.types import Array, FloatArray, IntArray
-
-
-@dataclass(frozen=True)
-class CacheSettings:
-    """How fast the cache forgets.
-
-    Raises:
-        UsageError: the half-life is not positive, or so short or long that no decay is left.
-    """
-
-    half_life: float = 256.0  # tokens after which a token weighs half
-
-    def __post_init__(self) -> None:
-        if not 0 < self.half_life < np.inf:
-            raise UsageError(f"a cache's half-life is a positive number, not {self.half_life}")
-        if not 0 < self.decay < 1:
-            raise UsageError(f"no float is the decay of a half-life of {self.half_life:g} tokens")
-
-    @property
-    def decay(self) -> float:
-        """What a token weighs after one more."""
-        return float(2.0 ** (-1.0 / self.half_life))
 
 
 class CacheModel(LanguageModel):
@@ -139,11 +117,7 @@ class CacheModel(LanguageModel):
     ) -> Self:
         if arrays:
             raise ModelFileError(f"a cache has no arrays, but there is {min(arrays)!r}")
-        values = settings_values(CacheSettings, settings, "the cache")
-        try:
-            return cls(encoder, CacheSettings(**values))
-        except UsageError as error:
-            raise ModelFileError(str(error)) from error
+        return cls(encoder, read(CacheSettings, settings, "the cache"))
 
     def summary(self) -> Mapping[str, Any]:
         return {"cache": f"unigrams, half-life {self._settings.half_life:g} tokens"}

@@ -15,14 +15,13 @@ Dropout, if any, is on x and on each hidden layer's output.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.errors import UsageError
-from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, check_dropout, dropped
+from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, dropped
+from lmsuite.models.settings import FeedForwardSettings as FeedForwardSettings
 from lmsuite.nn.activations import ACTIVATIONS
 from lmsuite.nn.layers import Dropout, Embedding, Linear
 from lmsuite.nn.losses import log_softmax, target_log_probs
@@ -31,36 +30,6 @@ from lmsuite.nn.parameter import Parameters
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray, IntArray
-
-
-@dataclass(frozen=True)
-class FeedForwardSettings:
-    """The architecture.
-
-    Raises:
-        UsageError: a size is below one, a rate outside [0, 1), an activation unknown.
-    """
-
-    context: int = 5
-    embed: int = 60
-    hidden: tuple[int, ...] = (100,)
-    activation: str = "tanh"
-    direct: bool = False
-    dropout: float = 0.0  # of the hidden layers
-    embed_dropout: float = 0.0  # of the embeddings
-    unknown_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, size in [("context", self.context), ("embed", self.embed)]:
-            if size < 1:
-                raise UsageError(f"--{name} {size}: at least 1 is needed")
-        if not self.hidden or min(self.hidden) < 1:
-            sizes = ",".join(map(str, self.hidden))
-            raise UsageError(f"--hidden {sizes}: one or more sizes of at least 1 are needed")
-        if self.activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise UsageError(f"--activation {self.activation}: choose from {known}")
-        check_dropout(self.dropout, self.embed_dropout)
 
 
 def windows(

@@ -69,7 +69,9 @@ class DifferentTokensError(DataError):
     def __init__(self, reference: str, other: str) -> None:
         super().__init__(
             f"{other} has other tokens than {reference} (tokenizer, vocabulary or boundaries): "
-            f"train it again with --like {reference}"
+            f"train it again with {{like}} {reference}",
+            "like",
+            value=reference,
         )
         self.reference, self.other = reference, other
 
@@ -275,7 +277,8 @@ def check_members(members: Mapping[str, LanguageModel]) -> None:
         if not member.is_normalised:
             raise UsageError(
                 f"{name} gives scores that are not probabilities (stupid backoff): it cannot be "
-                "mixed; train it with another --smoothing"
+                "mixed; train it with another {smoothing}",
+                "smoothing",
             )
 
 
@@ -313,11 +316,19 @@ def _checked_weights(
     checked = np.array(weights, np.float64)
     shown = ",".join(f"{weight:g}" for weight in checked.ravel())
     if checked.shape != (count,):
-        raise UsageError(f"weights {shown}: {count} members need {count} weights")
+        raise UsageError(
+            f"{{weights}} must be {count} numbers, one for each member, not {shown}",
+            "weights",
+            value=weights,
+        )
     with np.errstate(over="ignore"):
         total = checked.sum()
     if not ((checked >= 0).all() and 0 < total < np.inf):
-        raise UsageError(f"weights {shown}: they must be numbers from 0 up, and not all be 0")
+        raise UsageError(
+            f"{{weights}} must be numbers of at least 0, and not all be 0, not {shown}",
+            "weights",
+            value=weights,
+        )
     if abs(total - 1) > _SUMS_TO_ONE:  # those of a file do, and stay as they are
         checked /= total
     return checked

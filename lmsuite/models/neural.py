@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from lmsuite.errors import ModelFileError, UsageError
+from lmsuite.errors import ModelFileError
 from lmsuite.models.interface import LanguageModel
-from lmsuite.models.restoring import settings_values
 from lmsuite.nn.layers import Dropout
 from lmsuite.nn.parameter import Parameters
+from lmsuite.settings import read
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.types import Array, FloatArray, IntArray
 
@@ -192,11 +192,7 @@ class NeuralModel(LanguageModel):
 
     @classmethod
     def _restore_settings(cls, settings: Mapping[str, Any]) -> Any:
-        values = settings_values(cls.settings_type, settings, f"the {cls.kind} model")
-        try:
-            return cls.settings_type(**values)
-        except UsageError as error:
-            raise ModelFileError(f"a setting of the {cls.kind} model is wrong: {error}") from error
+        return read(cls.settings_type, settings, f"the {cls.kind} model")
 
     def _possible(self) -> IntArray:
         """The ids that may be predicted."""
@@ -218,10 +214,3 @@ def dropped(
     if rng is None:
         return array, None
     return dropout.forward(array, dropout.mask(rng, array.shape, array.dtype))
-
-
-def check_dropout(dropout: float, embed_dropout: float) -> None:
-    """Refuses a rate outside [0, 1)."""
-    for name, rate in {"dropout": dropout, "embed-dropout": embed_dropout}.items():
-        if not 0 <= rate < 1:
-            raise UsageError(f"--{name} {rate}: at least 0 and below 1 is needed")

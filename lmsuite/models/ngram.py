@@ -17,11 +17,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.models.interface import LanguageModel, State
-from lmsuite.models.restoring import settings_values
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.quantizing import from_quantized_arrays, quantized_arrays
-from lmsuite.ngram.settings import IMPORTED, SMOOTHINGS, NgramSettings, check
+from lmsuite.ngram.settings import IMPORTED, SMOOTHINGS, NgramSettings
 from lmsuite.ngram.table import BackoffTable, Match
+from lmsuite.settings import read
 from lmsuite.sources.plain import is_packed, unpacked
 from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.text.tokenizer import make_tokenizer
@@ -185,11 +185,8 @@ class NgramModel(LanguageModel):
         from lmsuite.ngram.entropy_pruning import entropy_pruned
 
         settings = replace(self._settings, entropy_prune=threshold)
-        if not 0 < threshold < float("inf") or not self.is_normalised:
-            raise UsageError(
-                f"entropy pruning at {threshold:g} of a {settings.smoothing} model: it takes a "
-                "threshold above 0 and a model of probabilities"
-            )
+        if threshold == 0:
+            raise UsageError("{entropy_prune} must be above 0, not 0", "entropy_prune", value=0)
         with np.errstate(over="ignore", invalid="ignore"):
             table = entropy_pruned(self.table, threshold)
         table.check()  # of weights above all reason comes what is no number
@@ -231,7 +228,8 @@ class NgramModel(LanguageModel):
         except UnicodeEncodeError as error:
             raise ModelFileError(
                 f"a token holds {error.object[error.start]!r}, half a character, which no ARPA "
-                "file can hold; train on text in its right --encoding"
+                "file can hold; train on text in its right {encoding}",
+                "encoding",
             ) from error
         finally:
             writer.detach()
@@ -300,15 +298,9 @@ def _read_unzipped(path: Path) -> bytes:
 
 def _settings_from(given: Mapping[str, Any], arrays: Mapping[str, Array]) -> NgramSettings:
     """The settings that a manifest holds."""
-    settings = NgramSettings(**settings_values(NgramSettings, given, "the n-gram model"))
+    settings = read(NgramSettings, given, "the n-gram model")
     if settings.order > len(arrays):  # before anything is done for every order
         raise ModelFileError(f"the n-gram model has no arrays for its order {settings.order}")
-    try:
-        # What was read from an ARPA file was smoothed by someone else.
-        imported = settings.smoothing == IMPORTED
-        check(replace(settings, smoothing=SMOOTHINGS[0]) if imported else settings)
-    except UsageError as error:
-        raise ModelFileError(f"the n-gram model's settings are damaged: {error}") from None
     return settings
 
 

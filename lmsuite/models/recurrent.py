@@ -21,11 +21,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.errors import UsageError
 from lmsuite.models.interface import Decoder
-from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, check_dropout, dropped
+from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, dropped
 from lmsuite.models.recurrent_scoring import SideBySide
 from lmsuite.models.recurrent_stepping import RecurrentDecoder
+from lmsuite.models.settings import RecurrentSettings as RecurrentSettings
 from lmsuite.nn.cells.cell import Cell
 from lmsuite.nn.drive import DenseDrive, EmbeddedDrive
 from lmsuite.nn.kernels import CELLS
@@ -37,39 +37,6 @@ from lmsuite.nn.reader import Reader
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import BoolArray, FloatArray, IntArray
-
-
-@dataclass(frozen=True)
-class RecurrentSettings:
-    """The architecture.
-
-    Raises:
-        UsageError: a size is below one, a rate outside [0, 1), a cell unknown, or the embeddings
-            are to be tied but differ in size from the hidden layer.
-    """
-
-    cell: str = "lstm"
-    layers: int = 1
-    hidden: int = 256
-    embed: int = 64
-    tied: bool = False
-    dropout: float = 0.0  # between layers and on the output
-    embed_dropout: float = 0.0  # of the embeddings
-    variational: bool = False
-    unknown_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.cell not in CELLS:
-            raise UsageError(f"--cell {self.cell}: choose from {', '.join(CELLS)}")
-        sizes = {"layers": self.layers, "hidden": self.hidden, "embed": self.embed}
-        for name, size in sizes.items():
-            if size < 1:
-                raise UsageError(f"--{name} {size}: at least 1 is needed")
-        if self.tied and self.embed != self.hidden:
-            raise UsageError(
-                f"--tied needs --embed equal to --hidden, not {self.embed} and {self.hidden}"
-            )
-        check_dropout(self.dropout, self.embed_dropout)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,16 @@ from lmsuite.errors import TrainingError
 from lmsuite.ngram.counting import NgramCounts, count_ngrams
 from lmsuite.ngram.discounts import Discounts, advised
 from lmsuite.ngram.entropy_pruning import entropy_pruned
-from lmsuite.ngram.pruning import cutoffs_of, survivors_of
+from lmsuite.ngram.pruning import survivors_of
 from lmsuite.ngram.quantizing import quantized
 from lmsuite.ngram.recursion import Smoothed, combine
-from lmsuite.ngram.settings import KNESER_NEY, NgramSettings, check, check_partitioned
+from lmsuite.ngram.settings import (
+    KNESER_NEY,
+    NgramSettings,
+    check_partitioned,
+    check_trainable,
+    cutoffs_of,
+)
 from lmsuite.ngram.smoothing.jelinek_mercer import jelinek_mercer
 from lmsuite.ngram.smoothing.katz import katz
 from lmsuite.ngram.smoothing.kneser_ney import absolute, kneser_ney, modified_kneser_ney
@@ -63,9 +69,9 @@ def estimate(
 
     Raises:
         TrainingError: the text is shorter than the order, or has only one kind of token.
-        UsageError: the settings are out of range or contradict each other.
+        UsageError: only a model from an ARPA file may have such settings.
     """
-    check(settings)
+    check_trainable(settings)
     require_text(ids)
     base = base_distribution(impossible, vocabulary_size, settings)
     if memory is not None:

@@ -38,7 +38,11 @@ def bytes_of(amount: str) -> int:
     """
     parts = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)B?", amount.strip().upper())
     if parts is None:
-        raise UsageError(f"{amount!r} is no amount of memory; give one such as 800M or 1.5G")
+        raise UsageError(
+            f"{{memory}} must be an amount such as 800M or 1.5G, not {amount!r}",
+            "memory",
+            value=amount,
+        )
     return int(min(float(parts[1]) * _UNITS[parts[2]], _MOST))
 
 

@@ -39,9 +39,9 @@ from lmsuite.ngram.discounts import (
 )
 from lmsuite.ngram.disk_arrays import DiskArray
 from lmsuite.ngram.memory import resident_bytes, with_unit
-from lmsuite.ngram.pruning import Survivors, cutoffs_of
+from lmsuite.ngram.pruning import Survivors
 from lmsuite.ngram.recursion import Leftover, mixed
-from lmsuite.ngram.settings import NgramSettings
+from lmsuite.ngram.settings import NgramSettings, cutoffs_of
 from lmsuite.ngram.smoothing.kneser_ney import discounted_shares
 from lmsuite.ngram.table import BackoffTable, TableOrder, word_dtype
 from lmsuite.text.vocabulary import BOS
@@ -99,8 +99,10 @@ def positions_in(memory: int, tokens: int) -> int:
     if positions < _SMALLEST_RANGE:
         least = taken + _SMALLEST_RANGE * _BYTES_A_POSITION
         raise UsageError(
-            f"--memory {with_unit(memory)} is too little for a text of {tokens:,} tokens; "
-            f"give {with_unit(least)} or more"
+            f"{{memory}} {with_unit(memory)} is too little for a text of {tokens:,} tokens; "
+            f"give {with_unit(least)} or more",
+            "memory",
+            value=memory,
         )
     return int(positions)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmsuite.errors import UsageError
 from lmsuite.ngram.counting import NgramCounts
 from lmsuite.types import IntArray
 
@@ -24,33 +23,6 @@ class Survivors:
     """(M,) as in `CountedOrder`, among the kept ones."""
     word: IntArray
     """(M,)"""
-
-
-def cutoffs_of(thresholds: Sequence[int], order: int) -> tuple[int, ...]:
-    """One cut-off an order, from what ``--prune`` takes: the last holds for all longer n-grams.
-
-    Raises:
-        UsageError: more thresholds than orders, one that is below its predecessor or below 0, or
-            one for unigrams.
-    """
-    given = " ".join(map(str, thresholds))
-    if len(thresholds) > order:
-        raise UsageError(
-            f"cut-offs {given}: there are {len(thresholds)} of them, but the order is only {order}."
-        )
-    cutoffs = (*thresholds, *[thresholds[-1] if thresholds else 0] * (order - len(thresholds)))
-    if any(cutoff < 0 for cutoff in cutoffs):
-        raise UsageError(f"cut-offs {given}: a count cannot be negative.")
-    if cutoffs[0]:
-        raise UsageError(
-            f"cut-offs {given}: unigrams cannot be pruned; begin with 0 and limit the vocabulary "
-            "with --min-count instead."
-        )
-    if list(cutoffs) != sorted(cutoffs):
-        raise UsageError(
-            f"cut-offs {given}: they may not fall, or a kept n-gram would lose its context."
-        )
-    return cutoffs
 
 
 def survivors_of(counts: NgramCounts, cutoffs: Sequence[int]) -> tuple[Survivors, ...]:

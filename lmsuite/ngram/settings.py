@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmsuite.errors import UsageError
-from lmsuite.ngram.pruning import cutoffs_of
+from lmsuite.settings import check, setting
 
 SMOOTHINGS: tuple[str, ...] = (
     "modified-kneser-ney",
@@ -20,74 +21,166 @@ SMOOTHINGS: tuple[str, ...] = (
 )
 IMPORTED = "arpa"  # the smoothing of models that were not estimated here
 KNESER_NEY = ("modified-kneser-ney", "kneser-ney")
+MOST_ORDER = 32  # that is estimated here
 _ONE_DISCOUNT = ("kneser-ney", "absolute")
 
 
 @dataclass(frozen=True)
 class NgramSettings:
-    """How an n-gram model is to be estimated."""
+    """How an n-gram model is to be estimated.
 
-    order: int = 3
-    """The length of the longest n-grams, 1 or more."""
-    smoothing: str = "modified-kneser-ney"
-    """One of `SMOOTHINGS`; ``arpa`` in models that were read from an ARPA file."""
-    k: float = 1.0
-    """add-k: what is added to every count."""
-    prune: tuple[int, ...] = ()
-    """Cut-offs as lmplz's ``--prune``: n-grams that occur so often or less are left out."""
-    entropy_prune: float = 0.0
-    """N-grams without which perplexity rises by less than this part are left out; 0 keeps all."""
-    discount: float | None = None
-    """kneser-ney, absolute: the discount of every order, instead of one from counts of counts."""
-    interpolate_unigrams: bool = True
-    """Whether unigrams are mixed with the uniform distribution.
-
-    If not, what Kneser-Ney discounts from them goes to ``<unk>``, as with lmplz's
-    ``--interpolate_unigrams 0``; with other smoothings unigrams are relative frequencies, as in
-    NLTK, and ``<unk>`` has a probability only if the training text has it.
+    Raises:
+        UsageError: a setting is out of bounds, or settings contradict each other.
     """
-    quantize: bool = False
-    """Whether probabilities are rounded, to a few per cent, so that each takes one byte."""
+
+    order: int = setting(
+        3, option="--n", minimum=1, help=f"The order: tokens in an n-gram, 1 to {MOST_ORDER}."
+    )
+    """Models that were read from an ARPA file may have a higher one."""
+    smoothing: str = setting(
+        "modified-kneser-ney",
+        choices=SMOOTHINGS,
+        unlisted=(IMPORTED,),
+        help="How unseen n-grams get their share.",
+    )
+    """``arpa`` in models that were read from an ARPA file."""
+    k: float = setting(1.0, above=0, shown="1, Laplace", help="What add-k adds to each count.")
+    prune: tuple[int, ...] = setting(
+        (),
+        minimum=0,
+        metavar="COUNTS",
+        shown=False,
+        help="Drop n-grams that occur so often or less, by order: 0,0,1 drops trigrams that occur "
+        "once (the last number holds for all higher orders).",
+    )
+    """As lmplz's ``--prune``."""
+    entropy_prune: float = setting(
+        0.0,
+        minimum=0,
+        metavar="THRESHOLD",
+        shown=False,
+        help="Drop n-grams whose loss raises perplexity by a smaller part than this; 1e-7 is mild, "
+        "1e-5 drastic.",
+    )
+    discount: float | None = setting(
+        None,
+        above=0,
+        below=1,
+        shown="from the counts of counts",
+        help="What absolute and kneser-ney take off each count.",
+    )
+    interpolate_unigrams: bool = setting(
+        True,
+        option="--interpolate-unigrams/--no-interpolate-unigrams",
+        help="Mix the words' own probabilities with the uniform distribution; without, <unk> alone "
+        "gets what discounting leaves, as `lmplz --interpolate_unigrams 0` has it.",
+    )
+    """With other smoothings than Kneser-Ney, False makes unigrams relative frequencies, as in NLTK,
+    and ``<unk>`` has a probability only if the training text has it."""
+    quantize: bool = setting(
+        False,
+        help="Round probabilities by a few per cent, so that each takes one byte of the file.",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        _check_smoothing(self)
+        _check_cutoffs(self.prune, self.order)
 
 
-def check(settings: NgramSettings) -> None:
-    """Raise UsageError for settings that are out of range or contradict each other."""
+def _check_smoothing(settings: NgramSettings) -> None:
+    """Refuse settings that mean nothing to the smoothing."""
     smoothing, k, discount = settings.smoothing, settings.k, settings.discount
-    if settings.order < 1:
-        raise UsageError(f"order {settings.order}: an n-gram has at least one word")
-    if smoothing not in SMOOTHINGS:
-        raise UsageError(
-            f"smoothing {smoothing!r} is not known; choose one of {', '.join(SMOOTHINGS)}"
-        )
-    if not 0 < k < float("inf"):
-        raise UsageError(f"k = {k:g}: what is added to every count must be above 0")
     if k != 1.0 and smoothing != "add-k":
-        raise UsageError(f"k = {k:g} means nothing to {smoothing}; it is for add-k")
+        raise UsageError(
+            f"{{k}} is for {{smoothing}} add-k, not {smoothing}", "k", "smoothing", value=k
+        )
     if discount is not None and smoothing not in _ONE_DISCOUNT:
         raise UsageError(
-            f"discount {discount:g} means nothing to {smoothing}; it is for "
-            f"{' and '.join(_ONE_DISCOUNT)}"
+            f"{{discount}} is for {{smoothing}} {' and '.join(_ONE_DISCOUNT)}, not {smoothing}",
+            *("discount", "smoothing"),
+            value=discount,
         )
-    if discount is not None and not 0 < discount < 1:
-        raise UsageError(f"discount {discount:g}: it must be between 0 and 1")
     if not settings.interpolate_unigrams and smoothing == "add-k":
-        raise UsageError("add-k has no interpolated unigrams to do without")
-    if not 0 <= settings.entropy_prune < float("inf"):
-        raise UsageError(f"entropy pruning at {settings.entropy_prune:g}: give 0 or more")
-    if settings.entropy_prune and smoothing == "stupid-backoff":
-        raise UsageError("entropy pruning needs probabilities; stupid-backoff has only scores")
-    if settings.quantize and smoothing == "stupid-backoff":
-        raise UsageError("quantizing keeps sums of probabilities; stupid-backoff has only scores")
-    cutoffs_of(settings.prune, settings.order)
+        raise UsageError(
+            "{interpolate_unigrams} must be true for {smoothing} add-k, which always does so",
+            *("interpolate_unigrams", "smoothing"),
+            value=False,
+        )
+    if smoothing != "stupid-backoff":
+        return
+    if settings.entropy_prune:
+        raise UsageError(
+            "{entropy_prune} needs probabilities; {smoothing} stupid-backoff has only scores",
+            *("entropy_prune", "smoothing"),
+            value=settings.entropy_prune,
+        )
+    if settings.quantize:
+        raise UsageError(
+            "{quantize} keeps sums of probabilities; {smoothing} stupid-backoff has only scores",
+            *("quantize", "smoothing"),
+            value=True,
+        )
+
+
+def check_trainable(settings: NgramSettings) -> None:
+    """Raise UsageError for settings that only a model from an ARPA file may have."""
+    if settings.smoothing == IMPORTED:
+        raise UsageError(
+            f"{{smoothing}} must be one of {', '.join(SMOOTHINGS)}, not {IMPORTED!r}",
+            "smoothing",
+            value=IMPORTED,
+        )
+    if settings.order > MOST_ORDER:
+        raise UsageError(
+            f"{{order}} must be at most {MOST_ORDER}, not {settings.order}",
+            "order",
+            value=settings.order,
+        )
+
+
+def _check_cutoffs(thresholds: Sequence[int], order: int) -> None:
+    given = ",".join(map(str, thresholds))
+    wrong = ""
+    if len(thresholds) > order:
+        wrong = f"has {len(thresholds)} numbers, but {{order}} is only {order}"
+    elif any(thresholds[:1]):
+        wrong = (
+            "must begin with 0, for unigrams cannot be pruned; limit the vocabulary with "
+            "{min_count} instead"
+        )
+    elif list(thresholds) != sorted(thresholds):
+        wrong = "may not fall, or a kept n-gram would lose its context"
+    if wrong:
+        raise UsageError(
+            f"{{prune}} {given} {wrong}", *("prune", "order", "min_count"), value=tuple(thresholds)
+        )
+
+
+def cutoffs_of(thresholds: Sequence[int], order: int) -> tuple[int, ...]:
+    """One cut-off an order, from what ``prune`` holds: the last holds for all longer n-grams.
+
+    Raises:
+        UsageError: more thresholds than orders, one that is below its predecessor, or one for
+            unigrams.
+    """
+    _check_cutoffs(thresholds, order)
+    return (*thresholds, *[thresholds[-1] if thresholds else 0] * (order - len(thresholds)))
 
 
 def check_partitioned(settings: NgramSettings) -> None:
     """Raise UsageError for settings that cannot be met within a given amount of memory."""
     if settings.smoothing not in KNESER_NEY:
         raise UsageError(
-            f"--memory is for {' and '.join(KNESER_NEY)}; leave it out for {settings.smoothing}"
+            f"{{memory}} is for {{smoothing}} {' and '.join(KNESER_NEY)}, not {settings.smoothing}",
+            *("memory", "smoothing"),
         )
     if settings.entropy_prune:
-        raise UsageError("entropy pruning does not keep to --memory; use lm prune afterwards")
+        raise UsageError(
+            "{entropy_prune} does not keep to {memory}; use lm prune afterwards",
+            *("entropy_prune", "memory"),
+        )
     if settings.quantize:
-        raise UsageError("quantizing does not keep to --memory; leave out one of the two")
+        raise UsageError(
+            "{quantize} does not keep to {memory}; leave out one of the two", "quantize", "memory"
+        )

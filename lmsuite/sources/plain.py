@@ -62,16 +62,21 @@ def decode_text(raw: bytes, name: str, encoding: str = "utf-8") -> str:
         inside = " of its unpacked contents" if plain is not raw else ""
         raise DataError(
             f"{name}: not {encoding} at byte {error.start}{inside} ({error.reason}); "
-            "if it is in another encoding, name it: --encoding latin-1 (or cp1252, utf-16, ...)"
+            "if it is in another encoding, name it: {encoding} latin-1 (or cp1252, utf-16, ...)",
+            "encoding",
+            value=encoding,
         ) from None
     except UnicodeError as error:  # utf-16 without byte order mark
         raise DataError(
-            f"{name}: not {encoding} ({error}); name its encoding: --encoding"
+            f"{name}: not {encoding} ({error}); name its right {{encoding}}",
+            "encoding",
+            value=encoding,
         ) from None
     except (LookupError, ValueError):
         raise UsageError(
-            f"no text encoding is called {encoding!r}; "
-            "try --encoding utf-8, latin-1, cp1252 or utf-16"
+            f"{{encoding}} {encoding!r} is not known; try utf-8, latin-1, cp1252 or utf-16",
+            "encoding",
+            value=encoding,
         ) from None
     return _with_line_ends(text.removeprefix("\ufeff").replace("\r\n", "\n"), name)
 

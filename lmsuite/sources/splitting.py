@@ -38,7 +38,9 @@ class SplitRule:
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             raise UsageError(
-                f"--valid {self.share} is no share; give a number between 0 and 1, or a file"
+                f"{{valid}} must be above 0 and below 1, or a file, not {self.share}",
+                "valid",
+                value=self.share,
             )
 
     def __str__(self) -> str:

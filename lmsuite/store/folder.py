@@ -35,7 +35,8 @@ class ModelsFolder:
         if not name or name.startswith(".") or any(mark in name for mark in "/\\\0"):
             raise UsageError(
                 f"{name!r} is no name for a model: leave out slashes and a leading dot "
-                "(another folder is named by --models)"
+                "(another folder is named by {models})",
+                "models",
             )
         return self.root / f"{name}{SUFFIX}"
 
@@ -64,7 +65,9 @@ class ModelsFolder:
         if by_path.is_file():
             return by_path
         if by_path.is_dir():
-            raise ModelFileError(f"{name_or_path} is a folder, not a model (--models names one)")
+            raise ModelFileError(
+                f"{name_or_path} is a folder, not a model ({{models}} names one)", "models"
+            )
         names = self.names()
         there_are = f"there are: {', '.join(names)}" if names else "there are none yet: lm train"
         raise ModelFileError(f"no model {name_or_path!r} in {self.root} ({there_are})")

@@ -71,7 +71,10 @@ class BpeTokenizer(Tokenizer):
         """
         if size < len(byte_letters()):
             raise UsageError(
-                f"--bpe-size {size} does not hold the {len(byte_letters())} bytes; give more"
+                f"{{bpe_size}} must be at least {len(byte_letters())}, for the single bytes, "
+                f"not {size}",
+                "bpe_size",
+                value=size,
             )
         library = _library(tuple(byte_letters()), [])
         from tokenizers.trainers import BpeTrainer
@@ -256,5 +259,6 @@ def _require_whole_characters(text: str) -> None:
     except UnicodeEncodeError as error:
         raise DataError(
             f"the text holds {text[error.start]!r} at character {error.start}, half a character, "
-            "which bpe cannot encode; read the text in its right --encoding"
+            "which bpe cannot encode; read the text in its right {encoding}",
+            "encoding",
         ) from None

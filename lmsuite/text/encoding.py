@@ -6,20 +6,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
-from lmsuite.text.tokenizer import (
-    DEFAULT_BPE_SIZE,
-    Joiner,
-    Tokenizer,
-    make_tokenizer,
-    tokenizer_from,
-)
+from lmsuite.text.settings import Boundaries as Boundaries
+from lmsuite.text.settings import TextSettings as TextSettings
+from lmsuite.text.tokenizer import Joiner, Tokenizer, make_tokenizer, tokenizer_from
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
 from lmsuite.types import IntArray
 
@@ -28,36 +23,6 @@ _PROMPT_END = 1 << 15
 
 # Stands for a line end among ids, until it is known what becomes of it.
 _LINE_END = -1
-
-
-class Boundaries(StrEnum):
-    """What a sequence is, and so what a line end is."""
-
-    STREAM = "stream"
-    """The whole text is one sequence without end; a newline is a token like any other."""
-
-    LINES = "lines"
-    """Every line is a sequence of its own, between ``<s>`` and ``</s>``."""
-
-
-@dataclass(frozen=True)
-class TextSettings:
-    """How text is to become ids."""
-
-    tokenizer: str = "word"
-    """One of `lmsuite.text.tokenizer.TOKENIZERS`."""
-    boundaries: Boundaries = Boundaries.STREAM
-    min_count: int = 1
-    """Tokens that the training text has less often become ``<unk>``."""
-    max_vocab: int | None = None
-    """At most so many tokens, specials included, the most frequent first."""
-    vocab: str | None = None
-    """A file that lists the vocabulary, one token a line, instead of the training text's own.
-
-    The newline token, which is not usually listed, is added in STREAM mode, and left out in LINES
-    mode."""
-    bpe_size: int = DEFAULT_BPE_SIZE
-    """How many tokens the tokenizer ``bpe`` learns."""
 
 
 @dataclass(frozen=True)
@@ -330,8 +295,9 @@ def _vocabulary(
     if fixed is not None:
         if limited or settings.vocab is not None:
             raise UsageError(
-                f"the tokenizer {tokenizer.name} learns its own vocabulary, of --bpe-size tokens; "
-                "leave out --vocab, --min-count and --max-vocab"
+                f"the tokenizer {tokenizer.name} learns its own vocabulary, of {{bpe_size}} "
+                "tokens; leave out {vocab}, {min_count} and {max_vocab}",
+                *("vocab", "min_count", "max_vocab", "bpe_size"),
             )
         counts = dict.fromkeys(fixed, 0) | dict(counts)
         if settings.boundaries is Boundaries.LINES:
@@ -341,7 +307,8 @@ def _vocabulary(
         return Vocabulary.build(counts, min_count=settings.min_count, max_size=settings.max_vocab)
     if limited:
         raise UsageError(
-            "--vocab gives the whole vocabulary; leave out --min-count and --max-vocab"
+            "{vocab} gives the whole vocabulary; leave out {min_count} and {max_vocab}",
+            *("vocab", "min_count", "max_vocab"),
         )
     listed = Vocabulary.read(settings.vocab)
     tokens = listed.tokens[len(SPECIALS) :]

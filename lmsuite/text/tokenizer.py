@@ -25,11 +25,9 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from lmsuite.errors import ModelFileError, UsageError
+from lmsuite.text.settings import TOKENIZERS as TOKENIZERS
+from lmsuite.text.settings import TextSettings
 from lmsuite.types import IntArray
-
-TOKENIZERS = ("char", "word", "whitespace", "treebank", "bpe")
-
-DEFAULT_BPE_SIZE = 2000
 
 # Long texts are cut into tokens in pieces of about so many characters: the strings of one piece
 # stay in the processor's cache (half as fast again as 4 MB at once) and need no memory to speak of.
@@ -218,7 +216,7 @@ class _SpaceBetween:
 
 
 def make_tokenizer(
-    name: str, training_text: str | None = None, bpe_size: int = DEFAULT_BPE_SIZE
+    name: str, training_text: str | None = None, bpe_size: int = TextSettings.bpe_size
 ) -> Tokenizer:
     """The tokenizer of that name.
 
@@ -237,7 +235,11 @@ def make_tokenizer(
             raise UsageError("the tokenizer bpe is learned from a text; give one")
         return BpeTokenizer.train(training_text, bpe_size)
     if name not in TOKENIZERS:
-        raise UsageError(f"no tokenizer is called {name!r}; there are {', '.join(TOKENIZERS)}")
+        raise UsageError(
+            f"{{tokenizer}} must be one of {', '.join(TOKENIZERS)}, not {name!r}",
+            "tokenizer",
+            value=name,
+        )
     return _PLAIN[name]()
 
 

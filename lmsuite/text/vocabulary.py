@@ -84,8 +84,10 @@ class Vocabulary:
         """
         if max_size is not None and max_size <= len(SPECIALS):
             raise UsageError(
-                f"--max-vocab {max_size} leaves no room beside {', '.join(SPECIALS)}; "
-                f"give {len(SPECIALS) + 1} or more"
+                f"{{max_vocab}} must be at least {len(SPECIALS) + 1}, for there are "
+                f"{', '.join(SPECIALS)}, not {max_size}",
+                "max_vocab",
+                value=max_size,
             )
         kept = [
             (-count, token)

@@ -94,7 +94,8 @@ def load_checkpoint(
         if version != __version__:
             raise ModelFileError(
                 f"{path} is a checkpoint of lmsuite {version}, this is {__version__}: "
-                "finish it there, or train anew without --resume"
+                "finish it there, or train anew without {resume}",
+                "resume",
             )
         _refuse_other(path, identity, found)
         stored = load_file(path)
@@ -109,15 +110,23 @@ def load_checkpoint(
     return progress
 
 
+_NO_SETTINGS = ("kind of model", "vocabulary", "training text", "validation text")
+"""What an identity holds beside the settings of the model and of the training."""
+
+
 def _refuse_other(path: Path, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     # What was written as JSON is compared as JSON: a tuple comes back as a list.
     ours = json.loads(json.dumps(dict(wanted)))
     for name in [*ours, *(found.keys() - ours.keys())]:
         if ours.get(name) != found.get(name):
+            field = name.removeprefix("--").replace("-", " ").replace(" ", "_")
+            named = name if name in _NO_SETTINGS else f"{{{field}}}"
             raise ModelFileError(
-                f"the checkpoint {path} is of another training: its {name} is "
+                f"the checkpoint {path} is of another training: its {named} is "
                 f"{found.get(name)}, here it is {ours.get(name)}; give the same options and text, "
-                "or train anew without --resume"
+                "or train anew without {resume}",
+                *(field, "resume"),
+                value=ours.get(name),
             )
 
 

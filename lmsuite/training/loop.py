@@ -121,7 +121,10 @@ def train(
         try:
             best.require_sound()  # the file of a model that is not would be refused
         except ModelFileError as error:
-            raise TrainingError(f"{error}; train anew with a lower --lr or --clip") from error
+            raise TrainingError(
+                f"{error}; train anew with a lower {{learning_rate}} or {{clip}}",
+                *("learning_rate", "clip"),
+            ) from error
         return TrainingResult(best, loop.progress, engine.processes, stopped_early)
 
 

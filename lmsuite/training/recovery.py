@@ -44,7 +44,8 @@ class Recovery:
         if progress.returns == RETURNS or not progress.history:
             raise TrainingError(
                 f"the loss exploded at step {exploded_at:,}, {progress.returns} lower learning "
-                "rates notwithstanding; try a lower --lr or --clip"
+                "rates notwithstanding; try a lower {learning_rate} or {clip}",
+                *("learning_rate", "clip"),
             )
         self._engine.values[:] = self.good
         self._engine.forget()

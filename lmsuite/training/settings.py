@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lmsuite.errors import UsageError
-from lmsuite.nn.optimizers import OPTIMIZERS
-from lmsuite.nn.schedules import SCHEDULES
+from lmsuite.settings import check, setting
 
-MOST_EPOCHS = 1e9  # more than anybody's time, and few enough to count the steps of
+OPTIMIZERS = (
+    *("sgd", "momentum", "nesterov"),
+    *("adagrad", "rmsprop", "adadelta"),
+    *("adam", "nadam", "adamw"),
+)
+SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
+
+_MOST_EPOCHS = 1e9  # more than anybody's time, and few enough to count the steps of
+_CHOSEN = "by the size of the text"
 
 
 @dataclass(frozen=True)
@@ -16,53 +23,69 @@ class TrainingSettings:
     """The options of a training. It ends with `epochs` or `minutes`, whichever comes first.
 
     Raises:
-        UsageError: a value is out of range or unknown, or neither end is given.
+        UsageError: a value is out of bounds or unknown, or neither end is given.
     """
 
-    epochs: float | None
-    minutes: float | None
-    batch: int
-    learning_rate: float  # the peak of the schedule
-    bptt: int = 64  # steps of a window; a feed-forward model has none
-    optimizer: str = "adam"
-    then: str | None = None  # the optimizer of the last fifth
-    schedule: str = "cosine"
-    warmup: float = 0.0  # share of the training
-    clip: float = 0.5  # of the gradient's global norm; 0 for none
-    l1: float = 0.0
-    l2: float = 0.0
-    patience: int = 6  # validations without a new best; 0 for no early stop
-    seed: int = 1
-    threads: int = 1
-    checkpoint_every: float = 60.0  # seconds
+    epochs: float | None = setting(
+        metavar="N",
+        above=0,
+        maximum=_MOST_EPOCHS,
+        shown=_CHOSEN,
+        help="Read the text so many times, at most if minutes are given too.",
+    )
+    minutes: float | None = setting(
+        metavar="M",
+        above=0,
+        shown=False,
+        help="Fit the training, with all before and after it, into so many minutes.",
+    )
+    batch: int = setting(
+        minimum=1, shown=_CHOSEN, help="Sequences (rnn) or tokens (ffnn) to an update."
+    )
+    learning_rate: float = setting(
+        option="--lr",
+        above=0,
+        shown=f"{_CHOSEN}; the optimizer's own unless it is adam",
+        help="The highest learning rate.",
+    )
+    bptt: int = setting(
+        64, minimum=1, shown=_CHOSEN, help="Steps that a gradient is followed back."
+    )
+    """Of no account to a feed-forward model."""
+    optimizer: str = setting("adam", choices=OPTIMIZERS, help="How a gradient becomes an update.")
+    then: str | None = setting(
+        None,
+        choices=OPTIMIZERS,
+        shown=False,
+        help="Another optimizer for the last fifth, as sgd.",
+    )
+    schedule: str = setting("cosine", choices=SCHEDULES, help="How the learning rate falls.")
+    warmup: float = setting(
+        0.02,
+        minimum=0,
+        below=1,
+        help="Share of the training in which the rate rises from zero.",
+    )
+    clip: float = setting(0.5, minimum=0, help="The largest norm of a gradient; 0 for any.")
+    l1: float = setting(0.0, minimum=0, help="The weight of the sum of |w| in the loss.")
+    l2: float = setting(0.0, minimum=0, help="The weight of half the sum of w² in the loss.")
+    patience: int = setting(
+        8, minimum=0, help="Stop after so many validations without a new best; 0 for never."
+    )
+    seed: int = setting(1, minimum=0, help="The same seed gives the same result.")
+    threads: int = setting(
+        1,
+        minimum=1,
+        shown="all cores",
+        help="Processes that share the work; the result depends on their number.",
+    )
+    checkpoint_every: float = setting(
+        60.0, metavar="SECONDS", minimum=0, help="How often the training is saved."
+    )
 
     def __post_init__(self) -> None:
+        check(self)
         if self.epochs is None and self.minutes is None:
-            raise UsageError("a training needs an end: --epochs or --minutes")
-        for name in ("epochs", "minutes", "learning_rate"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise UsageError(f"--{_option(name)} {value}: more than 0 is needed")
-        if self.epochs is not None and self.epochs > MOST_EPOCHS:
-            raise UsageError(f"--epochs {self.epochs}: at most {MOST_EPOCHS:g} are possible")
-        for name in ("batch", "bptt", "threads"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name} {getattr(self, name)}: at least 1 is needed")
-        for name in ("clip", "l1", "l2", "patience", "seed", "checkpoint_every"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UsageError(f"--{_option(name)} {getattr(self, name)}: 0 or more is needed")
-        if not 0 <= self.warmup < 1:
-            raise UsageError(f"--warmup {self.warmup}: at least 0 and below 1 is needed")
-        _choose("optimizer", self.optimizer, OPTIMIZERS)
-        _choose("schedule", self.schedule, SCHEDULES)
-        if self.then is not None:
-            _choose("then", self.then, OPTIMIZERS)
-
-
-def _option(name: str) -> str:
-    return "lr" if name == "learning_rate" else name.replace("_", "-")
-
-
-def _choose(name: str, value: str, known: dict[str, type]) -> None:
-    if value not in known:
-        raise UsageError(f"--{name} {value}: choose from {', '.join(known)}")
+            raise UsageError(
+                "a training needs an end: {epochs} or {minutes}", *("epochs", "minutes")
+            )

@@ -141,7 +141,8 @@ class Crew:
                 )
                 raise TrainingError(
                     f"{member.name} of {self.size} died ({reason}); "
-                    "try a smaller model or batch, or --threads 1"
+                    "try a smaller model or batch, or 1 for {threads}",
+                    "threads",
                 )
 
     def close(self, patience: float = 0.2) -> None:

@@ -118,7 +118,7 @@ class TestMix:
             (["words", "nothing"], 1, "no model 'nothing'"),
             (["words", "bi", "--weights", "1"], 2, "give 2"),
             (["words", "bi", "--weights", "a,b"], 2, "numbers"),
-            (["words", "bi", "--weights", "-1,2"], 2, "from 0 up"),
+            (["words", "bi", "--weights", "-1,2"], 2, "of at least 0"),
             (["words", "bi", "--name", "a/b"], 2, "no name"),
             (["words", "bi", "--text", "missing.txt"], 1, "missing.txt"),
         ],
@@ -303,7 +303,7 @@ class TestPrune:
         [
             (["words"], 2, "nothing to prune by"),
             (["words", "--entropy", "0"], 2, "above 0"),
-            (["scores", "--entropy", "1e-7"], 2, "model of probabilities"),
+            (["scores", "--entropy", "1e-7"], 2, "--entropy needs probabilities"),
             (["words", "--entropy", "1e-7", "--name", "words"], 2, "a name of its own"),
             (["net", "--entropy", "1e-7"], 2, "net is a ffnn model"),
             (["words", "--counts", "0,x"], 2, "--counts takes counts"),

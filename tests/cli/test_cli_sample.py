@@ -96,8 +96,8 @@ def test_a_model_of_lines_writes_lines(lm: Run) -> None:
 
 
 def test_a_prompt_that_is_not_utf_8(lm: Run) -> None:
-    assert "the prompt is not UTF-8" in lm("sample", "chars", stdin=b"\xff\xfe").error
-    assert "the prompt is not UTF-8" in lm("sample", "chars", os.fsdecode(b"ab\xff")).error
+    assert "the prompt: not utf-8 at byte" in lm("sample", "chars", stdin=b"\xff\xfe").error
+    assert "the prompt: not utf-8 at byte" in lm("sample", "chars", os.fsdecode(b"ab\xff")).error
 
 
 @pytest.mark.parametrize(

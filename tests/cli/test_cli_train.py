@@ -11,11 +11,8 @@ from typing import Any
 import pytest
 from cli_outcome import Run
 
-from lmsuite.cli.commands.train_ngram import Smoothing
-from lmsuite.cli.options import TokenizerName
 from lmsuite.models.ngram import SMOOTHINGS
 from lmsuite.store.artefact import read_manifest
-from lmsuite.text.tokenizer import TOKENIZERS
 
 
 @pytest.fixture(autouse=True)
@@ -32,11 +29,6 @@ def manifest(name: str) -> Any:
 
 def info(lm: Run, name: str) -> Any:
     return json.loads(lm("info", name, "--json").out)
-
-
-def test_the_choices_are_those_of_the_library() -> None:
-    assert tuple(Smoothing) == SMOOTHINGS
-    assert tuple(TokenizerName) == TOKENIZERS
 
 
 def test_the_report_says_what_there_is_now(lm: Run) -> None:

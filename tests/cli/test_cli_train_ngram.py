@@ -28,9 +28,13 @@ def test_a_cap_on_memory_changes_no_array(lm: Run, tmp_path: Path, play: str) ->
 @pytest.mark.parametrize(
     ("options", "said", "code"),
     [
-        (("--memory", "much"), "'much' is no amount of memory", 2),
+        (("--memory", "much"), "--memory must be an amount such as 800M or 1.5G, not 'much'", 2),
         (("--memory", "1M"), "--memory 1M is too little", 2),
-        (("--memory", "1G", "--smoothing", "katz"), "--memory is for modified-kneser-ney", 2),
+        (
+            ("--memory", "1G", "--smoothing", "katz"),
+            "--memory is for --smoothing modified-kneser-ney",
+            2,
+        ),
         (("--memory", "1G", "--quantize"), "leave out one of the two", 2),
         (("--memory", "1G", "--entropy-prune", "1e-7"), "use lm prune afterwards", 2),
         (("--quantize", "--smoothing", "stupid-backoff"), "stupid-backoff has only scores", 2),

@@ -71,7 +71,7 @@ def test_a_long_text_is_quick_and_finite() -> None:
 
 @pytest.mark.parametrize("half_life", [0.0, -1.0, math.inf, math.nan])
 def test_refuses_a_half_life_that_is_none(half_life: float) -> None:
-    with pytest.raises(UsageError, match="half-life"):
+    with pytest.raises(UsageError, match="half_life"):
         CacheSettings(half_life)
 
 

@@ -114,7 +114,7 @@ def test_dropout_is_for_training_alone() -> None:
     ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match=f"--{next(iter(wrong))}"):
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))} must be"):
         dataclasses.replace(SMALL, **wrong)  # type: ignore[arg-type]
 
 
@@ -123,7 +123,7 @@ def test_restore_refuses_what_does_not_fit() -> None:
     settings, arrays = model.settings_dict(), dict(model.arrays())
     cases = [
         (settings | {"hidden": [6]}, arrays, "array 'hidden.0.W' .* its settings need"),
-        (settings | {"hidden": [0]}, arrays, "--hidden 0"),
+        (settings | {"hidden": [0]}, arrays, "'hidden' must be at least 1, not 0"),
         (settings | {"depth": 1}, arrays, "unknown setting 'depth'"),
         ({k: v for k, v in settings.items() if k != "embed"}, arrays, "lacks the setting 'embed'"),
         (settings, arrays | {"more": np.zeros(1)}, "unknown array 'more'"),

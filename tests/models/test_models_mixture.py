@@ -153,7 +153,7 @@ def test_a_cache_helps_where_words_recur_and_finds_how_fast_to_forget() -> None:
 
 def test_refuses_members_of_other_tokens_by_name() -> None:
     other = random_model(encoder("a b c d e f\n", "whitespace", Boundaries.LINES))
-    with pytest.raises(DifferentTokensError, match=r"^bar has other tokens.*--like foo$"):
+    with pytest.raises(DifferentTokensError, match=r"^bar has other tokens.*with like foo$"):
         Mixture({"foo": random_model(LINES), "bar": other}, (1, 1))
 
 
@@ -190,7 +190,7 @@ def test_refuses_damaged_files(monkeypatch: pytest.MonkeyPatch) -> None:
         (settings, {**arrays, "2.table": arrays["0.table"]}, "no member '2'"),
         (settings, {**arrays, "odd": arrays["weights"]}, "one array of its own"),
         (settings, {**arrays, "weights": arrays["weights"].astype("f4")}, "float64 'weights'"),
-        (settings, {**arrays, "weights": np.ones(3)}, "2 members need 2 weights"),
+        (settings, {**arrays, "weights": np.ones(3)}, "weights must be 2 numbers"),
         (settings, {k: v for k, v in arrays.items() if k != "1.table"}, "table"),
         ({}, arrays, "damaged"),
         ({"members": [one, {**two, "kind": "spam"}]}, arrays, "spam"),

@@ -204,6 +204,5 @@ def test_states_are_values() -> None:
     ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
-    option = next(iter(wrong)).replace("_", "-")
-    with pytest.raises(UsageError, match=f"--{option}"):
+    with pytest.raises(UsageError, match=next(iter(wrong))):
         dataclasses.replace(SMALL, **wrong)  # type: ignore[arg-type]

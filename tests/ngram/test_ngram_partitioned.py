@@ -69,7 +69,7 @@ def test_a_frequent_first_word_is_a_range_of_its_own(play: str, small_ranges: No
 
 def test_too_little_memory_is_refused_with_what_would_do(play: str) -> None:
     text, ids = encoded(play, Boundaries.LINES, "word")
-    with pytest.raises(UsageError, match=r"--memory 1M is too little .* tokens; give \d+M or more"):
+    with pytest.raises(UsageError, match=r"memory 1M is too little .* tokens; give \d+M or more"):
         NgramModel.fit(text, ids, NgramSettings(), memory=1 << 20)
 
 

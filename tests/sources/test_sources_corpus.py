@@ -58,7 +58,7 @@ def test_marks_line_ends_and_compression_are_dealt_with(
         (b"", r"^x is empty"),
         (b"\xef\xbb\xbf", r"^x is empty"),
         (gzip.compress(b"", mtime=0), r"^x is empty"),
-        (b"abc\xff", r"^x: not utf-8 at byte 3 \(.*--encoding latin-1"),
+        (b"abc\xff", r"^x: not utf-8 at byte 3 \(.*encoding latin-1"),
         (gzip.compress(b"abcd\xff", mtime=0), r"^x: not utf-8 at byte 4 of its unpacked contents"),
         (gzip.compress(b"abcdefgh" * 9, mtime=0)[:-9], r"^x: damaged gzip file"),
         (gzip.compress(b"abcdefgh" * 9, mtime=0)[:-6] + b"xxxxxx", r"^x: damaged gzip file"),
@@ -96,7 +96,7 @@ def test_what_is_not_there_is_refused(folder: Path, source: str, message: str) -
 def test_an_unknown_encoding_is_a_mistake_in_usage(folder: Path) -> None:
     Path("x").write_text("a")
     for encoding in ("klingon", "a\0b"):
-        with pytest.raises(UsageError, match="try --encoding utf-8"):
+        with pytest.raises(UsageError, match="is not known; try utf-8"):
             read_corpus(["x"], encoding=encoding)
 
 

@@ -195,11 +195,10 @@ def test_a_vocabulary_file_is_used_in_its_order(
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        (TextSettings("word", vocab="v", min_count=2), "leave out --min-count and --max-vocab"),
-        (TextSettings("bpe", vocab="v"), "learns its own vocabulary, of --bpe-size tokens"),
-        (TextSettings("bpe", max_vocab=500), "learns its own vocabulary, of --bpe-size tokens"),
-        (TextSettings("bpe", min_count=2), "learns its own vocabulary, of --bpe-size tokens"),
-        (TextSettings("morse"), "no tokenizer is called"),
+        (TextSettings("word", vocab="v", min_count=2), "leave out min_count and max_vocab"),
+        (TextSettings("bpe", vocab="v"), "learns its own vocabulary, of bpe_size tokens"),
+        (TextSettings("bpe", max_vocab=500), "learns its own vocabulary, of bpe_size tokens"),
+        (TextSettings("bpe", min_count=2), "learns its own vocabulary, of bpe_size tokens"),
     ],
 )
 def test_settings_that_contradict_each_other(chosen: TextSettings, message: str) -> None:

@@ -120,7 +120,7 @@ def test_command_lines_of_real_processes(here: Path) -> None:
         (f"memory = '{'9' * 400}G'", ""),
         ("hidden = 1000000000", "GB to be trained"),
         (f"hidden = {(1 << 63) - 1}", "GB to be trained"),
-        (f"hidden = '{'9' * 400}'", "GB to be trained"),
+        (f"hidden = '{'9' * 400}'", "must be finite"),
         ("layers = 1000000000", "--layers"),
         ("tokenizer = 'bpe'\nbpe-size = 1000000000", ""),
         (f"tokenizer = 'bpe'\nbpe-size = {(1 << 63) - 1}", ""),

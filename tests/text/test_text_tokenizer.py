@@ -278,9 +278,9 @@ def test_other_descriptions_are_refused(description: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("morse",), "no tokenizer is called 'morse'; there are char, word"),
+        (("morse",), "tokenizer must be one of char, word"),
         (("bpe",), "learned from a text"),
-        (("bpe", "text", 255), "does not hold the 256 bytes"),
+        (("bpe", "text", 255), "must be at least 256"),
     ],
 )
 def test_impossible_tokenizers(arguments: tuple[str], message: str) -> None:

@@ -30,7 +30,15 @@ from lmsuite.training.settings import TrainingSettings
 TEXT = "the cat sat on the mat and the dog sat on the log. " * 30
 VALID = "the dog sat on the mat and the cat sat on the log. " * 3
 HOW = TrainingSettings(
-    epochs=4, minutes=None, batch=6, bptt=10, learning_rate=0.01, threads=2, checkpoint_every=0.05
+    epochs=4,
+    minutes=None,
+    batch=6,
+    bptt=10,
+    learning_rate=0.01,
+    warmup=0.0,
+    patience=6,
+    threads=2,
+    checkpoint_every=0.05,
 )
 NETWORKS: dict[str, Any] = {
     "lstm": RecurrentSettings(cell="lstm", hidden=12, embed=6, dropout=0.2, embed_dropout=0.2),
@@ -175,10 +183,10 @@ def test_a_finished_training_resumes_to_the_same_end(files: TrainingFiles) -> No
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"seed": 2}, "--seed is 1, here it is 2"),
-        ({"epochs": 5}, "--epochs is 4, here it is 5"),
-        ({"optimizer": "adagrad"}, "--optimizer is adam, here it is adagrad"),
-        ({"threads": 1}, "--threads is 2, here it is 1"),
+        ({"seed": 2}, "seed is 1, here it is 2"),
+        ({"epochs": 5}, "epochs is 4.0, here it is 5.0"),
+        ({"optimizer": "adagrad"}, "optimizer is adam, here it is adagrad"),
+        ({"threads": 1}, "threads is 2, here it is 1"),
     ],
 )
 def test_the_checkpoint_of_other_settings_is_refused(
@@ -243,7 +251,7 @@ def test_a_full_disk_stops_no_training(
 def test_an_exploding_loss_goes_back_and_slows_down(monkeypatch: pytest.MonkeyPatch) -> None:
     step, exploded = engine.Engine.step, []
 
-    def explodes_once(self: engine.Engine, order: engine.Order) -> tuple[float, float]:
+    def explodes_once(self: engine.Engine, order: engine.Update) -> tuple[float, float]:
         loss, norm = step(self, order)
         if order.step == 30 and not exploded:
             exploded.append(order.rate)

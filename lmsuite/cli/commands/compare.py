@@ -6,18 +6,17 @@ import math
 import shutil
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from lmsuite.cli.opening import given_text, is_tuned_on, open_model, shared_validation_text
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
     JsonOption,
+    ModelArgument,
     ModelsOption,
     SeedOption,
-    complete_models,
+    TextOption,
 )
 from lmsuite.cli.streams import printable, say, write_json
 from lmsuite.cli.tables import Column, show_remark, show_table
@@ -27,25 +26,11 @@ if TYPE_CHECKING:
     from lmsuite.analysis.comparison import Comparison, Place
     from lmsuite.cli.opening import OpenedModel
 
-_Model = Annotated[
-    str,
-    typer.Argument(help="A name in the models folder, or a file.", autocompletion=complete_models),
-]
-
 
 def compare(
-    a: _Model,
-    b: _Model,
-    text: Annotated[
-        str | None,
-        typer.Option(
-            "--text",
-            metavar="TEXT",
-            help="The text to predict: a file, `-`, or a name from `lm corpus list`; else what is "
-            "piped in; else the validation text of the models.",
-            show_default=False,
-        ),
-    ] = None,
+    a: ModelArgument,
+    b: ModelArgument,
+    text: TextOption = None,
     seed: SeedOption = 0,
     folder: ModelsOption = DEFAULT_FOLDER,
     encoding: EncodingOption = "utf-8",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 import typer
 
 from lmsuite.cli.opening import ARPA_SUFFIXES, open_model
-from lmsuite.cli.options import DEFAULT_FOLDER, ModelArgument, ModelsOption
+from lmsuite.cli.options import DEFAULT_FOLDER, JsonOption, ModelArgument, ModelsOption
 from lmsuite.cli.saving import command_line, new_provenance, reserve
-from lmsuite.cli.streams import say
+from lmsuite.cli.streams import say, write_json
 from lmsuite.errors import LmError, UsageError
 from lmsuite.store.folder import SUFFIX
 
@@ -28,6 +28,7 @@ def convert(
         typer.Argument(metavar="OUT", help="The file to write: .arpa, .arpa.gz or .safetensors."),
     ],
     folder: ModelsOption = DEFAULT_FOLDER,
+    as_json: JsonOption = False,
 ) -> None:
     """Turn an ARPA file into a model file, or back.
 
@@ -46,6 +47,10 @@ def convert(
         save_model(out, opened.model, _provenance(opened, command_line(context)))
     else:
         _write_arpa(opened, out)
+    if as_json:
+        facts = {"model": opened.name, "kind": opened.model.kind, "file": str(out)}
+        write_json(facts | {"bytes": out.stat().st_size})
+        return
     say(f"saved {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.options import JsonOption, QuietOption
-from lmsuite.cli.streams import note, say, write, write_json
+from lmsuite.cli.options import JsonOption
+from lmsuite.cli.streams import is_quiet, note, say, write, write_json
 from lmsuite.cli.tables import Column, show_facts, show_table
 from lmsuite.errors import UsageError
 
@@ -61,7 +61,6 @@ def show_corpus(
         bool, typer.Option("--text", help="Print the text itself, downloaded if need be.")
     ] = False,
     as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Show where a named text comes from, or the text.
 
@@ -76,7 +75,7 @@ def show_corpus(
         raise UsageError("--text prints the text as it is; leave out --json")
     entry = find_entry(name)
     if text:
-        write(entry.read(quiet=quiet))
+        write(entry.read(quiet=is_quiet()))
     elif as_json:
         write_json(_facts(entry))
     else:
@@ -93,7 +92,7 @@ def fetch_corpora(
     force: Annotated[
         bool, typer.Option("--force", help="Download again what is here already.")
     ] = False,
-    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Download named texts, to be used later.
 
@@ -109,12 +108,15 @@ def fetch_corpora(
     entries = [find_entry(name) for name in names]
     for entry in entries:
         if entry.files:
-            note(f"{entry.name} needs no download", quiet=quiet)
+            note(f"{entry.name} needs no download", quiet=is_quiet())
             continue
         if entry.available and not force:
-            note(f"{entry.name} is here already (--force downloads it again)", quiet=quiet)
-        entry.fetch(force=force, quiet=quiet)
-        say(str(entry.cached))
+            note(f"{entry.name} is here already (--force downloads it again)", quiet=is_quiet())
+        entry.fetch(force=force, quiet=is_quiet())
+        if not as_json:
+            say(str(entry.cached))
+    if as_json:
+        write_json([_facts(entry) for entry in entries])
 
 
 def _facts(entry: Entry) -> dict[str, str | bool]:

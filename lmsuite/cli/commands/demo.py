@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from lmsuite.cli.streams import say, say_in_bold
+from lmsuite.cli.options import JsonOption, SeedOption
+from lmsuite.cli.streams import is_quiet, note, say, say_in_bold
 
 _ALL = ("words", "chars", "ffnn", "rnn", "mix")
 _ALIKE = ("chars", "ffnn", "rnn")  # have the same tokens, so that they can be mixed
@@ -35,6 +36,8 @@ def demo(
         float,
         typer.Option("--minutes", min=0.7, help="About how long it takes, on two cores."),
     ] = 2.0,
+    seed: SeedOption = 1,
+    as_json: JsonOption = False,
 ) -> None:
     """Train, compare and sample models of the embedded play.
 
@@ -50,11 +53,18 @@ def demo(
 
     group = make_group()
     with _nothing_piped_in():
-        for step in _steps(folder, minutes - _OTHER_MINUTES):
-            arguments = [*step, "--models", str(folder)]
-            say_in_bold(f"$ {shlex.join(['lm', *arguments])}")
+        for step in _steps(folder, minutes - _OTHER_MINUTES, str(seed)):
+            arguments = [*step, "--models", str(folder), *(["--json"] if as_json else [])]
+            typed = f"$ {shlex.join(['lm', *arguments])}"
+            if as_json:
+                note(typed, quiet=is_quiet())
+            else:
+                say_in_bold(typed)
             group(args=arguments, prog_name="lm", obj=Session(arguments), standalone_mode=False)
-            say()
+            if not as_json:
+                say()
+    if as_json:
+        return
     say(f"Open {folder / 'report.html'} in a browser. Then try:")
     width = max(len(what) for what, _ in TRY_NEXT)
     for what, command in TRY_NEXT:
@@ -62,19 +72,19 @@ def demo(
         say(f"  {what:<{width}}  {command}{where}")
 
 
-def _steps(folder: Path, network_minutes: float) -> Iterator[list[str]]:
+def _steps(folder: Path, network_minutes: float, seed: str) -> Iterator[list[str]]:
     """The commands, without the ``lm`` before and the models folder behind."""
     feedforward = f"{_FEEDFORWARD_SHARE * network_minutes:.2f}"
     recurrent = f"{(1 - _FEEDFORWARD_SHARE) * network_minutes:.2f}"
     yield ["train", "ngram", "play", "--n", "3", "--name", "words"]
     yield ["train", "ngram", "play", "--n", "7", "--tokenizer", "char", "--name", "chars"]
-    yield ["train", "ffnn", "play", "--like", "chars", "--minutes", feedforward]
-    yield ["train", "rnn", "play", "--like", "chars", "--minutes", recurrent]
+    yield ["train", "ffnn", "play", "--like", "chars", "--minutes", feedforward, "--seed", seed]
+    yield ["train", "rnn", "play", "--like", "chars", "--minutes", recurrent, "--seed", seed]
     yield ["mix", *_ALIKE, "--name", "mix"]
     yield ["eval", *_ALL]
     for name in _ALL:
         length = "50" if name == "words" else "200"
-        options = ["--temp", "0.7", "--max-tokens", length, "--seed", "1"]
+        options = ["--temp", "0.7", "--max-tokens", length, "--seed", seed]
         yield ["sample", name, _PROMPT, *options]
     title = ["--title", "The Glass Crown, predicted five ways"]
     yield ["report", *_ALL, "-o", str(folder / "report.html"), *title, "--prompt", _PROMPT]

@@ -20,6 +20,8 @@ from lmsuite.cli.options import (
     JsonOption,
     ModelArguments,
     ModelsOption,
+    SeedOption,
+    TextOption,
 )
 from lmsuite.cli.streams import note, write_json
 from lmsuite.cli.tables import show_remark
@@ -31,16 +33,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     models: ModelArguments = None,
-    text: Annotated[
-        str | None,
-        typer.Option(
-            "--text",
-            metavar="TEXT",
-            help="The text to predict: a file, `-`, or a name from `lm corpus list`; else what is "
-            "piped in; else the validation text of each model.",
-            show_default=False,
-        ),
-    ] = None,
+    text: TextOption = None,
     block: Annotated[
         int | None,
         typer.Option(
@@ -51,6 +44,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    seed: SeedOption = 0,
     folder: ModelsOption = DEFAULT_FOLDER,
     encoding: EncodingOption = "utf-8",
     as_json: JsonOption = False,
@@ -72,7 +66,7 @@ def evaluate(
     rows: list[Row] = []
     for name in model_names(folder, models):
         try:
-            rows.append(_row(folder, name, given, block))
+            rows.append(_row(folder, name, given, block, seed))
         except LmError as error:
             if models:
                 raise
@@ -90,7 +84,7 @@ def evaluate(
             show_remark(remark)
 
 
-def _row(folder: Path, name: str, given: str | None, block: int | None) -> Row:
+def _row(folder: Path, name: str, given: str | None, block: int | None, seed: int) -> Row:
     import numpy as np
 
     from lmsuite.analysis.evaluation import evaluate as evaluate_model
@@ -98,6 +92,6 @@ def _row(folder: Path, name: str, given: str | None, block: int | None) -> Row:
 
     opened = open_model(folder, name)
     text = validation_text(opened) if given is None else given
-    rng = np.random.default_rng(0)  # the same text has the same interval
+    rng = np.random.default_rng(seed)  # the same text has the same interval
     result = evaluate_model(opened.model, text, name=opened.name, block=block, rng=rng)
     return Row.of(result, opened.model, text, is_tuned=is_tuned_on(opened, text))

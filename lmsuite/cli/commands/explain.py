@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmsuite.cli.opening import open_model
-from lmsuite.cli.options import DEFAULT_FOLDER, JsonOption, ModelArgument, ModelsOption
+from lmsuite.cli.options import (
+    DEFAULT_FOLDER,
+    EncodingOption,
+    JsonOption,
+    ModelArgument,
+    ModelsOption,
+)
 from lmsuite.cli.streams import note, piped_input, printable, unescaped, write, write_json
-from lmsuite.errors import DataError, UsageError
+from lmsuite.errors import UsageError
+from lmsuite.sources.plain import decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,6 +56,7 @@ def explain(
         ),
     ] = None,
     folder: ModelsOption = DEFAULT_FOLDER,
+    encoding: EncodingOption = "utf-8",
     as_json: JsonOption = False,
 ) -> None:
     """Show how a model came to the probability of each token.
@@ -69,7 +77,7 @@ def explain(
     if html and as_json:
         raise UsageError("--html and --json are two forms of the same: ask for one at a time")
     loaded = open_model(folder, model).model
-    explained = explain_tokens(loaded, _text(text))
+    explained = explain_tokens(loaded, _text(text, encoding))
     if html:
         _write_page(html, f"{model}: surprisal", list(explained), loaded)
     elif as_json:
@@ -81,20 +89,13 @@ def explain(
         _show(explained)
 
 
-def _text(argument: str | None) -> str:
-    data = None
+def _text(argument: str | None, encoding: str) -> str:
     if argument is not None:
-        data = unescaped(argument).encode("utf-8", "surrogateescape")
-    if data is None:
-        stdin = piped_input()
-        if stdin is None:
-            raise UsageError("no text: give one in quotes, or pipe it in")
-        data = stdin.read()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"the text is not UTF-8 (byte {error.start})") from error
-    return text.replace("\r\n", "\n")
+        return decode_text(unescaped(argument).encode("utf-8", "surrogateescape"), "the text")
+    stdin = piped_input()
+    if stdin is None:
+        raise UsageError("no text: give one in quotes, or pipe it in")
+    return decode_text(stdin.read(), "the text", encoding)
 
 
 def _write_page(

@@ -7,10 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmsuite.cli.opening import TUNED, open_model, shared_validation_text
-from lmsuite.cli.options import DEFAULT_FOLDER, EncodingOption, ModelsOption, complete_models
-from lmsuite.cli.saving import announce, command_line, new_provenance, reserve, save, validate
-from lmsuite.cli.streams import note, say
+from lmsuite.cli.opening import TUNED, open_model, read_texts, shared_validation_text
+from lmsuite.cli.options import (
+    DEFAULT_FOLDER,
+    EncodingOption,
+    JsonOption,
+    ModelsOption,
+    complete_models,
+)
+from lmsuite.cli.saving import (
+    announce,
+    command_line,
+    facts_of,
+    new_provenance,
+    reserve,
+    save,
+    validate,
+)
+from lmsuite.cli.streams import note, say, write_json
 from lmsuite.cli.tables import Column, show_table
 from lmsuite.errors import DataError, UsageError
 from lmsuite.store.folder import ModelsFolder
@@ -62,6 +76,7 @@ def mix(
     ] = None,
     folder: ModelsOption = DEFAULT_FOLDER,
     encoding: EncodingOption = "utf-8",
+    as_json: JsonOption = False,
 ) -> None:
     """Mix models: interpolate their probabilities.
 
@@ -85,7 +100,7 @@ def mix(
     try:
         check_members(members)
     except DifferentTokensError as error:
-        raise DataError(_remedy(error, opened)) from error
+        raise _remedy(error, opened) from error
     reserve(context, path)
     valid, rule = _text(text, encoding, opened, optional=given is not None)
     ids = opened[0].model.encoder.encode(valid)
@@ -98,6 +113,10 @@ def mix(
     if is_tuned:
         note(f"tuned on {len(ids):,} tokens: {_called(text, opened)}")
     save(target, name, mixture, provenance, validation)
+    if as_json:
+        facts = facts_of(target, name, mixture, validation)
+        write_json(facts | {"members": _member_facts(mixture, scores)})
+        return
     _show_members(mixture, scores)
     announce(target, name, validation)
 
@@ -142,9 +161,7 @@ def _text(
     If it is optional, because the weights are given, it may be empty: there is none.
     """
     if text is not None:
-        from lmsuite.sources.corpus import read_corpus
-
-        corpus = read_corpus([text], encoding=encoding)
+        corpus = read_texts([text], encoding)
         return corpus.text, corpus.name
     try:
         valid = shared_validation_text(opened)
@@ -160,13 +177,14 @@ def _called(text: str | None, opened: list[OpenedModel]) -> str:
     return text or f"the validation text of {', '.join(one.name for one in opened)}"
 
 
-def _remedy(error: DifferentTokensError, opened: list[OpenedModel]) -> str:
+def _remedy(error: DifferentTokensError, opened: list[OpenedModel]) -> DataError:
     """What to type, so that the model that does not fit will."""
     found = next(one for one in opened if one.name == error.other)
     command = shlex.split(found.manifest.provenance.command) if found.manifest else []
     if command[:2] != ["lm", "train"]:
-        return str(error)
-    return f"{error}: {shlex.join(_without_tokens(command))} --like {shlex.quote(error.reference)}"
+        return error
+    again = f"{shlex.join(_without_tokens(command))} --like {shlex.quote(error.reference)}"
+    return DataError(f"{error.message}: {again}", *error.fields)
 
 
 def _without_tokens(command: list[str]) -> list[str]:
@@ -206,17 +224,29 @@ def _provenance(
     )
 
 
-def _show_members(mixture: Mixture, scores: dict[str, NDArray[Any]]) -> None:
+def _member_facts(mixture: Mixture, scores: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
     """Each member with its weight and what it is worth alone."""
     from lmsuite.analysis.evaluation import perplexity_of
     from lmsuite.models.cache import CacheModel
 
-    rows = []
+    facts: list[dict[str, Any]] = []
     for name, model, weight in zip(mixture.names, mixture.members, mixture.weights, strict=True):
-        alone = f"{perplexity_of(-scores[name].mean()):.2f}" if name in scores else ""
+        fact = {"member": name, "kind": model.kind, "weight": float(weight)}
+        if name in scores:
+            fact["perplexity"] = perplexity_of(-scores[name].mean())
         if isinstance(model, CacheModel):
-            alone = f"half-life {model.settings.half_life:g} tokens"
-        rows.append([name, model.kind, f"{weight:.4f}", alone])
+            fact["half_life"] = model.settings.half_life
+        facts.append(fact)
+    return facts
+
+
+def _show_members(mixture: Mixture, scores: dict[str, NDArray[Any]]) -> None:
+    rows = []
+    for fact in _member_facts(mixture, scores):
+        alone = f"{fact['perplexity']:.2f}" if "perplexity" in fact else ""
+        if "half_life" in fact:
+            alone = f"half-life {fact['half_life']:g} tokens"
+        rows.append([fact["member"], fact["kind"], f"{fact['weight']:.4f}", alone])
     columns = (Column("member"), Column("kind"), Column("weight", number=True), Column("alone"))
     show_table(columns, rows)
     say()

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.options import DEFAULT_FOLDER, EncodingOption, ModelArguments, ModelsOption
-from lmsuite.cli.streams import note, say
+from lmsuite.cli.options import (
+    DEFAULT_FOLDER,
+    EncodingOption,
+    JsonOption,
+    ModelArguments,
+    ModelsOption,
+)
+from lmsuite.cli.streams import note, say, write_json
 from lmsuite.errors import LmError, UsageError
 
 if TYPE_CHECKING:
@@ -54,10 +61,15 @@ def plot(
         ),
     ] = None,
     as_text: Annotated[
-        bool, typer.Option("--text", help="Draw with letters, here, instead of a picture.")
+        bool,
+        typer.Option(
+            "--text",
+            help="Draw with letters, here, instead of a picture; with --json, its numbers.",
+        ),
     ] = False,
     folder: ModelsOption = DEFAULT_FOLDER,
     encoding: EncodingOption = "utf-8",
+    as_json: JsonOption = False,
 ) -> None:
     """Draw learning curves, perplexity by order, or a map of an embedding.
 
@@ -77,11 +89,18 @@ def plot(
         raise UsageError("--on is for --by-order")
     opened = open_all(folder, models)
     if embedding:
-        _show_map(_vector_map(opened, tokens), output, as_text=as_text)
+        drawing: LineChart | VectorMap = _vector_map(opened, tokens)
+        path = output or Path("embedding.png")
     elif orders:
-        _show_lines(_order_chart(opened, data, encoding), output or Path("orders.png"), as_text)
+        drawing, path = _order_chart(opened, data, encoding), output or Path("orders.png")
     else:
-        _show_lines(_curves(opened), output or Path("curves.png"), as_text)
+        drawing, path = _curves(opened), output or Path("curves.png")
+    if not as_text:
+        _write(path, _picture(drawing, _format_of(path)), as_json=as_json)
+    elif as_json:
+        write_json(asdict(drawing))
+    else:
+        say(_in_letters(drawing))
 
 
 def _curves(opened: list[OpenedModel]) -> LineChart:
@@ -103,13 +122,12 @@ def _curves(opened: list[OpenedModel]) -> LineChart:
 
 
 def _order_chart(opened: list[OpenedModel], data: str | None, encoding: str) -> LineChart:
-    from lmsuite.cli.opening import validation_text
+    from lmsuite.cli.opening import read_texts, validation_text
     from lmsuite.cli.subjects import subject_of
     from lmsuite.models.ngram import NgramModel
     from lmsuite.report.orders import by_order, order_chart
-    from lmsuite.sources.corpus import read_corpus
 
-    text = None if data is None else read_corpus([data], encoding=encoding).text
+    text = None if data is None else read_texts([data], encoding).text
     rows = {}
     for each in opened:
         if isinstance(each.model, NgramModel):
@@ -132,27 +150,20 @@ def _vector_map(opened: list[OpenedModel], tokens: int) -> VectorMap:
     return vector_map(having[0].name, having[0].model, tokens)
 
 
-def _show_lines(chart: LineChart, output: Path, as_text: bool) -> None:
-    if as_text:
-        from lmsuite.report.terminal import lines_as_text
+def _in_letters(drawing: LineChart | VectorMap) -> str:
+    from lmsuite.report.linechart import LineChart
+    from lmsuite.report.terminal import lines_as_text, map_as_text
 
-        say(lines_as_text(chart))
-        return
-    from lmsuite.report.figures import draw_lines
-
-    _write(output, draw_lines(chart, _format_of(output)))
+    return lines_as_text(drawing) if isinstance(drawing, LineChart) else map_as_text(drawing)
 
 
-def _show_map(vector_map: VectorMap, output: Path | None, *, as_text: bool) -> None:
-    if as_text:
-        from lmsuite.report.terminal import map_as_text
+def _picture(drawing: LineChart | VectorMap, format: str) -> bytes:
+    from lmsuite.report.figures import draw_lines, draw_map
+    from lmsuite.report.linechart import LineChart
 
-        say(map_as_text(vector_map))
-        return
-    from lmsuite.report.figures import draw_map
-
-    path = output or Path("embedding.png")
-    _write(path, draw_map(vector_map, _format_of(path)))
+    if isinstance(drawing, LineChart):
+        return draw_lines(drawing, format)
+    return draw_map(drawing, format)
 
 
 def _format_of(path: Path) -> str:
@@ -167,9 +178,12 @@ def _format_of(path: Path) -> str:
     return suffix
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes, *, as_json: bool) -> None:
     from lmsuite.files.atomic import replacing
 
     with replacing(path) as stream:
         stream.write(content)
-    say(f"saved {path}")
+    if as_json:
+        write_json({"file": str(path), "bytes": len(content)})
+    else:
+        say(f"saved {path}")

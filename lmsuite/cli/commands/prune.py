@@ -7,18 +7,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmsuite.cli.commands.train_ngram import cut_offs
-from lmsuite.cli.opening import open_model, validation_text
+from lmsuite.cli.opening import open_model, read_texts, validation_text
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
+    JsonOption,
     ModelArgument,
     ModelsOption,
 )
-from lmsuite.cli.saving import announce, command_line, new_provenance, reserve, save, validate
-from lmsuite.cli.streams import say
+from lmsuite.cli.saving import (
+    announce,
+    command_line,
+    facts_of,
+    new_provenance,
+    reserve,
+    save,
+    validate,
+)
+from lmsuite.cli.settings_options import Given, Only
+from lmsuite.cli.streams import say, write_json
 from lmsuite.cli.tables import Column, show_table
 from lmsuite.errors import DataError, LmError, UsageError
+from lmsuite.ngram.settings import NgramSettings
 from lmsuite.store.folder import ModelsFolder
 
 if TYPE_CHECKING:
@@ -26,34 +36,20 @@ if TYPE_CHECKING:
     from lmsuite.models.ngram import NgramModel
 
 
+_PRUNING = Only({"entropy_prune": "--entropy", "prune": "--counts"})
+
+
 def prune(
     context: typer.Context,
     model: ModelArgument,
-    entropy: Annotated[
-        float | None,
-        typer.Option(
-            "--entropy",
-            metavar="THRESHOLD",
-            help="Drop n-grams whose loss raises perplexity by a smaller part than this; 1e-7 is "
-            "mild, 1e-5 drastic.",
-            show_default=False,
-        ),
-    ] = None,
-    counts: Annotated[
-        str,
-        typer.Option(
-            "--counts",
-            metavar="COUNTS",
-            help="Drop n-grams that occur so often or less, by order, as in 0,0,1; with --train.",
-            show_default=False,
-        ),
-    ] = "",
+    *,
+    pruning: Annotated[Given, NgramSettings, _PRUNING],
     training: Annotated[
         list[str] | None,
         typer.Option(
             "--train",
             metavar="TEXT",
-            help="The text that the model was trained on, which --counts counts anew; can be "
+            help="The text that the model was trained on, which --counts reads once more; can be "
             "repeated.",
             show_default=False,
         ),
@@ -75,6 +71,7 @@ def prune(
     ] = None,
     folder: ModelsOption = DEFAULT_FOLDER,
     encoding: EncodingOption = "utf-8",
+    as_json: JsonOption = False,
 ) -> None:
     """Make an n-gram model smaller.
 
@@ -90,6 +87,7 @@ def prune(
     """
     opened = open_model(folder, model)
     before = _ngram_model(opened)
+    counts, entropy = pruning.get("prune"), pruning.get("entropy_prune")
     if entropy is None and not counts:
         raise UsageError("nothing to prune by: give --entropy 1e-7, or --counts 0,0,1 with --train")
     target, chosen = ModelsFolder(folder), name or f"{opened.name}-small"
@@ -115,9 +113,14 @@ def prune(
         {"pruned from": opened.name},
     )
     save(target, chosen, after, provenance, validation)
+    then = validate(before, valid, name=opened.name, rule=rule).recorded.get("perplexity")
+    if as_json:
+        facts = facts_of(target, chosen, after, validation) | {"pruned_from": opened.name}
+        sizes = {"sizes_before": before.table.sizes, "sizes_after": after.table.sizes}
+        write_json(facts | sizes | ({"perplexity_before": then} if valid else {}))
+        return
     _show_sizes(before, after)
     if valid:
-        then = validate(before, valid, name=opened.name, rule=rule).recorded["perplexity"]
         now = validation.recorded["perplexity"]
         say(f"perplexity  {_shown(then)} before, {_shown(now)} after")
     announce(target, chosen, validation)
@@ -134,15 +137,14 @@ def _ngram_model(opened: OpenedModel) -> NgramModel:
 def _refitted(
     opened: OpenedModel,
     model: NgramModel,
-    counts: str,
+    counts: tuple[int, ...],
     training: list[str] | None,
     encoding: str,
 ) -> NgramModel:
     """The model estimated anew, without the n-grams that the cut-offs forbid."""
     from lmsuite.models.ngram import NgramModel
-    from lmsuite.sources.corpus import read_corpus
 
-    settings = replace(model.settings, prune=cut_offs(counts, "--counts"))
+    settings = replace(model.settings, prune=counts)
     if not training:
         raise UsageError("--counts needs the text that the model was trained on: --train TEXT")
     if opened.manifest is None:
@@ -150,7 +152,7 @@ def _refitted(
             f"{opened.name} does not say what it was trained on; only --entropy can prune"
         )
     made = opened.manifest.provenance
-    corpus = read_corpus(training, encoding=encoding)
+    corpus = read_texts(training, encoding)
     if corpus.sha256 != made.corpus_sha256:
         raise DataError(
             f"{opened.name} was trained on {made.corpus}, not on {corpus.name} (or that text has "
@@ -176,9 +178,7 @@ def _without_validation(text: str, validation: dict[str, Any], model: NgramModel
 def _text(text: str | None, encoding: str, opened: OpenedModel) -> tuple[str, str]:
     """The text to measure on, empty if there is none, and what the model file calls it."""
     if text is not None:
-        from lmsuite.sources.corpus import read_corpus
-
-        corpus = read_corpus([text], encoding=encoding)
+        corpus = read_texts([text], encoding)
         return corpus.text, corpus.name
     recorded: dict[str, Any] = opened.manifest.provenance.validation if opened.manifest else {}
     if "sha256" not in recorded:

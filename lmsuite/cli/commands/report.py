@@ -10,12 +10,12 @@ import typer
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
+    JsonOption,
     ModelArguments,
     ModelsOption,
-    QuietOption,
     SeedOption,
 )
-from lmsuite.cli.streams import note, say
+from lmsuite.cli.streams import is_quiet, note, say, write_json
 from lmsuite.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def report(
     seed: SeedOption = 1,
     folder: ModelsOption = DEFAULT_FOLDER,
     encoding: EncodingOption = "utf-8",
-    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write one page about models, to read and to show.
 
@@ -74,7 +74,7 @@ def report(
         text_name=text_name,
         prompt=prompt,
         seed=seed,
-        progress=lambda line: note(line, quiet=quiet),
+        progress=lambda line: note(line, quiet=is_quiet()),
     )
     rows = [
         Row.of(result, each.model, predicted, is_tuned=is_tuned_on(each, predicted))
@@ -84,6 +84,9 @@ def report(
     page = report_page(contents, title=title, notes=notes, made_by=command_line(context))
     with replacing(output) as stream:
         stream.write(page.encode("utf-8"))
+    if as_json:
+        write_json({"file": str(output), "bytes": output.stat().st_size})
+        return
     say(f"saved {output} ({len(page.encode('utf-8')) / 1e6:.1f} MB): open it in a browser")
 
 
@@ -101,9 +104,10 @@ def _text(opened: list[OpenedModel], text: str | None, encoding: str) -> tuple[s
         DataError: none was given, and the models do not share a validation text.
     """
     from lmsuite.cli.opening import shared_validation_text
-    from lmsuite.sources.corpus import read_corpus
 
     if text is not None:
-        corpus = read_corpus([text], encoding=encoding)
+        from lmsuite.cli.opening import read_texts
+
+        corpus = read_texts([text], encoding)
         return corpus.text, corpus.name
     return shared_validation_text(opened), "the validation text, which no model was trained on"

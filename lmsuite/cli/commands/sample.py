@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lmsuite.cli.novelty import KnownText
 from lmsuite.cli.opening import open_model
-from lmsuite.cli.options import DEFAULT_FOLDER, ModelArgument, ModelsOption
+from lmsuite.cli.options import DEFAULT_FOLDER, EncodingOption, ModelArgument, ModelsOption
 from lmsuite.cli.streams import note, piped_input, unescaped, write, write_json
-from lmsuite.errors import DataError
+from lmsuite.sampling import SamplingSettings
+from lmsuite.sources.plain import decode_text
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from lmsuite.generation import Sample, SamplingSettings
+    from lmsuite.generation import Sample
     from lmsuite.models.interface import LanguageModel
     from lmsuite.types import IntArray
 
@@ -24,6 +26,7 @@ _SEPARATOR = "---\n"
 
 def sample(
     model: ModelArgument,
+    *,
     prompt: Annotated[
         str | None,
         typer.Argument(
@@ -33,41 +36,7 @@ def sample(
             show_default=False,
         ),
     ] = None,
-    temperature: Annotated[
-        float,
-        typer.Option(
-            "--temp",
-            min=0.0,
-            help="Below 1 safer, above 1 wilder; 0 always takes the most probable token.",
-        ),
-    ] = 1.0,
-    top_k: Annotated[
-        int,
-        typer.Option(
-            "--top-k", min=0, help="Draw from the K most probable tokens.", show_default="all"
-        ),
-    ] = 0,
-    top_p: Annotated[
-        float,
-        typer.Option(
-            "--top-p",
-            min=0.0,
-            max=1.0,
-            help="Draw from the most probable tokens that together reach P.",
-        ),
-    ] = 1.0,
-    min_p: Annotated[
-        float,
-        typer.Option(
-            "--min-p",
-            min=0.0,
-            max=1.0,
-            help="Draw from the tokens at least P times as probable as the best.",
-        ),
-    ] = 0.0,
-    max_tokens: Annotated[
-        int, typer.Option("--max-tokens", min=0, help="How many tokens each text has at most.")
-    ] = 200,
+    settings: SamplingSettings,
     samples: Annotated[
         int,
         typer.Option("--samples", min=1, help="How many texts; a line `---` stands between them."),
@@ -81,18 +50,6 @@ def sample(
             show_default="a new one each time",
         ),
     ] = None,
-    stop: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--stop",
-            metavar="TEXT",
-            help="End before this text; can be repeated. \\n stands for a line end.",
-            show_default=False,
-        ),
-    ] = None,
-    keep_stop: Annotated[
-        bool, typer.Option("--keep-stop", help="End after the text of --stop, not before it.")
-    ] = False,
     novelty: Annotated[
         str | None,
         typer.Option(
@@ -104,6 +61,7 @@ def sample(
         ),
     ] = None,
     folder: ModelsOption = DEFAULT_FOLDER,
+    encoding: EncodingOption = "utf-8",
     as_json: Annotated[
         bool,
         typer.Option("--json", help="A JSON object for each text, with ids and log-probabilities."),
@@ -122,22 +80,13 @@ def sample(
     """
     import numpy as np
 
-    from lmsuite.generation import SamplingSettings
     from lmsuite.generation import sample as draw_samples
 
-    settings = SamplingSettings(
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        max_tokens=max_tokens,
-        stop=tuple(map(unescaped, stop or ())),
-        keep_stop=keep_stop,
-    )
+    settings = replace(settings, stop=tuple(map(unescaped, settings.stop)))
     loaded = open_model(folder, model).model
-    beginning = _prompt(prompt, lossless=loaded.encoder.tokenizer.lossless)
+    beginning = _prompt(prompt, encoding, lossless=loaded.encoder.tokenizer.lossless)
     prompt_ids = _prompt_ids(loaded, beginning)
-    known = KnownText.read(novelty, loaded.encoder) if novelty is not None else None
+    known = KnownText.read(novelty, loaded.encoder, encoding) if novelty is not None else None
     rng = np.random.default_rng(seed)
     if samples == 1 and not as_json:
         texts = [_stream(loaded, settings, rng, beginning, prompt_ids)]
@@ -184,7 +133,7 @@ def _stream(
     return "".join(pieces)
 
 
-def _prompt(argument: str | None, *, lossless: bool) -> str:
+def _prompt(argument: str | None, encoding: str, *, lossless: bool) -> str:
     """The beginning of the text, from the command line or a pipe.
 
     One line end is taken off what is piped in, for ``echo`` adds it; and the spaces at the end, if
@@ -192,14 +141,10 @@ def _prompt(argument: str | None, *, lossless: bool) -> str:
     """
     if argument is None:
         stdin = piped_input()
-        data = stdin.read() if stdin else b""
-        data = data.removesuffix(b"\n").removesuffix(b"\r")
+        text = decode_text(stdin.read(), "the prompt", encoding) if stdin else ""
+        text = text.removesuffix("\n")
     else:
-        data = unescaped(argument).encode("utf-8", "surrogateescape")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"the prompt is not UTF-8 (byte {error.start})") from error
+        text = decode_text(unescaped(argument).encode("utf-8", "surrogateescape"), "the prompt")
     return text if lossless else text.rstrip(" ")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.opening import open_model
+from lmsuite.cli.opening import open_model, read_texts
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
@@ -54,10 +54,9 @@ def score(
     lies in its `line`; a part of a character also has its `bytes`.
     """
     from lmsuite.analysis.sentences import score_sentences
-    from lmsuite.sources.corpus import read_corpus
 
     loaded = open_model(folder, model).model
-    corpus = read_corpus([text], encoding=encoding)
+    corpus = read_texts([text], encoding)
     sentences = score_sentences(loaded, corpus.text, in_context=in_context, name=corpus.name)
     lines: Iterator[str]
     if tokens:

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.opening import open_model
+from lmsuite.cli.opening import open_model, read_texts
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
     JsonOption,
+    LikeOption,
     ModelsOption,
-    TokenizerName,
-    complete_models,
+    TextArguments,
 )
-from lmsuite.cli.streams import json_line, piped_input, printable, say, write_all
+from lmsuite.cli.settings_options import Given, Without
+from lmsuite.cli.streams import json_line, printable, say, write_all
 from lmsuite.errors import UsageError
+from lmsuite.text.settings import TextSettings
 
 if TYPE_CHECKING:
     from lmsuite.sources.corpus import Corpus
@@ -25,36 +27,14 @@ if TYPE_CHECKING:
     from lmsuite.types import IntArray
 
 
+_OF_TRAINING = ("boundaries", "min_count", "max_vocab", "vocab")
+
+
 def tokenize(
-    texts: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TEXT",
-            help="Files, `-` for standard input, or names from `lm corpus list`; else what is "
-            "piped in; else the embedded play.",
-            show_default=False,
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        TokenizerName | None,
-        typer.Option("--tokenizer", help="What a token is.", show_default="word"),
-    ] = None,
-    bpe_size: Annotated[
-        int | None,
-        typer.Option(
-            "--bpe-size", help="How many tokens `bpe` learns from the text.", show_default=False
-        ),
-    ] = None,
-    like: Annotated[
-        str | None,
-        typer.Option(
-            "--like",
-            metavar="MODEL",
-            help="Show what this model reads, with <unk> for what it does not know.",
-            autocompletion=complete_models,
-            show_default=False,
-        ),
-    ] = None,
+    texts: TextArguments = None,
+    *,
+    text_settings: Annotated[Given, TextSettings, Without(_OF_TRAINING)],
+    like: LikeOption = None,
     models: ModelsOption = DEFAULT_FOLDER,
     ids: Annotated[bool, typer.Option("--ids", help="Print ids instead of tokens.")] = False,
     as_json: JsonOption = False,
@@ -72,16 +52,14 @@ def tokenize(
     ends included. JSON has an object for each line: its tokens, each with the text that it stands
     for, its id, and where it lies in the line (`start`, `end`).
     """
-    from lmsuite.sources.corpus import read_corpus
-
-    if like and (tokenizer or bpe_size is not None):
+    if like and text_settings:
         raise UsageError(f"--like takes the tokenizer of {like}; leave out --tokenizer, --bpe-size")
-    corpus = read_corpus(texts or [], encoding=encoding, stdin=piped_input())
+    corpus = read_texts(texts or [], encoding)
     if like:
         encoder = open_model(models, like).model.encoder
         encoded = encoder.encode(corpus.text, name=corpus.name)
     else:
-        encoder, encoded = _encoded(corpus, tokenizer, bpe_size)
+        encoder, encoded = _encoded(corpus, text_settings)
     if as_json:
         write_all(map(_as_json, _located_lines(encoder, corpus.text)))
         return
@@ -107,17 +85,10 @@ def _as_json(line: list[Token]) -> str:
     return json_line({"tokens": [token.as_json() for token in line]})
 
 
-def _encoded(
-    corpus: Corpus, tokenizer: TokenizerName | None, bpe_size: int | None
-) -> tuple[TextEncoder, IntArray]:
-    from lmsuite.text.encoding import TextEncoder, TextSettings
-    from lmsuite.text.tokenizer import DEFAULT_BPE_SIZE
+def _encoded(corpus: Corpus, settings: Given) -> tuple[TextEncoder, IntArray]:
+    from lmsuite.text.encoding import TextEncoder
 
-    settings = TextSettings(
-        tokenizer=(tokenizer or TokenizerName.WORD).value,
-        bpe_size=DEFAULT_BPE_SIZE if bpe_size is None else bpe_size,
-    )
-    return TextEncoder.train(corpus.text, settings, name=corpus.name)
+    return TextEncoder.train(corpus.text, TextSettings(**settings), name=corpus.name)
 
 
 def _line_end(encoder: TextEncoder) -> int:

@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from lmsuite.cli.neural_options import CHOSEN, NeuralOptions
-from lmsuite.cli.neural_training import given, train_network
-from lmsuite.cli.option_groups import expanded
-from lmsuite.cli.options import TrainingOptions
+from lmsuite.cli.neural_training import train_network
+from lmsuite.cli.options import ResumeOption, TrainingOptions
+from lmsuite.cli.settings_options import Given
+from lmsuite.models.settings import RecurrentSettings
+from lmsuite.training.settings import TrainingSettings
 
 
-class CellName(StrEnum):
-    """The choices of ``--cell``: `lmsuite.nn.kernels.CELLS`, known without it."""
-
-    LSTM = "lstm"
-    GRU = "gru"
-    ELMAN = "elman"
-
-
-@expanded
 def train_rnn(
     context: typer.Context,
     *,
-    cell: Annotated[
-        CellName, typer.Option("--cell", help="The kind of recurrent layer.")
-    ] = CellName.LSTM,
-    layers: Annotated[
-        int, typer.Option("--layers", max=1000, help="Recurrent layers, stacked.")
-    ] = 1,
-    hidden: Annotated[
-        int | None, typer.Option("--hidden", help="The size of each layer.", show_default=CHOSEN)
-    ] = None,
-    bptt: Annotated[
-        int | None,
-        typer.Option("--bptt", help="Steps that a gradient is followed back.", show_default=CHOSEN),
-    ] = None,
-    tied: Annotated[
-        bool | None,
-        typer.Option(
-            "--tied/--untied",
-            help="Let the embeddings serve as the output's weights too.",
-            show_default=CHOSEN,
-        ),
-    ] = None,
-    variational: Annotated[
-        bool, typer.Option("--variational", help="Drop the same activations at every step.")
-    ] = False,
-    neural: NeuralOptions,
+    architecture: Annotated[Given, RecurrentSettings],
+    training: Annotated[Given, TrainingSettings],
+    resume: ResumeOption = False,
     common: TrainingOptions,
 ) -> None:
     """Train a recurrent network.
@@ -64,5 +33,6 @@ def train_rnn(
     from lmsuite.models.recurrent import Recurrent
     from lmsuite.training.recipes import recurrent_recipe
 
-    settings = given(cell=cell, layers=layers, hidden=hidden, tied=tied, variational=variational)
-    train_network(context, common, neural, Recurrent, recurrent_recipe, settings, given(bptt=bptt))
+    train_network(
+        context, common, training, Recurrent, recurrent_recipe, architecture, resume=resume
+    )

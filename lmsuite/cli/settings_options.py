@@ -1,0 +1,252 @@
+"""Options made of the settings that dataclasses declare (`lmsuite.settings`).
+
+A command takes the dataclass as one parameter, and `expanded` shows typer an option for each of its
+settings::
+
+    def walk(settings: WalkSettings, quiet: QuietOption = False) -> None: ...
+
+    def train(given: Annotated[Given, WalkSettings]) -> None: ...
+
+The first is given the finished dataclass. The second is given a dictionary of those settings alone
+that the user gave, for commands that choose the others themselves. Other dataclasses, such as
+`lmsuite.cli.options.TrainingOptions`, hold parameters of typer as their fields, which several
+commands share.
+
+What the library calls by its field, a user types as an option: `spelled`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import StrEnum
+from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
+
+import typer
+
+from lmsuite.errors import UsageError
+from lmsuite.settings import Declared, declarations
+
+Given: TypeAlias = dict[str, Any]
+"""The settings that a user gave, by their names."""
+
+
+@dataclass(frozen=True)
+class Without:
+    """Settings of a dataclass that a command has no use for: a note beside it in `Annotated`."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Only:
+    """The settings that a command has a use for, with the option of each: likewise a note."""
+
+    options: dict[str, str]
+
+
+class _Option:
+    """A setting as an option of a command."""
+
+    def __init__(self, declared: Declared, parameter: str, *, given: bool) -> None:
+        """An option that typer knows as `parameter`; None in place of its default if `given`."""
+        self._declared, self.parameter, self._given = declared, parameter, given
+        self.name = declared.name
+        self.typed, *_ = forms = str(declared.option).split("/")
+        self._flags = [form.removeprefix("--") for form in forms]
+        self._is_enum_flag = len(self._flags) == 2 and issubclass(declared.kind, StrEnum)
+
+    def as_parameter(self) -> inspect.Parameter:
+        """What typer is to see."""
+        declared, setting = self._declared, self._declared.setting
+        default = self._typed_default()
+        if setting.shown is None:
+            shown: str | bool = default is not None
+            if self._given and declared.default not in (MISSING, None, False):
+                shown = _as_typed(declared.default)
+        else:
+            shown = setting.shown
+        option = typer.Option(
+            str(declared.option),
+            help=_help(declared),
+            metavar=setting.metavar,
+            show_default=self._flags[-1] if self._is_enum_flag else shown,
+        )
+        hint: Any = self._hint()
+        if self._given:
+            default = None
+        if default is None:
+            hint = hint | None
+        return inspect.Parameter(
+            self.parameter,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[hint, option],
+        )
+
+    def _typed_default(self) -> Any:
+        """The default as typer is to have it; None for none."""
+        default = self._declared.default
+        if default is MISSING or default in (None, ()):
+            return None
+        if self._is_enum_flag:
+            return default == self._flags[0]
+        return ",".join(map(str, default)) if self._declared.many else default
+
+    def _hint(self) -> Any:
+        declared = self._declared
+        if self._is_enum_flag:
+            return bool
+        if declared.many:
+            return str if declared.kind is int else list[str]
+        if declared.choices:
+            return StrEnum(declared.name, {choice: choice for choice in declared.choices})
+        return declared.kind
+
+    def value(self, typed: Any) -> Any:
+        """The setting's value, of what typer made of what was typed.
+
+        Raises:
+            UsageError: it is no list of whole numbers where that is meant.
+        """
+        declared = self._declared
+        if typed is None:
+            return () if declared.many else None
+        if self._is_enum_flag:
+            return self._flags[0] if typed else self._flags[1]
+        if declared.many and isinstance(typed, str):
+            return _numbers(typed, declared)
+        return str(typed) if isinstance(typed, StrEnum) else typed
+
+
+def _help(declared: Declared) -> str:
+    """The help, and the bounds, if they go beyond what anybody expects."""
+    limits = declared.setting.limits
+    if limits in ("", "at least 0", "at least 1"):
+        return declared.setting.help
+    return f"{declared.setting.help.removesuffix('.')} ({limits})."
+
+
+def _as_typed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _numbers(typed: str, declared: Declared) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in typed.split(",")) if typed else ()
+    except ValueError:
+        what = (declared.setting.metavar or "numbers").lower()
+        raise UsageError(
+            f"{{{declared.name}}} takes {what} joined by commas, as 0,1 or 200,100, not {typed}",
+            declared.name,
+            value=typed,
+        ) from None
+
+
+def expanded(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with a parameter for each setting and field of the dataclasses that it takes.
+
+    The attribute `options` of the result says what the option of each setting is.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    own = {name for name, hint in hints.items() if not _dataclass_of(hint)}
+    taken = [
+        _Taken(name, hints[name], parameter.default, own)
+        for name, parameter in inspect.signature(command).parameters.items()
+    ]
+    parameters = [parameter for each in taken for parameter in each.parameters]
+
+    def called(**values: Any) -> None:
+        command(**{each.name: each.value(values) for each in taken})
+
+    called.__doc__ = command.__doc__
+    called.__annotations__ = {entry.name: entry.annotation for entry in parameters}
+    vars(called)["__signature__"] = inspect.Signature(parameters)
+    vars(called)["options"] = {name: o for each in taken for name, o in each.options.items()}
+    return called
+
+
+class _Taken:
+    """One thing that a command takes, by name: the parameters that typer is to have for it."""
+
+    def __init__(self, name: str, hint: Any, default: Any, own: set[str]) -> None:
+        """What a parameter or field of this name and type stands for.
+
+        A setting that is called as one of the `own` parameters of the command gets another name.
+        """
+        self.name = name
+        self.parameters: list[inspect.Parameter] = []
+        self.options: dict[str, str] = {}
+        dataclass_taken = _dataclass_of(hint)
+        if dataclass_taken is None:
+            default = inspect.Parameter.empty if default is MISSING else default
+            keyword = inspect.Parameter.KEYWORD_ONLY
+            self.parameters = [inspect.Parameter(name, keyword, default=default, annotation=hint)]
+            self.value: Callable[[dict[str, Any]], Any] = lambda values: values.pop(name)
+        elif declarations(dataclass_taken):
+            self._take_settings(dataclass_taken, hint, own)
+        else:
+            self._take_fields(dataclass_taken, own)
+
+    def _take_settings(self, settings: type[Any], hint: Any, own: set[str]) -> None:
+        given = get_origin(hint) is Annotated
+        options = [
+            _Option(declared, f"{name}_" if name in own else name, given=given)
+            for name, declared in _offered(settings, get_args(hint)[2:])
+        ]
+        self.parameters = [option.as_parameter() for option in options]
+        self.options = {option.name: option.typed for option in options}
+
+        def value(values: dict[str, Any]) -> Any:
+            typed = {option: values.pop(option.parameter) for option in options}
+            if given:
+                return {o.name: o.value(each) for o, each in typed.items() if each is not None}
+            return settings(**{option.name: option.value(each) for option, each in typed.items()})
+
+        self.value = value
+
+    def _take_fields(self, group: type[Any], own: set[str]) -> None:
+        hints = get_type_hints(group, include_extras=True)
+        taken = [_Taken(each.name, hints[each.name], each.default, own) for each in fields(group)]
+        self.parameters = [parameter for each in taken for parameter in each.parameters]
+        self.options = {name: o for each in taken for name, o in each.options.items()}
+        self.value = lambda values: group(**{each.name: each.value(values) for each in taken})
+
+
+def _offered(settings: type[Any], notes: tuple[Without | Only, ...]) -> list[tuple[str, Declared]]:
+    """The settings that are options of a command."""
+    offered = {name: each for name, each in declarations(settings).items() if each.option}
+    for note in notes:
+        if isinstance(note, Without):
+            offered = {name: each for name, each in offered.items() if name not in note.names}
+        else:
+            offered = {name: offered[name].typed_as(o) for name, o in note.options.items()}
+    return list(offered.items())
+
+
+def _dataclass_of(hint: Any) -> type[Any] | None:
+    """The dataclass that a parameter of this type stands for, if it does for one."""
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[1]
+    return hint if isinstance(hint, type) and is_dataclass(hint) else None
+
+
+def spelled(field: str, options: Mapping[str, str]) -> str:
+    """What a user types for a setting: as in these options, or else as in those of a command."""
+    return options.get(field) or _spelled_somewhere().get(field) or "--" + field.replace("_", "-")
+
+
+def _spelled_somewhere() -> dict[str, str]:
+    from lmsuite.models.settings import CacheSettings, FeedForwardSettings, RecurrentSettings
+    from lmsuite.ngram.settings import NgramSettings
+    from lmsuite.sampling import SamplingSettings
+    from lmsuite.text.settings import TextSettings
+    from lmsuite.training.settings import TrainingSettings
+
+    known = (TextSettings, NgramSettings, FeedForwardSettings, RecurrentSettings, TrainingSettings)
+    return {
+        name: declared.option.split("/")[0] if declared.option else name.replace("_", " ")
+        for settings in (*known, SamplingSettings, CacheSettings)
+        for name, declared in declarations(settings).items()
+    }

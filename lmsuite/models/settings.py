@@ -1,0 +1,134 @@
+"""The architectures of the networks, and how fast a cache forgets: the choices alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lmsuite.errors import UsageError
+from lmsuite.settings import check, setting
+
+ACTIVATIONS = ("tanh", "relu", "sigmoid", "hardtanh", "softsign")
+CELLS = ("lstm", "gru", "elman")
+
+_CHOSEN = "by the size of the text"
+
+
+def _embed(default: int) -> Any:
+    return setting(default, minimum=1, shown=_CHOSEN, help="The size of a token's vector.")
+
+
+def _dropout(help: str) -> Any:
+    return setting(0.0, minimum=0, below=1, shown=_CHOSEN, help=help)
+
+
+def _unknown_share() -> Any:
+    """The share of the once-seen training tokens that a training reads as ``<unk>``."""
+    return setting(0.0, option=None, minimum=0)
+
+
+_OF_HIDDEN = "The share of hidden activations left out at random in training."
+_OF_EMBEDDINGS = "The same share of the embeddings."
+
+
+@dataclass(frozen=True)
+class FeedForwardSettings:
+    """The architecture of a feed-forward network.
+
+    Raises:
+        UsageError: a size is below one, a rate outside [0, 1), an activation unknown.
+    """
+
+    context: int = setting(5, minimum=1, shown=_CHOSEN, help="Tokens that a prediction sees.")
+    embed: int = _embed(60)
+    hidden: tuple[int, ...] = setting(
+        (100,),
+        minimum=1,
+        metavar="SIZES",
+        shown=_CHOSEN,
+        help="Sizes of the hidden layers, joined by commas: 100 or 200,100.",
+    )
+    activation: str = setting(
+        "tanh", choices=ACTIVATIONS, shown=_CHOSEN, help="The hidden layers' non-linearity."
+    )
+    direct: bool = setting(False, help="Connect the embeddings to the output as well.")
+    dropout: float = _dropout(_OF_HIDDEN)
+    embed_dropout: float = _dropout(_OF_EMBEDDINGS)
+    unknown_share: float = _unknown_share()
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.hidden:
+            raise UsageError("{hidden} must be one size or more, not none", "hidden", value=())
+
+
+def _registered() -> Iterable[str]:
+    """The cells that there are, those of `lmsuite.nn.register_cell` among them."""
+    from lmsuite.nn import kernels
+
+    return kernels.CELLS
+
+
+@dataclass(frozen=True)
+class RecurrentSettings:
+    """The architecture of a recurrent network.
+
+    Raises:
+        UsageError: a size is below one, a rate outside [0, 1), a cell unknown, or the embeddings
+            are to be tied but differ in size from the hidden layer.
+    """
+
+    cell: str = setting(
+        "lstm", choices=CELLS, unlisted=_registered, help="The kind of recurrent layer."
+    )
+    layers: int = setting(1, minimum=1, maximum=1000, help="Recurrent layers, stacked.")
+    hidden: int = setting(256, minimum=1, shown=_CHOSEN, help="The size of each layer.")
+    embed: int = _embed(64)
+    tied: bool = setting(
+        False,
+        option="--tied/--untied",
+        shown=_CHOSEN,
+        help="Let the embeddings serve as the output's weights too.",
+    )
+    dropout: float = _dropout(_OF_HIDDEN)
+    """Between layers and on the output."""
+    embed_dropout: float = _dropout(_OF_EMBEDDINGS)
+    variational: bool = setting(False, help="Drop the same activations at every step.")
+    unknown_share: float = _unknown_share()
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.tied and self.embed != self.hidden:
+            raise UsageError(
+                f"{{tied}} needs {{embed}} equal to {{hidden}}, not {self.embed} and {self.hidden}",
+                *("tied", "embed", "hidden"),
+                value=True,
+            )
+
+
+@dataclass(frozen=True)
+class CacheSettings:
+    """How fast the cache forgets.
+
+    Raises:
+        UsageError: the half-life is not positive, or so short or long that no decay is left.
+    """
+
+    half_life: float = setting(
+        256.0, option=None, above=0, help="Tokens after which a token weighs half."
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not 0 < self.decay < 1:
+            raise UsageError(
+                f"no float is the decay of a {{half_life}} of {self.half_life:g} tokens",
+                "half_life",
+                value=self.half_life,
+            )
+
+    @property
+    def decay(self) -> float:
+        """What a token weighs after one more."""
+        return float(2.0 ** (-1.0 / self.half_life))

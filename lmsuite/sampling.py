@@ -1,0 +1,60 @@
+"""How text is drawn from a model: the choices, without what carries them out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lmsuite.errors import UsageError
+from lmsuite.settings import check, setting
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How tokens are drawn, and when to stop.
+
+    Raises:
+        UsageError: a setting is out of bounds.
+    """
+
+    temperature: float = setting(
+        1.0,
+        option="--temp",
+        minimum=0,
+        help="Below 1 safer, above 1 wilder; 0 always takes the most probable token.",
+    )
+    top_k: int = setting(
+        0, minimum=0, shown="all", help="Draw from the K most probable tokens; 0 for all."
+    )
+    top_p: float = setting(
+        1.0,
+        above=0,
+        maximum=1,
+        help="Draw from the most probable tokens that together reach P.",
+    )
+    min_p: float = setting(
+        0.0,
+        minimum=0,
+        maximum=1,
+        help="Draw from the tokens at least P times as probable as the best.",
+    )
+    max_tokens: int = setting(200, minimum=0, help="How many tokens each text has at most.")
+    stop: tuple[str, ...] = setting(
+        (),
+        metavar="TEXT",
+        shown=False,
+        help="End before this text; can be repeated. \\n stands for a line end.",
+    )
+    keep_stop: bool = setting(False, help="End after the text of --stop, not before it.")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.stop, str):
+            object.__setattr__(self, "stop", (self.stop,))
+        check(self)
+        if "" in self.stop:
+            raise UsageError("{stop} must be a text of at least one character", "stop", value="")
+
+    @property
+    def filters(self) -> bool:
+        """Whether a filter is not at its neutral value."""
+        chosen = (self.temperature, self.top_k, self.top_p, self.min_p)
+        return chosen != (1.0, 0, 1.0, 0.0)
