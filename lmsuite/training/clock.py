@@ -117,8 +117,8 @@ class Clock:
         needed = self._overhead + self.seconds + self._step + self._validation
         raise TrainingError(
             f"no step of the training fits into {self._minutes:g} minutes: with reading, building "
-            f"and validating the first ends after about {needed / 60:.2g}; give more {{minutes}}, a "
-            "smaller network, or a smaller {max_vocab}",
+            f"and validating the first ends after about {needed / 60:.2g}; give more {{minutes}}, "
+            "a smaller network, or a smaller {max_vocab}",
             *("minutes", "max_vocab"),
             value=self._minutes,
         )

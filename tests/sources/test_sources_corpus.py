@@ -201,7 +201,7 @@ def test_tiny_shakespeare_is_cut_as_nanogpt_cuts_it(shared: Path) -> None:
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5, float("nan")])
 def test_a_share_is_between_nothing_and_all(fraction: float) -> None:
-    with pytest.raises(UsageError, match="between 0 and 1"):
+    with pytest.raises(UsageError, match="above 0 and below 1"):
         split_text("text", fraction, whole_lines=False)
 
 

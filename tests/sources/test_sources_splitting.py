@@ -81,7 +81,7 @@ def test_what_is_no_rule() -> None:
     assert SplitRule.parse("valid.txt") is None
     assert SplitRule.parse("my file of random lines, seed 3") is None
     for number in ("0", "1", "-0.5", "nan", "1 of random lines, seed 0"):
-        with pytest.raises(UsageError, match="between 0 and 1"):
+        with pytest.raises(UsageError, match="above 0 and below 1"):
             SplitRule.parse(number)
     with pytest.raises(UsageError, match="by end or random, not by 'middle'"):
         split_text("a\nb\n", 0.5, whole_lines=True, by="middle")
