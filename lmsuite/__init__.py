@@ -38,6 +38,13 @@ new one, and the old one can be returned to. Units are nats.
 >>> bool((scores < 0).all())
 True
 
+**All that `lm train` does** is one call: it divides the text, makes the encoder, chooses by the
+size of the text what is not given, and teaches a network what an unknown word is.
+
+>>> small = lmsuite.fit("rnn", train[:20_000], tokenizer="char", hidden=16, epochs=1)
+>>> small.encoder.decode(small.encoder.encode("Good masters"))
+'Good masters'
+
 **Models are compared by one evaluation**, whatever their family.
 
 >>> unigram = lmsuite.NgramModel.fit(encoder, ids, lmsuite.NgramSettings(order=1))
@@ -125,6 +132,7 @@ _HOMES = {
     "compare": "lmsuite.analysis.comparison",
     "evaluate": "lmsuite.analysis.evaluation",
     "explain": "lmsuite.analysis.explanation",
+    "fit": "lmsuite.training.fit",
     "load_model": "lmsuite.store.artefact",
     "read_corpus": "lmsuite.sources.corpus",
     "sample": "lmsuite.generation",

@@ -29,7 +29,10 @@ MAY_IMPORT = {
     "lean": {"errors"},
     "generation": {"models", "sampling", "text", "errors"},
     "analysis": {"models", "nn", "text", "errors"},
-    "training": {"store", "analysis", "models", "nn", "text", "files", "settings", "errors"},
+    "training": {
+        *("store", "analysis", "models", "ngram", "nn", "text", "sources", "files", "settings"),
+        "errors",
+    },
     "report": {
         *("analysis", "generation", "training", "store", "models", "ngram", "text", "files"),
         "errors",

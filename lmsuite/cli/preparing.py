@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from lmsuite.cli.opening import open_model, validation_text
 from lmsuite.cli.options import TrainingOptions
@@ -31,19 +31,10 @@ if TYPE_CHECKING:
     from lmsuite.models.interface import LanguageModel
     from lmsuite.sources.corpus import Corpus
     from lmsuite.store.artefact import Provenance
-    from lmsuite.text.encoding import TextEncoder
     from lmsuite.training.baseline import Baseline
-    from lmsuite.types import IntArray
+    from lmsuite.training.fit import Split, TrainingText
 
 _DEFAULT_VALID = "0.1"
-
-
-class Split(NamedTuple):
-    """A text in two."""
-
-    training: str
-    valid: str  # empty: none
-    rule: str  # what the model file records: a `SplitRule`, the name of a file, "none"
 
 
 @dataclass(frozen=True)
@@ -53,17 +44,10 @@ class Prepared:
     name: str  # of the model to be
     folder: ModelsFolder  # where it is to be saved
     corpus: Corpus
-    encoder: TextEncoder
-    ids: IntArray  # (N,) of the training part, as from `text.encode`
-    split: Split
+    ready: TrainingText
     command: str
     quiet: bool
     as_json: bool
-
-    @property
-    def valid_ids(self) -> IntArray:
-        """The ids of the validation part; none if there is no such part."""
-        return self.encoder.encode(self.split.valid)
 
 
 def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> Prepared:
@@ -89,29 +73,30 @@ def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> P
     reserve(context, folder.new_path(name))
     corpus = read_corpus(options.texts or [], encoding=options.encoding, quiet=options.quiet)
     if options.like is None:
-        text, ids, split = _encoded_anew(corpus, options)
+        ready = _encoded_anew(corpus, options)
     else:
-        text, ids, split = _encoded_as_another(corpus, options, options.like)
+        ready = _encoded_as_another(corpus, options, options.like)
     command = command_line(context)
-    return Prepared(name, folder, corpus, text, ids, split, command, options.quiet, options.as_json)
+    return Prepared(name, folder, corpus, ready, command, options.quiet, options.as_json)
 
 
-def _encoded_anew(corpus: Corpus, options: TrainingOptions) -> tuple[TextEncoder, IntArray, Split]:
+def _encoded_anew(corpus: Corpus, options: TrainingOptions) -> TrainingText:
     from lmsuite.sources.unlike import why_unlike
-    from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
+    from lmsuite.text.settings import Boundaries, TextSettings
+    from lmsuite.training.fit import make_ready
 
     settings = TextSettings(**options.text_settings)
     rule = _rule(options)
     split = _divided(corpus, options, rule, settings.boundaries is Boundaries.LINES)
     if _is_end(rule) and (reason := why_unlike(split.training, split.valid)):
         note(f"note: {reason}; --valid-by random validates on lines from everywhere")
-    text, ids = TextEncoder.train(split.training, settings, name=corpus.name)
-    return text, ids, split
+    return make_ready(split, settings, name=corpus.name)
 
 
 def _divided(corpus: Corpus, options: TrainingOptions, rule: str, whole_lines: bool) -> Split:
     from lmsuite.sources.corpus import read_corpus
     from lmsuite.sources.splitting import HeldOut, SplitRule
+    from lmsuite.training.fit import Split
 
     if rule == "none":
         return Split(corpus.text, "", rule)
@@ -158,12 +143,11 @@ def _is_end(rule: str) -> bool:
     return share is not None and share.by is HeldOut.END
 
 
-def _encoded_as_another(
-    corpus: Corpus, options: TrainingOptions, like: str
-) -> tuple[TextEncoder, IntArray, Split]:
+def _encoded_as_another(corpus: Corpus, options: TrainingOptions, like: str) -> TrainingText:
     """With the encoder and the split of the model `like`."""
     from lmsuite.sources.splitting import SplitRule
-    from lmsuite.text.encoding import Boundaries
+    from lmsuite.text.settings import Boundaries
+    from lmsuite.training.fit import Split, TrainingText
 
     chosen = [name for name in ("valid", "valid_by") if getattr(options, name) is not None]
     given = [*options.text_settings, *chosen]
@@ -177,12 +161,12 @@ def _encoded_as_another(
     rule = made.validation.get("split", "none") if made else _DEFAULT_VALID
     if made and made.corpus_sha256 != corpus.sha256:
         note(f"note: {other.name} was trained on another text ({made.corpus})")
-    text = other.model.encoder
+    encoder = other.model.encoder
     if rule != "none" and SplitRule.parse(rule) is None:
         split = Split(corpus.text, validation_text(other), rule)
     else:
-        split = _divided(corpus, options, rule, text.boundaries is Boundaries.LINES)
-    return text, text.encode(split.training, name=corpus.name), split
+        split = _divided(corpus, options, rule, encoder.boundaries is Boundaries.LINES)
+    return TrainingText(encoder, encoder.encode(split.training, name=corpus.name), split)
 
 
 def finish(
@@ -210,7 +194,7 @@ def finish(
         ModelFileError: the model cannot be saved; one that was there before is unharmed. The
             message says where the model is instead.
     """
-    split = prepared.split
+    split = prepared.ready.split
     validation = validate(
         model, split.valid, name=prepared.name, rule=split.rule, share=validated_share
     )
@@ -234,12 +218,12 @@ def finish(
     )
     if prepared.as_json:
         facts = facts_of(prepared.folder, prepared.name, model, validation)
-        facts |= {"corpus": prepared.corpus.name, "tokens": len(prepared.ids)}
+        facts |= {"corpus": prepared.corpus.name, "tokens": len(prepared.ready.ids)}
         facts |= {"vocabulary": len(model.encoder.vocabulary), "seconds": seconds}
         write_json(facts | ({"baseline": vars(baseline)} if baseline else {}))
         return
     say(
-        f"trained     {len(prepared.ids):,} tokens of {prepared.corpus.name}, "
+        f"trained     {len(prepared.ready.ids):,} tokens of {prepared.corpus.name}, "
         f"{len(model.encoder.vocabulary):,} in the vocabulary, {seconds:.1f} s"
     )
     announce(prepared.folder, prepared.name, validation)

@@ -17,7 +17,6 @@ from typing import Any, NoReturn
 import numpy as np
 
 from lmsuite.errors import DataError, ModelFileError, TrainingError
-from lmsuite.models.feedforward import FeedForward
 from lmsuite.models.neural import NeuralModel
 from lmsuite.nn.optimizers import OPTIMIZERS
 from lmsuite.nn.schedules import SCHEDULES
@@ -57,13 +56,12 @@ class TrainingResult:
 
 
 def make_batches(model: NeuralModel, ids: IntArray, settings: TrainingSettings) -> Batches:
-    """Windows for a feed-forward model, lanes for a recurrent one."""
+    """Windows for a model whose memory has an end, else lanes on which the state is carried."""
     hidden = HiddenWords.of(ids, model.encoder, model.settings.unknown_share)
     stream = model.encoder.boundaries is Boundaries.STREAM
-    if isinstance(model, FeedForward):
-        context = model.settings.context
+    if model.reach is not None:
         return Windows(
-            ids, hidden, settings.seed, batch=settings.batch, context=context, stream=stream
+            ids, hidden, settings.seed, batch=settings.batch, context=model.reach, stream=stream
         )
     return Lanes(
         ids,

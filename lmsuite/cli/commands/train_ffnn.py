@@ -31,8 +31,5 @@ def train_ffnn(
     The model of Bengio et al. (2003): embeddings of the last tokens, hidden layers, softmax.
     """
     from lmsuite.models.feedforward import FeedForward
-    from lmsuite.training.recipes import feedforward_recipe
 
-    train_network(
-        context, common, training, FeedForward, feedforward_recipe, architecture, resume=resume
-    )
+    train_network(context, common, training, FeedForward, architecture, resume=resume)

@@ -47,9 +47,9 @@ def train_ngram(
         check_partitioned(settings)
     allowed = None if memory is None else bytes_of(memory)
     prepared = prepare(context, common, kind=NgramModel.kind)
-    note(f"{prepared.corpus.name}: {len(prepared.ids):,} tokens", quiet=prepared.quiet)
+    note(f"{prepared.corpus.name}: {len(prepared.ready.ids):,} tokens", quiet=prepared.quiet)
     began = time.perf_counter()
-    model = NgramModel.fit(prepared.encoder, prepared.ids, settings, memory=allowed)
+    model = NgramModel.fit(prepared.ready.encoder, prepared.ready.ids, settings, memory=allowed)
     for message in model.messages:
         note(f"note: {message}")
     finish(prepared, model, seconds=time.perf_counter() - began)

@@ -31,8 +31,5 @@ def train_rnn(
     Truncated backpropagation through time over contiguous text; the state is carried on.
     """
     from lmsuite.models.recurrent import Recurrent
-    from lmsuite.training.recipes import recurrent_recipe
 
-    train_network(
-        context, common, training, Recurrent, recurrent_recipe, architecture, resume=resume
-    )
+    train_network(context, common, training, Recurrent, architecture, resume=resume)
