@@ -6,6 +6,7 @@ python docs/terminal_picture.py
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,7 @@ def main() -> None:
                 console.print(Text(f"$ {typed}", style="bold green"))
                 console.print(Text(printed.rstrip() + "\n"))
     svg = console.export_svg(title="lmsuite", unique_id="lmsuite")
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # nothing from elsewhere
     (Path(__file__).parent / "terminal.svg").write_text(svg, encoding="utf-8")
 
 
