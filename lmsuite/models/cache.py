@@ -54,6 +54,9 @@ class CacheModel(LanguageModel):
     def start(self, batch_size: int) -> NDArray[np.float64]:
         return np.zeros((batch_size, len(self._uniform)))
 
+    def null_context(self, batch_size: int) -> NDArray[np.float64]:
+        return self.start(batch_size)  # an empty memory, with <s> or without
+
     def step(self, state: NDArray[np.float64], ids: IntArray) -> NDArray[np.float64]:
         # While a token is read that is not remembered, the memory does not fade either.
         rows = np.flatnonzero(self._remembered[ids])

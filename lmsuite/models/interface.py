@@ -32,7 +32,9 @@ from typing import Any, ClassVar, Protocol, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.text.encoding import TextEncoder
+from lmsuite.errors import UsageError
+from lmsuite.models.text_scores import TextScores
+from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.types import Array, FloatArray, IntArray
 
 # What a state holds is the model's own business; callers only pass it on.
@@ -52,7 +54,7 @@ class Decoder(Protocol):
         """As `LanguageModel.log_probs`."""
 
 
-class LanguageModel(ABC):
+class LanguageModel(TextScores, ABC):
     """A distribution over the next token, given a state."""
 
     kind: ClassVar[str]
@@ -78,6 +80,28 @@ class LanguageModel(ABC):
     @abstractmethod
     def start(self, batch_size: int) -> State:
         """The state of `batch_size` texts of which nothing has been read (after ``<s>``)."""
+
+    def null_context(self, batch_size: int) -> State:
+        """The state of `batch_size` texts of which nothing is known, not even that they begin here.
+
+        A stream has no other beginning, so in STREAM mode this is `start`.
+
+        Raises:
+            UsageError: the model knows sentences from their ``<s>`` alone.
+        """
+        if self.encoder.boundaries is Boundaries.STREAM:
+            return self.start(batch_size)
+        raise UsageError(
+            f"a model of kind {self.kind} has read every sentence from its beginning, and has no "
+            "probability without one; leave bos=True"
+        )
+
+    def matched_order(self, state: State, token_id: int) -> int | None:
+        """The order of the n-gram that predicts an id after a state of batch size 1.
+
+        None in a model that is not made of n-grams.
+        """
+        return None
 
     @abstractmethod
     def step(self, state: State, ids: IntArray) -> State:

@@ -143,6 +143,9 @@ class Mixture(LanguageModel):
     def start(self, batch_size: int) -> tuple[State, ...]:
         return tuple(member.start(batch_size) for member in self.members)
 
+    def null_context(self, batch_size: int) -> tuple[State, ...]:
+        return tuple(member.null_context(batch_size) for member in self.members)
+
     def step(self, state: tuple[State, ...], ids: IntArray) -> tuple[State, ...]:
         return tuple(m.step(s, ids) for m, s in zip(self.members, state, strict=True))
 

@@ -141,6 +141,14 @@ class NgramModel(LanguageModel):
         """The state of `batch_size` texts of which nothing has been read."""
         return self.table.start(batch_size)
 
+    def null_context(self, batch_size: int) -> State:
+        """The state of `batch_size` texts of which nothing is known (B, order - 1)."""
+        return np.full_like(self.start(batch_size), -1)
+
+    def matched_order(self, state: State, token_id: int) -> int:
+        """The order of the n-gram that predicts an id after a state of batch size 1."""
+        return self.table.trace(state, token_id).order
+
     def step(self, state: State, ids: IntArray) -> State:
         """The state after each text of the batch is continued by one token, ids (B,)."""
         return self.table.extend(state, np.asarray(ids))

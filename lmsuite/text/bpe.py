@@ -157,6 +157,11 @@ class BpeTokenizer(Tokenizer):
             return data
         return None
 
+    def token_of(self, text: str) -> str:
+        letters = list(byte_letters())
+        letters.sort(key=byte_letters().__getitem__)
+        return "".join(letters[byte] for byte in text.encode("utf-8", "surrogatepass"))
+
     def cut_before(self, text: str, position: int) -> int:
         begin = max(0, position - _LONGEST)
         between = list(_BETWEEN_WORDS.finditer(text, begin, position + 1))

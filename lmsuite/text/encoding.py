@@ -84,7 +84,8 @@ class TextEncoder:
         """The ids of a text, int32 (N,).
 
         In STREAM mode the tokens alone; in LINES mode ``<s> tokens </s>`` for each line. Lines end
-        at ``"\\n"``; one at the end of the text opens no further line.
+        at ``"\\n"``; one at the end of the text opens no further line. A text without any line, as
+        an empty file is, has no ids: for the empty sentence see `encode_sentence`.
 
         Raises:
             DataError: the text holds a token ``<s>`` or ``</s>`` (tokenizer whitespace only); the
@@ -93,6 +94,20 @@ class TextEncoder:
         types, index = self.tokenizer.distinct(text)
         _refuse_reserved(types, self.tokenizer, text, name)
         return self._sequences(types, index)
+
+    def encode_sentence(self, text: str) -> IntArray:
+        """The ids of a sentence, int32 (N,); of several, if the text has several lines.
+
+        As `encode`, but in LINES mode an empty text is the empty sentence, ``<s> </s>``. So it has
+        the probability of its end, where an empty file has none.
+
+        Raises:
+            DataError: as `encode`.
+        """
+        ids = self.encode(text, name="the sentence")
+        if self.boundaries is Boundaries.LINES and not ids.size:
+            return np.array([BOS, EOS], np.int32)
+        return ids
 
     def encode_prompt(self, text: str, last: int | None = None) -> IntArray:
         """The ids of the beginning of a text that is to be continued, int32 (N,).
@@ -161,6 +176,39 @@ class TextEncoder:
                 line_start = end
         if is_lines and token != newline:
             yield Token(SPECIALS[EOS], EOS, len(text) - line_start, len(text) - line_start)
+
+    def tokens(self, text: str) -> list[str]:
+        """The tokens of a text as strings, one for each log-probability of `LanguageModel.score`.
+
+        Each is the text that it stands for, of an unknown word, too; in LINES mode ``</s>`` ends
+        every line. `located` tells where they lie.
+
+        Raises:
+            DataError: as `encode`.
+        """
+        types, _ = self.tokenizer.distinct(text)
+        _refuse_reserved(types, self.tokenizer, text, "the text")
+        return [token.token for token in self.located(text)]
+
+    def id(self, token: str) -> int:
+        """The id of the token that stands for this text; 0, of ``<unk>``, if there is none."""
+        return self.vocabulary.id(self._known(token))
+
+    def __contains__(self, token: object) -> bool:
+        """Whether a text is one token, and known."""
+        return isinstance(token, str) and self._known(token) in self.vocabulary
+
+    def _known(self, token: str) -> str:
+        """The token of this text as the vocabulary has it."""
+        return token if token in SPECIALS else self.tokenizer.token_of(token)
+
+    def text(self, ids: int | Iterable[int] | IntArray) -> str:
+        """The text of one id or of several, as `decode` gives it.
+
+        Raises:
+            DataError: an id is outside the vocabulary.
+        """
+        return self.decode([int(ids)] if isinstance(ids, int | np.integer) else ids)
 
     def _encode_prompt(self, text: str) -> IntArray:
         types, index = self.tokenizer.distinct(text)

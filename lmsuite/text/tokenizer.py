@@ -123,6 +123,10 @@ class Tokenizer(ABC):
         """All tokens that can ever occur, if the tokenizer has such a list of its own."""
         return None
 
+    def token_of(self, text: str) -> str:
+        """The token that stands for exactly this text, if there is one."""
+        return text
+
     def visible(self, token: str) -> str:
         """The token as it is shown to a person."""
         return token

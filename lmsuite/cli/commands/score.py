@@ -20,7 +20,7 @@ from lmsuite.cli.options import (
 from lmsuite.cli.streams import json_line, write_all
 
 if TYPE_CHECKING:
-    from lmsuite.analysis.sentences import Sentence
+    from lmsuite.models.sentences import Sentence
     from lmsuite.text.encoding import TextEncoder
 
 
@@ -53,7 +53,7 @@ def score(
     --tokens, `token` is the text that the token stands for, and `start` and `end` are where it
     lies in its `line`; a part of a character also has its `bytes`.
     """
-    from lmsuite.analysis.sentences import score_sentences
+    from lmsuite.models.sentences import score_sentences
 
     loaded = open_model(folder, model).model
     corpus = read_texts([text], encoding)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.models.interface import LanguageModel
 from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.text.vocabulary import BOS, UNK
-from lmsuite.types import FloatArray, IntArray
+from lmsuite.types import IntArray
+
+
+class Scorer(Protocol):
+    """What of a `LanguageModel` is needed to score lines."""
+
+    encoder: TextEncoder
+    remembers_text: bool
+
+    def score(self, ids: IntArray) -> NDArray[np.float64]:
+        """As `LanguageModel.score`."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +34,7 @@ class Sentence:
     """Its line end; empty if the text ends without one."""
     ids: IntArray
     """(M,) the predicted tokens, that of the line's end among them."""
-    log_probs: FloatArray
+    log_probs: NDArray[np.float64]
     """(M,) in nats."""
 
     @property
@@ -39,7 +49,7 @@ class Sentence:
 
 
 def score_sentences(
-    model: LanguageModel, text: str, *, in_context: bool = False, name: str = "the text"
+    model: Scorer, text: str, *, in_context: bool = False, name: str = "the text"
 ) -> Iterator[Sentence]:
     """Every line of a text, with its log-probability.
 
@@ -74,7 +84,7 @@ def _running(encoder: TextEncoder, ids: IntArray) -> IntArray:
     return ids if encoder.boundaries is Boundaries.LINES else ids[ids != BOS]
 
 
-def _scores_alone(model: LanguageModel, ids: IntArray) -> NDArray[np.float64]:
+def _scores_alone(model: Scorer, ids: IntArray) -> NDArray[np.float64]:
     """Line by line, for a model whose memory outlives ``<s>``."""
     starts = np.flatnonzero(ids == BOS)
     scores = [model.score(line) for line in np.split(ids, starts[1:])]

@@ -1,0 +1,277 @@
+"""What a model says of a text, asked in text: what notebooks and decoders type.
+
+In LINES mode a line is a sentence, and a text without any line is the empty sentence, whose
+probability is that of its end. The names are KenLM's where KenLM has one: `logprob` is its
+``score``, `full_scores` its ``full_scores``; logarithms are natural unless a `base` is given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.errors import DataError, UsageError
+from lmsuite.models.sentences import Scorer, Sentence, score_sentences
+from lmsuite.text.encoding import Boundaries, Token
+from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, UNK
+from lmsuite.types import IntArray
+
+Unit = Literal["word", "token", "line"]
+"""What `TextScores.surprisal` gives one record each."""
+
+
+class FullScore(NamedTuple):
+    """One token of a sentence and its score, as of KenLM's ``full_scores``."""
+
+    word: str
+    """The text of the token; ``</s>`` at the end of a sentence."""
+    log_prob: float
+    order: int | None
+    """The order of the n-gram that was found; None in a model that is not made of n-grams."""
+    oov: bool
+    """Whether the model reads it as ``<unk>``."""
+
+
+@dataclass(frozen=True)
+class Surprisal:
+    """One word, token or line of a text, and how unexpected it was."""
+
+    sentence: int
+    """The number of its line, from 1."""
+    word: str
+    """Its text; the end of a line is ``</s>`` in LINES mode, a newline in STREAM mode."""
+    start: int
+    """Where it begins in its line, in characters."""
+    end: int
+    """Where it ends."""
+    surprisal: float
+    """Minus the logarithm of its probability: the sum over its tokens."""
+    tokens: int
+    """How many tokens it has, spaces before it among them."""
+    oov: int
+    """How many of them the model does not know."""
+
+
+class _Model(Scorer, Protocol):
+    """What of a `LanguageModel` is needed here; its docstrings say more."""
+
+    def start(self, batch_size: int) -> Any:
+        """The state after ``<s>``."""
+
+    def null_context(self, batch_size: int) -> Any:
+        """The state after nothing known."""
+
+    def score_next(self, state: Any, ids: IntArray) -> tuple[NDArray[np.float64], Any]:
+        """The log-probability (B,) of one id (B,) after each text, and the state after it."""
+
+    def matched_order(self, state: Any, token_id: int) -> int | None:
+        """The order of the n-gram that predicts an id."""
+
+
+class TextScores:
+    """The part of every model that is asked in text."""
+
+    def logprob(
+        self: _Model, text: str, *, bos: bool = True, eos: bool = True, base: float = math.e
+    ) -> float:
+        """The log-probability of a text: of its tokens, each after all those before it.
+
+        Args:
+            text: a sentence, or several lines.
+            bos: begin every sentence after ``<s>``. Otherwise it is read as a part of a sentence
+                of which nothing else is known; n-gram models alone can do that. In STREAM mode,
+                where there is no ``<s>``, it changes nothing.
+            eos: count the end of every sentence, ``</s>``, which STREAM mode does not have.
+            base: of the logarithm: 10 as in KenLM, 2 for bits.
+
+        Raises:
+            DataError: the text holds a reserved token.
+            UsageError: the base is none, or `bos` is False and the model has no such state.
+        """
+        unit = _log_of(base)
+        ids = self.encoder.encode_sentence(text)
+        scores = self.score(ids) if bos else _scores_without_beginning(self, ids)
+        if not eos:
+            scores = scores[ids[ids != BOS] != EOS]
+        return float(scores.sum()) / unit
+
+    def logprob_given(
+        self: _Model, context: str, text: str, *, eos: bool = False, base: float = math.e
+    ) -> float:
+        """The log-probability that `text` follows `context`, log p(text | context).
+
+        Both are read as one text, so a space between them belongs to one of them:
+        ``logprob_given("The king", " is here")``. With the log-probability of the tokens of the
+        context it makes that of the whole.
+
+        Raises:
+            DataError: a token reaches from the one into the other, or is reserved.
+            UsageError: the base is none.
+        """
+        unit = _log_of(base)
+        whole, seam = context + text, len(context)
+        before = 0
+        for _, start, end in self.encoder.tokenizer.located(whole):
+            if start < seam < end:
+                raise DataError(
+                    f"{whole[start:end]!r} is one token, of which the context has a part; end the "
+                    "context where a token ends, mostly before a space"
+                )
+            if end > seam or start >= seam:
+                break
+            before += 1
+        ids = self.encoder.encode_sentence(whole)
+        counted = np.ones(int((ids != BOS).sum()), bool) if eos else ids[ids != BOS] != EOS
+        return float(self.score(ids)[before:][counted[before:]].sum()) / unit
+
+    def perplexity(self: _Model, text: str) -> float:
+        """The perplexity of a text, ``</s>`` and unknown words counted, as `evaluate` gives it.
+
+        Raises:
+            DataError: the text has no tokens, or a reserved one.
+        """
+        scores = self.score(self.encoder.encode_sentence(text))
+        if not len(scores):
+            raise DataError("nothing to score: the text has no tokens")
+        with np.errstate(over="ignore"):
+            return float(np.exp(-scores.mean()))
+
+    def full_scores(
+        self: _Model, sentence: str, *, bos: bool = True, eos: bool = True, base: float = math.e
+    ) -> Iterator[FullScore]:
+        """Every token of a sentence with its log-probability, order and whether it is unknown.
+
+        The arguments are those of `logprob`, which is the sum. To know the orders, the model reads
+        token by token.
+
+        Raises:
+            DataError, UsageError: as `logprob`.
+        """
+        unit = _log_of(base)
+        begin = self.start if bos else self.null_context
+        state = begin(1)
+        ids = self.encoder.encode_sentence(sentence)
+        words = iter(self.encoder.tokens(sentence) or [SPECIALS[EOS]])
+        for token in ids.tolist():
+            if token == BOS:
+                state = begin(1)
+                continue
+            word, order = next(words), self.matched_order(state, token)
+            score, state = self.score_next(state, np.array([token], np.int32))
+            if eos or token != EOS:
+                yield FullScore(word, float(score[0]) / unit, order, token == UNK)
+
+    def surprisal(
+        self: _Model,
+        text: str,
+        *,
+        by: Unit = "word",
+        in_context: bool = False,
+        base: float = 2.0,
+    ) -> list[Surprisal]:
+        """How unexpected every word of a text is; ``pandas.DataFrame`` takes the list as it is.
+
+        A word is what stands between white space, whatever the tokens: the surprisals of its
+        tokens are summed, those of the spaces before it with them, so that the words of a line have
+        together what the line has. The end of a line is a word of its own.
+
+        Args:
+            text: lines, each a sentence.
+            by: ``word``, ``token`` or ``line``.
+            in_context: a line has those before it as its context. Otherwise each is scored as if it
+                were alone.
+            base: of the logarithm; 2 gives bits.
+
+        Raises:
+            DataError: the text holds a reserved token.
+            UsageError: `by` or the base is none.
+        """
+        if by not in _GROUPINGS:
+            raise UsageError(f"surprisal by {by!r}: it is by {', '.join(_GROUPINGS)}")
+        unit, group = _log_of(base), _GROUPINGS[by]
+        lines = list(score_sentences(self, text, in_context=in_context))
+        if not lines and self.encoder.boundaries is Boundaries.LINES:
+            lines = list(score_sentences(self, text + "\n"))
+        records: list[Surprisal] = []
+        for number, line in enumerate(lines, start=1):
+            tokens = list(self.encoder.located(line.text + line.end))
+            surprisals = line.log_probs / -unit
+            begin = 0
+            for size, word, start, end in group(line, tokens):
+                part = slice(begin, begin + size)
+                oov = int((line.ids[part] == UNK).sum())
+                total = float(surprisals[part].sum())
+                records.append(Surprisal(number, word, start, end, total, size, oov))
+                begin += size
+        return records
+
+
+def _log_of(base: float) -> float:
+    """The natural logarithm of a base."""
+    if not 0 < base < math.inf or base == 1:
+        raise UsageError(f"no logarithm has the base {base}; give 10, 2 or math.e")
+    return math.log(base)
+
+
+def _scores_without_beginning(model: _Model, ids: IntArray) -> NDArray[np.float64]:
+    """As `score`, but after the null context where ``<s>`` would be."""
+    if model.encoder.boundaries is Boundaries.STREAM:
+        return model.score(ids)
+    scores = []
+    state = model.null_context(1)
+    for token in ids.tolist():
+        if token == BOS:
+            state = model.null_context(1)
+            continue
+        score, state = model.score_next(state, np.array([token], np.int32))
+        scores.append(float(score[0]))
+    return np.array(scores)
+
+
+_Group = tuple[int, str, int, int]  # how many tokens, their text, from where to where
+
+
+def _by_token(line: Sentence, tokens: list[Token]) -> Iterator[_Group]:
+    for token in tokens:
+        yield 1, token.token, token.start, token.end
+
+
+def _by_line(line: Sentence, tokens: list[Token]) -> Iterator[_Group]:
+    if tokens:
+        yield len(tokens), line.text, 0, len(line.text)
+
+
+def _by_word(line: Sentence, tokens: list[Token]) -> Iterator[_Group]:
+    """Tokens without white space between them; it goes with what follows, or else precedes."""
+    groups: list[list[Token]] = []
+    joins = False  # whether the next token belongs to the last group
+    end = 0
+    for token in tokens:
+        text = line.text[token.start : token.end]  # empty at the end of the line
+        is_cut = not text or token.start > end or text[0].isspace()
+        if joins or (groups and not is_cut):
+            groups[-1].append(token)
+        else:
+            groups.append([token])
+        # So far the group is white space, or the token ends with it.
+        joins = text.isspace() and (joins or is_cut)
+        end = token.end if not text[-1:].isspace() else -1
+    if joins and len(groups) > 1:
+        groups[-2:] = [groups[-2] + groups[-1]]
+    for group in groups:
+        start, end = group[0].start, group[-1].end
+        if group[-1].start == len(line.text):
+            yield len(group), group[-1].token, group[-1].start, end
+            continue
+        text = line.text[start:end]
+        if text.strip():
+            start, end = end - len(text.lstrip()), start + len(text.rstrip())
+        yield len(group), line.text[start:end], start, end
+
+
+_GROUPINGS = {"word": _by_word, "token": _by_token, "line": _by_line}
