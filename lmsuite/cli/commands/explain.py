@@ -13,7 +13,7 @@ import typer
 
 from lmsuite.cli.opening import open_model
 from lmsuite.cli.options import DEFAULT_FOLDER, JsonOption, ModelArgument, ModelsOption
-from lmsuite.cli.streams import note, piped_input, printable, write, write_json
+from lmsuite.cli.streams import note, piped_input, printable, unescaped, write, write_json
 from lmsuite.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ def explain(
     text: Annotated[
         str | None,
         typer.Argument(
-            metavar="TEXT", help="The text itself; else what is piped in.", show_default=False
+            metavar="TEXT",
+            help="The text itself, in which \\n stands for a line end, \\t for a tab and \\\\ for "
+            "\\; else what is piped in.",
+            show_default=False,
         ),
     ] = None,
     html: Annotated[
@@ -77,8 +80,9 @@ def explain(
 
 
 def _text(argument: str | None) -> str:
-    data = argument.encode("utf-8", "surrogateescape") if argument is not None else None
-    if data is None:
+    if argument is not None:
+        data = unescaped(argument).encode("utf-8", "surrogateescape")
+    else:
         stdin = piped_input()
         if stdin is None:
             raise UsageError("no text: give one in quotes, or pipe it in")

@@ -85,7 +85,7 @@ def sample(
         typer.Option(
             "--stop",
             metavar="TEXT",
-            help="End before this text; can be repeated. \\n stands for a line end.",
+            help="End before this text; can be repeated. \\n stands for a line end, as in PROMPT.",
             show_default=False,
         ),
     ] = None,
