@@ -6,12 +6,14 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from contract_cases import CASES, OTHER, TRAINING, Case
 
-from lmsuite.analysis.evaluation import in_blocks
+from lmsuite.analysis.evaluation import evaluate, in_blocks
+from lmsuite.errors import DataError, UsageError
 from lmsuite.generation import SamplingSettings, sample
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.store.artefact import Provenance, load_model, save_model
@@ -139,20 +141,71 @@ def test_the_score_of_the_next_id_is_that_of_the_distribution(case: Case) -> Non
 @pytest.mark.parametrize("samples", [1, 3])
 def test_many_threads_share_one_model(case: Case, samples: int) -> None:
     """Each of eight that sample, score and step at once gets what it gets alone."""
-    model = model_of(case).prepared()
+    model = model_of(case)
     text = model.encoder.encode(TRAINING * 3)
 
-    def work(seed: int) -> tuple[list[list[int]], list[float], list[float]]:
+    def work(seed: int) -> tuple[list[list[int]], list[float], list[float], float]:
         rng = np.random.default_rng(seed)
         texts = sample(model, SamplingSettings(max_tokens=12), rng, text[:seed], samples)
         stepped = model.score_next(model.read(model.start(1), text[:seed]), text[seed : seed + 1])
         scores = np.append(model.score(text), stepped[0])
-        return [each.ids for each in texts], scores.tolist(), texts[0].log_probs
+        evaluated = evaluate(model, OTHER, name="one").cross_entropy
+        return [each.ids for each in texts], scores.tolist(), texts[0].log_probs, evaluated
 
     alone = [work(seed) for seed in range(1, 9)]
     with ThreadPoolExecutor(8) as pool:
         for _ in range(3):
             assert list(pool.map(work, range(1, 9))) == alone
+
+
+def test_a_decoder_steps_as_its_model_does(case: Case) -> None:
+    """Batches of its size and smaller ones, in turn."""
+    model = model_of(case)
+    decoder = model.decoder(4)
+    possible = np.setdiff1d(np.arange(len(model.encoder.vocabulary)), model.encoder.impossible)
+    rng = np.random.default_rng(1)
+    for rows in ([0, 1, 2, 3], [2], [3, 1], [0, 0, 0, 0]):
+        state = model.select(batch_of(model), rows)
+        ids = rng.choice(possible, len(rows)).astype(np.int32)
+        expected = model.log_probs(model.step(state, ids))
+        np.testing.assert_allclose(
+            decoder.log_probs(decoder.step(state, ids)), expected, rtol=0, atol=1e-5
+        )
+        scores, after = decoder.score_next(state, ids)
+        np.testing.assert_allclose(scores, model.score_next(state, ids)[0], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(decoder.log_probs(after), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [[-1], [10**6], [2**32 + 3], [3.0], [5.7], "t", [True], [None], [[3]], 3],
+    ids=str,
+)
+def test_what_are_no_ids_is_refused(case: Case, wrong: Any) -> None:
+    model = model_of(case)
+    error = DataError if wrong in ([-1], [10**6], [2**32 + 3]) else UsageError
+    state, decoder = model.start(1), model.decoder(1)
+    for use in (
+        model.score,
+        lambda ids: model.read(state, ids),
+        lambda ids: model.step(state, ids),
+        lambda ids: model.score_next(state, ids),
+        lambda ids: decoder.step(state, ids),
+        lambda ids: decoder.score_next(state, ids),
+    ):
+        with pytest.raises(error, match=r"the id .* is no token|ids "):
+            use(wrong)
+
+
+def test_ids_may_be_a_list_or_of_another_width(case: Case) -> None:
+    model = model_of(case)
+    ids = model.encoder.encode(OTHER)
+    for same in (ids.tolist(), ids.astype(np.int64), ids.astype(np.uint8)):
+        np.testing.assert_array_equal(model.score(same), model.score(ids))
+        np.testing.assert_array_equal(
+            model.log_probs(model.read(model.start(1), same[:5])),
+            model.log_probs(model.read(model.start(1), ids[:5])),
+        )
 
 
 def test_no_ids_have_no_scores(case: Case) -> None:

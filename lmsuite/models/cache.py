@@ -58,6 +58,7 @@ class CacheModel(LanguageModel):
         return self.start(batch_size)  # an empty memory, with <s> or without
 
     def step(self, state: NDArray[np.float64], ids: IntArray) -> NDArray[np.float64]:
+        ids = self.checked(ids)
         # While a token is read that is not remembered, the memory does not fade either.
         rows = np.flatnonzero(self._remembered[ids])
         state = state.copy()
@@ -66,6 +67,7 @@ class CacheModel(LanguageModel):
         return state
 
     def read(self, state: NDArray[np.float64], ids: IntArray) -> NDArray[np.float64]:
+        ids = self.checked(ids)
         remembered = ids[self._remembered[ids]]
         age = np.arange(len(remembered) - 1, -1, -1)
         weights = np.bincount(remembered, self._decay**age, minlength=len(self._uniform))
@@ -78,6 +80,7 @@ class CacheModel(LanguageModel):
         return own
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
+        ids = self.checked(ids)
         predicted = ids[ids != BOS]
         remembered = self._remembered[predicted]
         own = self._uniform[predicted]

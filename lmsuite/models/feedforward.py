@@ -160,6 +160,7 @@ class FeedForward(NeuralModel):
         return np.full((batch_size, self._settings.context), BOS, np.int32)
 
     def step(self, state: IntArray, ids: IntArray) -> IntArray:
+        ids = self.checked(ids)
         following = np.concatenate([state[:, 1:], ids[:, None]], axis=1, dtype=np.int32)
         following[ids == BOS] = BOS
         return following
@@ -168,6 +169,7 @@ class FeedForward(NeuralModel):
         return log_softmax(self._logits(state.T), self.encoder.impossible)
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
+        ids = self.checked(ids)
         places = np.arange(ids.size)
         since = np.maximum.accumulate(np.where(ids == BOS, places, 0))
         positions = np.flatnonzero(ids != BOS)

@@ -30,9 +30,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from lmsuite.errors import UsageError
+from lmsuite.errors import DataError, UsageError
 from lmsuite.models.text_scores import TextScores
 from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.types import Array, FloatArray, IntArray
@@ -42,9 +42,10 @@ State: TypeAlias = Any
 
 
 class Decoder(Protocol):
-    """What steps a model for one reader: `step` and `log_probs` of `LanguageModel`, and no more.
+    """What steps a model for one reader, as `LanguageModel` does, but quickly.
 
-    It is for one thread at a time, and for batches of the size that it was made for.
+    It is for one thread at a time, and for batches of at most the size that it was made for. Its
+    states are the model's. It knows nothing of later changes of the weights.
     """
 
     def step(self, state: State, ids: IntArray) -> State:
@@ -53,9 +54,16 @@ class Decoder(Protocol):
     def log_probs(self, state: State) -> FloatArray:
         """As `LanguageModel.log_probs`."""
 
+    def score_next(self, state: State, ids: IntArray) -> tuple[NDArray[np.float64], State]:
+        """As `LanguageModel.score_next`."""
+
 
 class LanguageModel(TextScores, ABC):
-    """A distribution over the next token, given a state."""
+    """A distribution over the next token, given a state.
+
+    Every method that is given ids raises `UsageError` if they are not whole numbers, and
+    `DataError` if one is outside the vocabulary.
+    """
 
     kind: ClassVar[str]
     """The name in artefacts and tables: ``ngram``, ``ffnn``, ``rnn``, ``mixture``."""
@@ -115,25 +123,24 @@ class LanguageModel(TextScores, ABC):
     def log_probs(self, state: State) -> FloatArray:
         """Natural log-probabilities of the next token, (B, V)."""
 
-    def prepared(self) -> Self:
-        """The same model, laid out for many small readings; it takes more memory and some time."""
-        return self
-
     def decoder(self, batch_size: int) -> Decoder:
-        """What takes many steps of `batch_size` texts quickly: this model, or buffers for it."""
+        """What takes many steps of up to `batch_size` texts quickly: this model, or its buffers."""
         return self
 
     def read(self, state: State, ids: IntArray) -> State:
         """The state (of one text) after the text is continued by ids (N,): N steps, but quickly."""
+        ids = self.checked(ids)
         known = len(ids) if self.reach is None else self.reach
-        for token in ids[max(0, len(ids) - known) :]:
-            state = self.step(state, np.array([token], np.int32))
+        decoder = self.decoder(1)
+        for place in range(max(0, len(ids) - known), len(ids)):
+            state = decoder.step(state, ids[place : place + 1])
         return state
 
     def score_next(self, state: State, ids: IntArray) -> tuple[NDArray[np.float64], State]:
         """The log-probability (B,) of one id (B,) after each text, and the state after it."""
+        after = self.step(state, ids)
         log_probs = self.log_probs(state)[np.arange(len(ids)), ids]
-        return log_probs.astype(np.float64), self.step(state, ids)
+        return log_probs.astype(np.float64), after
 
     rows_axis: ClassVar[int] = 0
     """The axis of a state's array that counts the texts of the batch."""
@@ -182,8 +189,44 @@ class LanguageModel(TextScores, ABC):
         """The learned vector of every token, (V, E); None in a model that has none."""
         return None
 
+    def checked(self, ids: IntArray) -> IntArray:
+        """The ids as int32, after a check; see `checked_ids`."""
+        return checked_ids(ids, len(self.encoder.vocabulary))
+
     def settings_dict(self) -> dict[str, Any]:
         """`settings` as plain JSON values."""
         from dataclasses import asdict
 
         return asdict(self.settings)
+
+
+def checked_ids(ids: ArrayLike, vocabulary_size: int) -> IntArray:
+    """The ids (N,) as int32.
+
+    Raises:
+        UsageError: they are not whole numbers, in one dimension.
+        DataError: one is outside the vocabulary.
+    """
+    array = np.asarray(ids)
+    if array.dtype.kind not in "iu" and array.size:
+        raise UsageError(
+            f"ids are whole numbers, as model.encoder.encode(text) makes them, not {ids!r:.60}"
+        )
+    if array.ndim != 1:
+        raise UsageError(f"ids have one dimension, not the shape {array.shape}")
+    if array.dtype != np.int32:
+        # Wider numbers are compared before they are cut off, and -1 before it wraps around.
+        _require_in_range(array, vocabulary_size)
+        array = array.astype(np.int32)
+    # Seen as unsigned numbers, negative ids lie above all others: one reduction finds both.
+    if array.size and np.maximum.reduce(array.view(np.uint32)) >= vocabulary_size:
+        _require_in_range(array, vocabulary_size)
+    return array
+
+
+def _require_in_range(ids: NDArray[Any], vocabulary_size: int) -> None:
+    wrong = ids[(ids < 0) | (ids >= vocabulary_size)]
+    if wrong.size:
+        raise DataError(
+            f"the id {wrong[0]} is no token; the vocabulary has 0 to {vocabulary_size - 1}"
+        )

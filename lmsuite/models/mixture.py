@@ -152,10 +152,6 @@ class Mixture(LanguageModel):
     def log_probs(self, state: tuple[State, ...]) -> FloatArray:
         return interpolate(self.weights, self._log_probs(state))
 
-    def prepared(self) -> Self:
-        members = zip(self.names, self.members, strict=True)
-        return type(self)({name: member.prepared() for name, member in members}, self.weights)
-
     def decoder(self, batch_size: int) -> Decoder:
         return _MixtureDecoder(
             [member.decoder(batch_size) for member in self.members], self.weights
@@ -167,8 +163,7 @@ class Mixture(LanguageModel):
     def score_next(
         self, state: tuple[State, ...], ids: IntArray
     ) -> tuple[NDArray[np.float64], tuple[State, ...]]:
-        pairs = [m.score_next(s, ids) for m, s in zip(self.members, state, strict=True)]
-        return interpolate(self.weights, [logs for logs, _ in pairs]), tuple(s for _, s in pairs)
+        return _MixtureDecoder(self.members, self.weights).score_next(state, ids)
 
     def select(self, state: tuple[State, ...], rows: Sequence[int] | IntArray) -> State:
         return tuple(m.select(s, rows) for m, s in zip(self.members, state, strict=True))
@@ -239,7 +234,7 @@ class Mixture(LanguageModel):
 class _MixtureDecoder:
     """A decoder of every member."""
 
-    members: list[Decoder]
+    members: Sequence[Decoder]
     weights: NDArray[np.float64]  # (K,)
 
     def step(self, state: tuple[State, ...], ids: IntArray) -> tuple[State, ...]:
@@ -248,6 +243,12 @@ class _MixtureDecoder:
     def log_probs(self, state: tuple[State, ...]) -> FloatArray:
         logs = [m.log_probs(s) for m, s in zip(self.members, state, strict=True)]
         return interpolate(self.weights, logs)
+
+    def score_next(
+        self, state: tuple[State, ...], ids: IntArray
+    ) -> tuple[NDArray[np.float64], tuple[State, ...]]:
+        pairs = [m.score_next(s, ids) for m, s in zip(self.members, state, strict=True)]
+        return interpolate(self.weights, [logs for logs, _ in pairs]), tuple(s for _, s in pairs)
 
 
 def check_members(members: Mapping[str, LanguageModel]) -> None:

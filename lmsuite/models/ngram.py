@@ -127,11 +127,6 @@ class NgramModel(LanguageModel):
         )
         return cls(encoder, settings, estimated.table, estimated.discounts, estimated.messages)
 
-    def prepared(self) -> Self:
-        """The same model with a hash table of its n-grams."""
-        table = self.table.indexed()
-        return type(self)(self.encoder, self._settings, table, self.discounts, self.messages)
-
     @property
     def reach(self) -> int:  # type: ignore[override]  # a fact of the table
         """The words of the longest context."""
@@ -151,7 +146,7 @@ class NgramModel(LanguageModel):
 
     def step(self, state: State, ids: IntArray) -> State:
         """The state after each text of the batch is continued by one token, ids (B,)."""
-        return self.table.extend(state, np.asarray(ids))
+        return self.table.extend(state, self.checked(ids))
 
     def log_probs(self, state: State) -> FloatArray:
         """Natural log-probabilities of the next token, (B, V)."""
@@ -159,22 +154,25 @@ class NgramModel(LanguageModel):
 
     def score_next(self, state: State, ids: IntArray) -> tuple[NDArray[np.float64], State]:
         """As `LanguageModel.score_next`, from the n-grams of the ids alone."""
-        return self.table.score_next(state, np.asarray(ids))
+        return self.table.score_next(state, self.checked(ids))
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         """Natural log-probabilities (M,) of every id in ids (N,) that is not ``<s>``, in order."""
-        predicted: NDArray[np.float64] = self.table.score(ids)[np.asarray(ids) != BOS]
+        ids = self.checked(ids)
+        predicted: NDArray[np.float64] = self.table.score(ids)[ids != BOS]
         return predicted
 
     def matched_orders(self, ids: IntArray) -> NDArray[np.int64]:
         """For every id that is not ``<s>``, the order of the n-gram that `score` found, (M,)."""
-        predicted: NDArray[np.int64] = self.table.matched_orders(ids)[np.asarray(ids) != BOS]
+        ids = self.checked(ids)
+        predicted: NDArray[np.int64] = self.table.matched_orders(ids)[ids != BOS]
         return predicted
 
     def trace(self, history: IntArray, id: int) -> Trace:
         """How the probability of `id` after `history`, ids (N,) from the beginning, comes about."""
         state = self.start(1)
-        recent = np.concatenate(([BOS], history))[-self.table.order :]
+        (id,) = self.checked(np.array([id])).tolist()
+        recent = np.concatenate(([BOS], self.checked(history)))[-self.table.order :]
         for word in recent.tolist():
             state = self.table.extend(state, np.array([word]))
         match: Match = self.table.trace(state, id)

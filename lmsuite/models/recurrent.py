@@ -186,15 +186,23 @@ class Recurrent(NeuralModel):
         return np.repeat(self.step(self.zero_state(1), begins), batch_size, axis=1)
 
     def step(self, state: FloatArray, ids: IntArray) -> FloatArray:
+        ids = self.checked(ids)
         return RecurrentDecoder(self, ids.size, prepared=False).step(state, ids)
 
     def log_probs(self, state: FloatArray) -> FloatArray:
-        return RecurrentDecoder(self, state.shape[1], prepared=False).log_probs(state)
+        return RecurrentDecoder(self, 0, prepared=False).log_probs(state)
+
+    def score_next(
+        self, state: FloatArray, ids: IntArray
+    ) -> tuple[NDArray[np.float64], FloatArray]:
+        ids = self.checked(ids)
+        return RecurrentDecoder(self, ids.size, prepared=False).score_next(state, ids)
 
     def decoder(self, batch_size: int) -> Decoder:
         return RecurrentDecoder(self, batch_size)
 
     def read(self, state: FloatArray, ids: IntArray) -> FloatArray:
+        ids = self.checked(ids)
         begins = np.flatnonzero(ids == BOS)
         if begins.size:  # what was read before the last <s> is forgotten
             return SideBySide(self).read(self.zero_state(1), ids[begins[-1] :])
@@ -236,7 +244,7 @@ class Recurrent(NeuralModel):
         return hidden, after
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
-        return SideBySide(self).score(ids)
+        return SideBySide(self).score(self.checked(ids))
 
     def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
         """By the cells' `forward`, and by the loop over their plain `step`."""

@@ -38,10 +38,11 @@ class _Lanes:
 
 
 class RecurrentDecoder:
-    """Steps of `batch_size` texts with the weights as they are now, and what they predict."""
+    """Steps of up to `batch_size` texts with the weights as they are now, and what they predict."""
 
     def __init__(self, model: Recurrent, batch_size: int, *, prepared: bool = True) -> None:
         """Lay out the weights of `model`; `prepared` for many steps, else for a single one."""
+        self._checked = model.checked
         self._states = model.carry_shape[0] // model.settings.layers
         self._top = model.carry_shape[0] - self._states
         work = batch_size * model.recurrence_size
@@ -62,12 +63,14 @@ class RecurrentDecoder:
 
     def step(self, state: FloatArray, ids: IntArray) -> FloatArray:
         """The state after one more id (B,) of each text; ``<s>`` puts a text back to zero first."""
+        ids = self._checked(ids)
         begins = ids == BOS
         if np.count_nonzero(begins):
             state = np.where(begins[:, None], state.dtype.type(0), state)
         after = np.empty_like(state)
-        if len(self._lanes) == 1:
-            self._step_lanes(self._lanes[0].readers, state, ids, after)
+        lanes_needed = [lanes for lanes in self._lanes if lanes.part.start < len(ids)]
+        if len(lanes_needed) == 1:
+            self._step_lanes(lanes_needed[0].readers, state, ids, after)
         else:
             side_by_side(
                 [
@@ -78,7 +81,7 @@ class RecurrentDecoder:
                         ids[lanes.part],
                         after[:, lanes.part],
                     )
-                    for lanes in self._lanes
+                    for lanes in lanes_needed
                 ]
             )
         return after
@@ -108,3 +111,10 @@ class RecurrentDecoder:
                 np.matmul(top[part], self._output, out=logits[part])
         logits += self._bias
         return log_softmax(logits)
+
+    def score_next(
+        self, state: FloatArray, ids: IntArray
+    ) -> tuple[NDArray[np.float64], FloatArray]:
+        """The log-probability (B,) of one more id (B,) of each text, and the state after it."""
+        after = self.step(state, ids)
+        return self.log_probs(state)[np.arange(len(ids)), ids], after

@@ -35,7 +35,8 @@ from lmsuite.types import Float64Array, FloatArray, IntArray
 Logs = NDArray[np.float32] | NDArray[np.float64]
 
 _FEW = 64  # queries that are quicker one by one than all at once
-_SHARE = 4  # a hash table of M n-grams pays after about M / 4 binary searches
+_FEW_KEYS = 1000  # queries that are quicker by the sorted keys; more would wait for memory
+_SHARE = 1  # a hash table of M n-grams pays for about M searches
 _CHECKED_AT_ONCE = 1 << 22  # n-grams of a model file; they take about 20 ms
 _LARGEST = 700.0  # nats; e to the 709 is the largest number there is
 _CHUNK = 1 << 15  # ids scored at a time, so that what is computed for them stays in the cache
@@ -76,7 +77,14 @@ class BackoffTable:
 
     orders: tuple[TableOrder, ...]
     indexes: Mapping[int, KeyIndex] = field(default_factory=dict, repr=False, compare=False)
-    """A hash table of each order, for many small searches; see `indexed`."""
+    """A hash table of some orders, for very many searches; see `indexed`."""
+    _keys: tuple[NDArray[np.int64], ...] = field(init=False, repr=False, compare=False)
+    """The sorted keys (M,) of every order from 2, for few searches; none in a large table, which
+    is read from its file as it is used."""
+
+    def __post_init__(self) -> None:
+        orders = range(2, self.order + 1) if sum(self.sizes) <= _CHECKED_AT_ONCE else ()
+        object.__setattr__(self, "_keys", tuple(map(self._keys_of, orders)))
 
     @property
     def order(self) -> int:
@@ -110,24 +118,23 @@ class BackoffTable:
             shorter = self.suffixes(n - 1)
         return self.find(n - 1, shorter[self.prefixes(n)], words)
 
-    def indexed(self, queries: int | None = None) -> BackoffTable:
-        """The same table with a hash table of each order for which so many searches pay; of all
-        orders if the number of searches is not given.
-        """
-        new = {
-            n: self._index(n)
-            for n in range(2, self.order + 1)
-            if n not in self.indexes and (queries is None or self._pays(n, queries))
-        }
+    def indexed(self, queries: int) -> BackoffTable:
+        """The same table with a hash table of each order for which so many searches pay."""
+        pays = [n for n in range(2, self.order + 1) if self._pays(n, queries)]
+        new = {n: self._index(n) for n in pays if n not in self.indexes}
         return replace(self, indexes={**self.indexes, **new}) if new else self
 
     def _pays(self, n: int, queries: int) -> bool:
         """Whether a hash table of order n is worth its making for so many searches."""
-        return _SHARE * queries >= len(self.orders[n - 1])
+        return queries > _FEW_KEYS and _SHARE * queries >= len(self.orders[n - 1])
 
     def _index(self, n: int) -> KeyIndex:
         self.check_order(n)
-        return KeyIndex(self.prefixes(n) * self.vocabulary_size + self.orders[n - 1].words)
+        return KeyIndex(self._keys[n - 2] if self._keys else self._keys_of(n))
+
+    def _keys_of(self, n: int) -> NDArray[np.int64]:
+        """For the n-grams of order n >= 2 prefix times V plus last word: (M,), rising."""
+        return self.prefixes(n) * self.vocabulary_size + self.orders[n - 1].words
 
     def find(self, n: int, prefix: IntArray, words: IntArray) -> NDArray[np.int64]:
         """The index (K,) of n-grams of order n >= 2, or -1, by the index of prefix and last word.
@@ -135,11 +142,13 @@ class BackoffTable:
         A prefix may not be -1.
         """
         index = self.indexes.get(n)
-        if index is None:
-            if not self._pays(n, len(words)):
-                return self._search(n, prefix, words)
+        if index is None and self._pays(n, len(words)):
             index = self._index(n)
-        return index.find(prefix.astype(np.int64) * self.vocabulary_size + words)
+        by_keys = index is None and bool(self._keys) and len(words) <= _FEW_KEYS
+        if index is None and not by_keys:
+            return self._search(n, prefix, words)
+        wanted = prefix.astype(np.int64) * self.vocabulary_size + words
+        return _positions(self._keys[n - 2], wanted) if index is None else index.find(wanted)
 
     def _search(self, n: int, prefix: IntArray, words: IntArray) -> NDArray[np.int64]:
         """As `find`, by binary search among the continuations of each prefix."""
@@ -398,6 +407,14 @@ def largest_log_backoff(order: int) -> float:
     So that as many as can be added to one log-probability leave a number whose exponential is one.
     """
     return _LARGEST / max(1, order - 1)
+
+
+def _positions(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each of the wanted keys (K,) stands among sorted ones (M,), or -1."""
+    if not len(keys):
+        return np.full(len(wanted), -1)
+    at = keys.searchsorted(wanted)
+    return np.where(keys.take(at, mode="clip") == wanted, at, -1)
 
 
 def word_dtype(vocabulary_size: int) -> np.dtype[Any]:

@@ -49,23 +49,38 @@ def test_long_texts_are_scored_as_short_ones(
         np.testing.assert_array_equal(model.score(ids), whole)
 
 
+WAYS_TO_SEARCH = ((10**9, 0, 0), (0, 0, 0), (0, 10**9, 0), (0, 0, 10**9))
+"""Few queries, few by the keys, and whether a hash table pays: each of the four ways alone."""
+
+
 def test_every_way_to_search_gives_the_same(
     fit: Any, play: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One by one, all at once, and by a hash table once it pays."""
-    text = play[:40_000]
-    models = [fit(text, order=4) for _ in range(3)]
-    ids = models[0].encoder.encode(play[30_000:50_000])
+    """One by one, all at once, by the sorted keys, and by a hash table once it pays."""
+    table = fit(play[:40_000], order=4).table
+    ids = fit(play[:40_000], order=4).encoder.encode(play[30_000:50_000])
     scores = []
-    for model, (few, share) in zip(models, ((10**9, 0), (0, 0), (0, 10**9)), strict=True):
+    for few, few_keys, share in WAYS_TO_SEARCH:
         monkeypatch.setattr("lmsuite.ngram.table._FEW", few)
+        monkeypatch.setattr("lmsuite.ngram.table._FEW_KEYS", few_keys)
         monkeypatch.setattr("lmsuite.ngram.table._SHARE", share)
-        scores.append(model.score(ids))
-    indexed = models[0].table.indexed()
-    assert (sorted(models[0].table.indexes), sorted(indexed.indexes)) == ([], [2, 3, 4])
-    np.testing.assert_array_equal(indexed.score(ids), scores[2])
-    np.testing.assert_array_equal(scores[0], scores[2])
-    np.testing.assert_array_equal(scores[1], scores[2])
+        assert sorted(table.indexed(len(ids)).indexes) == ([2, 3, 4] if share else [])
+        scores.append(table.score(ids))
+    for other in scores[1:]:
+        np.testing.assert_array_equal(other, scores[0])
+
+
+def test_a_table_is_not_changed_by_being_read(fit: Any, play: str) -> None:
+    """Neither by few searches nor by so many that a hash table is made for them."""
+    model = fit(play[:20_000], order=3)
+    before = dict(vars(model.table))
+    ids = model.encoder.encode(play[:40_000])
+    model.score(ids[:10])
+    model.score(ids)
+    model.log_probs(model.read(model.start(1), ids[:50]))
+    assert vars(model.table).keys() == before.keys()
+    assert all(value is before[name] for name, value in vars(model.table).items())
+    assert model.table.indexes == {}
 
 
 @given(st.data())
@@ -76,11 +91,12 @@ def test_no_flipped_byte_of_a_large_table_breaks_a_look_up(fit: Any, data: st.Da
     name = data.draw(st.sampled_from(sorted(arrays)))
     flat = arrays[name].view(np.uint8)
     flat[data.draw(st.integers(0, len(flat) - 1))] ^= data.draw(st.integers(1, 255))
-    few, share = data.draw(st.sampled_from([(10**9, 0), (0, 0), (0, 10**9)]))
+    few, few_keys, share = data.draw(st.sampled_from(WAYS_TO_SEARCH))
     ids = model.encoder.encode(TEXT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lmsuite.ngram.table._CHECKED_AT_ONCE", 0)
         patch.setattr("lmsuite.ngram.table._FEW", few)
+        patch.setattr("lmsuite.ngram.table._FEW_KEYS", few_keys)
         patch.setattr("lmsuite.ngram.table._SHARE", share)
         try:
             table = BackoffTable.from_arrays(arrays, 3, model.table.vocabulary_size)

@@ -42,7 +42,8 @@ def explain(
         str | None,
         typer.Argument(
             metavar="TEXT",
-            help="The text itself, in which \\n stands for a line end; else what is piped in.",
+            help="The text itself, in which \\n stands for a line end, \\t for a tab and \\\\ for "
+            "\\; else what is piped in.",
             show_default=False,
         ),
     ] = None,

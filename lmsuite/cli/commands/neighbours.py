@@ -9,13 +9,18 @@ import typer
 
 from lmsuite.cli.opening import open_model
 from lmsuite.cli.options import DEFAULT_FOLDER, JsonOption, ModelArgument, ModelsOption
-from lmsuite.cli.streams import write_json
+from lmsuite.cli.streams import unescaped, write_json
 from lmsuite.cli.tables import Column, show_table
 
 
 def neighbours(
     model: ModelArgument,
-    token: Annotated[str, typer.Argument(metavar="TOKEN", help="A token that the model knows.")],
+    token: Annotated[
+        str,
+        typer.Argument(
+            metavar="TOKEN", help="A token that the model knows; \\n stands for a line end."
+        ),
+    ],
     count: Annotated[int, typer.Option("--n", min=1, help="How many neighbours.")] = 10,
     folder: ModelsOption = DEFAULT_FOLDER,
     as_json: JsonOption = False,
@@ -33,7 +38,7 @@ def neighbours(
     from lmsuite.analysis.neighbours import neighbours as nearest
 
     opened = open_model(folder, model)
-    found = nearest(opened.model, token, count, name=opened.name)
+    found = nearest(opened.model, unescaped(token), count, name=opened.name)
     if as_json:
         write_json([asdict(each) for each in found])
         return

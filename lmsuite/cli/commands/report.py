@@ -15,7 +15,7 @@ from lmsuite.cli.options import (
     ModelsOption,
     SeedOption,
 )
-from lmsuite.cli.streams import is_quiet, note, say, write_json
+from lmsuite.cli.streams import is_quiet, note, say, unescaped, write_json
 from lmsuite.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ def report(
     title: Annotated[
         str, typer.Option("--title", help="The heading.")
     ] = "Language models compared",
-    prompt: Annotated[str, typer.Option("--prompt", help="The beginning of every sample.")] = "",
+    prompt: Annotated[
+        str,
+        typer.Option("--prompt", help="The beginning of every sample; \\n stands for a line end."),
+    ] = "",
     seed: SeedOption = 1,
     folder: ModelsOption = DEFAULT_FOLDER,
     encoding: EncodingOption = "utf-8",
@@ -72,7 +75,7 @@ def report(
         [subject_of(each) for each in opened],
         predicted,
         text_name=text_name,
-        prompt=prompt,
+        prompt=unescaped(prompt),
         seed=seed,
         progress=lambda line: note(line, quiet=is_quiet()),
     )
