@@ -14,6 +14,7 @@ Sequences are time-major, (T, B, ...).
 
 from __future__ import annotations
 
+import os
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,3 +33,6 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 
 Array: TypeAlias = NDArray[Any]
 """Any array."""
+
+AnyPath: TypeAlias = "str | os.PathLike[str]"
+"""The name of a file, as every public function takes it."""

@@ -7,6 +7,7 @@ of it.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
+from lmsuite.files.atomic import replacing
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.quantizing import from_quantized_arrays, quantized_arrays
@@ -26,7 +28,7 @@ from lmsuite.sources.plain import is_packed, unpacked
 from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.text.tokenizer import make_tokenizer
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
-from lmsuite.types import Array, FloatArray, IntArray
+from lmsuite.types import AnyPath, Array, FloatArray, IntArray
 
 __all__ = ["SMOOTHINGS", "NgramModel", "NgramSettings", "Trace"]
 
@@ -199,7 +201,7 @@ class NgramModel(LanguageModel):
         return type(self)(self.encoder, settings, table, self.discounts, self.messages)
 
     @classmethod
-    def from_arpa(cls, path: Path) -> Self:
+    def from_arpa(cls, path: AnyPath) -> Self:
         """The model in an ARPA file, gzipped or not; it reads text split at white space.
 
         Where the file gives ``</s>`` a probability, a line is a sentence; where not, the text is
@@ -210,6 +212,7 @@ class NgramModel(LanguageModel):
         """
         from lmsuite.ngram.arpa import read_arpa, unescaped
 
+        path = Path(path)
         model = read_arpa(_read_unzipped(path), str(path))
         tokens = model.tokens[len(SPECIALS) :]
         boundaries = Boundaries.LINES
@@ -220,12 +223,20 @@ class NgramModel(LanguageModel):
         settings = NgramSettings(order=model.table.order, smoothing=IMPORTED)
         return cls(text, settings, model.table)
 
-    def to_arpa(self, stream: BinaryIO) -> None:
-        """Write the model as an ARPA file, UTF-8.
+    def to_arpa(self, target: BinaryIO | AnyPath) -> None:
+        """Write the model as an ARPA file, UTF-8, to a stream or a path.
 
         Raises:
-            ModelFileError: two tokens would be written alike, or one cannot be written.
+            ModelFileError: two tokens would be written alike, or one cannot be written; a file that
+                was there before is unharmed.
         """
+        if isinstance(target, str | os.PathLike):
+            with replacing(Path(target)) as stream:
+                self._write_arpa(stream)
+        else:
+            self._write_arpa(target)
+
+    def _write_arpa(self, stream: BinaryIO) -> None:
         from lmsuite.ngram.arpa import write_arpa
 
         writer = io.TextIOWrapper(stream, encoding="utf-8", newline="\n")

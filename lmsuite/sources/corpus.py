@@ -15,6 +15,7 @@ from typing import BinaryIO
 from lmsuite.errors import DataError, UsageError
 from lmsuite.sources.catalogue import PLAY, catalogue, names_like
 from lmsuite.sources.plain import decode_text, read_text
+from lmsuite.types import AnyPath
 
 _PIECE = 1 << 20
 _STDIN = "-"
@@ -33,7 +34,7 @@ class Corpus:
 
 
 def read_corpus(
-    sources: Sequence[str],
+    sources: AnyPath | Sequence[AnyPath],
     *,
     encoding: str = "utf-8",
     stdin: BinaryIO | None = None,
@@ -44,8 +45,9 @@ def read_corpus(
     A source whose last line is not ended is given a newline if another source follows it.
 
     Args:
-        sources: each a path, ``-`` for standard input, or a name from the catalogue (a file of
-            that name goes first). None: standard input if it `is_piped`, else the embedded play.
+        sources: one or several, each a path, ``-`` for standard input, or a name from the
+            catalogue (a file of that name goes first). None: standard input if it `is_piped`,
+            else the embedded play.
         encoding: of files and standard input; the catalogue knows its own.
         stdin: instead of the process's own.
         quiet: show no progress bar while a named corpus is fetched.
@@ -56,12 +58,14 @@ def read_corpus(
     """
     if stdin is None and sys.stdin is not None:
         stdin = sys.stdin.buffer
-    if not sources:
-        sources = [_STDIN if stdin is not None and is_piped(stdin) else PLAY]
-    if sources.count(_STDIN) > 1:
+    given = [sources] if isinstance(sources, str | os.PathLike) else sources
+    names = [os.fspath(source) for source in given]
+    if not names:
+        names = [_STDIN if stdin is not None and is_piped(stdin) else PLAY]
+    if names.count(_STDIN) > 1:
         raise UsageError("standard input (`-`) can be read only once; name it once")
     texts: list[str] = []
-    for source in sources:
+    for source in names:
         if texts and not texts[-1].endswith("\n"):
             texts[-1] += "\n"
         text = (
@@ -74,7 +78,7 @@ def read_corpus(
             raise DataError(f"{_called(source)} is empty; {advice}")
         texts.append(text)
     text = "".join(texts)
-    return Corpus(text, ", ".join(map(_called, sources)), _sha256(text))
+    return Corpus(text, ", ".join(map(_called, names)), _sha256(text))
 
 
 def is_piped(stdin: BinaryIO) -> bool:

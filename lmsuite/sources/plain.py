@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 from lmsuite.errors import DataError, TextWarning, UsageError
+from lmsuite.types import AnyPath
 
 _GZIP = b"\x1f\x8b"
 
@@ -18,14 +19,14 @@ _UNPACKED = 64 << 20
 _RATIO = 100
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: AnyPath) -> bytes:
     """The file's bytes, as they are.
 
     Raises:
         DataError: it cannot be read; the message says why.
     """
     try:
-        return path.read_bytes()
+        return Path(path).read_bytes()
     except IsADirectoryError:
         raise DataError(f"{path}: a directory, not a file; name the files in it") from None
     except FileNotFoundError:
@@ -36,7 +37,7 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{str(path)!r}: no name of a file ({error})") from None
 
 
-def read_text(path: Path, encoding: str = "utf-8") -> str:
+def read_text(path: AnyPath, encoding: str = "utf-8") -> str:
     """The file's text, as `decode_text` reads it.
 
     Raises:

@@ -27,6 +27,7 @@ from lmsuite.models.interface import LanguageModel
 from lmsuite.models.registry import model_class
 from lmsuite.sources.splitting import SplitRule
 from lmsuite.text.encoding import TextEncoder
+from lmsuite.types import AnyPath
 
 FORMAT_VERSION = 1
 
@@ -66,7 +67,7 @@ class Manifest:
 
 
 def save_model(
-    path: Path,
+    path: AnyPath,
     model: LanguageModel,
     provenance: Provenance = Provenance(),
 ) -> None:
@@ -75,6 +76,7 @@ def save_model(
     Raises:
         ModelFileError: the folder is not writable or the disk is full; an old model is unharmed.
     """
+    path = Path(path)
     arrays = _named(_TEXT, model.encoder.arrays()) | _named(_MODEL, model.arrays())
     manifest = Manifest(
         kind=model.kind,
@@ -89,7 +91,7 @@ def save_model(
         write(stream, arrays, {_ENTRY: json.dumps(document, ensure_ascii=False)})
 
 
-def load_model(path: Path) -> tuple[LanguageModel, Manifest]:
+def load_model(path: AnyPath) -> tuple[LanguageModel, Manifest]:
     """The model in the file `path`, as it was saved, and its manifest.
 
     The file is mapped into memory, and read as the model is used. The checksum of a file of more
@@ -99,6 +101,7 @@ def load_model(path: Path) -> tuple[LanguageModel, Manifest]:
         ModelFileError: the file is missing, damaged, cut short, no model, or of a newer version;
             the message names the file and what is wrong with it.
     """
+    path = Path(path)
     header = read_header(path)
     manifest = _manifest(path, header)
     arrays = mapped(path, header)
@@ -112,22 +115,24 @@ def load_model(path: Path) -> tuple[LanguageModel, Manifest]:
     return model, manifest
 
 
-def verify(path: Path) -> None:
+def verify(path: AnyPath) -> None:
     """Read all of the model file `path`.
 
     Raises:
         ModelFileError: as `load_model`, or some byte of its arrays is not what was saved.
     """
+    path = Path(path)
     header = read_header(path)
     _require_checksum(path, _manifest(path, header), mapped(path, header))
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: AnyPath) -> Manifest:
     """What the model file `path` says of itself, without reading its arrays.
 
     Raises:
         ModelFileError: as `load_model`, for all that the head of the file shows.
     """
+    path = Path(path)
     return _manifest(path, read_header(path))
 
 

@@ -16,6 +16,9 @@ class ModelsFolder:
 
     root: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root))
+
     def names(self) -> list[str]:
         """The names of the models here, sorted."""
         if not self.root.is_dir():

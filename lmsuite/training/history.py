@@ -12,6 +12,7 @@ from typing import Any
 from lmsuite.errors import ModelFileError
 from lmsuite.files.atomic import replacing
 from lmsuite.store.artefact import make_folder
+from lmsuite.types import AnyPath
 
 _LARGEST = 1e18  # of whatever is noted; what is not finite is larger, too
 
@@ -33,12 +34,13 @@ class HistoryRow:
         return math.exp(min(self.valid_loss, 700.0))
 
 
-def write_history(path: Path, rows: Sequence[HistoryRow]) -> None:
+def write_history(path: AnyPath, rows: Sequence[HistoryRow]) -> None:
     """Write all rows; the file is replaced at once, its folder made if need be.
 
     Raises:
         ModelFileError: it cannot be written.
     """
+    path = Path(path)
     make_folder(path.parent)
     with replacing(path) as stream:
         for row in rows:
@@ -46,14 +48,14 @@ def write_history(path: Path, rows: Sequence[HistoryRow]) -> None:
             stream.write((json.dumps(document) + "\n").encode())
 
 
-def read_history(path: Path) -> list[HistoryRow]:
+def read_history(path: AnyPath) -> list[HistoryRow]:
     """The rows of a learning curve.
 
     Raises:
         ModelFileError: the file is missing, or a line of it is no row; the message says which.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ModelFileError(f"cannot read the learning curve {path}: {error}") from error
     rows = []

@@ -44,6 +44,10 @@ class TrainingFiles:
     checkpoint: Path
     history: Path
 
+    def __post_init__(self) -> None:
+        for name in ("checkpoint", "history"):
+            object.__setattr__(self, name, Path(getattr(self, name)))
+
 
 @dataclass(frozen=True)
 class TrainingResult:
