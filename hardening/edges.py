@@ -194,11 +194,12 @@ def _agree(name: str, text: Path) -> None:
     """`lm eval` and the two forms of `lm score` say the same of a text."""
     [row] = json.loads(done("eval", name, "--json", stdin=text).out)
     whole = math.fsum(
-        float(line.split(b"\t")[0]) for line in done("score", name, text).out.splitlines()
+        float(line.split(b"\t")[0])
+        for line in done("score", name, text, "--in-context").out.splitlines()
     )
     each = [
         float(line.split(b"\t")[0])
-        for line in done("score", name, text, "--tokens").out.splitlines()
+        for line in done("score", name, text, "--tokens", "--in-context").out.splitlines()
     ]
     assert row["tokens"] == len(each)
     assert math.isclose(-whole, row["cross_entropy"] * row["tokens"], rel_tol=1e-6)
@@ -371,7 +372,8 @@ def unicode_planes(scale: float) -> None:
             ):
                 done(*command)
     shown = done("tokenize", "--like", "charstream", "--json", "planes.txt").out
-    again = "".join("".join(json.loads(line)["tokens"]) for line in shown.decode().splitlines())
+    lines = (json.loads(line)["tokens"] for line in shown.decode().split("\n")[:-1])
+    again = "".join(token["token"] for line in lines for token in line)
     assert again == text.replace("\r\n", "\n")
     half = "a\udcff\ud800".encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
     for arguments in (

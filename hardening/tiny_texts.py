@@ -184,8 +184,8 @@ def tried(*command: str, stdin: bytes | None = None) -> str | None:
 
 def _check_sums(is_probability: bool) -> None:
     """Scores of sentences and of tokens and the evaluation of tiny.txt are of one mind."""
-    sentences = tried("score", "m", "tiny.txt", "--json")
-    tokens = tried("score", "m", "tiny.txt", "--tokens", "--json")
+    sentences = tried("score", "m", "tiny.txt", "--in-context", "--json")
+    tokens = tried("score", "m", "tiny.txt", "--in-context", "--tokens", "--json")
     table = tried("eval", "m", "--text", "tiny.txt", "--json")
     if sentences is None or tokens is None or table is None:
         assert not (sentences or tokens or table), (sentences, tokens, table)

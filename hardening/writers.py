@@ -30,8 +30,8 @@ def _quick_demo() -> None:
 
     whole = demo._steps
 
-    def steps(folder: Path, minutes: float) -> Iterator[list[str]]:
-        for step in whole(folder, minutes):
+    def steps(folder: Path, minutes: float, seed: str) -> Iterator[list[str]]:
+        for step in whole(folder, minutes, seed):
             words = ["text.txt" if word == "play" else word for word in step]
             if "--minutes" in words:
                 at = words.index("--minutes")
