@@ -14,7 +14,6 @@ Sequences are time-major, (T, B, ...).
 
 from __future__ import annotations
 
-import os
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,6 +32,3 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 
 Array: TypeAlias = NDArray[Any]
 """Any array."""
-
-AnyPath: TypeAlias = "str | os.PathLike[str]"
-"""The name of a file, as every public function takes it."""

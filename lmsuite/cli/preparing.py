@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lmsuite.sources.corpus import Corpus
     from lmsuite.store.artefact import Provenance
     from lmsuite.training.baseline import Baseline
-    from lmsuite.training.fit import Split, TrainingText
+    from lmsuite.training.training_text import Split, TrainingText
 
 _DEFAULT_VALID = "0.1"
 
@@ -83,7 +83,7 @@ def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> P
 def _encoded_anew(corpus: Corpus, options: TrainingOptions) -> TrainingText:
     from lmsuite.sources.unlike import why_unlike
     from lmsuite.text.settings import Boundaries, TextSettings
-    from lmsuite.training.fit import make_ready
+    from lmsuite.training.training_text import make_ready
 
     settings = TextSettings(**options.text_settings)
     rule = _rule(options)
@@ -96,7 +96,7 @@ def _encoded_anew(corpus: Corpus, options: TrainingOptions) -> TrainingText:
 def _divided(corpus: Corpus, options: TrainingOptions, rule: str, whole_lines: bool) -> Split:
     from lmsuite.sources.corpus import read_corpus
     from lmsuite.sources.splitting import HeldOut, SplitRule
-    from lmsuite.training.fit import Split
+    from lmsuite.training.training_text import Split
 
     if rule == "none":
         return Split(corpus.text, "", rule)
@@ -147,7 +147,7 @@ def _encoded_as_another(corpus: Corpus, options: TrainingOptions, like: str) -> 
     """With the encoder and the split of the model `like`."""
     from lmsuite.sources.splitting import SplitRule
     from lmsuite.text.settings import Boundaries
-    from lmsuite.training.fit import Split, TrainingText
+    from lmsuite.training.training_text import Split, TrainingText
 
     chosen = [name for name in ("valid", "valid_by") if getattr(options, name) is not None]
     given = [*options.text_settings, *chosen]

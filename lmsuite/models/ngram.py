@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
+from lmsuite.files import AnyPath
 from lmsuite.files.atomic import replacing
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.ngram.discounts import Discounts
@@ -28,7 +29,7 @@ from lmsuite.sources.plain import is_packed, unpacked
 from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.text.tokenizer import make_tokenizer
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
-from lmsuite.types import AnyPath, Array, FloatArray, IntArray
+from lmsuite.types import Array, FloatArray, IntArray
 
 __all__ = ["SMOOTHINGS", "NgramModel", "NgramSettings", "Trace"]
 

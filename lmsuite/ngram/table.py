@@ -21,7 +21,8 @@ no ``<s>`` this context has no continuations and is as good as none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -76,15 +77,11 @@ class BackoffTable:
     """N-grams with log-probabilities and log back-off weights, and how to look them up."""
 
     orders: tuple[TableOrder, ...]
-    indexes: Mapping[int, KeyIndex] = field(default_factory=dict, repr=False, compare=False)
-    """A hash table of some orders, for very many searches; see `indexed`."""
-    _keys: tuple[NDArray[np.int64], ...] = field(init=False, repr=False, compare=False)
-    """The sorted keys (M,) of every order from 2, for few searches; none in a large table, which
-    is read from its file as it is used."""
-
-    def __post_init__(self) -> None:
-        orders = range(2, self.order + 1) if sum(self.sizes) <= _CHECKED_AT_ONCE else ()
-        object.__setattr__(self, "_keys", tuple(map(self._keys_of, orders)))
+    indexes: dict[int, KeyIndex] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Hash tables of some orders: made for a text so long that they pay within it, and kept for the
+    next. Two threads may make the same one at once; either will do."""
 
     @property
     def order(self) -> int:
@@ -118,11 +115,20 @@ class BackoffTable:
             shorter = self.suffixes(n - 1)
         return self.find(n - 1, shorter[self.prefixes(n)], words)
 
-    def indexed(self, queries: int) -> BackoffTable:
-        """The same table with a hash table of each order for which so many searches pay."""
-        pays = [n for n in range(2, self.order + 1) if self._pays(n, queries)]
-        new = {n: self._index(n) for n in pays if n not in self.indexes}
-        return replace(self, indexes={**self.indexes, **new}) if new else self
+    @cached_property
+    def _keys(self) -> tuple[NDArray[np.int64], ...]:
+        """The sorted keys (M,) of every order from 2, for few searches.
+
+        A large table has none: it is read from its file as it is used.
+        """
+        orders = range(2, self.order + 1) if sum(self.sizes) <= _CHECKED_AT_ONCE else ()
+        return tuple(map(self._keys_of, orders))
+
+    def make_indexes(self, queries: int) -> None:
+        """Make a hash table of each order for which so many searches pay."""
+        for n in range(2, self.order + 1):
+            if n not in self.indexes and self._pays(n, queries):
+                self.indexes[n] = self._index(n)
 
     def _pays(self, n: int, queries: int) -> bool:
         """Whether a hash table of order n is worth its making for so many searches."""
@@ -235,13 +241,13 @@ class BackoffTable:
 
         The first id follows ``<s>``, and no history reaches back beyond a ``<s>``.
         """
-        table = self.indexed(len(ids))  # once for all chunks
+        self.make_indexes(len(ids))  # once for all chunks
         scores = np.empty(len(ids))
         history = np.concatenate(([BOS], ids)).astype(np.int64)
         for begin in range(0, len(ids), _CHUNK):
             end = min(begin + _CHUNK, len(ids))
             reach = max(begin + 2 - max(self.order, 2), 0)
-            scores[begin:end] = table._score_chunk(history[reach : end + 1])[begin + 1 - reach :]
+            scores[begin:end] = self._score_chunk(history[reach : end + 1])[begin + 1 - reach :]
         return scores
 
     def _score_chunk(self, ids: NDArray[np.int64]) -> FloatArray:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lmsuite.errors import DataError, UsageError
+from lmsuite.files import AnyPath
 from lmsuite.sources.catalogue import PLAY, catalogue, names_like
 from lmsuite.sources.plain import decode_text, read_text
-from lmsuite.types import AnyPath
 
 _PIECE = 1 << 20
 _STDIN = "-"

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 
 from lmsuite.errors import DataError, TextWarning, UsageError
-from lmsuite.types import AnyPath
+from lmsuite.files import AnyPath
 
 _GZIP = b"\x1f\x8b"
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lmsuite import __version__
 from lmsuite.errors import LmError, ModelFileError, UsageError
+from lmsuite.files import AnyPath
 from lmsuite.files.atomic import replacing
 from lmsuite.files.disk import make_folders
 from lmsuite.files.header import Header, read_header
@@ -27,7 +28,6 @@ from lmsuite.models.interface import LanguageModel
 from lmsuite.models.registry import model_class
 from lmsuite.sources.splitting import SplitRule
 from lmsuite.text.encoding import TextEncoder
-from lmsuite.types import AnyPath
 
 FORMAT_VERSION = 1
 

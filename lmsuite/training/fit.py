@@ -15,9 +15,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from functools import cached_property
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +29,6 @@ from lmsuite.models.recurrent import Recurrent
 from lmsuite.ngram.memory import machine_bytes
 from lmsuite.settings import declarations
 from lmsuite.sources.splitting import HeldOut, SplitRule
-from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.settings import Boundaries, TextSettings
 from lmsuite.training.baseline import Baseline
 from lmsuite.training.loop import TrainingFiles, TrainingResult, train
@@ -38,9 +36,9 @@ from lmsuite.training.recipes import Recipe, feedforward_recipe, peak_rate, recu
 from lmsuite.training.reporting import Reporter, Silent
 from lmsuite.training.settings import TrainingSettings
 from lmsuite.training.time_budget import TimeBudget
+from lmsuite.training.training_text import Split, TrainingText, make_ready
 from lmsuite.training.unknown import expected_counts, unknown_share
 from lmsuite.training.workers import available_cores
-from lmsuite.types import IntArray
 
 _OWN_TOKENS = 20_000  # of the training text that stand in where there is no validation text
 _MOST_PARAMETERS = 10**30  # that are told apart
@@ -51,28 +49,6 @@ RECIPES: dict[type[NeuralModel], Callable[[int, int, float | None], Recipe]] = {
     Recurrent: recurrent_recipe,
 }
 """How each kind of network trains well: a recipe from tokens, vocabulary and minutes."""
-
-
-class Split(NamedTuple):
-    """A text in two."""
-
-    training: str
-    valid: str  # empty: none
-    rule: str  # what the model file records: a `SplitRule`, the name of a file, "none"
-
-
-@dataclass(frozen=True)
-class TrainingText:
-    """A text made ready to train on."""
-
-    encoder: TextEncoder
-    ids: IntArray  # (N,) of the training part, as from `encoder.encode`
-    split: Split
-
-    @cached_property
-    def valid_ids(self) -> IntArray:
-        """The ids of the validation part; none if there is no such part."""
-        return self.encoder.encode(self.split.valid)
 
 
 @dataclass(frozen=True)
@@ -153,16 +129,6 @@ def fit(
     [training] = of_training
     fitted = fit_network(ready, model, training, of_model, reporting=lambda: nullcontext(reporter))
     return fitted.model
-
-
-def make_ready(split: Split, settings: TextSettings, *, name: str = "the text") -> TrainingText:
-    """A text, divided, with the encoder that its training part makes.
-
-    Raises:
-        DataError: it has no tokens, or a reserved one; the message calls it `name`.
-    """
-    encoder, ids = TextEncoder.train(split.training, settings, name=name)
-    return TrainingText(encoder, ids, split)
 
 
 def fit_network(

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lmsuite.errors import ModelFileError
+from lmsuite.files import AnyPath
 from lmsuite.files.atomic import replacing
 from lmsuite.store.artefact import make_folder
-from lmsuite.types import AnyPath
 
 _LARGEST = 1e18  # of whatever is noted; what is not finite is larger, too
 
