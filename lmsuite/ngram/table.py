@@ -37,7 +37,7 @@ Logs = NDArray[np.float32] | NDArray[np.float64]
 
 _FEW = 64  # queries that are quicker one by one than all at once
 _FEW_KEYS = 1000  # queries that are quicker by the sorted keys; more would wait for memory
-_SHARE = 1  # a hash table of M n-grams pays for about M searches
+_SHARE = 4  # a hash table of M n-grams pays for about M / 4 searches
 _CHECKED_AT_ONCE = 1 << 22  # n-grams of a model file; they take about 20 ms
 _LARGEST = 700.0  # nats; e to the 709 is the largest number there is
 _CHUNK = 1 << 15  # ids scored at a time, so that what is computed for them stays in the cache
@@ -80,8 +80,10 @@ class BackoffTable:
     indexes: dict[int, KeyIndex] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    """Hash tables of some orders: made for a text so long that they pay within it, and kept for the
-    next. Two threads may make the same one at once; either will do."""
+    """Hash tables of some orders, made when texts so long were scored that they pay, and kept. Two
+    threads may make the same one at once; either will do."""
+    _scored: list[int] = field(default_factory=lambda: [0], init=False, repr=False, compare=False)
+    """How many tokens of long texts have been scored; short ones never wait for a hash table."""
 
     @property
     def order(self) -> int:
@@ -125,9 +127,12 @@ class BackoffTable:
         return tuple(map(self._keys_of, orders))
 
     def make_indexes(self, queries: int) -> None:
-        """Make a hash table of each order for which so many searches pay."""
+        """Make hash tables before so many searches, if those of long texts so far make them pay."""
+        if queries <= _FEW_KEYS:
+            return
+        self._scored[0] += queries
         for n in range(2, self.order + 1):
-            if n not in self.indexes and self._pays(n, queries):
+            if n not in self.indexes and self._pays(n, self._scored[0]):
                 self.indexes[n] = self._index(n)
 
     def _pays(self, n: int, queries: int) -> bool:
