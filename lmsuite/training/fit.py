@@ -35,7 +35,7 @@ from lmsuite.training.loop import TrainingFiles, TrainingResult, train
 from lmsuite.training.recipes import Recipe, feedforward_recipe, peak_rate, recurrent_recipe
 from lmsuite.training.reporting import Reporter, Silent
 from lmsuite.training.settings import TrainingSettings
-from lmsuite.training.time_budget import TimeBudget
+from lmsuite.training.time_budget import TimeBudget, sample_of
 from lmsuite.training.training_text import Split, TrainingText, make_ready
 from lmsuite.training.unknown import expected_counts, unknown_share
 from lmsuite.training.workers import available_cores
@@ -173,15 +173,15 @@ def fit_network(
     model = kind.initial(encoder, chosen, np.random.default_rng(settings.seed))
     model.begin_at(expected_counts(ids, encoder, model.settings.unknown_share))
     announce(model, settings)
-    baseline = None
-    if valid:
-        baseline = Baseline.train(encoder, ids, valid, budget.for_baseline)
-        beaten = f"to beat: {baseline}"
-        say(beaten if baseline else "note: an n-gram baseline does not fit the time")
     rate = budget.scoring_rate(model, valid_ids)
     share = budget.validation_share(rate, len(valid_ids))
     if share < 1:
         say(f"note: validated on {share:.1%} of the validation text, so that it fits the time")
+    baseline = None
+    if valid:  # both are judged by the same text
+        baseline = Baseline.train(encoder, ids, sample_of(valid, share), budget.for_baseline)
+        beaten = f"to beat: {baseline}"
+        say(beaten if baseline else "note: an n-gram baseline does not fit the time")
     tokens_a_step = settings.batch * (settings.bptt if "bptt" in recipe.training else 1)
     limits = budget.limits(model, rate, share * len(valid_ids), tokens_a_step)
     with reporting() as reporter:
