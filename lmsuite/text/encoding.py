@@ -379,9 +379,17 @@ def _refuse_reserved(types: Sequence[str], tokenizer: Tokenizer, text: str, name
                 )
 
 
+# Unprintable, but a part of how the characters beside them look: non-joiner, joiner, soft hyphen,
+# and the tags of some flags.
+SHAPING = frozenset("\u200c\u200d\xad") | {chr(tag) for tag in range(0xE0020, 0xE0080)}
+
+
 def visible(token: str) -> str:
     """The text of a token as a table shows it: spaces and unprintable characters made visible."""
-    return "".join(map(_visible, token))
+    if token.isprintable() and " " not in token:
+        return token
+    shown = frozenset() if SHAPING.issuperset(token) else SHAPING
+    return "".join(each if each in shown else _visible(each) for each in token)
 
 
 def _visible(character: str) -> str:

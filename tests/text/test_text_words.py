@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmsuite.errors import ModelFileError
+from lmsuite.text.encoding import visible
 from lmsuite.text.tokenizer import tokenizer_from
 from lmsuite.text.words import _USUAL, WordTokenizer, unicode_word_pattern, word_pattern
 
@@ -40,6 +41,16 @@ def test_what_unicode_holds_together_is_one_token(word: str) -> None:
     assert tokenizer.tokens(word) == [word]
     assert tokenizer.tokens(f"({word}, {word})") == ["(", word, ",", word, ")"]
     assert tokenizer.detokenize(tokenizer.tokens(f"a {word} b.")) == f"a {word} b."
+
+
+@pytest.mark.parametrize("word", TOGETHER)
+def test_it_is_shown_as_it_looks(word: str) -> None:
+    assert visible(word) == word
+
+
+def test_what_shapes_nothing_is_shown_by_its_number() -> None:
+    assert visible("\u200d") == "\\u200d"
+    assert visible("a\u202eb c") == "a\\u202eb␣c"
 
 
 def test_two_flags_are_two_tokens() -> None:
