@@ -126,6 +126,10 @@ class BackoffTable:
         orders = range(2, self.order + 1) if sum(self.sizes) <= _CHECKED_AT_ONCE else ()
         return tuple(map(self._keys_of, orders))
 
+    def make_keys(self) -> None:
+        """Make the sorted keys now, so that the first search does not wait for them."""
+        len(self._keys)
+
     def make_indexes(self, queries: int) -> None:
         """Make hash tables before so many searches, if those of long texts so far make them pay."""
         if queries <= _FEW_KEYS:

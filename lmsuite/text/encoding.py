@@ -18,7 +18,7 @@ from lmsuite.text.tokenizer import Joiner, Tokenizer, make_tokenizer, tokenizer_
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
 from lmsuite.types import IntArray
 
-_PROMPT_END = 1 << 15
+PROMPT_END = 1 << 15
 """Characters of a prompt that are enough for every model whose memory has an end, nearly always."""
 
 # Stands for a line end among ids, until it is known what becomes of it.
@@ -123,7 +123,7 @@ class TextEncoder:
         Raises:
             DataError: as `encode`, of the part that is encoded.
         """
-        reach = _PROMPT_END
+        reach = PROMPT_END
         while last is not None and reach < len(text):
             begin = self.tokenizer.cut_before(text, len(text) - reach)
             ids = self._encode_prompt(text[begin:])

@@ -125,7 +125,9 @@ def fit(
     split = _split(text, valid, valid_by, text_settings.boundaries is Boundaries.LINES)
     ready = make_ready(split, text_settings)
     if issubclass(model, NgramModel):
-        return NgramModel.fit(ready.encoder, ready.ids, NgramSettings(**of_model))
+        fitted_ngram = NgramModel.fit(ready.encoder, ready.ids, NgramSettings(**of_model))
+        fitted_ngram.table.make_keys()
+        return fitted_ngram
     [training] = of_training
     fitted = fit_network(ready, model, training, of_model, reporting=lambda: nullcontext(reporter))
     return fitted.model

@@ -314,3 +314,22 @@ def test_our_files_are_those_of_the_safetensors_library(tmp_path: Path) -> None:
         assert ours[name].flags.aligned
     with safe_open(path, "np") as file:
         assert file.metadata() == {"note": "ü"}
+
+
+def test_a_loaded_ngram_model_has_what_its_first_search_needs(tmp_path: Path) -> None:
+    """No call of a server waits for what could have been made when the model was loaded."""
+    import lmsuite
+
+    made = lmsuite.fit("ngram", "the cat sat on the mat\n" * 20, n=3)
+    lmsuite.save_model(tmp_path / "m.safetensors", made)
+    loaded, _ = lmsuite.load_model(tmp_path / "m.safetensors")
+    assert isinstance(made, lmsuite.NgramModel) and isinstance(loaded, lmsuite.NgramModel)
+    made.to_arpa(tmp_path / "m.arpa")
+    for model in (made, loaded, lmsuite.NgramModel.from_arpa(tmp_path / "m.arpa")):
+        before = set(vars(model.table))
+        assert "_keys" in before
+        ids = model.encoder.encode("the cat sat")
+        model.score(ids)
+        model.score_next(model.read(model.start(1), ids), ids[:1])
+        assert set(vars(model.table)) == before
+        assert not model.table.indexes

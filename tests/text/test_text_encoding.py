@@ -264,7 +264,7 @@ def test_tokens_are_shown_with_their_spaces_and_line_ends() -> None:
 def test_the_end_of_a_long_prompt_is_the_end_of_the_whole(
     name: str, boundaries: Boundaries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lmsuite.text.encoding._PROMPT_END", 16)
+    monkeypatch.setattr("lmsuite.text.encoding.PROMPT_END", 16)
     encoder, _ = TextEncoder.train(TRAINING, TextSettings(name, boundaries, bpe_size=300))
     prompt = TRAINING + "newest low " * 20
     whole = encoder.encode_prompt(prompt)

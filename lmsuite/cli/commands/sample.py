@@ -149,13 +149,16 @@ def _prompt(argument: str | None, encoding: str, *, lossless: bool) -> str:
 
 
 def _prompt_ids(model: LanguageModel, prompt: str) -> IntArray:
+    from lmsuite.text.encoding import PROMPT_END
     from lmsuite.text.vocabulary import UNK
 
     ids = model.encoder.encode_prompt(prompt, last=model.reach)
     unseen = int((ids == UNK).sum())
     if unseen:
         what = "a token" if unseen == 1 else f"{unseen} tokens"
-        note(f"warning: the prompt has {what} that the model does not know; it reads <unk> there")
+        is_whole = model.reach is None or len(prompt) <= PROMPT_END
+        where = "the prompt" if is_whole else "the end of the prompt, which alone is read,"
+        note(f"warning: {where} has {what} that the model does not know; it reads <unk> there")
     return ids
 
 
