@@ -273,7 +273,7 @@ def verify(writer: Writer, before: set[str], versions: list[dict[str, int]]) -> 
 def _verify_file(path: Path) -> None:
     content = path.read_bytes()
     if path.name.endswith(".history.jsonl"):
-        from lmsuite.training.history import read_history
+        from lmsuite.store.history import read_history
 
         if not read_history(path):
             raise DamageError(f"{path} is empty")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lmsuite.files.records import as_json
 from lmsuite.report.markup import Markup, element, quoted, together
 from lmsuite.report.subject import Subject
 
@@ -41,7 +42,7 @@ def _origin(subject: Subject) -> dict[str, Any]:
         "SHA-256 of that text": provenance.corpus_sha256,
         "made": provenance.created,
         "by": f"lmsuite {provenance.version}",
-        **{f"training: {key}": value for key, value in provenance.training.items()},
+        **{f"training: {key}": value for key, value in as_json(provenance.training).items()},
     }
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from lmsuite.errors import LmError
 from lmsuite.models.interface import LanguageModel
 from lmsuite.report.linechart import LineChart, Series
-from lmsuite.store.artefact import Provenance
-from lmsuite.training.history import HistoryRow
+from lmsuite.store.history import HistoryRow
+from lmsuite.store.opening import OpenedModel
+from lmsuite.store.records import Provenance, ValidationRecord
 
 _MINUTES_FROM = 240.0  # seconds of training from which an axis counts minutes
 _LARGEST_LOSS = 700.0  # nats, of which a float still holds the perplexity
@@ -25,6 +26,21 @@ class Subject:
     model: LanguageModel
     provenance: Provenance | None = None  # an ARPA file has none
     history: Sequence[HistoryRow] = ()  # only training in steps leaves one
+
+    @classmethod
+    def of(cls, opened: OpenedModel, left_out: Callable[[LmError], None]) -> Subject:
+        """The model with its provenance and its learning curve, if it has them.
+
+        Raises:
+            ModelFileError: the learning curve is damaged.
+        """
+        provenance = opened.provenance if opened.manifest else None
+        return cls(opened.name, opened.model, provenance, opened.learning_curve(left_out))
+
+    @property
+    def validation(self) -> ValidationRecord:
+        """How the model did on the text that was set aside."""
+        return self.provenance.validation if self.provenance else ValidationRecord()
 
 
 def same_tokens(models: Iterable[LanguageModel]) -> bool:
@@ -40,11 +56,11 @@ def learning_curves(subjects: Sequence[Subject]) -> LineChart | None:
     did before its first step is left out: it would press all that follows flat.
     """
     trained = [subject for subject in subjects if subject.history]
-    texts = {_validation(subject).get("sha256") for subject in trained}
+    texts = {subject.validation.sha256 for subject in trained}
     baselines = [
         subject
         for subject in subjects
-        if not subject.history and len(texts) == 1 and _validation(subject).get("sha256") in texts
+        if not subject.history and len(texts) == 1 and subject.validation.sha256 in texts
     ]
     drawn = trained + baselines
     in_bits = not same_tokens(subject.model for subject in drawn)
@@ -74,7 +90,7 @@ def _points(
     """The curve of a model with a history, or two points of a flat line from 0 to `longest`."""
     rows = [row for row in subject.history if row.step > 0] or subject.history
     places = [(row.seconds, row.valid_loss) for row in rows]
-    if not rows and (loss := _validation(subject).get("cross_entropy")) is not None:
+    if not rows and (loss := subject.validation.cross_entropy) is not None:
         places = [(0.0, loss), (longest, loss)]
     factor = _bits_of_a_nat(subject) if in_bits else None
     return [
@@ -86,10 +102,5 @@ def _points(
 
 def _bits_of_a_nat(subject: Subject) -> float | None:
     """What one nat a token is in bits a character, on the model's validation text."""
-    validation = _validation(subject)
-    nats, bits = validation.get("cross_entropy"), validation.get("bits_per_char")
+    nats, bits = subject.validation.cross_entropy, subject.validation.bits_per_char
     return bits / nats if nats and bits else None
-
-
-def _validation(subject: Subject) -> Mapping[str, Any]:
-    return subject.provenance.validation if subject.provenance else {}

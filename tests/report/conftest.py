@@ -9,7 +9,7 @@ from report_subjects import HOSTILE, subject, verse
 from lmsuite.models.mixture import Mixture
 from lmsuite.report.contents import Contents, gather
 from lmsuite.report.subject import Subject
-from lmsuite.training.history import HistoryRow
+from lmsuite.store.history import HistoryRow
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,16 +21,17 @@ from lmsuite.report.passages import passage_of
 from lmsuite.report.standing import bits_interval, contenders, in_order, lede
 from lmsuite.report.subject import Subject, learning_curves
 from lmsuite.report.vectors import vector_map
-from lmsuite.training.history import HistoryRow
+from lmsuite.store.history import HistoryRow
+from lmsuite.store.records import ValidationRecord
 
 
 def row(step: int, loss: float, seconds: float | None = None) -> HistoryRow:
     return HistoryRow(step, 0.1, step * 1.0 if seconds is None else seconds, loss, loss, 0.1, 1.0)
 
 
-def with_history(given: Subject, rows: list[HistoryRow], **validation: object) -> Subject:
+def with_history(given: Subject, rows: list[HistoryRow], **validation: Any) -> Subject:
     assert given.provenance is not None
-    provenance = replace(given.provenance, validation=validation)
+    provenance = replace(given.provenance, validation=ValidationRecord(**validation))
     return replace(given, provenance=provenance, history=rows)
 
 

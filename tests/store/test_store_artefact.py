@@ -20,12 +20,12 @@ from lmsuite.files.tensors import mapped, write
 from lmsuite.models import registry
 from lmsuite.store.artefact import (
     FORMAT_VERSION,
-    Provenance,
     load_model,
     read_manifest,
     save_model,
     verify,
 )
+from lmsuite.store.records import Provenance, TrainingRecord, ValidationRecord
 
 MADE = Provenance(
     command="lm train bigram 'a b.txt'",
@@ -33,8 +33,8 @@ MADE = Provenance(
     corpus="a b.txt",
     corpus_sha256="0" * 64,
     created="2026-01-01T00:00:00+00:00",
-    validation={"split": "0.1", "perplexity": 12.5},
-    training={"steps": 3},
+    validation=ValidationRecord("0.1", perplexity=12.5),
+    training=TrainingRecord(steps=3),
 )
 
 

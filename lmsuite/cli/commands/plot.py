@@ -15,13 +15,13 @@ from lmsuite.cli.options import (
     ModelArguments,
     ModelsOption,
 )
-from lmsuite.cli.streams import note, say, write_json
+from lmsuite.cli.streams import left_out, note, read_texts, say, write_json
 from lmsuite.errors import LmError, UsageError
 
 if TYPE_CHECKING:
-    from lmsuite.cli.opening import OpenedModel
     from lmsuite.report.linechart import LineChart
     from lmsuite.report.vectors import VectorMap
+    from lmsuite.store.opening import OpenedModel
 
 
 def plot(
@@ -81,13 +81,13 @@ def plot(
     The map shows the most frequent tokens along the first two principal components of their
     vectors. Pictures need matplotlib: pip install 'lmsuite[plot]'.
     """
-    from lmsuite.cli.subjects import open_all
+    from lmsuite.store.opening import open_models
 
     if orders and embedding:
         raise UsageError("--by-order and --embedding are two pictures: ask for one at a time")
     if data is not None and not orders:
         raise UsageError("--on is for --by-order")
-    opened = open_all(folder, models)
+    opened = open_models(folder, models, left_out)
     if embedding:
         drawing: LineChart | VectorMap = _vector_map(opened, tokens)
         path = output or Path("embedding.png")
@@ -104,10 +104,9 @@ def plot(
 
 
 def _curves(opened: list[OpenedModel]) -> LineChart:
-    from lmsuite.cli.subjects import subject_of
-    from lmsuite.report.subject import learning_curves
+    from lmsuite.report.subject import Subject, learning_curves
 
-    subjects = [subject_of(each) for each in opened]
+    subjects = [Subject.of(each, left_out) for each in opened]
     chart = learning_curves(subjects)
     if chart is None:
         raise LmError(
@@ -122,19 +121,18 @@ def _curves(opened: list[OpenedModel]) -> LineChart:
 
 
 def _order_chart(opened: list[OpenedModel], data: str | None, encoding: str) -> LineChart:
-    from lmsuite.cli.opening import read_texts, validation_text
-    from lmsuite.cli.subjects import subject_of
     from lmsuite.models.ngram import NgramModel
     from lmsuite.report.orders import by_order, order_chart
+    from lmsuite.report.subject import Subject
 
     text = None if data is None else read_texts([data], encoding).text
     rows = {}
     for each in opened:
         if isinstance(each.model, NgramModel):
-            rows[each.name] = by_order(each.model, validation_text(each) if text is None else text)
+            rows[each.name] = by_order(each.model, each.validation_text() if text is None else text)
         else:
             note(f"left out: {each.name} ({each.model.kind}) is no n-gram model")
-    chart = order_chart([subject_of(each) for each in opened], rows)
+    chart = order_chart([Subject.of(each, left_out) for each in opened], rows)
     if chart is None:
         raise LmError("perplexity by order is of n-gram models, and none of these is one")
     return chart
