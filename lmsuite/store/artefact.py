@@ -23,7 +23,7 @@ from lmsuite.files import AnyPath
 from lmsuite.files.atomic import replacing
 from lmsuite.files.disk import make_folders
 from lmsuite.files.header import Header, read_header
-from lmsuite.files.tensors import let_go, mapped, raw_bytes, write
+from lmsuite.files.tensors import release_pages, mapped, raw_bytes, write
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.registry import model_class
 from lmsuite.sources.splitting import SplitRule
@@ -85,10 +85,12 @@ def save_model(
         checksum=checksum(arrays),
         provenance=provenance,
     )
-    document = {"format": FORMAT_VERSION, **asdict(manifest)}
+    document = json.dumps({"format": FORMAT_VERSION, **asdict(manifest)}, ensure_ascii=False)
+    # A file's name may hold what is no text, which safetensors refuses: JSON has an escape for it.
+    entry = document.encode("utf-8", "backslashreplace").decode()
     make_folder(path.parent)
     with replacing(path) as stream:
-        write(stream, arrays, {_ENTRY: json.dumps(document, ensure_ascii=False)})
+        write(stream, arrays, {_ENTRY: entry})
 
 
 def load_model(path: AnyPath) -> tuple[LanguageModel, Manifest]:
@@ -227,7 +229,7 @@ def checksum(arrays: Mapping[str, NDArray[Any]]) -> int:
     for name in sorted(arrays):
         spelled = name.encode("utf-8", "surrogatepass")
         total = zlib.crc32(raw_bytes(arrays[name]), zlib.crc32(spelled, total))
-        let_go(arrays[name])
+        release_pages(arrays[name])
     return total
 
 
