@@ -23,7 +23,7 @@ from lmsuite.files import AnyPath
 from lmsuite.files.atomic import replacing
 from lmsuite.files.disk import make_folders
 from lmsuite.files.header import Header, read_header
-from lmsuite.files.tensors import release_pages, mapped, raw_bytes, write
+from lmsuite.files.tensors import mapped, raw_bytes, release_pages, write
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.registry import model_class
 from lmsuite.sources.splitting import SplitRule
