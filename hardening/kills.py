@@ -35,7 +35,7 @@ from hardening.writers import WRITERS, Writer
 from lmsuite.errors import LmError
 
 LEFT = re.compile(r"\..*(\.[0-9a-f]{8}\.lmsuite-tmp|\.lmsuite-lock|\.valid\.txt\.gz\.next)")
-MOST_LEFT = 4  # hidden files at any time: a lock, a text that is coming, and a file half written
+MOST_LEFT = 5  # hidden files at any time: a lock, and two half written, each with its own lock
 LATER = 0.003  # seconds after a step
 LAST_STEPS = 30  # of a long training, of which the end would hardly ever be hit
 VARIANTS = (0, 1)

@@ -106,6 +106,7 @@ def import_all() -> None:
         "report.figures",
     ):
         importlib.import_module(f"lmsuite.{module}")
+    importlib.import_module("filelock")
     with contextlib.suppress(ImportError):
         importlib.import_module("matplotlib.backends.backend_agg")
         importlib.import_module("matplotlib.figure")

@@ -24,7 +24,7 @@ def reserve(context: typer.Context, path: Path) -> None:
     Raises:
         ModelFileError: another process writes it, or the folder cannot be written.
     """
-    from lmsuite.store.holding import only_writer
+    from lmsuite.store.writer_lock import only_writer
 
     context.with_resource(only_writer(path, command_line(context)))
 

@@ -20,7 +20,7 @@ from lmsuite.files import AnyPath, records
 from lmsuite.files.atomic import replacing
 from lmsuite.files.disk import make_folders
 from lmsuite.files.header import Header, read_header
-from lmsuite.files.tensors import let_go, mapped, raw_bytes, write
+from lmsuite.files.tensors import mapped, raw_bytes, release_pages, write
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.registry import model_class
 from lmsuite.store.records import UNSAID, Manifest, Provenance
@@ -54,10 +54,13 @@ def save_model(
         checksum=checksum(arrays),
         provenance=provenance,
     )
-    document = {"format": FORMAT_VERSION, **records.as_json(manifest)}
+    said = {"format": FORMAT_VERSION, **records.as_json(manifest)}
+    document = json.dumps(said, ensure_ascii=False)
+    # A file's name may hold what is no text, which safetensors refuses: JSON has an escape for it.
+    entry = document.encode("utf-8", "backslashreplace").decode()
     make_folder(path.parent)
     with replacing(path) as stream:
-        write(stream, arrays, {_ENTRY: json.dumps(document, ensure_ascii=False)})
+        write(stream, arrays, {_ENTRY: entry})
 
 
 def load_model(path: AnyPath) -> tuple[LanguageModel, Manifest]:
@@ -169,5 +172,5 @@ def checksum(arrays: Mapping[str, NDArray[Any]]) -> int:
     for name in sorted(arrays):
         spelled = name.encode("utf-8", "surrogatepass")
         total = zlib.crc32(raw_bytes(arrays[name]), zlib.crc32(spelled, total))
-        let_go(arrays[name])
+        release_pages(arrays[name])
     return total

@@ -95,6 +95,15 @@ def test_the_manifest_is_plain_json_in_a_sound_safetensors_file(saved: Path) -> 
     assert document["provenance"]["command"] == MADE.command
 
 
+def test_what_is_no_text_in_a_files_name_is_kept(tmp_path: Path) -> None:
+    """Whatever reader opens the file: safetensors refuses half a surrogate pair."""
+    path, named = tmp_path / "m.safetensors", replace(MADE, corpus="te\udcffxt \ud83d.txt")
+    save_model(path, random_model(encoder("abc", "char")), named)
+    assert read_manifest(path).provenance == named
+    with safe_open(path, "np") as file:
+        assert json.loads(file.metadata()["lmsuite"])["provenance"]["corpus"] == named.corpus
+
+
 def test_every_cut_is_refused(saved: Path) -> None:
     content = saved.read_bytes()
     for length in [*range(0, 200), *range(200, len(content), 37), len(content) - 1]:
