@@ -6,17 +6,18 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import lmsuite
-from hardening import workplace
+from hardening import command, workplace
+from hardening.command import Outcome
 
 resource = pytest.importorskip("resource", reason="no limits of this kind")
 
@@ -61,66 +62,26 @@ WITH_SLOW_ONES = [
 LIMIT = 8_000  # bytes of a file
 
 
-@dataclass(frozen=True)
-class Ended:
-    """What a command did."""
-
-    code: int
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line of a failure that is the disk's."""
-        assert self.code == 1, self
-        notes = ("note: ", "tuned on ")
-        lines = [line for line in self.err.splitlines() if not line.startswith(notes)]
-        assert len(lines) == 1, self.err
-        assert lines[0].startswith("error: "), self.err
-        return lines[0]
-
-
 def lm(
     arguments: Sequence[str],
-    before: Callable[[], None] = lambda: None,
+    before: Callable[[], object] | None = None,
     *,
     out: str | int = os.devnull,
-    err: str = "",
-) -> Ended:
-    """``lm`` in a fork, which does `before` first; `out` and `err` are where it prints to."""
-    with tempfile.TemporaryFile() as errors:
-        child = os.fork()
-        if child == 0:
-            _be_lm(arguments, before, out, err, errors.fileno())
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        errors.seek(0)
-        return Ended(code, errors.read().decode())
+    err: str | None = None,
+) -> Outcome:
+    """``lm`` in a fork, which does `before` first; `out` and `err` are where it prints to.
 
-
-def _be_lm(
-    arguments: Sequence[str], before: Callable[[], None], out: str | int, err: str, errors: int
-) -> None:
-    code = 99
-    try:
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(os.open(out, os.O_WRONLY) if isinstance(out, str) else out, 1)
-        os.dup2(os.open(err, os.O_WRONLY) if err else errors, 2)
-        sys.stdin, sys.stdout, sys.stderr = (
-            os.fdopen(number, mode, closefd=False) for number, mode in enumerate("rww")
-        )
-        from lmsuite.cli.app import main
-
-        before()
-        main(list(arguments))
-    except SystemExit as end:
-        code = int(end.code or 0)
-    except BaseException as error:
-        os.write(errors, f"Traceback: {error!r}".encode())
-    finally:
-        try:
-            sys.stdout.flush()
-        except OSError:
-            code = 120  # as the interpreter does
-        os._exit(code)
+    Without the lines of standard error that are notes, so that an error is the only one.
+    """
+    with ExitStack() as files:
+        where = [
+            files.enter_context(open(name, "wb", 0, closefd=False)).fileno() if name else None
+            for name in (out, err)
+        ]
+        ended = command.lm_fork(*arguments, before=before, out=where[0], err=where[1])
+    lines = ended.err.splitlines(keepends=True)
+    said = "".join(line for line in lines if not line.startswith(("note: ", "tuned on ")))
+    return replace(ended, err=said)
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +92,10 @@ def made(play: str) -> Iterator[Path]:
         Path("text.txt").write_text(play[:15_000])
         Path("small.txt").write_text(workplace.TEXT)
         Path("out").mkdir()
-        workplace.lm(*TRAIN, "--n", "3", "--name", "a")
-        workplace.lm(*TRAIN, "--n", "6", "--name", "b")
-        workplace.lm(*TRAIN, "--n", "2", "--name", "m")
-        workplace.lm("corpus", "fetch", "served", "-q")
+        assert command.lm(*TRAIN, "--n", "3", "--name", "a").done
+        assert command.lm(*TRAIN, "--n", "6", "--name", "b").done
+        assert command.lm(*TRAIN, "--n", "2", "--name", "m").done
+        assert command.lm("corpus", "fetch", "served", "-q").done
         for _, file in WRITERS.values():
             if file.startswith("out"):
                 Path(file).write_bytes(b"old")
@@ -278,7 +239,7 @@ def test_a_read_only_folder_is_refused_before_the_work_and_read_all_the_same(
         assert str(Path(file).parent) in error, writer
     assert "cannot write in the folder models" in lm([*FEEDFORWARD, "--name", "n"]).error
     for reader, arguments in READERS.items():
-        assert lm(arguments) == Ended(0, "") or reader == "compare"
+        assert lm(arguments) == Outcome(0, "", "") or reader == "compare"
     assert contents(folder) == before
 
 
@@ -313,7 +274,7 @@ def test_another_users_folder_is_refused_and_read_all_the_same(
     # Those that load no more code as they work, which nobody may not be allowed to read.
     for writer in ("ngram", "memory", "mix", "prune", "convert", "arpa", "corpus"):
         assert "Permission denied" in lm(WRITERS[writer][0], be_nobody).error, writer
-    assert lm(READERS["eval"], be_nobody) == Ended(0, "")
+    assert lm(READERS["eval"], be_nobody) == Outcome(0, "", "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
@@ -352,15 +313,10 @@ def test_a_reader_that_has_gone_loses_no_model(folder: Path) -> None:
         assert Path(file).read_bytes() != before, writer
 
 
-def started(*arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "lmsuite", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
 def test_a_folder_removed_while_training_is_made_again(folder: Path) -> None:
     """Again and again, as fast as can be; the model is whole in the end."""
     words = [*FEEDFORWARD, "--name", "m"]
-    with started(*words) as process:
+    with command.started(*words) as process:
         assert process.stderr is not None
         process.stderr.readline()
         for _ in range(5):
@@ -396,7 +352,7 @@ def test_a_working_folder_removed_while_training(folder: Path) -> None:
 
 
 def test_a_folder_removed_while_sampling(folder: Path) -> None:
-    with started("sample", "b", "the", "--max-tokens", "8000") as process:
+    with command.started("sample", "b", "the", "--max-tokens", "8000") as process:
         assert process.stdout is not None
         first = process.stdout.read(100)
         shutil.rmtree("models")
@@ -425,6 +381,6 @@ def test_a_folder_removed_while_reporting(folder: Path) -> None:
     assert lm(arguments, vanish("models")).code == 0
     assert Path("out/m.html").read_bytes().endswith(b"</html>\n")
     assert "no models in models" in lm(["report"]).error
-    workplace.lm(*TRAIN, "--n", "3", "--name", "a")
-    workplace.lm(*TRAIN, "--n", "6", "--name", "b")
+    assert command.lm(*TRAIN, "--n", "3", "--name", "a").done
+    assert command.lm(*TRAIN, "--n", "6", "--name", "b").done
     assert "cannot write out/m.html: No such file" in lm(arguments, vanish("out")).error
