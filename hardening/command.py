@@ -184,9 +184,10 @@ def be_lm(
         main(list(map(str, arguments)))
     except SystemExit as end:
         code = int(end.code or 0)
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
     try:
         sys.stdout.flush()
-        sys.stderr.flush()
     except OSError:
         code = 120  # as the interpreter does
     return code

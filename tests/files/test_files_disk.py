@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,19 +70,21 @@ def lm(
     out: str | int = os.devnull,
     err: str | None = None,
 ) -> Outcome:
-    """``lm`` in a fork, which does `before` first; `out` and `err` are where it prints to.
-
-    Without the lines of standard error that are notes, so that an error is the only one.
-    """
+    """``lm`` in a fork, which does `before` first; `out` and `err` are where it prints to."""
     with ExitStack() as files:
-        where = [
-            files.enter_context(open(name, "wb", 0, closefd=False)).fileno() if name else None
+        to, log = (
+            files.enter_context(Path(name).open("wb")).fileno() if isinstance(name, str) else name
             for name in (out, err)
-        ]
-        ended = command.lm_fork(*arguments, before=before, out=where[0], err=where[1])
+        )
+        return command.lm_fork(*arguments, before=before, out=to, err=log)
+
+
+def refusal(*given: Any, **named: Any) -> str:
+    """The one line of error of a command that fails; see `lm`. Notes may stand beside it."""
+    ended = lm(*given, **named)
     lines = ended.err.splitlines(keepends=True)
     said = "".join(line for line in lines if not line.startswith(("note: ", "tuned on ")))
-    return replace(ended, err=said)
+    return replace(ended, err=said).error
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +134,7 @@ def test_without_room_the_old_file_stays_and_no_half_file(writer: str, folder: P
     """Where no file can grow above 8,000 bytes, nor can a temporary one."""
     arguments, file = WRITERS[writer]
     before = contents(folder)
-    error = lm(arguments, limited()).error
+    error = refusal(arguments, limited())
     assert "File too large" in error
     assert Path(file).name in error or (writer == "memory" and "TMPDIR" in error)
     assert contents(folder) == before
@@ -178,7 +181,7 @@ def test_on_a_full_disk_the_old_file_stays_and_no_half_file(
     before = contents(folder)
     for writer, (arguments, file) in WRITERS.items():
         if file.startswith(place):
-            assert "No space left" in lm(arguments).error, writer
+            assert "No space left" in refusal(arguments), writer
             assert contents(folder) == before, writer
             shutil.rmtree(tempfile.gettempdir())  # where the model may have been saved instead
             Path(tempfile.gettempdir()).mkdir()
@@ -217,7 +220,7 @@ def test_a_model_that_fits_nowhere_is_still_in_its_checkpoint(folder: Path) -> N
         preparing.save = save  # type: ignore[assignment]
 
     words = [*FEEDFORWARD, "--name", "new", "-q"]
-    error = lm(words, forbid).error
+    error = refusal(words, forbid)
     assert "the new model is in its checkpoint" in error
     assert error.endswith("--resume")
     assert not list(Path("models").glob(".*"))
@@ -234,10 +237,10 @@ def test_a_read_only_folder_is_refused_before_the_work_and_read_all_the_same(
         subprocess.run(["mount", "-o", "remount,ro", place], check=True)
     before = contents(folder)
     for writer, (arguments, file) in WRITERS.items():
-        error = lm(arguments).error
+        error = refusal(arguments)
         assert "Read-only" in error, writer
         assert str(Path(file).parent) in error, writer
-    assert "cannot write in the folder models" in lm([*FEEDFORWARD, "--name", "n"]).error
+    assert "cannot write in the folder models" in refusal([*FEEDFORWARD, "--name", "n"])
     for reader, arguments in READERS.items():
         assert lm(arguments) == Outcome(0, "", "") or reader == "compare"
     assert contents(folder) == before
@@ -249,7 +252,7 @@ def test_without_permission_it_is_refused_and_read_all_the_same(folder: Path) ->
     for place in ("models", "out", "cache"):
         Path(place).chmod(0o500)
     for writer, (arguments, _) in WRITERS.items():
-        assert "Permission denied" in lm(arguments).error, writer
+        assert "Permission denied" in refusal(arguments), writer
     assert lm(READERS["eval"]).code == 0
     for place in ("models", "out", "cache"):
         Path(place).chmod(0o700)
@@ -273,7 +276,7 @@ def test_another_users_folder_is_refused_and_read_all_the_same(
 
     # Those that load no more code as they work, which nobody may not be allowed to read.
     for writer in ("ngram", "memory", "mix", "prune", "convert", "arpa", "corpus"):
-        assert "Permission denied" in lm(WRITERS[writer][0], be_nobody).error, writer
+        assert "Permission denied" in refusal(WRITERS[writer][0], be_nobody), writer
     assert lm(READERS["eval"], be_nobody) == Outcome(0, "", "")
 
 
@@ -285,7 +288,7 @@ def test_standard_output_to_a_full_disk(command: str, folder: Path) -> None:
     """The error says so in one line; what was to be saved is saved, for it cannot be printed."""
     arguments = WRITERS[command][0] if command in WRITERS else READERS[command]
     before = contents(folder)
-    assert "No space left" in lm(arguments, out="/dev/full").error
+    assert "No space left" in refusal(arguments, out="/dev/full")
     if command in WRITERS:
         file = folder / WRITERS[command][1]
         assert file.read_bytes() != before[str(file)]
@@ -344,7 +347,7 @@ def test_a_working_folder_removed_while_training(folder: Path) -> None:
 
         preparing.save = save  # type: ignore[assignment]
 
-    error = lm([*FEEDFORWARD, "-q"], vanish).error
+    error = refusal([*FEEDFORWARD, "-q"], vanish)
     (rescued,) = Path(tempfile.gettempdir()).iterdir()
     assert f"the new model is in {rescued} instead" in error
     os.chdir(rescued)
@@ -380,7 +383,7 @@ def test_a_folder_removed_while_reporting(folder: Path) -> None:
     arguments = WRITERS["report"][0]
     assert lm(arguments, vanish("models")).code == 0
     assert Path("out/m.html").read_bytes().endswith(b"</html>\n")
-    assert "no models in models" in lm(["report"]).error
+    assert "no models in models" in refusal(["report"])
     assert command.lm(*TRAIN, "--n", "3", "--name", "a").done
     assert command.lm(*TRAIN, "--n", "6", "--name", "b").done
-    assert "cannot write out/m.html: No such file" in lm(arguments, vanish("out")).error
+    assert "cannot write out/m.html: No such file" in refusal(arguments, vanish("out"))

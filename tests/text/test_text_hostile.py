@@ -22,9 +22,9 @@ from hardening.fuzzing import PATIENT, Target, attack
 from hardening.in_process import RefusedError, check, lm, lm_must
 from hardening.texts import ENCODINGS, raw
 from lmsuite.errors import LmError
-from lmsuite.sources.plain import read_text
+from lmsuite.files.plain import read_text
 from lmsuite.text.encoding import TextEncoder, TextSettings
-from lmsuite.text.tokenizer import TOKENIZERS
+from lmsuite.text.settings import TOKENIZERS
 from lmsuite.training.baseline import Baseline
 
 FUZZERS = [fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_prompts, fuzz_vocabulary]
