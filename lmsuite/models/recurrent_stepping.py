@@ -10,20 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lmsuite.models.recurrent_stack import RecurrentStack
 from lmsuite.nn.losses import log_softmax
 from lmsuite.nn.products import SMALL
 from lmsuite.nn.reader import Reader
 from lmsuite.nn.threads import side_by_side, thread_count
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray, IntArray
-
-if TYPE_CHECKING:
-    from lmsuite.models.recurrent import Recurrent
 
 THREADED_STEP = 1 << 24
 """Multiply-adds of the recurrence from which a step of a batch is split over threads."""
@@ -40,7 +37,7 @@ class _Lanes:
 class RecurrentDecoder:
     """Steps of up to `batch_size` texts with the weights as they are now, and what they predict."""
 
-    def __init__(self, model: Recurrent, batch_size: int, *, prepared: bool = True) -> None:
+    def __init__(self, model: RecurrentStack, batch_size: int, *, prepared: bool = True) -> None:
         """Lay out the weights of `model`; `prepared` for many steps, else for a single one."""
         self._checked = model.checked
         self._states = model.carry_shape[0] // model.settings.layers

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
+from lmsuite.text.registry import make_tokenizer, tokenizer_from
 from lmsuite.text.settings import Boundaries as Boundaries
 from lmsuite.text.settings import TextSettings as TextSettings
-from lmsuite.text.tokenizer import Joiner, Tokenizer, make_tokenizer, tokenizer_from
+from lmsuite.text.tokenizer import Joiner, Tokenizer
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
 from lmsuite.types import IntArray
 

@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_outcome import Run
 
-from lmsuite.cli.app import main
+from hardening.command import Run
 from lmsuite.models.ngram import NgramModel
 from lmsuite.store.artefact import load_model
 from lmsuite.store.records import TrainingRecord
 
 
 @pytest.fixture(scope="module")
-def made(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(workplace: Path, tmp_path_factory: pytest.TempPathFactory, lm: Run) -> Path:
     """A workplace of one's own, with more models."""
     folder = tmp_path_factory.mktemp("questions")
     shutil.copytree(workplace, folder, dirs_exist_ok=True)
@@ -30,9 +29,7 @@ def made(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("ffnn", play, "--like", "words", "--epochs", "1", "--name", "net"),
         ("ngram", play, "--n", "2", "--smoothing", "stupid-backoff", "--name", "scores"),
     ):
-        with pytest.raises(SystemExit) as ended:
-            main(["train", *command, *models])
-        assert not ended.value.code
+        assert lm("train", *command, *models).done
     return folder
 
 

@@ -10,8 +10,8 @@ import typer
 from lmsuite.cli.novelty import KnownText
 from lmsuite.cli.options import DEFAULT_FOLDER, EncodingOption, ModelArgument, ModelsOption
 from lmsuite.cli.streams import note, piped_input, unescaped, write, write_json
+from lmsuite.files.plain import decode_text
 from lmsuite.sampling import SamplingSettings
-from lmsuite.sources.plain import decode_text
 
 if TYPE_CHECKING:
     import numpy as np
