@@ -205,7 +205,7 @@ def draw(
     """The tokens that continue `prompt_ids` in a batch of `samples` texts, without end.
 
     After ``</s>`` a text begins anew in the model's start state, so a model of lines writes line
-    after line.
+    after line. (A text of a model of documents is over then: `stream` and `sample` end it.)
 
     Raises:
         UsageError: there are fewer samples than one.
@@ -281,6 +281,7 @@ class _Writer:
         # The end of the prompt is pushed too, since the first space depends on it, but is not
         # given back.
         self._decoder = encoder.decoder()
+        self._last = EOS if encoder.boundaries.unit == "document" else None
         self._stops, self._keep_stop = settings.stop, settings.keep_stop
         self._held = ""
         before = prompt_ids[-_SPACING_REACH:]
@@ -289,7 +290,11 @@ class _Writer:
             self._pass_on(self._decoder.push(token))
 
     def push(self, token: int) -> str:
-        """The characters that one more token makes certain."""
+        """The characters that one more token makes certain: the rest, if it ends a document."""
+        if token == self._last:
+            rest = self.finish()
+            self.stopped = True
+            return rest
         return self._pass_on(self._decoder.push(token))
 
     def finish(self) -> str:

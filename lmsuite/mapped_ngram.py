@@ -53,7 +53,7 @@ class MappedNgram:
             is_known = manifest["format"] <= _NEWEST_FORMAT and manifest["kind"] == "ngram"
             if not is_known or manifest["settings"]["quantize"]:
                 raise ModelFileError(f"{path} is no n-gram model that is not quantized")
-            self._has_lines = manifest["text"]["boundaries"] == "lines"
+            self._has_sequences = manifest["text"]["boundaries"] != "stream"
             self._order: int = manifest["settings"]["order"]
             if self._order < 1:
                 raise ValueError("its order is no order")
@@ -89,8 +89,8 @@ class MappedNgram:
     def score(self, tokens: Sequence[str]) -> list[float]:
         """The natural log-probability of every token at the beginning of a text.
 
-        Tokens are as the model's tokenizer gives them. In a model of lines they are one line, and
-        the last number is that of its end.
+        Tokens are as the model's tokenizer gives them. In a model of lines they are one line, of
+        documents one document, and the last number is that of its end.
 
         Raises:
             DataError: a token is reserved.
@@ -99,7 +99,7 @@ class MappedNgram:
         reserved = {_BOS, _EOS}.intersection(tokens)
         if reserved:
             raise DataError(f"the token {min(reserved)} is reserved; remove or rename it")
-        ids = [self._id(token) for token in tokens] + [self._id(_EOS)] * self._has_lines
+        ids = [self._id(token) for token in tokens] + [self._id(_EOS)] * self._has_sequences
         contexts = [self._id(_BOS)][: self._order - 1]
         scores = []
         try:

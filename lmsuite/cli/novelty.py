@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lmsuite.cli.streams import note, read_texts
+from lmsuite.sources.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from lmsuite.text.encoding import TextEncoder
@@ -28,7 +29,8 @@ class KnownText:
         Raises:
             DataError: it cannot be read, or is empty.
         """
-        corpus = read_texts([source], encoding)
+        reading = ReadingSettings(encoding=encoding)
+        corpus = read_texts([source], reading, [encoder.boundaries])
         return cls(corpus.name, encoder.encode(corpus.text, name=corpus.name), encoder)
 
     def as_json(self, drawn: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lmsuite.errors import DataError, UsageError
 from lmsuite.models.text_scores import TextScores
-from lmsuite.text.encoding import Boundaries, TextEncoder
+from lmsuite.text.encoding import TextEncoder
 from lmsuite.types import Array, FloatArray, IntArray
 
 # What a state holds is the model's own business; callers only pass it on.
@@ -97,7 +97,7 @@ class LanguageModel(TextScores, ABC):
         Raises:
             UsageError: the model knows sentences from their ``<s>`` alone.
         """
-        if self.encoder.boundaries is Boundaries.STREAM:
+        if not self.encoder.boundaries.has_sequences:
             return self.start(batch_size)
         raise UsageError(
             f"a model of kind {self.kind} has read every sentence from its beginning, and has no "

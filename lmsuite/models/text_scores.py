@@ -1,8 +1,9 @@
 """What a model says of a text, asked in text: what notebooks and decoders type.
 
-In LINES mode a line is a sentence, and a text without any line is the empty sentence, whose
-probability is that of its end. The names are KenLM's where KenLM has one: `logprob` is its
-``score``, `full_scores` its ``full_scores``; logarithms are natural unless a `base` is given.
+In LINES mode a line is a sentence, in DOCUMENTS mode a document is, and a text without any is the
+empty sentence, whose probability is that of its end. The names are KenLM's where KenLM has one:
+`logprob` is its ``score``, `full_scores` its ``full_scores``; logarithms are natural unless a
+`base` is given.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, UsageError
 from lmsuite.models.sentences import Scorer, Sentence, score_sentences
-from lmsuite.text.encoding import Boundaries, Token
+from lmsuite.text.encoding import Token
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, UNK
 from lmsuite.types import IntArray
 
@@ -42,11 +43,11 @@ class Surprisal:
     """One word, token or line of a text, and how unexpected it was."""
 
     sentence: int
-    """The number of its line, from 1."""
+    """The number of its line or document, from 1."""
     word: str
-    """Its text; the end of a line is ``</s>`` in LINES mode, a newline in STREAM mode."""
+    """Its text; the end of a sentence is ``</s>``, in STREAM mode a newline."""
     start: int
-    """Where it begins in its line, in characters."""
+    """Where it begins in its line or document, in characters."""
     end: int
     """Where it ends."""
     surprisal: float
@@ -195,8 +196,9 @@ class TextScores:
             raise UsageError(f"surprisal by {by!r}: it is by {', '.join(_GROUPINGS)}")
         unit, group = _log_of(base), _GROUPINGS[by]
         lines = list(score_sentences(self, text, in_context=in_context))
-        if not lines and self.encoder.boundaries is Boundaries.LINES:
-            lines = list(score_sentences(self, text + "\n"))
+        boundaries = self.encoder.boundaries
+        if not lines and boundaries.has_sequences:
+            lines = list(score_sentences(self, text + boundaries.end))
         records: list[Surprisal] = []
         for number, line in enumerate(lines, start=1):
             tokens = list(self.encoder.located(line.text + line.end))
@@ -220,7 +222,7 @@ def _log_of(base: float) -> float:
 
 def _scores_without_beginning(model: _Model, ids: IntArray) -> NDArray[np.float64]:
     """As `score`, but after the null context where ``<s>`` would be."""
-    if model.encoder.boundaries is Boundaries.STREAM:
+    if not model.encoder.boundaries.has_sequences:
         return model.score(ids)
     scores = []
     state = model.null_context(1)

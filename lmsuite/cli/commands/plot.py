@@ -10,13 +10,13 @@ import typer
 
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
-    EncodingOption,
     JsonOption,
     ModelArguments,
     ModelsOption,
 )
 from lmsuite.cli.streams import left_out, note, read_texts, say, write_json
 from lmsuite.errors import LmError, UsageError
+from lmsuite.sources.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from lmsuite.report.linechart import LineChart
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 def plot(
     models: ModelArguments = None,
+    *,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -56,7 +57,7 @@ def plot(
         typer.Option(
             "--on",
             metavar="TEXT",
-            help="The text that --by-order predicts: a file, `-`, or a name from `lm corpus list`.",
+            help="The text that --by-order predicts, as for `lm train`.",
             show_default="the validation text of each model",
         ),
     ] = None,
@@ -68,7 +69,7 @@ def plot(
         ),
     ] = False,
     folder: ModelsOption = DEFAULT_FOLDER,
-    encoding: EncodingOption = "utf-8",
+    reading: ReadingSettings,
     as_json: JsonOption = False,
 ) -> None:
     """Draw learning curves, perplexity by order, or a map of an embedding.
@@ -92,7 +93,7 @@ def plot(
         drawing: LineChart | VectorMap = _vector_map(opened, tokens)
         path = output or Path("embedding.png")
     elif orders:
-        drawing, path = _order_chart(opened, data, encoding), output or Path("orders.png")
+        drawing, path = _order_chart(opened, data, reading), output or Path("orders.png")
     else:
         drawing, path = _curves(opened), output or Path("curves.png")
     if not as_text:
@@ -120,18 +121,24 @@ def _curves(opened: list[OpenedModel]) -> LineChart:
     return chart
 
 
-def _order_chart(opened: list[OpenedModel], data: str | None, encoding: str) -> LineChart:
+def _order_chart(
+    opened: list[OpenedModel], data: str | None, reading: ReadingSettings
+) -> LineChart:
     from lmsuite.models.ngram import NgramModel
     from lmsuite.report.orders import by_order, order_chart
     from lmsuite.report.subject import Subject
 
-    text = None if data is None else read_texts([data], encoding).text
+    boundaries = [each.model.encoder.boundaries for each in opened]
+    text = None if data is None else read_texts([data], reading, boundaries).text
     rows = {}
     for each in opened:
-        if isinstance(each.model, NgramModel):
-            rows[each.name] = by_order(each.model, each.validation_text() if text is None else text)
-        else:
+        if not isinstance(each.model, NgramModel):
             note(f"left out: {each.name} ({each.model.kind}) is no n-gram model")
+            continue
+        predicted = each.validation_text() if text is None else text
+        if text is not None and "documents" in boundaries:
+            predicted = each.model.encoder.boundaries.reads(text)
+        rows[each.name] = by_order(each.model, predicted)
     chart = order_chart([Subject.of(each, left_out) for each in opened], rows)
     if chart is None:
         raise LmError("perplexity by order is of n-gram models, and none of these is one")
