@@ -102,10 +102,8 @@ def import_all() -> None:
         "training.loop",
         "models.registry",
         "analysis.evaluation",
-        "report.contents",
-        "report.figures",
+        "report.pages",
     ):
         importlib.import_module(f"lmsuite.{module}")
-    with contextlib.suppress(ImportError):
-        importlib.import_module("matplotlib.backends.backend_agg")
-        importlib.import_module("matplotlib.figure")
+    for library in ("jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure"):
+        importlib.import_module(library)

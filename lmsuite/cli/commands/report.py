@@ -63,16 +63,16 @@ def report(
     from lmsuite.cli.opening import is_tuned_on
     from lmsuite.cli.saving import command_line
     from lmsuite.cli.scoreboard import Row, footnotes
-    from lmsuite.cli.subjects import open_all, subject_of
+    from lmsuite.cli.trained_models import open_all, trained_model
     from lmsuite.files.atomic import replacing
-    from lmsuite.report.contents import gather
-    from lmsuite.report.model_report import report_page
+    from lmsuite.report.findings import gather
+    from lmsuite.report.pages import report_page
 
     opened = open_all(folder, models)
     _refuse_equal_names(opened)
     predicted, text_name = _text(opened, text, encoding)
-    contents = gather(
-        [subject_of(each) for each in opened],
+    findings = gather(
+        [trained_model(each) for each in opened],
         predicted,
         text_name=text_name,
         prompt=unescaped(prompt),
@@ -81,10 +81,10 @@ def report(
     )
     rows = [
         Row.of(result, each.model, predicted, is_tuned=is_tuned_on(each, predicted))
-        for result, each in zip(contents.results, opened, strict=True)
+        for result, each in zip(findings.results, opened, strict=True)
     ]
     notes = footnotes(rows)
-    page = report_page(contents, title=title, notes=notes, made_by=command_line(context))
+    page = report_page(findings, title=title, notes=notes, made_by=command_line(context))
     with replacing(output) as stream:
         stream.write(page.encode("utf-8"))
     if as_json:

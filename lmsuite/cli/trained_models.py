@@ -1,4 +1,4 @@
-"""Opening models to be looked at: with the learning curve that lies beside them."""
+"""Opening models with the learning curves that lie beside them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lmsuite.errors import LmError
 from lmsuite.store.folder import ModelsFolder
 
 if TYPE_CHECKING:
-    from lmsuite.report.subject import Subject
+    from lmsuite.report.model_charts import TrainedModel
     from lmsuite.store.artefact import Provenance
     from lmsuite.training.history import HistoryRow
 
@@ -36,17 +36,17 @@ def open_all(folder: Path, names: list[str] | None) -> list[OpenedModel]:
     return opened
 
 
-def subject_of(opened: OpenedModel) -> Subject:
+def trained_model(opened: OpenedModel) -> TrainedModel:
     """The model with its provenance and its learning curve, if it has them.
 
     Raises:
         ModelFileError: the learning curve is damaged.
     """
-    from lmsuite.report.subject import Subject
+    from lmsuite.report.model_charts import TrainedModel
 
     provenance = opened.manifest.provenance if opened.manifest else None
     history = _learning_curve(opened, provenance) if provenance else []
-    return Subject(opened.name, opened.model, provenance, history)
+    return TrainedModel(opened.name, opened.model, provenance, history)
 
 
 def _learning_curve(opened: OpenedModel, provenance: Provenance) -> list[HistoryRow]:
