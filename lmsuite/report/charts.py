@@ -136,9 +136,10 @@ class Axis:
 
     def fraction(self, values: ArrayLike) -> Float64Array:
         """Where `values` lie: 0 at `low`, 1 at `high`; of their shape."""
-        numbers = np.array([self.low, self.high, *np.ravel(values)], np.float64)
-        low, high, *places = np.log(numbers) if self.logarithmic else numbers
-        return np.reshape((np.array(places) - low) / (high - low), np.shape(values))
+        straight = np.log if self.logarithmic else np.asarray
+        low, high, places = map(straight, (self.low, self.high, values))
+        fractions: Float64Array = (places - low) / (high - low)
+        return fractions
 
     def ticks(self) -> list[float]:
         """Round numbers within the axis, about five."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,28 +109,22 @@ def _samples(
     return texts
 
 
-def contenders(models: Sequence[TrainedModel], results: Sequence[Evaluation]) -> list[Evaluation]:
-    """The results whose bits a character may be ranked, the best first.
+def ranking(
+    models: Sequence[TrainedModel], results: Sequence[Evaluation]
+) -> tuple[list[Evaluation], list[Evaluation]]:
+    """The contenders, whose bits a character may be ranked, and the others; each the best first.
 
     Models of the same tokens leave the same unpredicted. Of models of different tokens only those
     are ranked that predict every character: no unknown word, no space that the tokens do not show.
     If that leaves none, all are.
     """
-    if same_tokens(each.model for each in models):
-        return _ranked(results)
-    lossless = {each.name for each in models if each.model.encoder.lossless}
-    complete = [each for each in results if each.model in lossless and not each.oov]
-    return _ranked(complete or results)
-
-
-def in_order(models: Sequence[TrainedModel], results: Sequence[Evaluation]) -> list[Evaluation]:
-    """All results, the best first: the `contenders`, then those that predict less."""
-    first = contenders(models, results)
-    return first + _ranked(result for result in results if result not in first)
-
-
-def _ranked(results: Iterable[Evaluation]) -> list[Evaluation]:
-    return sorted(results, key=lambda result: result.bits_per_char)
+    ranked = results
+    if not same_tokens(each.model for each in models):
+        lossless = {each.name for each in models if each.model.encoder.lossless}
+        ranked = [each for each in results if each.model in lossless and not each.oov] or results
+    parts = ranked, [each for each in results if each not in ranked]
+    contenders, others = (sorted(part, key=lambda each: each.bits_per_char) for part in parts)
+    return contenders, others
 
 
 def _lead(
@@ -140,12 +134,12 @@ def _lead(
     rng: np.random.Generator,
 ) -> Comparison | None:
     """The best contender against the second; None without two whose difference is finite."""
-    best, *others = contenders(models, results)
-    if not others or not math.isfinite(others[0].bits_per_char):
+    best_two = ranking(models, results)[0][:2]
+    if len(best_two) < 2 or not math.isfinite(best_two[1].bits_per_char):
         return None
     by_name = {each.name: each.model for each in models}
-    names = best.model, others[0].model
-    return compare(by_name[names[0]], by_name[names[1]], text, rng, names=names)
+    a, b = (result.model for result in best_two)
+    return compare(by_name[a], by_name[b], text, rng, names=(a, b))
 
 
 def bits_interval(result: Evaluation) -> tuple[float, float] | None:
@@ -163,7 +157,8 @@ def comparison_chart(findings: Findings) -> IntervalChart | None:
     """Bits a character with their intervals, the best first; None where all are infinite."""
     names = [each.name for each in findings.models]
     rows = []
-    for result in in_order(findings.models, findings.results):
+    contenders, others = ranking(findings.models, findings.results)
+    for result in contenders + others:
         if math.isfinite(result.bits_per_char):
             low, high = bits_interval(result) or (None, None)
             style = names.index(result.model)

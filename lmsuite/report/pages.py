@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lmsuite.analysis.explanation import TokenExplanation
 from lmsuite.report.charts import IntervalChart, LineChart, fixed
 from lmsuite.report.drawing import picture_in_page
-from lmsuite.report.findings import Findings, bits_interval, comparison_chart, contenders, in_order
+from lmsuite.report.findings import Findings, bits_interval, comparison_chart, ranking
 from lmsuite.report.model_charts import TrainedModel, learning_curves, order_chart
 from lmsuite.report.visible import visible
 from lmsuite.text.encoding import TextEncoder
@@ -41,11 +41,12 @@ def report_page(findings: Findings, *, title: str, notes: Sequence[str], made_by
         made_by: the command that makes this page again.
     """
     models = findings.models
+    contenders, others = ranking(models, findings.results)
     return _template().render(
         title=title,
         findings=findings,
-        contenders=contenders(models, findings.results),
-        ranked=in_order(models, findings.results),
+        contenders=contenders,
+        ranked=contenders + others,
         notes=notes,
         comparison=_picture(comparison_chart(findings), "comparison-chart"),
         curves=_picture(learning_curves(models), "curves-chart"),

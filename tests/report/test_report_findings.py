@@ -9,9 +9,8 @@ from lmsuite.report.findings import (
     Findings,
     bits_interval,
     comparison_chart,
-    contenders,
-    in_order,
     passage_of,
+    ranking,
 )
 from lmsuite.report.model_charts import TrainedModel
 
@@ -34,16 +33,19 @@ def result(name: str, bits: float, oov: int = 0) -> Evaluation:
     )
 
 
+def named(ranked: tuple[list[Evaluation], list[Evaluation]]) -> list[list[str]]:
+    return [[each.model for each in part] for part in ranked]
+
+
 def test_those_that_predict_less_are_ranked_last(models: list[TrainedModel]) -> None:
     words, chars, short = models[:3]
     results = [result("words", 1.0), result(chars.name, 3.0), result("short", 2.0)]
-    assert [each.model for each in contenders(models[:3], results)] == ["short", chars.name]
-    listed = [each.model for each in in_order(models[:3], results)]
-    assert listed == ["short", chars.name, "words"]
+    assert named(ranking(models[:3], results)) == [["short", chars.name], ["words"]]
     same = [trained_ngram("a", "word", 2), trained_ngram("b", "word", 2)]
     unknown = [result("a", 2.0, oov=3), result("b", 1.0, oov=3)]
-    assert [each.model for each in contenders(same, unknown)] == ["b", "a"]
-    assert contenders([words, short], [result("words", 1.0), result("short", 2.0, oov=1)]) != []
+    assert named(ranking(same, unknown)) == [["b", "a"], []]
+    none = [result("words", 1.0), result("short", 2.0, oov=1)]
+    assert named(ranking([words, short], none)) == [["words", "short"], []]
 
 
 def test_interval_of_bits_belongs_to_that_of_perplexity() -> None:
@@ -72,6 +74,6 @@ def test_the_chart_of_a_comparison_keeps_each_model_s_colour(findings: Findings)
     assert chart is not None
     names = [each.name for each in findings.models]
     assert [names[row.style] for row in chart.rows] == [row.label for row in chart.rows]
-    ranked = in_order(findings.models, findings.results)
-    assert [row.label for row in chart.rows] == [result.model for result in ranked]
+    contenders, others = ranking(findings.models, findings.results)
+    assert [row.label for row in chart.rows] == [result.model for result in contenders + others]
     assert all(row.low and row.high and row.low < row.value < row.high for row in chart.rows)
