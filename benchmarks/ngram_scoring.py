@@ -29,8 +29,8 @@ print(model.score(open(sys.argv[2]).readline().strip()))
 """
 OUR_LINE = """\
 import sys
-from lmsuite.lean import LeanNgram
-model = LeanNgram(sys.argv[1])
+from lmsuite.mapped_ngram import MappedNgram
+model = MappedNgram(sys.argv[1])
 print(sum(model.score(open(sys.argv[2]).readline().split())))
 """
 
@@ -49,13 +49,15 @@ def _one_line(contest: Contest, valid: Path, options: Options) -> Iterator[Row]:
     """With the reader that is made for it, and with ``lm score``."""
     line = options.folder / "line.txt"
     line.write_text(valid.read_text("utf-8").partition("\n")[0] + "\n", "utf-8")
-    with_kenlm, with_lean = (options.folder / f"score_with_{name}.py" for name in ("kenlm", "lean"))
+    with_kenlm, with_mapped = (
+        options.folder / f"score_with_{name}.py" for name in ("kenlm", "mapped_ngram")
+    )
     with_kenlm.write_text(ONE_LINE, "utf-8")
-    with_lean.write_text(OUR_LINE, "utf-8")
+    with_mapped.write_text(OUR_LINE, "utf-8")
     theirs: list[str | Path] = [sys.executable, with_kenlm, contest.trie, line]
-    lean: list[str | Path] = [sys.executable, with_lean, contest.ours, line]
+    mapped: list[str | Path] = [sys.executable, with_mapped, contest.ours, line]
     for name, ours, reach in (
-        ("lmsuite.lean", lean, 2.0),
+        ("lmsuite.mapped_ngram", mapped, 2.0),
         ("lm score", lm("score", contest.ours, line), None),
     ):
         turn_about(lambda ours=ours: process(ours), lambda: process(theirs), 2)

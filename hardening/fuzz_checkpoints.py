@@ -39,10 +39,10 @@ from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.report.model_charts import TrainedModel, learning_curves
 from lmsuite.report.terminal import lines_as_text
+from lmsuite.store.history import HistoryRow, read_history
 from lmsuite.store.validation_text import load_validation_text, text_sha256
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.training.checkpoint import ENTRY, load_checkpoint
-from lmsuite.training.history import HistoryRow, read_history
 from lmsuite.training.loop import TrainingFiles, train
 from lmsuite.training.reporting import Silent
 from lmsuite.training.settings import TrainingSettings

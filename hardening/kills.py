@@ -35,7 +35,7 @@ from hardening.writers import WRITERS, Writer
 from lmsuite.errors import LmError
 
 LEFT = re.compile(r"\..*(\.[0-9a-f]{8}\.lmsuite-tmp|\.lmsuite-lock|\.valid\.txt\.gz\.next)")
-MOST_LEFT = 4  # hidden files at any time: a lock, a text that is coming, and a file half written
+MOST_LEFT = 5  # hidden files at any time: a lock, and two half written, each with its own lock
 LATER = 0.003  # seconds after a step
 LAST_STEPS = 30  # of a long training, of which the end would hardly ever be hit
 VARIANTS = (0, 1)
@@ -273,7 +273,7 @@ def verify(writer: Writer, before: set[str], versions: list[dict[str, int]]) -> 
 def _verify_file(path: Path) -> None:
     content = path.read_bytes()
     if path.name.endswith(".history.jsonl"):
-        from lmsuite.training.history import read_history
+        from lmsuite.store.history import read_history
 
         if not read_history(path):
             raise DamageError(f"{path} is empty")

@@ -105,5 +105,5 @@ def import_all() -> None:
         "report.pages",
     ):
         importlib.import_module(f"lmsuite.{module}")
-    for library in ("jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure"):
+    for library in ("filelock", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure"):
         importlib.import_module(library)

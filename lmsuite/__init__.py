@@ -122,7 +122,7 @@ _HOMES = {
     "ModelFileError": "lmsuite.errors",
     "NgramModel": "lmsuite.models.ngram",
     "NgramSettings": "lmsuite.ngram.settings",
-    "Provenance": "lmsuite.store.artefact",
+    "Provenance": "lmsuite.store.records",
     "Recurrent": "lmsuite.models.recurrent",
     "RecurrentSettings": "lmsuite.models.settings",
     "SamplingSettings": "lmsuite.sampling",

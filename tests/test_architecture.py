@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "ngram": {"text", "files", "settings", "errors"},
     "models": {"ngram", "nn", "text", "sources", "files", "settings", "terminal", "errors"},
     "store": {"models", "text", "sources", "files", "errors"},
-    "lean": {"errors"},
+    "mapped_ngram": {"errors"},
     "generation": {"models", "sampling", "text", "errors"},
     "analysis": {"models", "nn", "text", "errors"},
     "training": {

@@ -16,7 +16,8 @@ from lmsuite.analysis.evaluation import evaluate, in_blocks
 from lmsuite.errors import DataError, UsageError
 from lmsuite.generation import SamplingSettings, sample
 from lmsuite.models.interface import LanguageModel, State
-from lmsuite.store.artefact import Provenance, load_model, save_model
+from lmsuite.store.artefact import load_model, save_model
+from lmsuite.store.records import Provenance
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray, IntArray
 

@@ -65,10 +65,8 @@ def train_network(
         prepared,
         fitted.model,
         seconds=fitted.result.progress.seconds,
-        training=fitted.facts(),
+        network=fitted,
         checkpoint=files.checkpoint,
-        validated_share=fitted.validated_share,
-        baseline=fitted.baseline,
     )
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lmsuite.cli.opening import read_texts
-from lmsuite.cli.streams import note
+from lmsuite.cli.streams import note, read_texts
 
 if TYPE_CHECKING:
     from lmsuite.text.encoding import TextEncoder

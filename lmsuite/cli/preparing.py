@@ -7,32 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lmsuite.cli.opening import open_model, validation_text
+from lmsuite import __version__
 from lmsuite.cli.options import TrainingOptions
-from lmsuite.cli.saving import (
-    announce,
-    command_line,
-    facts_of,
-    new_provenance,
-    reserve,
-    save,
-    validate,
-)
-from lmsuite.cli.streams import note, say, write_json
-from lmsuite.errors import DataError, ModelFileError, UsageError
+from lmsuite.cli.saving import announce, command_line, facts_of, reserve
+from lmsuite.cli.streams import note, read_texts, say, write_json
+from lmsuite.errors import ModelFileError, UsageError
+from lmsuite.sources.splitting import SplitRule
 from lmsuite.store.folder import ModelsFolder
 
 if TYPE_CHECKING:
     import typer
 
-    from lmsuite.cli.saving import Validation
     from lmsuite.models.interface import LanguageModel
     from lmsuite.sources.corpus import Corpus
-    from lmsuite.store.artefact import Provenance
-    from lmsuite.training.baseline import Baseline
-    from lmsuite.training.training_text import Split, TrainingText
+    from lmsuite.training.fit import FittedNetwork
+    from lmsuite.training.training_text import TrainingText, Validation
 
 _DEFAULT_VALID = "0.1"
 
@@ -66,88 +57,42 @@ def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> P
         ModelFileError: the models folder cannot be written, or another process writes the model;
             the model of ``--like`` cannot be used.
     """
-    from lmsuite.sources.corpus import read_corpus
+    from lmsuite.sources.unlike import why_unlike
+    from lmsuite.text.settings import TextSettings
+    from lmsuite.training.training_text import make_ready
 
     folder = ModelsFolder(options.models)
     name = options.name or kind
     reserve(context, folder.new_path(name))
-    corpus = read_corpus(options.texts or [], encoding=options.encoding, quiet=options.quiet)
-    if options.like is None:
-        ready = _encoded_anew(corpus, options)
-    else:
+    corpus = read_texts(options.texts or [], options.encoding)
+    if options.like is not None:
         ready = _encoded_as_another(corpus, options, options.like)
+    else:
+        reading = TextSettings(**options.text_settings)
+        ready = make_ready(corpus.text, _validation(options), reading, name=corpus.name)
+        split = ready.split
+        if split.is_end and (reason := why_unlike(split.training, split.valid)):
+            note(f"note: {reason}; --valid-by random validates on lines from everywhere")
     command = command_line(context)
     return Prepared(name, folder, corpus, ready, command, options.quiet, options.as_json)
 
 
-def _encoded_anew(corpus: Corpus, options: TrainingOptions) -> TrainingText:
-    from lmsuite.sources.unlike import why_unlike
-    from lmsuite.text.settings import Boundaries, TextSettings
-    from lmsuite.training.training_text import make_ready
-
-    settings = TextSettings(**options.text_settings)
-    rule = _rule(options)
-    split = _divided(corpus, options, rule, settings.boundaries is Boundaries.LINES)
-    if _is_end(rule) and (reason := why_unlike(split.training, split.valid)):
-        note(f"note: {reason}; --valid-by random validates on lines from everywhere")
-    return make_ready(split, settings, name=corpus.name)
-
-
-def _divided(corpus: Corpus, options: TrainingOptions, rule: str, whole_lines: bool) -> Split:
-    from lmsuite.sources.corpus import read_corpus
-    from lmsuite.sources.splitting import HeldOut, SplitRule
-    from lmsuite.training.training_text import Split
-
-    if rule == "none":
-        return Split(corpus.text, "", rule)
-    share = SplitRule.parse(rule)
-    if share is None:
-        valid = read_corpus([rule], encoding=options.encoding, quiet=options.quiet)
-        return Split(corpus.text, valid.text, rule)
-    training, valid_text = share.divide(corpus.text, whole_lines=whole_lines)
-    if training.strip() and valid_text.strip():
-        return Split(training, valid_text, rule)
-    if share.by is HeldOut.RANDOM:
-        raise DataError(
-            f"{corpus.name} has too few different lines to hold {share.share} of it out at random; "
-            "leave out --valid-by, or give more text"
-        )
-    return Split(corpus.text, "", rule)
-
-
-def _rule(options: TrainingOptions) -> str:
-    """What the model file records of --valid and --valid-by."""
-    from lmsuite.sources.splitting import HeldOut, SplitRule
+def _validation(options: TrainingOptions) -> Validation:
+    """The validation text that --valid and --valid-by ask for."""
+    from lmsuite.training.training_text import Validation
 
     asked = options.valid or _DEFAULT_VALID
     try:
-        share = float(asked)
+        return Validation(float(asked), options.valid_by)
     except ValueError:
-        share = None
-    if share and not 0 < share < 1:
-        raise UsageError(f"--valid takes a share from 0 to below 1, or a file, not {asked}")
-    if share and options.valid_by is HeldOut.RANDOM:
-        return str(SplitRule(share, HeldOut.RANDOM))
-    if not share and options.valid_by is not None:
-        raise UsageError(
-            f"--valid-by {options.valid_by.value} says which share of the text is held out, but "
-            f"--valid {asked} asks for none; leave out --valid-by"
-        )
-    return "none" if share == 0 else asked
-
-
-def _is_end(rule: str) -> bool:
-    from lmsuite.sources.splitting import HeldOut, SplitRule
-
-    share = SplitRule.parse(rule)
-    return share is not None and share.by is HeldOut.END
+        text = read_texts([asked], options.encoding).text
+        return Validation(text, options.valid_by, name=asked)
 
 
 def _encoded_as_another(corpus: Corpus, options: TrainingOptions, like: str) -> TrainingText:
     """With the encoder and the split of the model `like`."""
-    from lmsuite.sources.splitting import SplitRule
-    from lmsuite.text.settings import Boundaries
-    from lmsuite.training.training_text import Split, TrainingText
+    from lmsuite.store.opening import open_model
+    from lmsuite.training.training_text import Validation, make_ready
 
     chosen = [name for name in ("valid", "valid_by") if getattr(options, name) is not None]
     given = [*options.text_settings, *chosen]
@@ -157,16 +102,13 @@ def _encoded_as_another(corpus: Corpus, options: TrainingOptions, like: str) -> 
             *("like", given[0]),
         )
     other = open_model(options.models, like)
-    made = other.manifest.provenance if other.manifest else None
-    rule = made.validation.get("split", "none") if made else _DEFAULT_VALID
-    if made and made.corpus_sha256 != corpus.sha256:
+    made = other.provenance
+    if other.manifest and made.corpus_sha256 != corpus.sha256:
         note(f"note: {other.name} was trained on another text ({made.corpus})")
-    encoder = other.model.encoder
-    if rule != "none" and SplitRule.parse(rule) is None:
-        split = Split(corpus.text, validation_text(other), rule)
-    else:
-        split = _divided(corpus, options, rule, encoder.boundaries is Boundaries.LINES)
-    return TrainingText(encoder, encoder.encode(split.training, name=corpus.name), split)
+    rule = made.validation.split if other.manifest else _DEFAULT_VALID
+    is_text = rule != "none" and SplitRule.parse(rule) is None
+    validation = Validation.recorded(rule, other.validation_text() if is_text else "")
+    return make_ready(corpus.text, validation, other.model.encoder, name=corpus.name)
 
 
 def finish(
@@ -174,10 +116,8 @@ def finish(
     model: LanguageModel,
     *,
     seconds: float,
-    training: dict[str, Any] | None = None,
+    network: FittedNetwork | None = None,
     checkpoint: Path | None = None,
-    validated_share: float = 1.0,
-    baseline: Baseline | None = None,
 ) -> None:
     """Evaluate the model on the validation text, save it, and tell the user what there is now.
 
@@ -185,68 +125,50 @@ def finish(
         prepared: what it was trained on.
         model: the finished model.
         seconds: how long the training took.
-        training: further facts of the training, for the model's provenance.
-        validated_share: how much of the validation text to evaluate the model on.
+        network: what else there is to say of a network.
         checkpoint: of the training, which is not needed any more when the model is saved.
-        baseline: what a network must beat.
 
     Raises:
         ModelFileError: the model cannot be saved; one that was there before is unharmed. The
             message says where the model is instead.
     """
-    split = prepared.ready.split
-    validation = validate(
-        model, split.valid, name=prepared.name, rule=split.rule, share=validated_share
-    )
-    provenance = new_provenance(
-        prepared.command,
-        prepared.corpus.name,
-        prepared.corpus.sha256,
-        validation.recorded,
-        training,
+    from lmsuite.store.records import Provenance, TrainingRecord
+    from lmsuite.training.validated import ValidatedModel
+
+    corpus, folder, split = prepared.corpus, prepared.folder, prepared.ready.split
+    training = network.record() if network else TrainingRecord()
+    made = ValidatedModel.of(
+        prepared.name,
+        model,
+        split.valid,
+        Provenance(prepared.command, __version__, corpus.name, corpus.sha256, training=training),
+        rule=split.rule,
+        share=network.validated_share if network else 1.0,
     )
     try:
-        save(prepared.folder, prepared.name, model, provenance, validation)
+        made.save(folder)
     except ModelFileError as error:
-        place = _saved_elsewhere(prepared.name, model, provenance, validation)
-        raise ModelFileError(f"{error}; {place or _way_on(prepared, checkpoint)}") from error
+        place = made.save_elsewhere()
+        way_on = f"the new model is in {place} instead, for you to move" if place else ""
+        raise ModelFileError(f"{error}; {way_on or _way_on(prepared, checkpoint)}") from error
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
-    recorded = validation.recorded
-    against = baseline and baseline.against(
-        recorded["perplexity"], recorded["perplexity_without_oov"]
-    )
+    baseline = network.baseline if network else None
+    vocabulary = len(model.encoder.vocabulary)
     if prepared.as_json:
-        facts = facts_of(prepared.folder, prepared.name, model, validation)
-        facts |= {"corpus": prepared.corpus.name, "tokens": len(prepared.ready.ids)}
-        facts |= {"vocabulary": len(model.encoder.vocabulary), "seconds": seconds}
+        facts = facts_of(folder, made) | {"corpus": corpus.name, "tokens": len(prepared.ready.ids)}
+        facts |= {"vocabulary": vocabulary, "seconds": seconds}
         write_json(facts | ({"baseline": vars(baseline)} if baseline else {}))
         return
     say(
-        f"trained     {len(prepared.ready.ids):,} tokens of {prepared.corpus.name}, "
-        f"{len(model.encoder.vocabulary):,} in the vocabulary, {seconds:.1f} s"
+        f"trained     {len(prepared.ready.ids):,} tokens of {corpus.name}, "
+        f"{vocabulary:,} in the vocabulary, {seconds:.1f} s"
     )
-    announce(prepared.folder, prepared.name, validation)
-    if against:
-        say(f"baseline    {against}")
-
-
-def _saved_elsewhere(
-    name: str, model: LanguageModel, provenance: Provenance, validation: Validation
-) -> str:
-    """Where a model that its folder has no room for was saved; empty if nowhere."""
-    import shutil
-    import tempfile
-
-    folder = None
-    try:
-        folder = ModelsFolder(Path(tempfile.mkdtemp(prefix="lmsuite-")))
-        save(folder, name, model, provenance, validation)
-    except (OSError, ModelFileError):
-        if folder is not None:
-            shutil.rmtree(folder.root, ignore_errors=True)
-        return ""
-    return f"the new model is in {folder.root} instead, for you to move"
+    announce(folder, made)
+    if baseline and made.result:
+        result = made.result
+        verdict = baseline.against(result.perplexity, result.perplexity_without_oov)
+        say(f"baseline    {verdict}")
 
 
 def _way_on(prepared: Prepared, checkpoint: Path | None) -> str:

@@ -7,15 +7,18 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
 from lmsuite.errors import LmError, TextWarning
 from lmsuite.terminal import shown, unguarded
+
+if TYPE_CHECKING:
+    from lmsuite.sources.corpus import Corpus
 
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 
@@ -45,6 +48,28 @@ def piped_input() -> BinaryIO | None:
     if sys.stdin is None or not is_piped(sys.stdin.buffer):
         return None
     return sys.stdin.buffer
+
+
+def given_text(text: str | None, encoding: str) -> str | None:
+    """The text that the user named with --text or piped in; None if there is neither.
+
+    Raises:
+        DataError: it cannot be read, or is empty.
+    """
+    if text is None and piped_input() is None:
+        return None
+    return read_texts([text or "-"], encoding).text
+
+
+def read_texts(sources: Sequence[str], encoding: str) -> Corpus:
+    """The text of these files and names; without any, what is piped in, or the embedded play.
+
+    Raises:
+        DataError: it cannot be read, or is empty.
+    """
+    from lmsuite.sources.corpus import read_corpus
+
+    return read_corpus(sources, encoding=encoding, stdin=piped_input(), quiet=is_quiet())
 
 
 def printable(text: str) -> str:
@@ -95,6 +120,13 @@ def note(message: str, *, quiet: bool = False) -> None:
         with suppress(OSError):
             sys.stderr.write(f"{message}\n")
             sys.stderr.flush()
+
+
+def left_out(error: LmError) -> None:
+    """Tell the user why a thing is not among the results."""
+    from lmsuite.cli.settings_options import spelled
+
+    note(f"left out: {error.spelled(lambda field: spelled(field, {}))}")
 
 
 @contextmanager

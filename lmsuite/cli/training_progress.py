@@ -12,7 +12,7 @@ from lmsuite.cli.streams import note
 from lmsuite.terminal import shown, unguarded
 
 if TYPE_CHECKING:
-    from lmsuite.training.history import HistoryRow
+    from lmsuite.store.history import HistoryRow
     from lmsuite.training.reporting import Reporter
 
 _REDRAW = 0.1  # seconds

@@ -1,10 +1,8 @@
-"""Files that change at once, and files that one process holds at a time.
+"""Files that change at once, and files that one process locks at a time.
 
-What a process holds is locked by the operating system: the lock ends with the process, however it
-ends, and forked workers, who may live a moment longer, have no part in it (record locks of POSIX,
-which work over NFS too). What a killed process leaves on the disk is therefore known to be
-nobody's, and removed by the next who writes in that folder. Windows has no such locks: there two
-writers are not told apart, and nothing that was left is removed.
+A lock is the operating system's (`filelock`): it ends with the process, however that ends, and
+forked workers, who may live a moment longer, have no part in it. What a killed process leaves on
+the disk is therefore known to be nobody's, and removed by the next who writes in that folder.
 """
 
 from __future__ import annotations
@@ -13,37 +11,23 @@ import errno
 import os
 import re
 import secrets
-import stat
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 TEMPORARY, LOCK = ".lmsuite-tmp", ".lmsuite-lock"
-PATIENCE = 0.25  # seconds; whoever looks whether a lock is held, has it for less than a thousandth
-_NAP = 0.01
+TIMEOUT = 0.25  # seconds; who looks whether a file is locked, locks it for less than a thousandth
+_POLL = 0.01
 _MOST_MISSING = 100  # levels of folders
-_LEFT = re.compile(rf"\..+\.[0-9a-f]{{8}}{TEMPORARY}|\..+{LOCK}", re.DOTALL)
-_OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-
-# Closing any descriptor of a file ends all locks that the process has on it, and a process never
-# finds its own locks in its way: so what is held here is known by device and inode.
-_held: set[tuple[int, int]] = set()
-_one_thread = threading.RLock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_held.clear)  # a fork has no part in its parent's locks
+_STALE = re.compile(rf"\.(.+)(?:{LOCK}|(?<=\.[0-9a-f]{{8}}){TEMPORARY})", re.DOTALL)
+_NO_LOCKS = (errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # a network file system
 
 
-class HeldError(Exception):
-    """Another process holds the file; the message is what it left word of itself."""
+class LockedError(Exception):
+    """Somebody has locked the file already; the message is the note that they left."""
 
 
 @contextmanager
@@ -56,63 +40,41 @@ def replaced(target: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: the folder is missing or not writable, or the disk is full.
     """
-    remove_left_behind(target.parent)
-    temporary, descriptor = _new_temporary(target)
-    identity = _identity(os.fstat(descriptor))
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(descriptor)
-            if fcntl is not None:  # still locked, so that nobody takes it for left behind
-                temporary.replace(target)
-        if fcntl is None:
+    name = f"{target.name}.{secrets.token_hex(4)}"
+    temporary = target.with_name(f".{name}{TEMPORARY}")
+    with locked(target.with_name(name), "", wait=True):  # so that nobody takes it for stale
+        try:
+            with temporary.open("xb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
             temporary.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    finally:
-        _held.discard(identity)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
     _flush_folder(target.parent)
 
 
 @contextmanager
-def held(path: Path, word: str, *, wait: bool = False) -> Iterator[None]:
-    """Hold `path`, there or not, against all other processes that would; reading needs no hold.
+def locked(path: Path, note: str, *, wait: bool = False) -> Iterator[None]:
+    """Lock `path`, there or not, against all others who would; reading needs no lock.
 
-    A hidden file beside it carries the lock; it is gone afterwards. Where locks are not supported
-    (some network file systems, Windows), nobody is kept out.
+    A hidden file beside it carries the lock; it is gone afterwards. Where the file system knows no
+    locks, nobody is kept out.
 
     Args:
-        path: what to hold; its folder must be there.
-        word: what others are told, in one line.
-        wait: wait for whoever holds it, instead of raising.
+        path: what to lock; its folder must be there.
+        note: what others are told, in one line.
+        wait: wait for whoever has locked it, instead of raising.
 
     Raises:
-        HeldError: another process holds it.
+        LockedError: it is locked, perhaps by this very process.
         OSError: the folder is missing or cannot be written.
     """
-    if fcntl is None:
+    remove_stale(path.parent)  # and see that it is there: filelock would make it
+    with _lock_file(path.with_name(f".{path.name}{LOCK}"), note, -1 if wait else TIMEOUT):
         yield
-        return
-    remove_left_behind(path.parent)
-    lock = path.with_name(f".{path.name}{LOCK}")
-    owner = os.getpid()
-    descriptor = _hold(lock, wait)
-    identity = _identity(os.fstat(descriptor))
-    try:
-        with suppress(OSError):  # on a full disk the lock holds without a word
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, word.encode("utf-8", "backslashreplace"))
-        yield
-    finally:
-        if os.getpid() == owner:
-            with _one_thread, suppress(OSError):
-                if _is_still(lock, identity):
-                    lock.unlink()
-        os.close(descriptor)
-        _held.discard(identity)
 
 
 def make_folders(folder: Path) -> None:
@@ -133,98 +95,66 @@ def make_folders(folder: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, reason) from error
 
 
-def remove_left_behind(folder: Path) -> None:
-    """Remove the temporary files and locks in `folder` whose process was killed."""
-    if fcntl is None:
-        return
-    with suppress(OSError), os.scandir(folder) as entries:
-        for name in [entry.name for entry in entries if _LEFT.fullmatch(entry.name)]:
-            with suppress(OSError), _one_thread:
-                _remove_if_left(folder / name)
+def remove_stale(folder: Path) -> None:
+    """Remove the temporary files and locks in `folder` whose process was killed.
+
+    Raises:
+        OSError: there is no such folder.
+    """
+    with suppress(PermissionError), os.scandir(folder) as entries:
+        found = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+        for match in filter(None, map(_STALE.fullmatch, found)):
+            lock = folder / f".{match[1]}{LOCK}"
+            with suppress(OSError, LockedError), _lock_file(lock, "", 0) as is_locked:
+                if is_locked:
+                    lock.with_suffix(TEMPORARY).unlink(missing_ok=True)
 
 
-def _remove_if_left(path: Path) -> None:
-    found = path.lstat()
-    if not stat.S_ISREG(found.st_mode) or _identity(found) in _held:
-        return
-    descriptor = os.open(path, _OPEN)
+@contextmanager
+def _lock_file(file: Path, note: str, timeout: float) -> Iterator[bool]:
+    """Have the file `file` locked, which is made if need be and then removed.
+
+    Yields:
+        Whether it is locked: not where the file system knows no locks.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(
+        file,
+        timeout,
+        mode=0o666,  # what is left behind, others may remove
+        poll_interval=_POLL,
+        fallback_to_soft=False,
+        on_acquired=partial(_write_note, note.encode("utf-8", "backslashreplace")),
+    )
+    process = os.getpid()
     try:
-        if _lock(descriptor) and _is_still(path, _identity(os.fstat(descriptor))):
-            path.unlink()
-    finally:
-        os.close(descriptor)
-
-
-def _new_temporary(target: Path) -> tuple[Path, int]:
-    """A new file beside `target`, locked before anyone could think it left behind."""
-    while True:
-        path = target.with_name(f".{target.name}.{secrets.token_hex(4)}{TEMPORARY}")
-        with _one_thread:
-            descriptor = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o666)
-            identity = _identity(os.fstat(descriptor))
-            if _lock(descriptor) is not False and _is_still(path, identity):
-                _held.add(identity)
-                return path, descriptor
-            os.close(descriptor)
-
-
-def _hold(lock: Path, wait: bool) -> int:
-    """The locked descriptor of the file `lock`."""
-    until = time.monotonic() + PATIENCE
-    while True:
-        word = "this very process"
-        with _one_thread:
-            if not _is_held_here(lock):
-                descriptor = os.open(lock, _OPEN | os.O_CREAT, 0o666)
-                identity = _identity(os.fstat(descriptor))
-                locked = _lock(descriptor)
-                # Who held it before removed it, perhaps after it was opened here.
-                if locked is not False and _is_still(lock, identity):
-                    with suppress(OSError):
-                        lock.chmod(0o666)  # what is left behind, others may remove
-                    _held.add(identity)
-                    return descriptor
-                word = _read(descriptor)
-                os.close(descriptor)
-        if not wait and time.monotonic() > until:
-            raise HeldError(word)
-        time.sleep(_NAP)
-
-
-def _is_held_here(lock: Path) -> bool:
-    try:
-        return _identity(lock.stat()) in _held
-    except FileNotFoundError:
-        return False
-
-
-def _lock(descriptor: int) -> bool | None:
-    """Whether the file is now locked by this process; None where files cannot be locked."""
-    if fcntl is None:
-        return None
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.acquire()
+    except Timeout:
+        raise LockedError(_read_note(file)) from None
     except OSError as error:
-        return False if error.errno in (errno.EACCES, errno.EAGAIN) else None
-    return True
-
-
-def _read(descriptor: int) -> str:
-    with suppress(OSError):
-        return os.read(descriptor, 4096).decode("utf-8", "replace")
-    return ""
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def _is_still(path: Path, identity: tuple[int, int]) -> bool:
-    """Whether the file of this name is the one that was opened."""
+        if error.errno not in _NO_LOCKS:
+            raise
     try:
-        return _identity(path.stat()) == identity
-    except FileNotFoundError:
-        return False
+        yield lock.is_locked
+    finally:
+        if os.getpid() == process:
+            with suppress(OSError):  # Windows removes it when the lock is released
+                file.unlink()
+            lock.release()
+
+
+def _write_note(note: bytes, descriptor: int) -> None:
+    with suppress(OSError):  # on a full disk the lock holds without a note
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, b"\n" + note)  # Windows lets nobody read the first byte
+
+
+def _read_note(file: Path) -> str:
+    with suppress(OSError), file.open("rb", buffering=0) as stream:
+        stream.seek(1)
+        return stream.read(4096).decode("utf-8", "replace")
+    return ""
 
 
 def _flush_folder(folder: Path) -> None:

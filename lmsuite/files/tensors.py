@@ -3,6 +3,9 @@
 Layout: eight bytes n (little-endian), n bytes of JSON, then the arrays' bytes to the end of file.
 The JSON names each array's type, shape and place. Any reader of safetensors can open what `write`
 writes; what `mapped` gives costs no reading until it is used, however long the file.
+
+The library `safetensors` reads a file by copying it, keeps the pages of mapped arrays while it
+writes them, writes to a path alone, and does not tell a file cut short from one with bytes added.
 """
 
 from __future__ import annotations
@@ -59,11 +62,11 @@ def write(
     stream.write(len(header).to_bytes(8, "little") + header)
     for _, array in ordered:
         stream.write(raw_bytes(array))
-        let_go(array)
+        release_pages(array)
 
 
-def let_go(array: NDArray[Any]) -> None:
-    """Tell the system that the pages of a mapped array, if it is one, are not needed for now.
+def release_pages(array: NDArray[Any]) -> None:
+    """Tell the system that the pages of an array, if it is mapped, are not needed for now.
 
     They count as memory of the process as long as it holds them.
     """

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
+from lmsuite.files import records
 from lmsuite.models.cache import CacheModel, CacheSettings
 from lmsuite.models.interface import Decoder, LanguageModel, State
 from lmsuite.models.interpolation import em_weights, interpolate
@@ -361,11 +362,6 @@ def _require_few(settings: Mapping[str, Any], left: int = MOST_LEVELS) -> int:
 
 def _described(settings: Mapping[str, Any]) -> list[Member]:
     try:
-        members = [Member(**member) for member in settings["members"]]
-    except (KeyError, TypeError) as error:
+        return list(records.read(MixtureSettings, settings).members)
+    except ValueError as error:
         raise ModelFileError(f"the list of the mixture's members is damaged: {error}") from error
-    for member in members:
-        names_are_text = isinstance(member.name, str) and isinstance(member.kind, str)
-        if not names_are_text or not isinstance(member.settings, Mapping):
-            raise ModelFileError("the list of the mixture's members is damaged: wrong types")
-    return members

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from lmsuite.analysis.evaluation import perplexity_of
-from lmsuite.errors import DataError, UsageError
+from lmsuite.errors import DataError, LmError, UsageError
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.ngram import NgramModel
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.report.charts import LineChart, Place, Series, TokenMap
-from lmsuite.store.artefact import Provenance
+from lmsuite.store.history import HistoryRow
+from lmsuite.store.opening import OpenedModel
+from lmsuite.store.records import Provenance, ValidationRecord
 from lmsuite.text.vocabulary import BOS, SPECIALS
-from lmsuite.training.history import HistoryRow
 
 _MINUTES_FROM = 240.0  # seconds of training from which an axis counts minutes
 _LARGEST_LOSS = 700.0  # nats, of which a float still holds the perplexity
@@ -33,15 +33,25 @@ class TrainedModel:
     provenance: Provenance | None = None  # an ARPA file has none
     history: Sequence[HistoryRow] = ()  # only training in steps leaves one
 
+    @classmethod
+    def of(cls, opened: OpenedModel, left_out: Callable[[LmError], None]) -> TrainedModel:
+        """The model with its provenance and its learning curve, if it has them.
+
+        Raises:
+            ModelFileError: the learning curve is damaged.
+        """
+        provenance = opened.provenance if opened.manifest else None
+        return cls(opened.name, opened.model, provenance, opened.learning_curve(left_out))
+
     @property
-    def validation(self) -> Mapping[str, Any]:
-        """How it did on its validation text, as its provenance says."""
-        return self.provenance.validation if self.provenance else {}
+    def validation(self) -> ValidationRecord:
+        """How it did on the text that was set aside."""
+        return self.provenance.validation if self.provenance else ValidationRecord()
 
     @property
     def bits_of_a_nat(self) -> float | None:
         """What one nat a token is in bits a character, on its validation text, if known."""
-        nats, bits = self.validation.get("cross_entropy"), self.validation.get("bits_per_char")
+        nats, bits = self.validation.cross_entropy, self.validation.bits_per_char
         return bits / nats if nats and bits else None
 
 
@@ -58,11 +68,11 @@ def learning_curves(models: Sequence[TrainedModel]) -> LineChart | None:
     did before its first step is left out: it would press all that follows flat.
     """
     trained = [each for each in models if each.history]
-    texts = {each.validation.get("sha256") for each in trained}
+    texts = {each.validation.sha256 for each in trained}
     drawn = trained + [
         each
         for each in models
-        if not each.history and len(texts) == 1 and each.validation.get("sha256") in texts
+        if not each.history and len(texts) == 1 and each.validation.sha256 in texts
     ]
     in_bits = not same_tokens(each.model for each in drawn)
     if in_bits and any(each.bits_of_a_nat is None for each in drawn):
@@ -91,7 +101,7 @@ def _points(
     """The curve of a model with a history, or two points of a flat line from 0 to `longest`."""
     rows = [row for row in trained.history if row.step > 0] or trained.history
     places = [(row.seconds, row.valid_loss) for row in rows]
-    if not rows and (loss := trained.validation.get("cross_entropy")) is not None:
+    if not rows and (loss := trained.validation.cross_entropy) is not None:
         places = [(0.0, loss), (longest, loss)]
     factor = trained.bits_of_a_nat if in_bits else None
     return [

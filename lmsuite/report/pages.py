@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmsuite.analysis.explanation import TokenExplanation
+from lmsuite.files.records import as_json
 from lmsuite.report.charts import IntervalChart, LineChart, fixed
 from lmsuite.report.drawing import picture_in_page
 from lmsuite.report.findings import Findings, bits_interval, comparison_chart, ranking
@@ -138,7 +139,7 @@ def _origin(trained: TrainedModel) -> dict[str, Any]:
         "SHA-256 of that text": provenance.corpus_sha256,
         "made": provenance.created,
         "by": f"lmsuite {provenance.version}",
-        **{f"training: {key}": value for key, value in provenance.training.items()},
+        **{f"training: {key}": value for key, value in as_json(provenance.training).items()},
         **summary,
     }
 

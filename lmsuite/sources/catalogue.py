@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lmsuite.errors import DataError
-from lmsuite.files.disk import held
+from lmsuite.files.disk import locked
 from lmsuite.sources.plain import decode_text, read_bytes
 
 PLAY = "play"
@@ -123,7 +123,7 @@ class Entry:
 
     def _change_to(self, change: ExitStack, digest: str) -> None:
         """Keep this checksum too until the text has changed, and be alone in that till `change`."""
-        change.enter_context(held(self.cached, "", wait=True))
+        change.enter_context(locked(self.cached, "", wait=True))
         self._remember(digest, *self._known)
 
     def _remember(self, *digests: str) -> None:

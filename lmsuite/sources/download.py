@@ -1,4 +1,9 @@
-"""Fetching a file: over https, to its end, with the right checksum, or not at all."""
+"""Fetching a file: over https, to its end, with the right checksum, or not at all.
+
+`pooch` does not do it: it refuses a server that gives an odd length, calls nobody before a file
+takes its place, flushes nothing to the disk, makes files that only their owner can read, and what
+a killed process had fetched stays for good. It begins anew after a broken connection, as this does.
+"""
 
 from __future__ import annotations
 

@@ -7,69 +7,38 @@ metadata entry ``lmsuite`` holds the manifest as JSON. Any reader of safetensors
 from __future__ import annotations
 
 import json
-import sys
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite import __version__
-from lmsuite.errors import LmError, ModelFileError, UsageError
-from lmsuite.files import AnyPath
+from lmsuite.errors import LmError, ModelFileError
+from lmsuite.files import AnyPath, records
 from lmsuite.files.atomic import replacing
 from lmsuite.files.disk import make_folders
 from lmsuite.files.header import Header, read_header
-from lmsuite.files.tensors import let_go, mapped, raw_bytes, write
+from lmsuite.files.tensors import mapped, raw_bytes, release_pages, write
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.registry import model_class
-from lmsuite.sources.splitting import SplitRule
+from lmsuite.store.records import UNSAID, Manifest, Provenance
 from lmsuite.text.encoding import TextEncoder
 
 FORMAT_VERSION = 1
 
 _ENTRY = "lmsuite"  # the manifest, in the metadata
 _TEXT, _MODEL = "text.", "model."
-_VALIDATION_TEXTS = {"split", "sha256"}
-_VALIDATION_NUMBERS = {
-    *("tokens", "oov", "cross_entropy", "perplexity", "perplexity_without_oov", "bits_per_char"),
-}
 _MOST_LEVELS = 50  # of JSON within JSON; a mixture takes three for each mixture among its members
 _LONGEST_MESSAGE = 500  # characters
 _CHECKED_AT_ONCE = 1 << 26  # bytes; they take about 50 ms
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """How a model came to be; empty where a program that calls the library did not say."""
-
-    command: str = ""
-    version: str = __version__  # of lmsuite
-    corpus: str = ""
-    corpus_sha256: str = ""
-    created: str = ""  # ISO 8601, UTC
-    validation: dict[str, Any] = field(default_factory=dict)  # empty: none was set aside
-    training: dict[str, Any] = field(default_factory=dict)  # steps, minutes, threads, …
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a model file says of itself; readable without loading the model."""
-
-    kind: str
-    settings: dict[str, Any]
-    text: dict[str, Any]  # TextEncoder.describe()
-    checksum: int  # CRC-32 of the arrays' bytes, in the order of their names
-    provenance: Provenance
-
-
 def save_model(
     path: AnyPath,
     model: LanguageModel,
-    provenance: Provenance = Provenance(),
+    provenance: Provenance = UNSAID,
 ) -> None:
     """Write `model` to `path`, making its folder if need be; a file there is replaced at once.
 
@@ -85,10 +54,13 @@ def save_model(
         checksum=checksum(arrays),
         provenance=provenance,
     )
-    document = {"format": FORMAT_VERSION, **asdict(manifest)}
+    said = {"format": FORMAT_VERSION, **records.as_json(manifest)}
+    document = json.dumps(said, ensure_ascii=False)
+    # A file's name may hold what is no text, which safetensors refuses: JSON has an escape for it.
+    entry = document.encode("utf-8", "backslashreplace").decode()
     make_folder(path.parent)
     with replacing(path) as stream:
-        write(stream, arrays, {_ENTRY: json.dumps(document, ensure_ascii=False)})
+        write(stream, arrays, {_ENTRY: entry})
 
 
 def load_model(path: AnyPath) -> tuple[LanguageModel, Manifest]:
@@ -108,8 +80,10 @@ def load_model(path: AnyPath) -> tuple[LanguageModel, Manifest]:
     if header.data_size <= _CHECKED_AT_ONCE:
         _require_checksum(path, manifest, arrays)
     try:
-        text = TextEncoder.restore(manifest.text, _below(_TEXT, arrays))
-        model = model_class(manifest.kind).restore(text, manifest.settings, _below(_MODEL, arrays))
+        encoder = TextEncoder.restore(manifest.text, _below(_TEXT, arrays))
+        model = model_class(manifest.kind).restore(
+            encoder, manifest.settings, _below(_MODEL, arrays)
+        )
     except (LmError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise ModelFileError(f"{path} cannot be used: {brief(error)}") from error
     return model, manifest
@@ -142,7 +116,7 @@ def _manifest(path: Path, header: Header) -> Manifest:
         raise ModelFileError(f"{path} is a safetensors file, but no model of lmsuite")
     try:
         document = json.loads(entry)
-        _require_shallow(document)
+        records.require_shallow(document, _MOST_LEVELS)
         version = document.pop("format")
         if type(version) is not int or version < 1:
             raise TypeError("its format is no version")
@@ -151,38 +125,9 @@ def _manifest(path: Path, header: Header) -> Manifest:
                 f"{path} was written by a newer lmsuite (format {version}, this one reads up to "
                 f"{FORMAT_VERSION}): upgrade lmsuite to use it"
             )
-        provenance = _restored(Provenance, document.pop("provenance"))
-        _require_sound(provenance.validation)
-        return _restored(Manifest, document | {"provenance": provenance})
+        return records.read(Manifest, document)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelFileError(f"{path} has a damaged manifest: {brief(error)}") from error
-
-
-def _require_sound(validation: Mapping[str, Any]) -> None:
-    """Refuse a validation result whose entries are not what commands take them for."""
-    for name in _VALIDATION_TEXTS & validation.keys():
-        if not isinstance(validation[name], str):
-            raise TypeError(f"its validation has a {name} that is no text")
-    for name in _VALIDATION_NUMBERS & validation.keys():
-        value = validation[name]
-        if value is not None and not (
-            type(value) in (int, float) and abs(value) <= sys.float_info.max
-        ):
-            raise TypeError(f"its validation has a {name} that is no number")
-    try:
-        SplitRule.parse(validation.get("split", "none"))
-    except UsageError:
-        raise ValueError("its validation is of no share of a text") from None
-
-
-def _require_shallow(document: Any, levels: int = _MOST_LEVELS) -> None:
-    """Refuse JSON that is nested more deeply than who walks through it later has stack for."""
-    entries = document.values() if isinstance(document, dict) else document
-    for entry in entries:
-        if isinstance(entry, dict | list):
-            if not levels:
-                raise ValueError("it is nested too deeply")
-            _require_shallow(entry, levels - 1)
 
 
 def brief(error: Exception) -> str:
@@ -227,22 +172,5 @@ def checksum(arrays: Mapping[str, NDArray[Any]]) -> int:
     for name in sorted(arrays):
         spelled = name.encode("utf-8", "surrogatepass")
         total = zlib.crc32(raw_bytes(arrays[name]), zlib.crc32(spelled, total))
-        let_go(arrays[name])
+        release_pages(arrays[name])
     return total
-
-
-_Record = TypeVar("_Record", Manifest, Provenance)
-
-_JSON_TYPES = {"str": str, "int": int, "dict[str, Any]": dict, "Provenance": Provenance}
-
-
-def _restored(record: type[_Record], values: Mapping[str, Any]) -> _Record:
-    """The record of these values, after a check that each has the type its field declares."""
-    declared = {entry.name: _JSON_TYPES[str(entry.type)] for entry in fields(record)}
-    if declared.keys() != values.keys():
-        difference = ", ".join(sorted(declared.keys() ^ values.keys()))
-        raise ValueError(f"entries missing or unknown: {difference}")
-    for name, kind in declared.items():
-        if not isinstance(values[name], kind):
-            raise TypeError(f"{name} is of type {type(values[name]).__name__}")
-    return record(**values)

@@ -79,7 +79,7 @@ def _inode(model: Path) -> int | None:
 def _settle(model: Path, path: Path, coming: Path) -> None:
     """Let `coming` take its place, if the process that wrote it got as far as the model."""
     with suppress(OSError, LmError):
-        wanted = read_manifest(model).provenance.validation.get("sha256")
+        wanted = read_manifest(model).provenance.validation.sha256
         if text_sha256(_unpacked(coming)) == wanted:
             coming.replace(path)
 

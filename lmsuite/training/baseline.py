@@ -50,17 +50,19 @@ class Baseline:
         without = f" ({self.perplexity_without_oov:.2f} without OOV)" if self.oov else ""
         return f"modified Kneser-Ney {self.order}-gram, perplexity {self.perplexity:.2f}{without}"
 
-    def against(self, perplexity: float | None, perplexity_without_oov: float | None) -> str:
-        """How a network of this validation perplexity compares; None is an infinite one."""
+    def against(self, perplexity: float, perplexity_without_oov: float) -> str:
+        """How a network of this validation perplexity compares."""
         verdict = f"{self}; the network's is {_relation(perplexity, self.perplexity)}"
         if not self.oov:
             return verdict
         return f"{verdict} ({_relation(perplexity_without_oov, self.perplexity_without_oov)})"
 
 
-def _relation(ours: float | None, theirs: float) -> str:
-    if ours is None or not math.isfinite(theirs):
-        return "infinite" if ours is None else f"{ours:.2f}"
+def _relation(ours: float, theirs: float) -> str:
+    if not math.isfinite(ours):
+        return "infinite"
+    if not math.isfinite(theirs):
+        return f"{ours:.2f}"
     share = ours / theirs - 1
     return f"{abs(share):.1%} {'lower' if share < 0 else 'higher'}"
 

@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from lmsuite.errors import DataError
 from lmsuite.models.feedforward import windows
 from lmsuite.text.vocabulary import BOS
-from lmsuite.training.unknown import HiddenWords
+from lmsuite.training.unknown import MaskedWords
 from lmsuite.types import IntArray
 
 # The streams of random numbers, kept apart by the first word after the seed.
-ORDER, RESETS, HIDING, DROPOUT = range(4)
+SHUFFLE, RESETS, MASKING, DROPOUT = range(4)
+
+_PIECE = 2000  # tokens of a validation; long enough that a piece's cold start hardly counts
+MOST_VALIDATED = 200_000  # tokens
 
 RESET_PROBABILITY = 0.05
 """How often a lane starts afresh at a window's begin.
@@ -58,10 +61,10 @@ class Batches(ABC):
     lanes: int
     steps_per_epoch: int
 
-    def __init__(self, ids: IntArray, hidden: HiddenWords, seed: int) -> None:
+    def __init__(self, ids: IntArray, masked: MaskedWords, seed: int) -> None:
         """ids (N,) as encoded: in lines mode with every line's ``<s>``, in stream mode without."""
         self._ids = ids
-        self._hidden = hidden
+        self._masked = masked
         self._seed = seed
         self._positions = np.flatnonzero(ids != BOS)  # (M,) of the tokens to predict
         if self._positions.size == 0:
@@ -78,7 +81,7 @@ class Batches(ABC):
         """The batch of a step, counted from 0."""
         epoch, index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            self._tokens = self._hidden.hide(self._ids, self._random(HIDING, epoch))
+            self._tokens = self._masked.mask(self._ids, self._random(MASKING, epoch))
             self._open_epoch(epoch)
             self._epoch = epoch
         return self._batch(step, index)
@@ -110,14 +113,14 @@ class Lanes(Batches):
     def __init__(
         self,
         ids: IntArray,
-        hidden: HiddenWords,
+        masked: MaskedWords,
         seed: int,
         *,
         batch: int,
         window: int,
         shuffle_lines: bool,
     ) -> None:
-        super().__init__(ids, hidden, seed)
+        super().__init__(ids, masked, seed)
         total = self.tokens_per_epoch
         self.lanes = min(batch, max(1, total // window))
         self._cuts = even_cuts(total // self.lanes, window)
@@ -125,7 +128,7 @@ class Lanes(Batches):
         self._shuffle_lines = shuffle_lines
 
     def _open_epoch(self, epoch: int) -> None:
-        order = self._order(self._random(ORDER, epoch))
+        order = self._order(self._random(SHUFFLE, epoch))
         length = int(self._cuts[-1])
         taken = order[: self.lanes * length].reshape(self.lanes, length).T  # (length, B)
         self._targets = np.ascontiguousarray(self._tokens[taken])
@@ -167,14 +170,14 @@ class Windows(Batches):
     def __init__(
         self,
         ids: IntArray,
-        hidden: HiddenWords,
+        masked: MaskedWords,
         seed: int,
         *,
         batch: int,
         context: int,
         stream: bool,
     ) -> None:
-        super().__init__(ids, hidden, seed)
+        super().__init__(ids, masked, seed)
         self.lanes = min(batch, self.tokens_per_epoch)
         self._cuts = even_cuts(self.tokens_per_epoch, self.lanes)
         self.steps_per_epoch = len(self._cuts) - 1
@@ -183,7 +186,7 @@ class Windows(Batches):
         self._stream = stream
 
     def _open_epoch(self, epoch: int) -> None:
-        rng = self._random(ORDER, epoch)
+        rng = self._random(SHUFFLE, epoch)
         self._order = rng.permutation(self._positions)
         starts = self._ids == BOS
         if self._stream:
@@ -197,3 +200,19 @@ class Windows(Batches):
         positions = self._order[self._cuts[index] : self._cuts[index + 1]]  # (B,)
         inputs = windows(self._tokens, positions, self._since[positions], self._context)
         return Batch(inputs, self._tokens[positions], fresh=True)
+
+
+def validation_pieces(ids: IntArray, *, lines: bool, most: int = MOST_VALIDATED) -> list[IntArray]:
+    """The validation text (N,) that steers a training, as pieces that are scored side by side.
+
+    Each piece begins with ``<s>``: they are the text's lines, or stretches of a stream. Of a text
+    longer than `most` tokens evenly spaced pieces are taken: validating stays cheap.
+    """
+    if lines:
+        pieces = np.split(ids, np.flatnonzero(ids == BOS)[1:])
+    else:
+        cuts = even_cuts(ids.size, min(_PIECE, most))
+        pieces = [np.insert(piece, 0, BOS) for piece in np.split(ids, cuts[1:-1])]
+    pieces = [piece for piece in pieces if piece.size > 1]
+    share = max(1.0, ids.size / most)
+    return [pieces[int(i * share)] for i in range(max(1, int(len(pieces) / share)))]

@@ -9,42 +9,43 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lmsuite import __version__
 from lmsuite.errors import ModelFileError
+from lmsuite.files import records
 from lmsuite.files.atomic import replacing
 from lmsuite.files.header import read_header
+from lmsuite.files.records import Count, MaybeInfinite
 from lmsuite.files.tensors import write
 from lmsuite.store.artefact import brief, checksum, make_folder
-from lmsuite.training.history import HistoryRow, history_row
+from lmsuite.store.history import HistoryRow
 from lmsuite.types import Array
 
 ENTRY = "lmsuite-checkpoint"
 
 _DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
-_LARGEST = 1e15  # of steps, seconds, losses
 
 
 @dataclass
 class Progress:
     """Where a training stands, but for its arrays."""
 
-    step: int = 0  # batches read
-    phase: int = 0  # which of the optimizers is at work
-    update: int = 0  # updates this optimizer has made since it was last set to zero
+    step: Count = 0  # batches read
+    phase: Count = 0  # which of the optimizers is at work
+    update: Count = 0  # updates this optimizer has made since it was last set to zero
     rate: float = 0.0  # of the last step
     rate_scale: float = 1.0  # falls when the loss explodes
-    returns: int = 0  # how often it did
+    returns: Count = 0  # how often it did
     seconds: float = 0.0  # of training, over all sittings
     loss_sum: float = 0.0  # of the steps since the last validation
-    loss_steps: int = 0
-    best_loss: float = float("inf")
-    best_step: int = 0
-    waited: int = 0  # validations since the best one
-    schedule: dict[str, float] = field(default_factory=dict)
+    loss_steps: Count = 0
+    best_loss: MaybeInfinite = float("inf")
+    best_step: Count = 0
+    waited: Count = 0  # validations since the best one
+    schedule: dict[str, MaybeInfinite] = field(default_factory=dict)
     history: list[HistoryRow] = field(default_factory=list)
 
 
@@ -65,7 +66,7 @@ def save_checkpoint(
     document = {
         "version": __version__,
         "identity": dict(identity),
-        "progress": asdict(progress),
+        "progress": records.as_json(progress),
         "checksum": checksum(arrays),
     }
     make_folder(path.parent)
@@ -102,7 +103,7 @@ def load_checkpoint(
         _refuse_shapes(path, arrays, stored)
         if checksum(stored) != document["checksum"]:
             raise ValueError("its arrays do not match their checksum")
-        progress = _progress(document["progress"])
+        progress = records.read(Progress, document["progress"])
     except (SafetensorError, OSError, *_DAMAGED) as error:
         raise ModelFileError(f"the checkpoint {path} is damaged: {brief(error)}") from error
     for name, array in arrays.items():
@@ -140,31 +141,3 @@ def _refuse_shapes(path: Path, ours: Mapping[str, Array], stored: Mapping[str, A
                 f"the checkpoint {path} is damaged: array '{name}' is {there.dtype}"
                 f"{list(there.shape)}, not {here.dtype}{list(here.shape)}"
             )
-
-
-def _progress(document: Mapping[str, Any]) -> Progress:
-    """The progress that was saved.
-
-    Raises:
-        LookupError, TypeError, ValueError: none was.
-    """
-    values = {entry.name: document[entry.name] for entry in fields(Progress)}
-    for entry in fields(Progress):
-        value = values[entry.name]
-        if entry.type == "int" and not (type(value) is int and 0 <= value < _LARGEST):
-            raise ValueError(f"{entry.name} cannot be {value!r:.50}")
-        if entry.type == "float" and not _is_sound(value, entry.name == "best_loss"):
-            raise ValueError(f"{entry.name} cannot be {value!r:.50}")
-    schedule = values["schedule"]
-    if not all(_is_sound(value, name == "best") for name, value in schedule.items()):
-        raise ValueError("its schedule is damaged")
-    values["history"] = [history_row(row) for row in values["history"]]
-    return Progress(**values)
-
-
-def _is_sound(value: object, may_be_infinite: bool) -> bool:
-    """Whether it is a number that a training can be at; the best loss so far may be none yet."""
-    if type(value) not in (int, float):
-        return False
-    assert isinstance(value, int | float)
-    return -_LARGEST < value < _LARGEST or (may_be_infinite and value == float("inf"))

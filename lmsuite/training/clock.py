@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 
 from lmsuite.errors import TrainingError
+from lmsuite.training.batches import MOST_VALIDATED
 from lmsuite.training.settings import TrainingSettings
-from lmsuite.training.validation import MOST
 
 VALIDATIONS = (8, 40)  # at least, at most; an epoch each if that lies between
 TIMED_VALIDATIONS = 12  # of a training that fits a time
@@ -22,7 +22,7 @@ class TimeLimits:
     """Seconds that pass before and after the training."""
     step: float = 0.0
     """Seconds that the first step is thought to take."""
-    validation: int = MOST
+    validation: int = MOST_VALIDATED
     """Tokens that a validation reads at most."""
 
 

@@ -28,7 +28,8 @@ from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.models.recurrent import Recurrent
 from lmsuite.ngram.memory import machine_bytes
 from lmsuite.settings import declarations
-from lmsuite.sources.splitting import HeldOut, SplitRule
+from lmsuite.sources.splitting import HeldOut
+from lmsuite.store.records import TrainingRecord
 from lmsuite.text.settings import Boundaries, TextSettings
 from lmsuite.training.baseline import Baseline
 from lmsuite.training.loop import TrainingFiles, TrainingResult, train
@@ -36,7 +37,7 @@ from lmsuite.training.recipes import Recipe, feedforward_recipe, peak_rate, recu
 from lmsuite.training.reporting import Reporter, Silent
 from lmsuite.training.settings import TrainingSettings
 from lmsuite.training.time_budget import TimeBudget, sample_of
-from lmsuite.training.training_text import Split, TrainingText, make_ready
+from lmsuite.training.training_text import TrainingText, Validation, make_ready
 from lmsuite.training.unknown import expected_counts, unknown_share
 from lmsuite.training.workers import available_cores
 
@@ -62,16 +63,17 @@ class FittedNetwork:
     validated_share: float
     """How much of the validation text can be read in the time that is left."""
 
-    def facts(self) -> dict[str, Any]:
-        """What the model file records of its training."""
+    def record(self) -> TrainingRecord:
+        """What the model file says of the training."""
         progress = self.result.progress
-        return asdict(self.settings) | {
-            "processes": self.result.processes,
-            "steps": progress.step,
-            "best_step": progress.best_step,
-            "seconds": round(progress.seconds, 1),
-            "stopped_early": self.result.stopped_early,
-        }
+        return TrainingRecord(
+            settings=asdict(self.settings),
+            processes=self.result.processes,
+            steps=progress.step,
+            best_step=progress.best_step,
+            seconds=round(progress.seconds, 1),
+            stopped_early=self.result.stopped_early,
+        )
 
 
 Say = Callable[[str], None]
@@ -82,8 +84,9 @@ def fit(
     text: str,
     *,
     valid: float | str = 0.1,
-    valid_by: HeldOut | str = HeldOut.END,
+    valid_by: HeldOut | str | None = None,
     lines: bool = False,
+    like: LanguageModel | None = None,
     reporter: Reporter = Silent(),  # noqa: B008
     **settings: Any,
 ) -> LanguageModel:
@@ -93,8 +96,10 @@ def fit(
         kind: ``"ngram"``, ``"ffnn"`` or ``"rnn"``.
         text: the text.
         valid: the share of it that is set aside for validation, 0 for none; or another text.
-        valid_by: whether the share is the end of the text, or lines from everywhere.
+        valid_by: whether the share is the end of the text (``"end"``, the default), or lines from
+            everywhere (``"random"``).
         lines: every line is a sequence of its own.
+        like: read the text as this model does, so that the two can be mixed.
         reporter: is told how the training of a network goes.
         settings: of `TextSettings`, of the model (`NgramSettings`, whose order may be called ``n``,
             `FeedForwardSettings` or `RecurrentSettings`), and of `TrainingSettings`. What is not
@@ -121,9 +126,13 @@ def fit(
     groups = [TextSettings, architecture]
     groups += [] if issubclass(model, NgramModel) else [TrainingSettings]
     of_text, of_model, *of_training = _shared_out(chosen, groups)
+    if like is not None and of_text:
+        raise UsageError(
+            f"{{like}} brings the tokens; leave out {{{min(of_text)}}}", *("like", min(of_text))
+        )
     text_settings = TextSettings(**of_text)
-    split = _split(text, valid, valid_by, text_settings.boundaries is Boundaries.LINES)
-    ready = make_ready(split, text_settings)
+    reading = text_settings if like is None else like.encoder
+    ready = make_ready(text, Validation(valid, valid_by), reading)
     if issubclass(model, NgramModel):
         fitted_ngram = NgramModel.fit(ready.encoder, ready.ids, NgramSettings(**of_model))
         fitted_ngram.table.make_keys()
@@ -198,21 +207,6 @@ def fit_network(
             limits=limits,
         )
     return FittedNetwork(result.model, result, settings, baseline, share)
-
-
-def _split(text: str, valid: float | str, valid_by: HeldOut | str, whole_lines: bool) -> Split:
-    if isinstance(valid, str):
-        return Split(text, valid, "another text")
-    if valid == 0:
-        return Split(text, "", "none")
-    if valid_by not in list(HeldOut):
-        names = ", ".join(HeldOut)
-        raise UsageError(f"{{valid_by}} must be one of {names}, not {valid_by!r}", "valid_by")
-    rule = SplitRule(valid, HeldOut(valid_by))
-    training, held_out = rule.divide(text, whole_lines=whole_lines)
-    if not training.strip() or not held_out.strip():
-        return Split(text, "", str(rule))
-    return Split(training, held_out, str(rule))
 
 
 def _shared_out(settings: Mapping[str, Any], groups: list[type[Any]]) -> list[dict[str, Any]]:

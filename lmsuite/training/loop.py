@@ -20,18 +20,17 @@ from lmsuite.errors import DataError, ModelFileError, TrainingError
 from lmsuite.models.neural import NeuralModel
 from lmsuite.nn.optimizers import OPTIMIZERS
 from lmsuite.nn.schedules import SCHEDULES
+from lmsuite.store.history import HistoryRow, write_history
 from lmsuite.text.encoding import Boundaries
-from lmsuite.training.batches import Batches, Lanes, Windows
+from lmsuite.training.batches import Batches, Lanes, Windows, validation_pieces
 from lmsuite.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lmsuite.training.clock import Clock, TimeLimits
 from lmsuite.training.engine import Engine, Update
-from lmsuite.training.history import HistoryRow, write_history
 from lmsuite.training.interrupts import AbandonedError, Interrupts, TrainingInterruptedError
 from lmsuite.training.recovery import Recovery
 from lmsuite.training.reporting import Reporter, Silent
 from lmsuite.training.settings import TrainingSettings
-from lmsuite.training.unknown import HiddenWords
-from lmsuite.training.validation import validation_pieces
+from lmsuite.training.unknown import MaskedWords
 from lmsuite.types import Array, IntArray
 
 FINE_TUNING = 0.2  # share of the training for the optimizer of --then
@@ -61,15 +60,15 @@ class TrainingResult:
 
 def make_batches(model: NeuralModel, ids: IntArray, settings: TrainingSettings) -> Batches:
     """Windows for a model whose memory has an end, else lanes on which the state is carried."""
-    hidden = HiddenWords.of(ids, model.encoder, model.settings.unknown_share)
+    masked = MaskedWords.of(ids, model.encoder, model.settings.unknown_share)
     stream = model.encoder.boundaries is Boundaries.STREAM
     if model.reach is not None:
         return Windows(
-            ids, hidden, settings.seed, batch=settings.batch, context=model.reach, stream=stream
+            ids, masked, settings.seed, batch=settings.batch, context=model.reach, stream=stream
         )
     return Lanes(
         ids,
-        hidden,
+        masked,
         settings.seed,
         batch=settings.batch,
         window=settings.bptt,

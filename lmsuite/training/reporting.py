@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lmsuite.training.history import HistoryRow
+from lmsuite.store.history import HistoryRow
 
 
 class Reporter(Protocol):

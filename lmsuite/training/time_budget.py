@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass
 
 from lmsuite.models.neural import NeuralModel
+from lmsuite.training.batches import MOST_VALIDATED
 from lmsuite.training.clock import TimeLimits
-from lmsuite.training.validation import MOST
 from lmsuite.types import IntArray
 
 _START = 0.5  # seconds for the start of the interpreter
@@ -82,7 +82,9 @@ class TimeBudget:
         return TimeLimits(
             overhead=_START + time.monotonic() - self.began + after,
             step=2 * rate * tokens_a_step,
-            validation=max(_FEWEST, int(min(MOST, _VALIDATION * self._seconds / max(rate, 1e-9)))),
+            validation=max(
+                _FEWEST, int(min(MOST_VALIDATED, _VALIDATION * self._seconds / max(rate, 1e-9)))
+            ),
         )
 
 

@@ -39,9 +39,9 @@ def unknown_share(ids: IntArray, encoder: TextEncoder) -> float:
 def expected_counts(ids: IntArray, encoder: TextEncoder, share: float) -> NDArray[np.float64]:
     """How often an epoch reads each id (V,), when this share of the rarest is read as ``<unk>``."""
     counts = np.bincount(ids, minlength=len(encoder.vocabulary)).astype(np.float64)
-    hidden = HiddenWords.of(ids, encoder, share).positions
-    np.subtract.at(counts, ids[hidden], share)
-    counts[UNK] += share * hidden.size
+    masked = MaskedWords.of(ids, encoder, share).positions
+    np.subtract.at(counts, ids[masked], share)
+    counts[UNK] += share * masked.size
     return counts
 
 
@@ -53,7 +53,7 @@ def _word_counts(ids: IntArray, encoder: TextEncoder) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class HiddenWords:
+class MaskedWords:
     """Which positions of a text may be read as ``<unk>``, and how often each is."""
 
     positions: NDArray[np.int64]
@@ -61,17 +61,17 @@ class HiddenWords:
 
     @classmethod
     def of(cls, ids: IntArray, encoder: TextEncoder, share: float) -> Self:
-        """The rarest tokens of a training text (N,), each hidden at this share of the epochs."""
+        """The rarest tokens of a training text (N,), each masked at this share of the epochs."""
         counts = _word_counts(ids, encoder)
         if share == 0 or not counts.any():
             return cls(np.empty(0, np.int64), 0.0)
         rarest = np.flatnonzero(counts == counts[counts > 0].min())
         return cls(np.flatnonzero(np.isin(ids, rarest)), share)
 
-    def hide(self, ids: IntArray, rng: np.random.Generator) -> IntArray:
+    def mask(self, ids: IntArray, rng: np.random.Generator) -> IntArray:
         """The text (N,) of one epoch: a copy with some of the positions at ``<unk>``."""
         if self.share == 0:
             return ids
-        hidden = ids.copy()
-        hidden[self.positions[rng.random(self.positions.size) < self.share]] = UNK
-        return hidden
+        masked = ids.copy()
+        masked[self.positions[rng.random(self.positions.size) < self.share]] = UNK
+        return masked

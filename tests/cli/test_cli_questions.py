@@ -14,6 +14,7 @@ from cli_outcome import Run
 from lmsuite.cli.app import main
 from lmsuite.models.ngram import NgramModel
 from lmsuite.store.artefact import load_model
+from lmsuite.store.records import TrainingRecord
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +79,9 @@ class TestMix:
         assert lm("mix", "words", "bi", "--weights", "3,1", "--text", other).code == 0
         model, manifest = load_model(there / "models" / "mixture.safetensors")
         assert model.arrays()["weights"].tolist() == [0.75, 0.25]
-        assert manifest.provenance.training == {
-            "weights": {"words": 0.75, "bi": 0.25},
-            "tuned on the validation text": False,
-        }
+        assert manifest.provenance.training == TrainingRecord(
+            weights={"words": 0.75, "bi": 0.25}, tuned=False
+        )
         tokens = json.loads(lm("eval", "mixture", "--json").out)[0]["tokens"]
         assert tokens == 15  # its validation text is the one that was given
 
@@ -266,7 +266,7 @@ class TestPrune:
             assert f"{size:,}" in row
         before, after = perplexities(lm, "words", "small")
         assert f"perplexity  {before:.2f} before, {after:.2f} after" in done.out
-        assert manifest.provenance.training == {"pruned from": "words"}
+        assert manifest.provenance.training == TrainingRecord(pruned_from="words")
         assert lm("check", "small").code == 0
         assert lm("convert", "small", "small.arpa").code == 0
         exported = NgramModel.from_arpa(there / "small.arpa").table

@@ -49,8 +49,8 @@ def test_the_perplexity_reported_is_that_of_eval_and_of_the_model_file(lm: Run) 
     outcome = lm("train", "ngram", "play.txt", "--tokenizer", "char")
     (row,) = json.loads(lm("eval", "ngram", "--json").out)
     recorded = manifest("ngram").provenance.validation
-    assert recorded["perplexity"] == row["perplexity"]
-    assert recorded["tokens"] == row["tokens"]
+    assert recorded.perplexity == row["perplexity"]
+    assert recorded.tokens == row["tokens"]
     assert f"perplexity {row['perplexity']:.2f}" in outcome.out
 
 
@@ -60,7 +60,7 @@ def test_the_last_tenth_is_set_aside(lm: Run) -> None:
     valid = gzip.decompress(Path("models/ngram.valid.txt.gz").read_bytes()).decode()
     assert text.endswith(valid)
     assert len(valid) == 600
-    assert manifest("ngram").provenance.validation["split"] == "0.1"
+    assert manifest("ngram").provenance.validation.split == "0.1"
 
 
 def test_in_lines_the_cut_is_at_a_line(lm: Run) -> None:
@@ -77,7 +77,7 @@ def test_a_validation_file_leaves_the_whole_text_to_train_on(lm: Run) -> None:
     assert info(lm, "ngram")["3-grams"] == info(lm, "all")["3-grams"]
     (row,) = json.loads(lm("eval", "ngram", "--json").out)
     assert row["chars"] == 2000
-    assert manifest("ngram").provenance.validation["split"] == "other.txt"
+    assert manifest("ngram").provenance.validation.split == "other.txt"
 
 
 def test_without_a_validation_text_none_is_left_from_before(lm: Run) -> None:
@@ -182,8 +182,8 @@ class TestLike:
         lm("train", "ngram", "play.txt", "--like", "ngram", "--name", "twin", "--n", "2")
         assert manifest("twin").text == manifest("ngram").text
         first, second = manifest("ngram").provenance, manifest("twin").provenance
-        assert first.validation["sha256"] == second.validation["sha256"]
-        assert first.validation["oov"] == second.validation["oov"] > 0
+        assert first.validation.sha256 == second.validation.sha256
+        assert first.validation.oov == second.validation.oov > 0
         assert "vocabularies differ" not in lm("eval").out
 
     def test_takes_the_validation_file_that_may_be_gone(self, lm: Run) -> None:
@@ -232,7 +232,7 @@ class TestConfig:
         assert made.settings["k"] == 0.125
         assert made.settings["prune"] == [0, 1]
         assert made.text["boundaries"] == "lines"
-        assert made.provenance.validation["split"] == "0.2"
+        assert made.provenance.validation.split == "0.2"
 
     def test_knows_the_negative_form(self, lm: Run) -> None:
         Path("c.toml").write_text("stream = true\n", encoding="utf-8")
@@ -291,19 +291,17 @@ class TestValidByRandom:
         drawn = lm(*self.TRAIN, boundaries, "--name", "drawn", "--valid-by", "random")
         assert "the lines come sorted" in end.err and "--valid-by random" in end.err
         assert "sorted" not in drawn.err
-        of_end, of_drawn = (
-            manifest(n).provenance.validation["perplexity"] for n in ("end", "drawn")
-        )
+        of_end, of_drawn = (manifest(n).provenance.validation.perplexity for n in ("end", "drawn"))
         assert of_end > 1.2 * of_drawn
 
     def test_it_is_recorded_and_another_model_takes_it_over(self, lm: Run) -> None:
         lm(*self.TRAIN, "--valid", "0.2", "--valid-by", "random", "--lines")
         recorded = manifest("ngram").provenance.validation
-        assert recorded["split"] == "0.2 of random lines, seed 0"
+        assert recorded.split == "0.2 of random lines, seed 0"
         valid = gzip.decompress(Path("models/ngram.valid.txt.gz").read_bytes()).decode()
         assert len(valid) == pytest.approx(0.2 * Path("names.txt").stat().st_size, abs=8)
         assert lm("train", "ngram", "names.txt", "--like", "ngram", "--name", "other").code == 0
-        assert manifest("other").provenance.validation["sha256"] == recorded["sha256"]
+        assert manifest("other").provenance.validation.sha256 == recorded.sha256
         cut = lm("prune", "ngram", "--name", "cut", "--counts", "0,1", "--train", "names.txt")
         assert cut.code == 0
         anew = ("train", "ngram", "names.txt", "--like", "ngram", "--n", "4", "--prune", "0,1")

@@ -17,6 +17,8 @@ import pytest
 
 import lmsuite
 from hardening import workplace
+from lmsuite.store.folder import ModelsFolder
+from lmsuite.training.validated import ValidatedModel
 
 resource = pytest.importorskip("resource", reason="no limits of this kind")
 
@@ -245,15 +247,13 @@ def test_a_model_that_fits_nowhere_is_still_in_its_checkpoint(folder: Path) -> N
     """The disk fills up, or a limit is set, when the last checkpoint has been written."""
 
     def forbid() -> None:
-        from lmsuite.cli import preparing
+        finish = ValidatedModel.save
 
-        finish = preparing.save
-
-        def save(*given: object) -> None:
+        def save(made: ValidatedModel, folder: ModelsFolder) -> None:
             limited()()
-            finish(*given)  # type: ignore[arg-type]
+            finish(made, folder)
 
-        preparing.save = save  # type: ignore[assignment]
+        ValidatedModel.save = save  # type: ignore[method-assign]
 
     words = [*FEEDFORWARD, "--name", "new", "-q"]
     error = lm(words, forbid).error
@@ -378,15 +378,13 @@ def test_a_working_folder_removed_while_training(folder: Path) -> None:
     """Then there is no place called models any more: the model is saved elsewhere."""
 
     def vanish() -> None:
-        from lmsuite.cli import preparing
+        finish = ValidatedModel.save
 
-        finish = preparing.save
-
-        def save(*given: object) -> None:
+        def save(made: ValidatedModel, models: ModelsFolder) -> None:
             shutil.rmtree(folder, ignore_errors=True)
-            finish(*given)  # type: ignore[arg-type]
+            finish(made, models)
 
-        preparing.save = save  # type: ignore[assignment]
+        ValidatedModel.save = save  # type: ignore[method-assign]
 
     error = lm([*FEEDFORWARD, "-q"], vanish).error
     (rescued,) = Path(tempfile.gettempdir()).iterdir()

@@ -11,7 +11,7 @@ from report_models import HOSTILE, trained_ngram, verse
 from lmsuite.models.mixture import Mixture
 from lmsuite.report.findings import Findings, gather
 from lmsuite.report.model_charts import TrainedModel
-from lmsuite.training.history import HistoryRow
+from lmsuite.store.history import HistoryRow
 
 
 @pytest.fixture(scope="session")

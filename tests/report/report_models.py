@@ -6,7 +6,7 @@ import random
 
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.report.model_charts import TrainedModel
-from lmsuite.store.artefact import Provenance
+from lmsuite.store.records import Provenance, ValidationRecord
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
 HOSTILE = "</style><script>alert('x')</script> \x1b[2J\x07 \u202eabc\u202c שלום עולם & \"q\" <!--"
@@ -38,6 +38,6 @@ def trained_ngram(name: str, tokenizer: str, order: int, *, lines: bool = False)
         corpus=HOSTILE,
         corpus_sha256="ab" * 32,
         created="2026-01-01T00:00:00+00:00",
-        validation={"cross_entropy": -valid.mean(), "bits_per_char": 2.0},
+        validation=ValidationRecord(cross_entropy=-valid.mean(), bits_per_char=2.0),
     )
     return TrainedModel(name, model, provenance)

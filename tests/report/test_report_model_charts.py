@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,16 +22,17 @@ from lmsuite.report.model_charts import (
     order_chart,
     token_map,
 )
-from lmsuite.training.history import HistoryRow
+from lmsuite.store.history import HistoryRow
+from lmsuite.store.records import ValidationRecord
 
 
 def row(step: int, loss: float, seconds: float | None = None) -> HistoryRow:
     return HistoryRow(step, 0.1, step * 1.0 if seconds is None else seconds, loss, loss, 0.1, 1.0)
 
 
-def with_history(given: TrainedModel, rows: list[HistoryRow], **validation: object) -> TrainedModel:
+def with_history(given: TrainedModel, rows: list[HistoryRow], **validation: Any) -> TrainedModel:
     assert given.provenance is not None
-    provenance = replace(given.provenance, validation=validation)
+    provenance = replace(given.provenance, validation=ValidationRecord(**validation))
     return replace(given, provenance=provenance, history=rows)
 
 

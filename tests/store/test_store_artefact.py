@@ -20,12 +20,12 @@ from lmsuite.files.tensors import mapped, write
 from lmsuite.models import registry
 from lmsuite.store.artefact import (
     FORMAT_VERSION,
-    Provenance,
     load_model,
     read_manifest,
     save_model,
     verify,
 )
+from lmsuite.store.records import Provenance, TrainingRecord, ValidationRecord
 
 MADE = Provenance(
     command="lm train bigram 'a b.txt'",
@@ -33,8 +33,8 @@ MADE = Provenance(
     corpus="a b.txt",
     corpus_sha256="0" * 64,
     created="2026-01-01T00:00:00+00:00",
-    validation={"split": "0.1", "perplexity": 12.5},
-    training={"steps": 3},
+    validation=ValidationRecord("0.1", perplexity=12.5),
+    training=TrainingRecord(steps=3),
 )
 
 
@@ -93,6 +93,15 @@ def test_the_manifest_is_plain_json_in_a_sound_safetensors_file(saved: Path) -> 
         document = json.loads(file.metadata()["lmsuite"])
     assert document["format"] == FORMAT_VERSION
     assert document["provenance"]["command"] == MADE.command
+
+
+def test_what_is_no_text_in_a_files_name_is_kept(tmp_path: Path) -> None:
+    """Whatever reader opens the file: safetensors refuses half a surrogate pair."""
+    path, named = tmp_path / "m.safetensors", replace(MADE, corpus="te\udcffxt \ud83d.txt")
+    save_model(path, random_model(encoder("abc", "char")), named)
+    assert read_manifest(path).provenance == named
+    with safe_open(path, "np") as file:
+        assert json.loads(file.metadata()["lmsuite"])["provenance"]["corpus"] == named.corpus
 
 
 def test_every_cut_is_refused(saved: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lmsuite.store.artefact import load_model, read_manifest
-from lmsuite.training.history import read_history
+from lmsuite.store.history import read_history
 
 FOLDER = Path(__file__).resolve().parents[1] / "fixtures" / "v0.1"
 VALUES: dict[str, Any] = json.loads((FOLDER / "values.json").read_text(encoding="utf-8"))
@@ -31,7 +31,7 @@ def test_all_files_have_values() -> None:
 
 def test_what_version_0_1_recorded_is_read() -> None:
     provenance = read_manifest(FOLDER / "words.safetensors").provenance
-    assert provenance.validation["tokens"] == 245
-    assert provenance.validation["perplexity"] == pytest.approx(137.02, abs=0.01)
+    assert provenance.validation.tokens == 245
+    assert provenance.validation.perplexity == pytest.approx(137.02, abs=0.01)
     history = read_history(FOLDER / "lstm.history.jsonl")
     assert history[0].step == 0 < history[-1].step

@@ -11,7 +11,7 @@ import pytest
 import lmsuite
 from lmsuite.store.artefact import read_manifest, verify
 from lmsuite.store.folder import ModelsFolder
-from lmsuite.training.history import read_history
+from lmsuite.store.history import read_history
 from lmsuite.training.loop import TrainingFiles, train
 
 

@@ -213,6 +213,6 @@ def test_a_word_without_end_is_learned_from_in_pieces() -> None:
 
 def test_an_infinite_perplexity_can_be_compared() -> None:
     baseline = Baseline(3, 20.0, 10.0, oov=1)
-    assert baseline.against(None, None).endswith("the network's is infinite (infinite)")
+    assert baseline.against(math.inf, math.inf).endswith("the network's is infinite (infinite)")
     assert baseline.against(10.0, 9.0).endswith("50.0% lower (10.0% lower)")
     assert Baseline(3, math.inf, math.inf, oov=0).against(10.0, 10.0).endswith("is 10.00")

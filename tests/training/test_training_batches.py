@@ -8,20 +8,20 @@ import pytest
 from lmsuite.errors import DataError
 from lmsuite.text.vocabulary import BOS, EOS
 from lmsuite.training.batches import Batches, Lanes, Windows, even_cuts
-from lmsuite.training.unknown import HiddenWords
+from lmsuite.training.unknown import MaskedWords
 from lmsuite.types import IntArray
 
-NOTHING_HIDDEN = HiddenWords(np.empty(0, np.int64), 0.0)
+NOTHING_MASKED = MaskedWords(np.empty(0, np.int64), 0.0)
 STREAM = np.arange(10, 110, dtype=np.int32)  # every id once, so that a pair shows its place
 LINES = np.array([1, 10, 11, 12, 2, 1, 2, 1, 20, 21, 2, 1, 30, 31, 32, 33, 34, 2], np.int32)
 
 
 def lanes(ids: IntArray, *, batch: int = 4, window: int = 5, lines: bool = False) -> Lanes:
-    return Lanes(ids, NOTHING_HIDDEN, 7, batch=batch, window=window, shuffle_lines=lines)
+    return Lanes(ids, NOTHING_MASKED, 7, batch=batch, window=window, shuffle_lines=lines)
 
 
 def windows(ids: IntArray, *, batch: int = 8, context: int = 3, stream: bool = True) -> Windows:
-    return Windows(ids, NOTHING_HIDDEN, 7, batch=batch, context=context, stream=stream)
+    return Windows(ids, NOTHING_MASKED, 7, batch=batch, context=context, stream=stream)
 
 
 def epoch_targets(batches: Batches, epoch: int) -> list[int]:

@@ -19,10 +19,10 @@ from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.nn.schedules import SCHEDULES
+from lmsuite.store.history import HistoryRow, read_history
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.training import checkpoint, engine, workers
 from lmsuite.training.clock import TimeLimits
-from lmsuite.training.history import HistoryRow, read_history
 from lmsuite.training.interrupts import TrainingInterruptedError
 from lmsuite.training.loop import TrainingFiles, TrainingResult, train
 from lmsuite.training.settings import TrainingSettings

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.opening import open_model
 from lmsuite.cli.options import DEFAULT_FOLDER, JsonOption, ModelArgument, ModelsOption, SeedOption
 from lmsuite.cli.streams import write_json
 from lmsuite.cli.tables import Column, show_table
@@ -44,6 +43,7 @@ def check(
     from lmsuite.models.neural import NeuralModel
     from lmsuite.models.ngram import NgramModel
     from lmsuite.store.artefact import verify
+    from lmsuite.store.opening import open_model
 
     opened = open_model(models, model)
     if opened.manifest is not None:

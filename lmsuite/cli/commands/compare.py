@@ -8,7 +8,6 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from lmsuite.cli.opening import given_text, is_tuned_on, open_model, shared_validation_text
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
@@ -18,13 +17,13 @@ from lmsuite.cli.options import (
     SeedOption,
     TextOption,
 )
-from lmsuite.cli.streams import printable, say, write_json
+from lmsuite.cli.streams import given_text, printable, say, write_json
 from lmsuite.cli.tables import Column, show_remark, show_table
 
 if TYPE_CHECKING:
     from lmsuite.analysis.bootstrap import Estimate
     from lmsuite.analysis.comparison import Comparison, Place
-    from lmsuite.cli.opening import OpenedModel
+    from lmsuite.store.opening import OpenedModel
 
 
 def compare(
@@ -50,6 +49,7 @@ def compare(
     import numpy as np
 
     from lmsuite.analysis.comparison import compare as compare_models
+    from lmsuite.store.opening import open_model, shared_validation_text
 
     first, second = open_model(folder, a), open_model(folder, b)
     given = given_text(text, encoding)
@@ -187,6 +187,7 @@ def _cut(text: str, room: int) -> str:
 def _notes(result: Comparison, opened: tuple[OpenedModel, OpenedModel], text: str) -> list[str]:
     """What a reader must know before believing the figures."""
     from lmsuite.analysis.bootstrap import BLOCK, FEWEST_UNITS
+    from lmsuite.analysis.comparability import tuned_on_it
 
     notes = [f"Bootstrap over {result.units:,} {result.unit}."]
     if result.units < FEWEST_UNITS:
@@ -205,9 +206,4 @@ def _notes(result: Comparison, opened: tuple[OpenedModel, OpenedModel], text: st
     ]
     if unknown and not result.same_tokens:
         notes.append(f"Read as <unk>, whose spelling costs nothing: {', '.join(unknown)} tokens.")
-    notes += [
-        f"{one.name} has its weights from this very text: another one (--text) is fairer."
-        for one in opened
-        if is_tuned_on(one, text)
-    ]
-    return notes
+    return notes + [tuned_on_it(one.name) for one in opened if one.is_tuned_on(text)]

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
 import typer
 
-from lmsuite.cli.opening import ARPA_SUFFIXES, open_model
 from lmsuite.cli.options import DEFAULT_FOLDER, JsonOption, ModelArgument, ModelsOption
-from lmsuite.cli.saving import command_line, new_provenance, reserve
+from lmsuite.cli.saving import command_line, reserve
 from lmsuite.cli.streams import say, write_json
 from lmsuite.errors import LmError, UsageError
 from lmsuite.store.folder import SUFFIX
 
 if TYPE_CHECKING:
-    from lmsuite.cli.opening import OpenedModel
-    from lmsuite.store.artefact import Provenance
+    from lmsuite.store.opening import OpenedModel
+    from lmsuite.store.records import Provenance
 
 
 def convert(
@@ -37,6 +36,8 @@ def convert(
       lm convert ngram play.arpa.gz
       lm convert play.arpa.gz models/imported.safetensors
     """
+    from lmsuite.store.opening import ARPA_SUFFIXES, open_model
+
     if not out.name.endswith((*ARPA_SUFFIXES, SUFFIX)):
         raise UsageError(f"{out}: the name must end in .arpa, .arpa.gz or {SUFFIX}")
     opened = open_model(folder, model)
@@ -71,7 +72,9 @@ def _write_arpa(opened: OpenedModel, out: Path) -> None:
 
 
 def _provenance(opened: OpenedModel, command: str) -> Provenance:
+    from lmsuite.store.records import Provenance
+
     if opened.manifest is not None:
-        return opened.manifest.provenance
+        return opened.provenance
     checksum = hashlib.sha256(opened.path.read_bytes()).hexdigest()
-    return new_provenance(command, opened.path.name, checksum)
+    return Provenance(command=command, corpus=opened.path.name, corpus_sha256=checksum).made_now()

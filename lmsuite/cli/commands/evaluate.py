@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.opening import (
-    given_text,
-    is_tuned_on,
-    model_names,
-    open_model,
-    validation_text,
-)
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
@@ -23,12 +17,27 @@ from lmsuite.cli.options import (
     SeedOption,
     TextOption,
 )
-from lmsuite.cli.streams import note, write_json
-from lmsuite.cli.tables import show_remark
+from lmsuite.cli.streams import given_text, left_out, note, write_json
+from lmsuite.cli.tables import Column, show_remark, show_table
 from lmsuite.errors import LmError
 
 if TYPE_CHECKING:
-    from lmsuite.cli.scoreboard import Row
+    from lmsuite.analysis.comparability import Comparable
+    from lmsuite.analysis.evaluation import Evaluation
+
+_JSON_KEYS = (
+    "model",
+    "kind",
+    "tokens",
+    "oov",
+    "cross_entropy",
+    "perplexity",
+    "perplexity_without_oov",
+    "chars",
+    "bits_per_char",
+    "seconds",
+    "tokens_per_second",
+)
 
 
 def evaluate(
@@ -60,38 +69,86 @@ def evaluate(
     perplexity, and left out of the second; ± is half of the 95 % interval, by bootstrap over lines
     or blocks of tokens. Bits per character compare models of different tokens.
     """
-    from lmsuite.cli.scoreboard import footnotes, json_rows, show
+    from lmsuite.analysis.comparability import cautions
+    from lmsuite.store.opening import model_names
 
     given = given_text(text, encoding)
-    rows: list[Row] = []
+    rows: list[Comparable] = []
     for name in model_names(folder, models):
         try:
             rows.append(_row(folder, name, given, block, seed))
         except LmError as error:
             if models:
                 raise
-            note(f"left out: {error}")
+            left_out(error)
     if not rows:
         raise LmError(f"none of the models in {folder} could be evaluated")
     if as_json:
-        write_json(json_rows(rows))
+        write_json([{key: getattr(row.result, key) for key in _JSON_KEYS} for row in rows])
     else:
-        show(rows)
-    for remark in footnotes(rows):
+        _show(rows)
+    for caution in cautions(rows):
         if as_json:
-            note(remark)
+            note(caution)
         else:
-            show_remark(remark)
+            show_remark(caution)
 
 
-def _row(folder: Path, name: str, given: str | None, block: int | None, seed: int) -> Row:
+def _row(folder: Path, name: str, given: str | None, block: int | None, seed: int) -> Comparable:
     import numpy as np
 
+    from lmsuite.analysis.comparability import Comparable
     from lmsuite.analysis.evaluation import evaluate as evaluate_model
-    from lmsuite.cli.scoreboard import Row
+    from lmsuite.store.opening import open_model
 
     opened = open_model(folder, name)
-    text = validation_text(opened) if given is None else given
+    text = opened.validation_text() if given is None else given
     rng = np.random.default_rng(seed)  # the same text has the same interval
     result = evaluate_model(opened.model, text, name=opened.name, block=block, rng=rng)
-    return Row.of(result, opened.model, text, is_tuned=is_tuned_on(opened, text))
+    return Comparable.of(result, opened.model, text, is_tuned=opened.is_tuned_on(text))
+
+
+def _show(rows: Sequence[Comparable]) -> None:
+    """Print the table."""
+    from lmsuite.analysis.comparability import same_tokens
+
+    mark = "" if same_tokens(rows) else " *"
+    columns = [
+        Column("model"),
+        Column("kind"),
+        Column("tokens", number=True),
+        Column("OOV", number=True),
+        Column("nats", number=True),
+        Column("perplexity", number=True),
+        Column("w/o OOV", number=True),
+        Column(f"bits/char{mark}", number=True),
+        Column("tokens/s", number=True),
+    ]
+    show_table(columns, [_cells(row.result) for row in rows])
+
+
+def _cells(result: Evaluation) -> list[str]:
+    return [
+        result.model,
+        result.kind,
+        f"{result.tokens:,}",
+        f"{result.oov:,}",
+        f"{result.cross_entropy:.4f}",
+        _perplexity(result.perplexity) + _plus_minus(result.perplexity_interval),
+        _perplexity(result.perplexity_without_oov),
+        f"{result.bits_per_char:.3f}",
+        f"{result.tokens_per_second:,.0f}",
+    ]
+
+
+def _perplexity(value: float) -> str:
+    """Two decimals, or three digits where they would not fit a column."""
+    return f"{value:.2f}" if not 1e7 <= value < float("inf") else f"{value:.2e}"
+
+
+def _plus_minus(interval: tuple[float, float] | None) -> str:
+    """Half the width of an interval, in two digits."""
+    if interval is None:
+        return ""
+    half = (interval[1] - interval[0]) / 2
+    return f" ±{half:.2g}" if half < 10 else f" ±{half:,.0f}"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.opening import open_model
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
@@ -74,6 +73,7 @@ def explain(
     for each token: the text that it stands for, and where it lies in its line (`start`, `end`).
     """
     from lmsuite.analysis.explanation import explain as explain_tokens
+    from lmsuite.store.opening import open_model
 
     if html and as_json:
         raise UsageError("--html and --json are two forms of the same: ask for one at a time")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from lmsuite.cli.opening import open_model
 from lmsuite.cli.options import DEFAULT_FOLDER, JsonOption, ModelArgument, ModelsOption
 from lmsuite.cli.streams import write_json
 from lmsuite.cli.tables import show_facts
 
 if TYPE_CHECKING:
-    from lmsuite.cli.opening import OpenedModel
+    from lmsuite.store.opening import OpenedModel
 
 
 def info(
@@ -24,6 +22,8 @@ def info(
       lm info ngram
       lm info models/ngram.safetensors --json
     """
+    from lmsuite.store.opening import open_model
+
     facts = _facts(open_model(folder, model))
     if as_json:
         write_json(facts)
@@ -32,6 +32,8 @@ def info(
 
 
 def _facts(opened: OpenedModel) -> dict[str, Any]:
+    from lmsuite.files.records import as_json
+
     model = opened.model
     settings = model.settings_dict()
     facts: dict[str, Any] = {
@@ -47,7 +49,7 @@ def _facts(opened: OpenedModel) -> dict[str, Any]:
     known = facts.keys() | settings.keys()
     facts |= {label: fact for label, fact in model.summary().items() if label not in known}
     if opened.manifest is not None:
-        facts |= asdict(opened.manifest.provenance)
+        facts |= as_json(opened.provenance)
     return facts
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmsuite.cli.opening import TUNED, open_model, read_texts, shared_validation_text
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
@@ -15,16 +14,8 @@ from lmsuite.cli.options import (
     ModelsOption,
     complete_models,
 )
-from lmsuite.cli.saving import (
-    announce,
-    command_line,
-    facts_of,
-    new_provenance,
-    reserve,
-    save,
-    validate,
-)
-from lmsuite.cli.streams import note, say, write_json
+from lmsuite.cli.saving import announce, command_line, facts_of, reserve
+from lmsuite.cli.streams import note, read_texts, say, write_json
 from lmsuite.cli.tables import Column, show_table
 from lmsuite.errors import DataError, UsageError
 from lmsuite.store.folder import ModelsFolder
@@ -32,11 +23,10 @@ from lmsuite.store.folder import ModelsFolder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lmsuite.cli.opening import OpenedModel
-    from lmsuite.cli.saving import Validation
     from lmsuite.models.interface import LanguageModel
     from lmsuite.models.mixture import DifferentTokensError, Mixture
-    from lmsuite.store.artefact import Provenance
+    from lmsuite.store.opening import OpenedModel
+    from lmsuite.store.records import Provenance
 
 _CACHE = "cache"
 
@@ -91,6 +81,8 @@ def mix(
     forgets is chosen on the same text. The models must have the same tokens: train with --like.
     """
     from lmsuite.models.mixture import DifferentTokensError, Mixture, check_members, member_scores
+    from lmsuite.store.opening import open_model
+    from lmsuite.training.validated import ValidatedModel
 
     target = ModelsFolder(folder)
     path = target.new_path(name)  # refuses an impossible name before the work
@@ -108,17 +100,17 @@ def mix(
     # Without a text, a cache has the usual half-life.
     mixture = Mixture.fit(members, ids, given, scores) if valid else Mixture(members, given or ())
     is_tuned = bool(valid) and (given is None or _CACHE in members)
-    validation = validate(mixture, valid, name=name, rule=rule)
-    provenance = _provenance(opened, command_line(context), validation, mixture, is_tuned=is_tuned)
+    origin = _origin(opened, command_line(context), mixture, is_tuned=is_tuned)
+    made = ValidatedModel.of(name, mixture, valid, origin, rule=rule)
     if is_tuned:
         note(f"tuned on {len(ids):,} tokens: {_called(text, opened)}")
-    save(target, name, mixture, provenance, validation)
+    made.save(target)
     if as_json:
-        facts = facts_of(target, name, mixture, validation)
+        facts = facts_of(target, made)
         write_json(facts | {"members": _member_facts(mixture, scores)})
         return
     _show_members(mixture, scores)
-    announce(target, name, validation)
+    announce(target, made)
 
 
 def _weights(weights: str | None, count: int) -> list[float] | None:
@@ -163,14 +155,15 @@ def _text(
     if text is not None:
         corpus = read_texts([text], encoding)
         return corpus.text, corpus.name
+    from lmsuite.store.opening import shared_validation_text
+
     try:
         valid = shared_validation_text(opened)
     except DataError:
         if optional:
             return "", "none"
         raise
-    made = opened[0].manifest
-    return valid, made.provenance.validation.get("split", "none") if made else "none"
+    return valid, opened[0].provenance.validation.split
 
 
 def _called(text: str | None, opened: list[OpenedModel]) -> str:
@@ -180,7 +173,7 @@ def _called(text: str | None, opened: list[OpenedModel]) -> str:
 def _remedy(error: DifferentTokensError, opened: list[OpenedModel]) -> DataError:
     """What to type, so that the model that does not fit will."""
     found = next(one for one in opened if one.name == error.other)
-    command = shlex.split(found.manifest.provenance.command) if found.manifest else []
+    command = shlex.split(found.provenance.command)
     if command[:2] != ["lm", "train"]:
         return error
     again = f"{shlex.join(_without_tokens(command))} --like {shlex.quote(error.reference)}"
@@ -203,24 +196,20 @@ def _without_tokens(command: list[str]) -> list[str]:
     return kept
 
 
-def _provenance(
-    opened: list[OpenedModel],
-    command: str,
-    validation: Validation,
-    mixture: Mixture,
-    *,
-    is_tuned: bool,
+def _origin(
+    opened: list[OpenedModel], command: str, mixture: Mixture, *, is_tuned: bool
 ) -> Provenance:
-    made = [one.manifest.provenance for one in opened if one.manifest]
+    from lmsuite.store.records import Provenance, TrainingRecord
+
+    made = [one.provenance for one in opened if one.manifest]
     corpora = ", ".join(dict.fromkeys(each.corpus for each in made))
     checksums = {each.corpus_sha256 for each in made}
     weights = dict(zip(mixture.names, mixture.weights.tolist(), strict=True))
-    return new_provenance(
-        command,
-        corpora or "unknown",
-        checksums.pop() if len(checksums) == 1 else "",
-        validation.recorded,
-        {"weights": weights, TUNED: is_tuned},
+    return Provenance(
+        command=command,
+        corpus=corpora or "unknown",
+        corpus_sha256=checksums.pop() if len(checksums) == 1 else "",
+        training=TrainingRecord(weights=weights, tuned=is_tuned),
     )
 
 

@@ -56,7 +56,7 @@ def _facts(name: str, path: Path) -> dict[str, Any]:
         "kind": manifest.kind,
         "tokenizer": tokenizer.get("name") if isinstance(tokenizer, dict) else None,
         "boundaries": manifest.text.get("boundaries"),
-        "perplexity": manifest.provenance.validation.get("perplexity"),
+        "perplexity": manifest.provenance.validation.perplexity,
         "bytes": path.stat().st_size,
         "created": manifest.provenance.created,
     }

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from lmsuite.cli.opening import open_model
 from lmsuite.cli.options import DEFAULT_FOLDER, JsonOption, ModelArgument, ModelsOption
 from lmsuite.cli.streams import unescaped, write_json
 from lmsuite.cli.tables import Column, show_table
@@ -36,6 +35,7 @@ def neighbours(
     is 1 for the same direction and 0 for unrelated ones. Frequent tokens have the better vectors.
     """
     from lmsuite.analysis.neighbours import neighbours as nearest
+    from lmsuite.store.opening import open_model
 
     opened = open_model(folder, model)
     found = nearest(opened.model, unescaped(token), count, name=opened.name)

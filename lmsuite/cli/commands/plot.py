@@ -15,12 +15,12 @@ from lmsuite.cli.options import (
     ModelArguments,
     ModelsOption,
 )
-from lmsuite.cli.streams import note, say, write_json
+from lmsuite.cli.streams import left_out, note, read_texts, say, write_json
 from lmsuite.errors import LmError, UsageError
 
 if TYPE_CHECKING:
-    from lmsuite.cli.opening import OpenedModel
     from lmsuite.report.charts import LineChart, TokenMap
+    from lmsuite.store.opening import OpenedModel
 
 
 def plot(
@@ -80,13 +80,13 @@ def plot(
     The map shows the most frequent tokens along the first two principal components of their
     vectors.
     """
-    from lmsuite.cli.trained_models import open_all
+    from lmsuite.store.opening import open_models
 
     if orders and embedding:
         raise UsageError("--by-order and --embedding are two pictures: ask for one at a time")
     if data is not None and not orders:
         raise UsageError("--on is for --by-order")
-    opened = open_all(folder, models)
+    opened = open_models(folder, models, left_out)
     if embedding:
         chart: LineChart | TokenMap = _token_map(opened, tokens)
         path = output or Path("embedding.png")
@@ -105,10 +105,9 @@ def plot(
 
 
 def _curves(opened: list[OpenedModel]) -> LineChart:
-    from lmsuite.cli.trained_models import trained_model
-    from lmsuite.report.model_charts import learning_curves
+    from lmsuite.report.model_charts import TrainedModel, learning_curves
 
-    models = [trained_model(each) for each in opened]
+    models = [TrainedModel.of(each, left_out) for each in opened]
     chart = learning_curves(models)
     if chart is None:
         raise LmError(
@@ -123,19 +122,17 @@ def _curves(opened: list[OpenedModel]) -> LineChart:
 
 
 def _order_chart(opened: list[OpenedModel], data: str | None, encoding: str) -> LineChart:
-    from lmsuite.cli.opening import read_texts, validation_text
-    from lmsuite.cli.trained_models import trained_model
     from lmsuite.models.ngram import NgramModel
-    from lmsuite.report.model_charts import by_order, order_chart
+    from lmsuite.report.model_charts import TrainedModel, by_order, order_chart
 
     text = None if data is None else read_texts([data], encoding).text
     rows = {}
     for each in opened:
         if isinstance(each.model, NgramModel):
-            rows[each.name] = by_order(each.model, validation_text(each) if text is None else text)
+            rows[each.name] = by_order(each.model, each.validation_text() if text is None else text)
         else:
             note(f"left out: {each.name} ({each.model.kind}) is no n-gram model")
-    chart = order_chart([trained_model(each) for each in opened], rows)
+    chart = order_chart([TrainedModel.of(each, left_out) for each in opened], rows)
     if chart is None:
         raise LmError("perplexity by order is of n-gram models, and none of these is one")
     return chart

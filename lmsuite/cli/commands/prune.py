@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.opening import open_model, read_texts, validation_text
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
@@ -15,25 +15,18 @@ from lmsuite.cli.options import (
     ModelArgument,
     ModelsOption,
 )
-from lmsuite.cli.saving import (
-    announce,
-    command_line,
-    facts_of,
-    new_provenance,
-    reserve,
-    save,
-    validate,
-)
+from lmsuite.cli.saving import announce, command_line, facts_of, reserve
 from lmsuite.cli.settings_options import Given, Only
-from lmsuite.cli.streams import say, write_json
+from lmsuite.cli.streams import read_texts, say, write_json
 from lmsuite.cli.tables import Column, show_table
 from lmsuite.errors import DataError, LmError, UsageError
 from lmsuite.ngram.settings import NgramSettings
 from lmsuite.store.folder import ModelsFolder
 
 if TYPE_CHECKING:
-    from lmsuite.cli.opening import OpenedModel
     from lmsuite.models.ngram import NgramModel
+    from lmsuite.store.opening import OpenedModel
+    from lmsuite.store.records import ValidationRecord
 
 
 _PRUNING = Only({"entropy_prune": "--entropy", "prune": "--counts"})
@@ -85,6 +78,11 @@ def prune(
     the training text once more and estimates the model anew without the rare n-grams. With both,
     the counts come first.
     """
+    from lmsuite.analysis.evaluation import evaluate
+    from lmsuite.store.opening import open_model
+    from lmsuite.store.records import Provenance, TrainingRecord
+    from lmsuite.training.validated import ValidatedModel
+
     opened = open_model(folder, model)
     before = _ngram_model(opened)
     counts, entropy = pruning.get("prune"), pruning.get("entropy_prune")
@@ -103,27 +101,24 @@ def prune(
     if entropy is not None:
         after = after.prune_entropy(entropy)
     valid, rule = _text(text, encoding, opened)
-    validation = validate(after, valid, name=chosen, rule=rule)
-    made = opened.manifest.provenance if opened.manifest else None
-    provenance = new_provenance(
-        command_line(context),
-        made.corpus if made else opened.name,
-        made.corpus_sha256 if made else "",
-        validation.recorded,
-        {"pruned from": opened.name},
+    origin = Provenance(
+        command=command_line(context),
+        corpus=opened.provenance.corpus if opened.manifest else opened.name,
+        corpus_sha256=opened.provenance.corpus_sha256,
+        training=TrainingRecord(pruned_from=opened.name),
     )
-    save(target, chosen, after, provenance, validation)
-    then = validate(before, valid, name=opened.name, rule=rule).recorded.get("perplexity")
+    made = ValidatedModel.of(chosen, after, valid, origin, rule=rule)
+    made.save(target)
+    then = evaluate(before, valid, name=opened.name).perplexity if valid else math.inf
     if as_json:
-        facts = facts_of(target, chosen, after, validation) | {"pruned_from": opened.name}
+        facts = facts_of(target, made) | {"pruned_from": opened.name}
         sizes = {"sizes_before": before.table.sizes, "sizes_after": after.table.sizes}
         write_json(facts | sizes | ({"perplexity_before": then} if valid else {}))
         return
     _show_sizes(before, after)
-    if valid:
-        now = validation.recorded["perplexity"]
-        say(f"perplexity  {_shown(then)} before, {_shown(now)} after")
-    announce(target, chosen, validation)
+    if made.result:
+        say(f"perplexity  {_shown(then)} before, {_shown(made.result.perplexity)} after")
+    announce(target, made)
 
 
 def _ngram_model(opened: OpenedModel) -> NgramModel:
@@ -151,7 +146,7 @@ def _refitted(
         raise LmError(
             f"{opened.name} does not say what it was trained on; only --entropy can prune"
         )
-    made = opened.manifest.provenance
+    made = opened.provenance
     corpus = read_texts(training, encoding)
     if corpus.sha256 != made.corpus_sha256:
         raise DataError(
@@ -162,15 +157,13 @@ def _refitted(
     return NgramModel.fit(model.encoder, ids, settings)
 
 
-def _without_validation(text: str, validation: dict[str, Any], model: NgramModel) -> str:
+def _without_validation(text: str, validation: ValidationRecord, model: NgramModel) -> str:
     """The part of the text that the model was trained on."""
     from lmsuite.sources.splitting import SplitRule
     from lmsuite.text.encoding import Boundaries
 
-    if "sha256" not in validation:
-        return text
-    rule = SplitRule.parse(validation.get("split", "none"))
-    if rule is None:  # a file of its own
+    rule = SplitRule.parse(validation.split)
+    if validation.sha256 is None or rule is None:  # there is none, or it is a file of its own
         return text
     return rule.divide(text, whole_lines=model.encoder.boundaries is Boundaries.LINES)[0]
 
@@ -180,10 +173,10 @@ def _text(text: str | None, encoding: str, opened: OpenedModel) -> tuple[str, st
     if text is not None:
         corpus = read_texts([text], encoding)
         return corpus.text, corpus.name
-    recorded: dict[str, Any] = opened.manifest.provenance.validation if opened.manifest else {}
-    if "sha256" not in recorded:
+    recorded = opened.provenance.validation
+    if recorded.sha256 is None:
         return "", "none"
-    return validation_text(opened), recorded.get("split", "none")
+    return opened.validation_text(), recorded.split
 
 
 def _show_sizes(before: NgramModel, after: NgramModel) -> None:
@@ -199,5 +192,5 @@ def _cells(before: int, after: int) -> list[str]:
     return [f"{before:,}", f"{after:,}", f"{100 * after / before:.1f} %" if before else ""]
 
 
-def _shown(perplexity: float | None) -> str:
-    return "infinite" if perplexity is None else f"{perplexity:.2f}"
+def _shown(perplexity: float) -> str:
+    return f"{perplexity:.2f}" if math.isfinite(perplexity) else "infinite"

@@ -15,11 +15,11 @@ from lmsuite.cli.options import (
     ModelsOption,
     SeedOption,
 )
-from lmsuite.cli.streams import is_quiet, note, say, unescaped, write_json
+from lmsuite.cli.streams import is_quiet, left_out, note, read_texts, say, unescaped, write_json
 from lmsuite.errors import UsageError
 
 if TYPE_CHECKING:
-    from lmsuite.cli.opening import OpenedModel
+    from lmsuite.store.opening import OpenedModel
 
 
 def report(
@@ -60,19 +60,19 @@ def report(
     passage with each token's surprisal under each model, samples, and how each model was made. It
     is one file, needs no network and no script, and can be sent to anyone.
     """
-    from lmsuite.cli.opening import is_tuned_on
+    from lmsuite.analysis.comparability import Comparable, cautions
     from lmsuite.cli.saving import command_line
-    from lmsuite.cli.scoreboard import Row, footnotes
-    from lmsuite.cli.trained_models import open_all, trained_model
     from lmsuite.files.atomic import replacing
     from lmsuite.report.findings import gather
+    from lmsuite.report.model_charts import TrainedModel
     from lmsuite.report.pages import report_page
+    from lmsuite.store.opening import open_models
 
-    opened = open_all(folder, models)
+    opened = open_models(folder, models, left_out)
     _refuse_equal_names(opened)
     predicted, text_name = _text(opened, text, encoding)
     findings = gather(
-        [trained_model(each) for each in opened],
+        [TrainedModel.of(each, left_out) for each in opened],
         predicted,
         text_name=text_name,
         prompt=unescaped(prompt),
@@ -80,10 +80,10 @@ def report(
         progress=lambda line: note(line, quiet=is_quiet()),
     )
     rows = [
-        Row.of(result, each.model, predicted, is_tuned=is_tuned_on(each, predicted))
+        Comparable.of(result, each.model, predicted, is_tuned=each.is_tuned_on(predicted))
         for result, each in zip(findings.results, opened, strict=True)
     ]
-    notes = footnotes(rows)
+    notes = cautions(rows)
     page = report_page(findings, title=title, notes=notes, made_by=command_line(context))
     with replacing(output) as stream:
         stream.write(page.encode("utf-8"))
@@ -106,11 +106,9 @@ def _text(opened: list[OpenedModel], text: str | None, encoding: str) -> tuple[s
     Raises:
         DataError: none was given, and the models do not share a validation text.
     """
-    from lmsuite.cli.opening import shared_validation_text
+    from lmsuite.store.opening import shared_validation_text
 
     if text is not None:
-        from lmsuite.cli.opening import read_texts
-
         corpus = read_texts([text], encoding)
         return corpus.text, corpus.name
     return shared_validation_text(opened), "the validation text, which no model was trained on"

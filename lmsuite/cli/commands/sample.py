@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lmsuite.cli.novelty import KnownText
-from lmsuite.cli.opening import open_model
 from lmsuite.cli.options import DEFAULT_FOLDER, EncodingOption, ModelArgument, ModelsOption
 from lmsuite.cli.streams import note, piped_input, unescaped, write, write_json
 from lmsuite.sampling import SamplingSettings
@@ -81,6 +80,7 @@ def sample(
     import numpy as np
 
     from lmsuite.generation import sample as draw_samples
+    from lmsuite.store.opening import open_model
 
     settings = replace(settings, stop=tuple(map(unescaped, settings.stop)))
     loaded = open_model(folder, model).model

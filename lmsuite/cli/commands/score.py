@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.opening import open_model, read_texts
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
@@ -17,7 +16,7 @@ from lmsuite.cli.options import (
     ModelArgument,
     ModelsOption,
 )
-from lmsuite.cli.streams import json_line, write_all
+from lmsuite.cli.streams import json_line, read_texts, write_all
 
 if TYPE_CHECKING:
     from lmsuite.models.sentences import Sentence
@@ -54,6 +53,7 @@ def score(
     lies in its `line`; a part of a character also has its `bytes`.
     """
     from lmsuite.models.sentences import score_sentences
+    from lmsuite.store.opening import open_model
 
     loaded = open_model(folder, model).model
     corpus = read_texts([text], encoding)

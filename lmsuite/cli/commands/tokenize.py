@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.opening import open_model, read_texts
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     EncodingOption,
@@ -17,7 +16,7 @@ from lmsuite.cli.options import (
     TextArguments,
 )
 from lmsuite.cli.settings_options import Given, Without
-from lmsuite.cli.streams import json_line, printable, say, write_all
+from lmsuite.cli.streams import json_line, printable, read_texts, say, write_all
 from lmsuite.errors import UsageError
 from lmsuite.text.settings import TextSettings
 
@@ -56,6 +55,8 @@ def tokenize(
         raise UsageError(f"--like takes the tokenizer of {like}; leave out --tokenizer, --bpe-size")
     corpus = read_texts(texts or [], encoding)
     if like:
+        from lmsuite.store.opening import open_model
+
         encoder = open_model(models, like).model.encoder
         encoded = encoder.encode(corpus.text, name=corpus.name)
     else:

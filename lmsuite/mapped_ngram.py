@@ -6,8 +6,8 @@ this. The numbers are those of `lmsuite.NgramModel.score`, to the bit.
 
 ::
 
-    from lmsuite.lean import LeanNgram
-    print(LeanNgram("models/ngram.safetensors").score("a line of text".split()))
+    from lmsuite.mapped_ngram import MappedNgram
+    print(MappedNgram("models/ngram.safetensors").score("a line of text".split()))
 
 Only what a look-up touches is read, and no look-up reaches beyond the file, whatever it holds; but
 a damaged file is not recognised as `lmsuite.load_model` recognises it.
@@ -34,7 +34,7 @@ _SPECIALS = _SEPARATOR + _SEPARATOR.join(s.encode() for s in (_UNK, _BOS, _EOS))
 _NEWEST_FORMAT = 1
 
 
-class LeanNgram:
+class MappedNgram:
     """An n-gram model that is not quantized; `score` is all that it does."""
 
     def __init__(self, path: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmsuite.errors import DataError, ModelFileError
-from lmsuite.lean import LeanNgram
+from lmsuite.mapped_ngram import MappedNgram
 from lmsuite.models.cache import CacheModel, CacheSettings
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.store.artefact import FORMAT_VERSION, save_model
@@ -35,10 +35,10 @@ def test_the_numbers_are_those_of_the_model(
 ) -> None:
     path = tmp_path / "m.safetensors"
     model = saved(path, play[:50_000], boundaries, order=order)
-    lean = LeanNgram(str(path))
+    mapped = MappedNgram(str(path))
     end = "\n" if boundaries is Boundaries.LINES else ""
     for line in play[40_000:60_000].splitlines():
-        assert lean.score(line.split()) == model.score(model.encoder.encode(line + end)).tolist()
+        assert mapped.score(line.split()) == model.score(model.encoder.encode(line + end)).tolist()
 
 
 def test_a_vocabulary_of_more_than_two_bytes(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_vocabulary_of_more_than_two_bytes(tmp_path: Path) -> None:
     model = saved(path, " ".join([*words, *words[::7]]) + "\n", Boundaries.LINES, order=2)
     line = ["w69999", "w7", "w69993", "w0", "none"]
     assert (
-        LeanNgram(str(path)).score(line)
+        MappedNgram(str(path)).score(line)
         == model.score(model.encoder.encode(" ".join(line))).tolist()
     )
 
@@ -57,8 +57,8 @@ def test_it_needs_no_numpy(tmp_path: Path) -> None:
     saved(path, TEXT, Boundaries.LINES)
     code = (
         "import sys\n"
-        "from lmsuite.lean import LeanNgram\n"
-        f"assert len(LeanNgram({str(path)!r}).score(['the', 'cow'])) == 3\n"
+        "from lmsuite.mapped_ngram import MappedNgram\n"
+        f"assert len(MappedNgram({str(path)!r}).score(['the', 'cow'])) == 3\n"
         "print(sorted({'numpy', 'typing', 'dataclasses', 'pathlib'} & sys.modules.keys()))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -69,17 +69,17 @@ def test_reserved_tokens_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     saved(path, TEXT, Boundaries.LINES)
     with pytest.raises(DataError, match="<s> is reserved"):
-        LeanNgram(str(path)).score(["<s>", "cow"])
+        MappedNgram(str(path)).score(["<s>", "cow"])
 
 
 def test_other_models_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     model = saved(path, TEXT, Boundaries.LINES, quantize=True)
     with pytest.raises(ModelFileError, match="not quantized"):
-        LeanNgram(str(path))
+        MappedNgram(str(path))
     save_model(path, CacheModel(model.encoder, CacheSettings()))
     with pytest.raises(ModelFileError, match="no n-gram model"):
-        LeanNgram(str(path))
+        MappedNgram(str(path))
 
 
 def test_it_reads_the_format_that_is_written() -> None:
@@ -92,12 +92,12 @@ def test_what_is_no_model_is_refused_by_name(tmp_path: Path, content: bytes) -> 
     path.write_bytes(content)
     for wrong in (path, tmp_path, tmp_path / "none"):
         with pytest.raises(ModelFileError, match=str(wrong)):
-            LeanNgram(str(wrong))
+            MappedNgram(str(wrong))
 
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
-    path = tmp_path_factory.mktemp("lean") / "m.safetensors"
+    path = tmp_path_factory.mktemp("mapped") / "m.safetensors"
     saved(path, TEXT, Boundaries.LINES)
     return path, path.read_bytes()
 
@@ -112,6 +112,6 @@ def test_damage_is_refused_or_gives_numbers(
         damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
     path.write_bytes(damaged)
     try:
-        assert len(LeanNgram(str(path)).score(["the", "cow", "eats", "hay"])) in {4, 5}
+        assert len(MappedNgram(str(path)).score(["the", "cow", "eats", "hay"])) in {4, 5}
     except ModelFileError:
         return

@@ -5,23 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lmsuite.errors import ModelFileError
-from lmsuite.files import AnyPath
+from lmsuite.files import AnyPath, records
 from lmsuite.files.atomic import replacing
+from lmsuite.files.records import Count
 from lmsuite.store.artefact import make_folder
-
-_LARGEST = 1e18  # of whatever is noted; what is not finite is larger, too
 
 
 @dataclass(frozen=True)
 class HistoryRow:
     """How the training stood at one validation. Losses are in nats a token."""
 
-    step: int
+    step: Count
     epoch: float
     seconds: float  # of training, over all its sittings
     train_loss: float  # mean over the steps since the row before
@@ -44,7 +42,7 @@ def write_history(path: AnyPath, rows: Sequence[HistoryRow]) -> None:
     make_folder(path.parent)
     with replacing(path) as stream:
         for row in rows:
-            document = asdict(row) | {"valid_perplexity": row.valid_perplexity}
+            document = records.as_json(row) | {"valid_perplexity": row.valid_perplexity}
             stream.write((json.dumps(document) + "\n").encode())
 
 
@@ -61,22 +59,9 @@ def read_history(path: AnyPath) -> list[HistoryRow]:
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(history_row(json.loads(line)))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            document = json.loads(line)
+            document.pop("valid_perplexity", None)
+            rows.append(records.read(HistoryRow, document))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ModelFileError(f"{path}, line {number}: no row of a learning curve") from error
     return rows
-
-
-def history_row(document: dict[str, Any]) -> HistoryRow:
-    """The row that was written as this JSON object.
-
-    Raises:
-        ValueError, TypeError, KeyError: none was.
-    """
-    values = {field.name: document[field.name] for field in fields(HistoryRow)}
-    for name, value in values.items():
-        if type(value) not in (int, float) or not -_LARGEST < value < _LARGEST:
-            raise ValueError(f"{name} is no finite number")
-    if type(values["step"]) is not int or values["step"] < 0:
-        raise ValueError("step is no number of steps")
-    return HistoryRow(**values)

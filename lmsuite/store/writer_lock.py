@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lmsuite.errors import ModelFileError
-from lmsuite.files.disk import HeldError, held
+from lmsuite.files.disk import LockedError, locked
 from lmsuite.store.artefact import make_folder
 
 _SHOWN = 200  # characters of a command
@@ -32,7 +32,7 @@ def only_writer(path: Path, command: str) -> Iterator[None]:
         ModelFileError: another process writes it, or the folder cannot be written.
     """
     make_folder(path.parent)
-    word = {
+    note = {
         "process": os.getpid(),
         "host": platform.node(),
         "since": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -40,8 +40,8 @@ def only_writer(path: Path, command: str) -> Iterator[None]:
     }
     with ExitStack() as stack:
         try:
-            stack.enter_context(held(path, json.dumps(word)))
-        except HeldError as error:
+            stack.enter_context(locked(path, json.dumps(note)))
+        except LockedError as error:
             raise ModelFileError(
                 f"{path} is being written by {_holder(str(error))}; wait until it is done, end it, "
                 "or choose another name or folder"
@@ -53,10 +53,10 @@ def only_writer(path: Path, command: str) -> Iterator[None]:
         yield
 
 
-def _holder(word: str) -> str:
-    """Who the holder is, from what it left word of itself."""
+def _holder(note: str) -> str:
+    """Who holds the lock, from the note that it left."""
     try:
-        found = json.loads(word)
+        found = json.loads(note)
         process, command = int(found["process"]), str(found["command"])
         host, since = str(found["host"]), datetime.fromisoformat(found["since"])
     except (ValueError, TypeError, KeyError, RecursionError):

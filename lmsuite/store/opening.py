@@ -1,0 +1,142 @@
+"""Opening what a user calls MODEL: a name in the models folder, a model file, or an ARPA file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmsuite.errors import DataError, LmError
+from lmsuite.models.interface import LanguageModel
+from lmsuite.store.artefact import load_model
+from lmsuite.store.folder import SUFFIX, ModelsFolder, valid_path_beside
+from lmsuite.store.history import HistoryRow, read_history
+from lmsuite.store.records import Manifest, Provenance
+from lmsuite.store.validation_text import load_validation_text, text_sha256
+
+ARPA_SUFFIXES = (".arpa", ".arpa.gz")
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model, what it is called in tables, and what lies beside its file."""
+
+    name: str
+    path: Path
+    model: LanguageModel
+    manifest: Manifest | None
+    """None of an ARPA file."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """How the model came to be; empty of an ARPA file, which does not say."""
+        return self.manifest.provenance if self.manifest else Provenance(version="")
+
+    def validation_text(self) -> str:
+        """The text that was set aside when the model was trained.
+
+        Raises:
+            DataError: there is none, or it is that of another training.
+        """
+        sha256 = self.provenance.validation.sha256
+        if sha256 is None:
+            raise DataError(
+                f"{self.name} has no validation text; give a text with {{text}}", "text"
+            )
+        try:
+            return load_validation_text(valid_path_beside(self.path), sha256)
+        except DataError as error:
+            raise DataError(f"{error}; give a text with {{text}}", "text") from error
+
+    def is_tuned_on(self, text: str) -> bool:
+        """Whether the model is a mixture whose weights come from this very text."""
+        made = self.provenance
+        return bool(made.training.tuned) and made.validation.sha256 == text_sha256(text)
+
+    def learning_curve(self, left_out: Callable[[LmError], None]) -> list[HistoryRow]:
+        """What the training wrote at each validation; nothing if it was not in steps.
+
+        Args:
+            left_out: is told of a curve of another training, one under way or that was ended.
+
+        Raises:
+            ModelFileError: the curve is damaged.
+        """
+        path = ModelsFolder(self.path.parent).history_path(self.name)
+        history = read_history(path) if self.manifest and path.is_file() else []
+        if history and history[-1].step != self.provenance.training.steps:
+            left_out(LmError(f"{path} is of another training than the model {self.name}"))
+            return []
+        return history
+
+
+def open_model(folder: Path, name_or_path: str) -> OpenedModel:
+    """Load the model of this name in `folder`, or at this path.
+
+    Raises:
+        ModelFileError: there is none, or it cannot be used.
+    """
+    path = ModelsFolder(folder).resolve(name_or_path)
+    if path.name.endswith(ARPA_SUFFIXES):
+        from lmsuite.models.ngram import NgramModel
+
+        return OpenedModel(path.name, path, NgramModel.from_arpa(path), None)
+    model, manifest = load_model(path)
+    return OpenedModel(path.name.removesuffix(SUFFIX), path, model, manifest)
+
+
+def model_names(folder: Path, names: Sequence[str] | None) -> list[str]:
+    """`names`, or all models of the folder if there are none.
+
+    Raises:
+        LmError: the folder has no model.
+    """
+    found = list(names or ModelsFolder(folder).names())
+    if not found:
+        raise LmError(f"no models in {folder}; make one: lm train ngram")
+    return found
+
+
+def open_models(
+    folder: Path, names: Sequence[str] | None, left_out: Callable[[LmError], None]
+) -> list[OpenedModel]:
+    """The models of these names, or all that can be opened in the folder if none is given.
+
+    Args:
+        folder: the models folder.
+        names: as for `open_model`.
+        left_out: is told why a model of the folder cannot be used.
+
+    Raises:
+        ModelFileError: a model that was named cannot be used.
+        LmError: there is no model.
+    """
+    opened = []
+    for name in dict.fromkeys(model_names(folder, names)):
+        try:
+            opened.append(open_model(folder, name))
+        except LmError as error:
+            if names:
+                raise
+            left_out(error)
+    if not opened:
+        raise LmError(f"none of the models in {folder} can be used")
+    return opened
+
+
+def shared_validation_text(opened: Sequence[OpenedModel]) -> str:
+    """The text that was set aside when these models were trained, the same for all.
+
+    Raises:
+        DataError: one has none, or they have different ones.
+    """
+    first, *others = opened
+    text = first.validation_text()
+    for other in others:
+        if other.validation_text() != text:
+            raise DataError(
+                f"{first.name} and {other.name} have different validation texts; give a text that "
+                "neither was trained on with {text}",
+                "text",
+            )
+    return text
