@@ -57,7 +57,7 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "lmsuite",  # the same chart gives the same file
 }
 _FILE_SIZE = (8.0, 4.5)  # inches
-_PAGE_WIDTH = 4.8  # inches: on a screen 360 pixels wide, letters are hardly made smaller
+_PAGE_WIDTH = 4.4  # inches: a screen of 360 pixels shows letters as large as they are drawn
 _DPI = 160
 _LABEL_POINTS = 14.0  # between two labels at the ends of lines
 _BAR = {"alpha": 0.45, "linewidth": 5, "solid_capstyle": "round", "clip_on": False}
@@ -87,7 +87,7 @@ def picture_in_page(chart: LineChart | IntervalChart, identity: str) -> str:
     """
     with _in_our_style():
         figure = (
-            _line_figure(chart, _PAGE_WIDTH, 3.0)
+            _line_figure(chart, _PAGE_WIDTH, 2.8)
             if isinstance(chart, LineChart)
             else _interval_figure(chart, _PAGE_WIDTH)
         )
@@ -143,7 +143,8 @@ def _saved(figure: Any, file_format: str, *, ground: str) -> bytes:
 
 def _line_figure(chart: LineChart, width: float, height: float) -> Any:
     """Lines, each with its name at its end."""
-    figure, axes = _axes(width, height)
+    names = len(chart.series) * _LABEL_POINTS / 72  # inches
+    figure, axes = _axes(width, max(height, names + 1.2))
     x_axis, y_axis = chart.x_axis(), chart.y_axis()
     axes.set_title(visible(chart.y_label), loc="left", fontsize="medium", color=SOFT, pad=10)
     axes.set_xlabel(visible(chart.x_label), loc="left")

@@ -96,11 +96,12 @@ def test_points_are_placed() -> None:
     assert y0 < y1 < y2  # downwards
 
 
-def test_names_of_lines_do_not_cover_each_other() -> None:
-    lines = [Series(f"m{n}", [(0, 9), (1, 1 + n / 100)], style=n) for n in range(5)]
+@pytest.mark.parametrize("count", [5, 30])
+def test_names_of_lines_do_not_cover_each_other(count: int) -> None:
+    lines = [Series(f"m{n}", [(0, 9), (1, 1 + n / 100)], style=n) for n in range(count)]
     svg = picture_in_page(LineChart("t", "x", "y", lines), "i")
-    heights = sorted(float(y) for y in re.findall(r'<text [^>]* y="([^"]*)"[^>]*>m\d<', svg))
-    assert len(heights) == 5
+    heights = sorted(float(y) for y in re.findall(r'<text [^>]* y="([^"]*)"[^>]*>m\d+<', svg))
+    assert len(heights) == count
     assert all(below - above >= 10.5 for above, below in pairwise(heights))
 
 
@@ -118,10 +119,10 @@ def test_constant_single_and_extreme_points_can_be_drawn() -> None:
         assert "flat" in PageReader(picture_in_page(chart, "i")).text
 
 
-def test_letters_are_hardly_smaller_on_a_telephone() -> None:
-    """At 360 pixels the page leaves 328 to a picture; 9 are the least that letters may have."""
+def test_letters_can_be_read_on_a_telephone() -> None:
+    """A screen of 360 pixels leaves 328 to a picture."""
     for chart in (CHART, ROWS):
         svg = picture_in_page(chart, "i")
         width = numbers(re.search(r'viewBox="([^"]*)"', svg)[1])[2]  # type: ignore[index]
         sizes = [float(size) for size in re.findall(r"font[^\"]*?([\d.]+)px", svg)]
-        assert min(sizes) * 328 / width >= 9
+        assert min(sizes) * 328 / width >= 10
