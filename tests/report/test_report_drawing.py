@@ -7,6 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from page_reader import PageReader
 
 from lmsuite.report import drawing
@@ -71,6 +73,16 @@ def test_a_picture_in_a_page_says_what_it_shows() -> None:
     text = PageReader(svg).text
     assert "$rnn$ & <b>" in text
     assert "short ␛#0a5a8f" in text  # a name, not a colour
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.lists(st.text(), min_size=8, max_size=8))
+def test_any_name_is_one_piece_of_text(names: list[str]) -> None:
+    lines = [Series(name, [(0, 1), (1, 2)], 0) for name in names]
+    reader = PageReader(picture_in_page(LineChart("t", "x", "y", lines), "i"))
+    assert reader.faults == []
+    assert set(reader.tags) <= {"svg", "g", "path", "defs", "use", "text"}
+    assert reader.tags.count("svg") == 1
 
 
 def test_colours_are_the_variables_of_the_page() -> None:
