@@ -87,7 +87,7 @@ def picture_in_page(chart: LineChart | IntervalChart, identity: str) -> str:
     """
     with _in_our_style():
         figure = (
-            _line_figure(chart, _PAGE_WIDTH, 2.8)
+            _line_figure(chart, _PAGE_WIDTH, 3.2)
             if isinstance(chart, LineChart)
             else _interval_figure(chart, _PAGE_WIDTH)
         )
