@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from lmsuite.report.charts import (
@@ -32,6 +32,18 @@ _IN_A_PAGE = {colour: f"var(--s{number})" for number, colour in enumerate(COLOUR
 }
 """The variables of the style sheet, which have other values in the dark."""
 
+
+class _Size(NamedTuple):
+    """How large a picture is."""
+
+    width: float  # inches
+    height: float  # inches
+    name: int  # characters of a model's name, of which a longer one is cut
+
+
+_IN_A_FILE = _Size(8.0, 4.5, 40)
+_ON_A_PAGE = _Size(4.4, 3.2, 15)  # a screen of 360 pixels shows letters as large as they are drawn
+
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), "--", ":")
 _STYLE: dict[Any, Any] = {
     "figure.constrained_layout.h_pad": 0.1,
@@ -56,8 +68,6 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "lmsuite",  # the same chart gives the same file
 }
-_FILE_SIZE = (8.0, 4.5)  # inches
-_PAGE_WIDTH = 4.4  # inches: a screen of 360 pixels shows letters as large as they are drawn
 _DPI = 160
 _LABEL_POINTS = 14.0  # between two labels at the ends of lines
 _BAR = {"alpha": 0.45, "linewidth": 5, "solid_capstyle": "round", "clip_on": False}
@@ -74,7 +84,7 @@ def picture_file(chart: LineChart | TokenMap, file_format: str) -> bytes:
     with _in_our_style():
         if isinstance(chart, TokenMap):
             return _saved(_map_figure(chart), file_format, ground="white")
-        figure = _line_figure(chart, *_FILE_SIZE)
+        figure = _line_figure(chart, _IN_A_FILE)
         figure.suptitle(visible(chart.title), x=0.01, ha="left", fontweight="bold")
         return _saved(figure, file_format, ground="white")
 
@@ -87,9 +97,9 @@ def picture_in_page(chart: LineChart | IntervalChart, identity: str) -> str:
     """
     with _in_our_style():
         figure = (
-            _line_figure(chart, _PAGE_WIDTH, 3.2)
+            _line_figure(chart, _ON_A_PAGE)
             if isinstance(chart, LineChart)
-            else _interval_figure(chart, _PAGE_WIDTH)
+            else _interval_figure(chart, _ON_A_PAGE)
         )
         drawn = ElementTree.fromstring(_saved(figure, "svg", ground="none"))
     drawn.attrib = {
@@ -141,10 +151,10 @@ def _saved(figure: Any, file_format: str, *, ground: str) -> bytes:
     return stream.getvalue()
 
 
-def _line_figure(chart: LineChart, width: float, height: float) -> Any:
+def _line_figure(chart: LineChart, size: _Size) -> Any:
     """Lines, each with its name at its end."""
     names = len(chart.series) * _LABEL_POINTS / 72  # inches
-    figure, axes = _axes(width, max(height, names + 1.2))
+    figure, axes = _axes(size.width, max(size.height, names + 1.2))
     x_axis, y_axis = chart.x_axis(), chart.y_axis()
     axes.set_title(visible(chart.y_label), loc="left", fontsize="medium", color=SOFT, pad=10)
     axes.set_xlabel(visible(chart.x_label), loc="left")
@@ -167,7 +177,7 @@ def _line_figure(chart: LineChart, width: float, height: float) -> Any:
         axes.plot(xs, ys, color=colour, linestyle=dashes, linewidth=2, clip_on=False)
         axes.plot(xs[-1:], ys[-1:], "o", color=colour, mec=GROUND, markersize=7, clip_on=False)
         axes.annotate(
-            _shortened(line.label, width),
+            _shortened(line.label, size.name),
             (xs[-1], ys[-1]),
             xytext=(1.035, place / points),
             textcoords="axes fraction",
@@ -182,9 +192,9 @@ def _line_figure(chart: LineChart, width: float, height: float) -> Any:
     return figure
 
 
-def _interval_figure(chart: IntervalChart, width: float) -> Any:
+def _interval_figure(chart: IntervalChart, size: _Size) -> Any:
     """A row for each value: its name and figures, and below them a dot on a bar."""
-    figure, axes = _axes(width, 0.5 * len(chart.rows) + 0.6)
+    figure, axes = _axes(size.width, 0.5 * len(chart.rows) + 0.6)
     x_axis = chart.x_axis()
     ticks = x_axis.ticks()
     axes.set(xlim=(x_axis.low, x_axis.high), ylim=(len(chart.rows) - 0.6, -0.6), yticks=[])
@@ -202,7 +212,7 @@ def _interval_figure(chart: IntervalChart, width: float) -> Any:
             axes.plot(ends, [at + 0.16] * 2, color=colour, **_BAR)
             figures += f"  ({fixed(row.low)} – {fixed(row.high)})"
         axes.plot([row.value], [at + 0.16], "o", color=colour, mec=GROUND, ms=7, clip_on=False)
-        name = _shortened(row.label, width)
+        name = _shortened(row.label, size.name)
         axes.text(0, at - 0.22, name, transform=beside, color=colour, weight="bold", va="center")
         axes.text(1, at - 0.22, figures, transform=beside, ha="right", va="center")
     return figure
@@ -243,7 +253,6 @@ def _map_figure(token_map: TokenMap) -> Any:
     return figure
 
 
-def _shortened(label: str, width: float) -> str:
-    """The label cut to about a third of a chart that is `width` inches wide."""
-    label, longest = visible(label), round(3.4 * width)
+def _shortened(label: str, longest: int) -> str:
+    label = visible(label)
     return label if len(label) <= longest else label[: longest - 1] + "…"
