@@ -128,8 +128,7 @@ class Setting:
 @pytest.mark.parametrize("kind", PLAIN_CELLS)
 def test_forward_is_the_equations(kind: str) -> None:
     s = Setting(kind)
-    drive, _ = DenseDrive(s.cell).forward(s.x)
-    hidden, final, _ = s.cell.forward(drive, s.state, np.array(RESETS))
+    hidden, final, _ = s.cell.forward(s.cell.drive(s.x), s.state, np.array(RESETS))
     expected, expected_final = s.by_the_equations()
     np.testing.assert_allclose(hidden, expected, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(final, expected_final, rtol=1e-12, atol=1e-14)
