@@ -144,14 +144,16 @@ class _InputTable:
         self._gates = np.arange(G)[:, None]
 
     def __call__(self, ids: IntArray) -> FloatArray:
+        if ids.size == 1:  # a step of one text: nothing is copied
+            only = ids.item()
+            if not self._known.item(only):
+                self._form(ids[0])
+            row: FloatArray = self._of_id[only]
+            return row
         known = self._known[ids]
         if not known.all():
             self._form(slice(None) if ids.size >= len(self._A) else np.unique(ids[~known]))
-        drive: FloatArray
-        if ids.size == 1:
-            drive = self._of_id[ids.item()]  # a view: nothing is copied
-        else:
-            drive = self._of_gates.take(ids[:, None] * len(self._gates) + self._gates, axis=0)
+        drive: FloatArray = self._of_gates.take(ids[:, None] * len(self._gates) + self._gates, 0)
         return drive
 
     def _form(self, which: slice | IntArray) -> None:
