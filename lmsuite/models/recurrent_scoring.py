@@ -21,13 +21,13 @@ from __future__ import annotations
 import threading
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.nn.reader import Reader
-from lmsuite.nn.threads import sharing_cores, side_by_side, thread_count
+from lmsuite.nn.threads import side_by_side, thread_count
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray, IntArray
 
@@ -76,7 +76,7 @@ class SideBySide:
         first = np.flatnonzero(self._before == BOS)
         lengths = np.diff(first, append=positions.size)
         long = lengths >= 2 * PIECE[0]
-        with sharing_cores(thread_count()) if positions.size >= PIECE[0] else nullcontext():
+        with _one_blas_thread if positions.size >= PIECE[0] else nullcontext():
             self._score_short(first[~long], lengths[~long])
             for begin, length in zip(first[long].tolist(), lengths[long].tolist(), strict=True):
                 self._score_long(begin, length)
@@ -90,7 +90,7 @@ class SideBySide:
         most = PIECES * windows * STEPS
         if whole <= windows * STEPS:
             whole = 0  # a single piece has none beside it
-        with sharing_cores(thread_count()) if whole else nullcontext():
+        with _one_blas_thread if whole else nullcontext():
             for begin in range(0, whole, most):
                 state = self._score_pieces(begin, min(most, whole - begin), windows, state)
         readers = self._model.readers(1)
@@ -210,3 +210,34 @@ def _groups(lanes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     """Lanes in groups of at most LANES, in at least two if there are enough for two threads."""
     count = max(-(-lanes.size // LANES), min(2, lanes.size // FEW))
     return [group for group in np.array_split(lanes, max(1, count)) if group.size]
+
+
+class _OneBlasThread:
+    """While anyone is inside, BLAS uses one thread: threads of ours and its own would fight.
+
+    The limit is the whole process's. Of several readers that come and go, the first sets it and the
+    last puts it back; were each to put back what it found, the limit would stay.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._limits: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0 and thread_count() > 1:
+                from threadpoolctl import threadpool_limits
+
+                self._limits = threadpool_limits(1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._limits is not None:
+                self._limits.restore_original_limits()
+                self._limits = None
+
+
+_one_blas_thread = _OneBlasThread()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lmsuite.nn.losses import log_softmax
 from lmsuite.nn.products import SMALL
 from lmsuite.nn.reader import Reader
-from lmsuite.nn.threads import sharing_cores, side_by_side, thread_count
+from lmsuite.nn.threads import side_by_side, thread_count
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray, IntArray
 
@@ -69,18 +69,21 @@ class RecurrentDecoder:
             state = np.where(begins[:, None], state.dtype.type(0), state)
         after = np.empty_like(state)
         lanes_needed = [lanes for lanes in self._lanes if lanes.part.start < len(ids)]
-        tasks = [
-            partial(
-                self._step_lanes,
-                lanes.readers,
-                state[:, lanes.part],
-                ids[lanes.part],
-                after[:, lanes.part],
+        if len(lanes_needed) == 1:
+            self._step_lanes(lanes_needed[0].readers, state, ids, after)
+        else:
+            side_by_side(
+                [
+                    partial(
+                        self._step_lanes,
+                        lanes.readers,
+                        state[:, lanes.part],
+                        ids[lanes.part],
+                        after[:, lanes.part],
+                    )
+                    for lanes in lanes_needed
+                ]
             )
-            for lanes in lanes_needed
-        ]
-        with sharing_cores(len(tasks)):
-            side_by_side(tasks)
         return after
 
     def _step_lanes(
@@ -100,7 +103,9 @@ class RecurrentDecoder:
         logits = np.empty((len(top), len(self._bias)), top.dtype)
         # A threaded BLAS and the threads of `step` would fight: products that need none get none.
         at_once = SMALL // self._output.size or len(top)
-        with sharing_cores():
+        if len(top) <= at_once:
+            np.matmul(top, self._output, out=logits)
+        else:
             for begin in range(0, len(top), at_once):
                 part = slice(begin, begin + at_once)
                 np.matmul(top[part], self._output, out=logits[part])

@@ -7,17 +7,11 @@ nothing run in threads side by side. (Training, whose steps are short, splits ov
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from typing import Any
 
 _limit: int | None = None
 _pool: ThreadPoolExecutor | None = None
-_sharing = threading.Lock()
-_tasks = 0
-_blas_limit: Any = None
 
 
 def available_cores() -> int:
@@ -40,7 +34,7 @@ def thread_count() -> int:
 
 def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
     """Runs all tasks, in threads, this one among them; each takes the next that is left."""
-    threads = min(thread_count(), len(tasks)) if len(tasks) > 1 else 1
+    threads = min(thread_count(), len(tasks))
     if threads < 2:
         for task in tasks:
             task()
@@ -67,36 +61,11 @@ def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
         other.result()
 
 
-@contextmanager
-def sharing_cores(tasks: int = 1) -> Iterator[None]:
-    """For work of so many tasks: while there are more than one in all, BLAS uses one thread.
-
-    Its threads and ours would fight: each product waits for a thread of BLAS that has no core. The
-    limit is the whole process's. Of several that come and go, the second sets it and the last puts
-    it back; were each to put back what it found, the limit would stay.
-    """
-    global _tasks, _blas_limit
-    with _sharing:
-        _tasks += tasks
-        if _tasks > 1 and _blas_limit is None:
-            from threadpoolctl import threadpool_limits
-
-            _blas_limit = threadpool_limits(1, user_api="blas")
-    try:
-        yield
-    finally:
-        with _sharing:
-            _tasks -= tasks
-            if _tasks == 0 and _blas_limit is not None:
-                _blas_limit.restore_original_limits()
-                _blas_limit = None
-
-
-def _forget_threads() -> None:
+def _forget_pool() -> None:
     """A forked process has none of its parent's threads."""
-    global _pool, _sharing, _tasks
-    _pool, _sharing, _tasks = None, threading.Lock(), 0
+    global _pool
+    _pool = None
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_threads)
+    os.register_at_fork(after_in_child=_forget_pool)
