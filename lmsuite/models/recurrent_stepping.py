@@ -37,8 +37,8 @@ class _Lanes:
 class RecurrentDecoder:
     """Steps of up to `batch_size` texts with the weights as they are now, and what they predict."""
 
-    def __init__(self, model: RecurrentStack, batch_size: int, *, prepared: bool = True) -> None:
-        """Lay out the weights of `model`; `prepared` for many steps, else for a single one."""
+    def __init__(self, model: RecurrentStack, batch_size: int) -> None:
+        """Lay out the weights of `model`."""
         self._checked = model.checked
         self._states = model.carry_shape[0] // model.settings.layers
         self._top = model.carry_shape[0] - self._states
@@ -46,7 +46,7 @@ class RecurrentDecoder:
         parts = thread_count() if work >= THREADED_STEP else 1
         edges = [batch_size * i // parts for i in range(parts + 1)]
         self._lanes = [
-            _Lanes(slice(begin, end), model.readers(end - begin, prepared=prepared))
+            _Lanes(slice(begin, end), model.readers(end - begin))
             for begin, end in pairwise(edges)
             if end > begin
         ]
@@ -88,11 +88,11 @@ class RecurrentDecoder:
     ) -> None:
         """A step of some texts, through all layers."""
         S = self._states
-        first, *others = readers
-        first.step_ids(ids, before[:S], after[:S])
-        for i, reader in enumerate(others):
-            below, mine = after[i * S], slice((i + 1) * S, (i + 2) * S)
+        below: IntArray | FloatArray = ids
+        for i, reader in enumerate(readers):
+            mine = slice(i * S, (i + 1) * S)
             reader.step(below, before[mine], after[mine])
+            below = after[i * S]
 
     def log_probs(self, state: FloatArray) -> NDArray[np.float64]:
         """Log-probabilities (B, V) of the next token, from the top hidden vectors of a state."""
