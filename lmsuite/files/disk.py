@@ -23,6 +23,7 @@ TIMEOUT = 0.25  # seconds; who looks whether a file is locked, locks it for less
 _POLL = 0.01
 _MOST_MISSING = 100  # levels of folders
 _STALE = re.compile(rf"\.(.+)(?:{LOCK}|(?<=\.[0-9a-f]{{8}}){TEMPORARY})", re.DOTALL)
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _NO_LOCKS = (errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # a network file system
 
 
@@ -122,14 +123,17 @@ def _lock_file(file: Path, note: str, timeout: float) -> Iterator[bool]:
     lock = FileLock(
         file,
         timeout,
-        mode=0o666,  # what is left behind, others may remove
         poll_interval=_POLL,
         fallback_to_soft=False,
         on_acquired=partial(_write_note, note.encode("utf-8", "backslashreplace")),
     )
     process = os.getpid()
+    # filelock would wait for a folder that takes no file.
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666))
     try:
         lock.acquire()
+        with suppress(OSError):
+            file.chmod(0o666)  # what is left behind, others may remove
     except Timeout:
         raise LockedError(_read_note(file)) from None
     except OSError as error:
