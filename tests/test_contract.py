@@ -14,7 +14,7 @@ from contract_cases import CASES, OTHER, TRAINING, Case
 
 from lmsuite.analysis.evaluation import evaluate, in_blocks
 from lmsuite.errors import DataError, UsageError
-from lmsuite.generation import SamplingSettings, sample
+from lmsuite.generation import sample
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.store.artefact import Provenance, load_model, save_model
 from lmsuite.text.vocabulary import BOS
@@ -145,8 +145,7 @@ def test_many_threads_share_one_model(case: Case, samples: int) -> None:
     text = model.encoder.encode(TRAINING * 3)
 
     def work(seed: int) -> tuple[list[list[int]], list[float], list[float], float]:
-        rng = np.random.default_rng(seed)
-        texts = sample(model, SamplingSettings(max_tokens=12), rng, text[:seed], samples)
+        texts = sample(model, text[:seed], seed=seed, samples=samples, max_tokens=12)
         stepped = model.score_next(model.read(model.start(1), text[:seed]), text[seed : seed + 1])
         scores = np.append(model.score(text), stepped[0])
         evaluated = evaluate(model, OTHER, name="one").cross_entropy

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmsuite.generation import SamplingSettings, sample
+from lmsuite.generation import sample
 from lmsuite.models.interface import LanguageModel
 from lmsuite.report.markup import Markup, element, quoted, together
 
@@ -31,12 +31,10 @@ def written_by(
     Raises:
         DataError: the prompt holds a reserved token.
     """
-    prompt_ids = model.encoder.encode_prompt(prompt)
     tokens = max(round(_CHARACTERS / chars_per_token), 1)
     texts = []
     for temperature in TEMPERATURES:
-        settings = SamplingSettings(temperature=temperature, max_tokens=tokens)
-        drawn = sample(model, settings, rng, prompt_ids)[0]
+        drawn = sample(model, prompt, seed=rng, temperature=temperature, max_tokens=tokens)[0]
         texts.append(Written(temperature, (prompt + drawn.text).strip("\n")))
     return texts
 
