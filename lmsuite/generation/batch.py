@@ -93,10 +93,10 @@ class Batch:
         self._have([*self.texts, *texts])
 
     def keep(self, rows: Sequence[int]) -> None:
-        """The texts in these rows stay, in this order; the others leave."""
-        self._state = self._model.select(self._state, rows) if rows else None
-        self._ids = self._ids[rows]
-        self._have([self.texts[row] for row in rows])
+        """The texts in these rows, which rise, stay; the others leave."""
+        if len(rows) < len(self.texts):
+            self._state = self._model.select(self._state, rows) if rows else None
+            self._have([self.texts[row] for row in rows])
 
     def state(self, row: int) -> State:
         """The state of one text, of batch size 1."""
@@ -130,10 +130,16 @@ class Batch:
             for row, (text, token, log_prob) in enumerate(each)
         ]
 
-    def read(self) -> None:
-        """Read what was drawn for the texts that are left. After ``</s>`` a text begins anew."""
-        ids = np.where(self._ids == EOS, np.int32(BOS), self._ids)
-        self._state = self._decoder.step(self._state, ids)
+    def read(self, rows: Sequence[int]) -> None:
+        """Read what was drawn in these rows, as `keep` takes them; the others leave.
+
+        After ``</s>`` a text begins anew.
+        """
+        ids = self._ids[rows]
+        self.keep(rows)
+        if len(rows):
+            ids = np.where(ids == EOS, np.int32(BOS), ids)
+            self._state = self._decoder.step(self._state, ids)
 
     @property
     def _decoder(self) -> Decoder:

@@ -129,7 +129,5 @@ def _side_by_side(
         yield pieces
         if not staying:
             return
-        if len(staying) < len(going):
-            batch.keep(staying)
-            going = [going[row] for row in staying]
-        batch.read()
+        batch.read(staying)
+        going = [going[row] for row in staying]
