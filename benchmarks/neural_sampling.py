@@ -50,7 +50,7 @@ def _shown(streams: int) -> str:
 
 def our_sampling(path: Path, streams: int, length: int) -> Iterator[list[str]]:
     """`streams` texts of `length` characters a run: the side of a comparison."""
-    model, _ = load_model(path)
+    model = load_model(path)
     settings = SamplingSettings(max_tokens=length)
     rng = np.random.default_rng(7)
     texts: list[str] = []

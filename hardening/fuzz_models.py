@@ -47,7 +47,13 @@ from lmsuite.models.mixture import Mixture
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
-from lmsuite.store.artefact import Provenance, load_model, read_manifest, save_model
+from lmsuite.store.artefact import (
+    Provenance,
+    load_model,
+    open_model_file,
+    read_manifest,
+    save_model,
+)
 from lmsuite.store.validation_text import text_sha256
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
@@ -108,10 +114,10 @@ def target(data: bytes) -> None:
         warnings.simplefilter("error")
         try_lean(path)
         read_manifest(path)
-        model, manifest = load_model(path)
+        model, manifest = open_model_file(path)
         use(model, gradients=choice % GRADIENTS_EVERY == 0)
         save_model(Path(MADE_FILE), model, manifest.provenance)
-        again, _ = load_model(Path(MADE_FILE))
+        again = load_model(Path(MADE_FILE))
         ids = model.encoder.encode(OTHER)
         assert np.array_equal(model.score(ids), again.score(ids)), "another model after saving"
 

@@ -16,7 +16,7 @@ from lmsuite.analysis.evaluation import evaluate, in_blocks
 from lmsuite.errors import DataError, UsageError
 from lmsuite.generation import sample
 from lmsuite.models.interface import LanguageModel, State
-from lmsuite.store.artefact import Provenance, load_model, save_model
+from lmsuite.store.artefact import Provenance, open_model_file, save_model
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray, IntArray
 
@@ -257,7 +257,7 @@ def test_save_and_load_give_an_equal_model(case: Case, tmp_path: Path) -> None:
     model = model_of(case)
     made = Provenance("lm train", "0", "small", "0" * 64, "2026-01-01T00:00:00+00:00")
     save_model(tmp_path / "m.safetensors", model, made)
-    loaded, manifest = load_model(tmp_path / "m.safetensors")
+    loaded, manifest = open_model_file(tmp_path / "m.safetensors")
     assert type(loaded) is type(model)
     assert loaded.settings == model.settings
     assert manifest.settings == json.loads(json.dumps(model.settings_dict()))

@@ -42,9 +42,9 @@ def open_model(folder: Path, name_or_path: str) -> OpenedModel:
         from lmsuite.models.ngram import NgramModel
 
         return OpenedModel(path.name, path, NgramModel.from_arpa(path), None)
-    from lmsuite.store.artefact import load_model
+    from lmsuite.store.artefact import open_model_file
 
-    model, manifest = load_model(path)
+    model, manifest = open_model_file(path)
     return OpenedModel(path.name.removesuffix(SUFFIX), path, model, manifest)
 
 

@@ -106,7 +106,7 @@ class Batch:
         """The next piece of every text, or why it has none: no token has any probability there."""
         log_probs = self._decoder.log_probs(self._state)  # (B, V)
         numbers = np.array([text.number() for text in self.texts])
-        self._ids = np.empty(len(numbers), np.int32)
+        self._ids = np.zeros(len(numbers), np.int32)
         failures: dict[int, LmError] = {}
 
         def draw(tokens: Filter, rows: list[int]) -> None:

@@ -91,7 +91,7 @@ def save_model(
         write(stream, arrays, {_ENTRY: json.dumps(document, ensure_ascii=False)})
 
 
-def load_model(path: AnyPath) -> tuple[LanguageModel, Manifest]:
+def open_model_file(path: AnyPath) -> tuple[LanguageModel, Manifest]:
     """The model in the file `path`, as it was saved, and its manifest.
 
     The file is mapped into memory, and read as the model is used. The checksum of a file of more
@@ -115,11 +115,20 @@ def load_model(path: AnyPath) -> tuple[LanguageModel, Manifest]:
     return model, manifest
 
 
+def load_model(path: AnyPath) -> LanguageModel:
+    """The model in the file `path`, as it was saved.
+
+    Raises:
+        ModelFileError: as `open_model_file`.
+    """
+    return open_model_file(path)[0]
+
+
 def verify(path: AnyPath) -> None:
     """Read all of the model file `path`.
 
     Raises:
-        ModelFileError: as `load_model`, or some byte of its arrays is not what was saved.
+        ModelFileError: as `open_model_file`, or some byte of its arrays is not what was saved.
     """
     path = Path(path)
     header = read_header(path)
@@ -130,7 +139,7 @@ def read_manifest(path: AnyPath) -> Manifest:
     """What the model file `path` says of itself, without reading its arrays.
 
     Raises:
-        ModelFileError: as `load_model`, for all that the head of the file shows.
+        ModelFileError: as `open_model_file`, for all that the head of the file shows.
     """
     path = Path(path)
     return _manifest(path, read_header(path))

@@ -99,8 +99,8 @@ def test_a_training_that_a_signal_ended_goes_on_to_the_same_end(tmp_path: Path) 
         cwd=tmp_path,
         check=False,
     )
-    whole, _ = load_model(tmp_path / "models" / "whole.safetensors")
-    parts, _ = load_model(tmp_path / "models" / "parts.safetensors")
+    whole = load_model(tmp_path / "models" / "whole.safetensors")
+    parts = load_model(tmp_path / "models" / "parts.safetensors")
     for name, array in whole.arrays().items():
         assert array.tobytes() == parts.arrays()[name].tobytes(), name
 

@@ -45,7 +45,7 @@ def test_a_fitted_model_is_that_of_the_command(
     with pytest.raises(SystemExit) as ended:
         main(["train", kind, str(tmp_path / "text.txt"), *options, "-q", "--models", str(tmp_path)])
     assert not ended.value.code
-    trained, _ = load_model(tmp_path / f"{kind}.safetensors")
+    trained = load_model(tmp_path / f"{kind}.safetensors")
     assert trained.encoder.fingerprint() == fitted.encoder.fingerprint()
     assert trained.settings_dict() == fitted.settings_dict()
     ours, theirs = fitted.arrays(), trained.arrays()
