@@ -14,8 +14,6 @@ from lmsuite.files.plain import decode_text
 from lmsuite.sampling import SamplingSettings
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from lmsuite.generation import Sample
     from lmsuite.models.interface import LanguageModel
     from lmsuite.types import IntArray
@@ -77,8 +75,6 @@ def sample(
     writes line after line; --stop '\\n' ends after one. Unknown tokens (<unk>)
     are never drawn. Of the filters, the temperature is applied first, then top-k, top-p, min-p.
     """
-    import numpy as np
-
     from lmsuite.generation import sample as draw_samples
     from lmsuite.store.opening import open_model
 
@@ -87,12 +83,11 @@ def sample(
     beginning = _prompt(prompt, encoding, lossless=loaded.encoder.tokenizer.lossless)
     prompt_ids = _prompt_ids(loaded, beginning)
     known = KnownText.read(novelty, loaded.encoder, encoding) if novelty is not None else None
-    rng = np.random.default_rng(seed)
     if samples == 1 and not as_json:
-        texts = [_stream(loaded, settings, rng, beginning, prompt_ids)]
+        texts = [_stream(loaded, settings, seed, beginning, prompt_ids)]
     else:
         texts = []
-        for drawn in draw_samples(loaded, settings, rng, prompt_ids, samples):
+        for drawn in draw_samples(loaded, prompt_ids, settings, seed, samples=samples):
             if as_json:
                 write_json(_as_json(beginning, drawn, known))
             else:
@@ -115,7 +110,7 @@ def _as_json(beginning: str, drawn: Sample, known: KnownText | None) -> dict[str
 def _stream(
     model: LanguageModel,
     settings: SamplingSettings,
-    rng: np.random.Generator,
+    seed: int | None,
     beginning: str,
     prompt_ids: IntArray,
 ) -> str:
@@ -124,10 +119,10 @@ def _stream(
 
     write(beginning)
     pieces = []
-    for piece in stream(model, settings, rng, prompt_ids):
-        if piece:
-            write(piece)
-            pieces.append(piece)
+    for piece in stream(model, prompt_ids, settings, seed):
+        if piece.text:
+            write(piece.text)
+            pieces.append(piece.text)
     if not (pieces[-1] if pieces else beginning).endswith("\n"):
         write("\n")
     return "".join(pieces)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from bigram_model import BigramModel, encoder, random_model, uniform
 
 from lmsuite.errors import LmError, UsageError
 from lmsuite.generation import Filter, SamplingSettings, draw_ids, filtered_probs, sample, stream
+from lmsuite.models.interface import LanguageModel
 from lmsuite.text.encoding import Boundaries
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 from lmsuite.types import FloatArray, IntArray
 
 NO_IDS = np.array([], dtype=np.int32)
 DRAWS = 100_000
+
+
+def streamed(model: LanguageModel, *arguments: Any) -> str:
+    """The texts of all pieces that `stream` gives."""
+    return "".join(piece.text for piece in stream(model, *arguments))
 
 
 def filtered(probs: list[float], **settings: float) -> list[float]:
@@ -162,7 +170,7 @@ def test_the_quantile_is_that_of_printed_tables() -> None:
 def test_same_seed_same_text_and_another_seed_another() -> None:
     model = random_model(encoder("abcdefghij\n", "char"))
     settings = SamplingSettings(max_tokens=200)
-    texts = ["".join(stream(model, settings, np.random.default_rng(s), NO_IDS)) for s in (7, 7, 8)]
+    texts = [streamed(model, NO_IDS, settings, s) for s in (7, 7, 8)]
     assert texts[0] == texts[1] != texts[2]
     assert len(texts[0]) == 200
 
@@ -172,17 +180,21 @@ def test_stream_and_sample_write_the_same() -> None:
     model = random_model(text, seed=3)
     settings = SamplingSettings(max_tokens=80)
     prompt = text.encode_prompt("the dog")
-    streamed = "".join(stream(model, settings, np.random.default_rng(1), prompt))
-    (drawn,) = sample(model, settings, np.random.default_rng(1), prompt)
-    assert drawn.text == streamed
-    assert len(drawn.ids) == len(drawn.log_probs) == 80
-    assert text.decode([*prompt, *drawn.ids]) == "the dog" + streamed
+    pieces = list(stream(model, prompt, settings, 1))
+    (drawn,) = sample(model, prompt, settings, 1)
+    assert drawn.text == "".join(piece.text for piece in pieces)
+    assert drawn.ids == [piece.id for piece in pieces]
+    assert drawn.log_probs == [piece.log_prob for piece in pieces]
+    assert [piece.finish_reason for piece in pieces] == [None] * 79 + ["length"]
+    assert text.decode([*prompt, *drawn.ids]) == "the dog" + drawn.text
+    assert sample(model, "the dog", settings, 1) == sample(model, "the dog", seed=1, max_tokens=80)
+    assert sample(model, "the dog", seed=np.random.default_rng(1), max_tokens=80) == [drawn]
 
 
 def test_log_probs_are_the_models_own() -> None:
     model = random_model(encoder("abcdef", "char"))
     settings = SamplingSettings(temperature=0.5, top_k=3, max_tokens=30)
-    (drawn,) = sample(model, settings, np.random.default_rng(1), NO_IDS)
+    (drawn,) = sample(model, NO_IDS, settings, 1)
     expected = model.score(np.array(drawn.ids, dtype=np.int32))
     assert drawn.log_probs == pytest.approx(expected.tolist())
 
@@ -195,8 +207,8 @@ def test_the_prompt_is_read_but_not_repeated() -> None:
     model = BigramModel(text, table)
     prompt = text.encode_prompt("ab")
     rng = np.random.default_rng(0)
-    assert "".join(stream(model, SamplingSettings(max_tokens=4), rng, prompt)) == "cabc"
-    samples = sample(model, SamplingSettings(max_tokens=4), rng, prompt, 3)
+    assert streamed(model, prompt, SamplingSettings(max_tokens=4), rng) == "cabc"
+    samples = sample(model, prompt, SamplingSettings(max_tokens=4), rng, samples=3)
     assert [drawn.text for drawn in samples] == ["cabc"] * 3
 
 
@@ -205,9 +217,7 @@ def test_a_model_of_lines_begins_anew_after_each() -> None:
     # <s> a, a b, b </s>; a step after </s> itself would fail: its row is empty.
     table = np.zeros((5, 5))
     table[BOS, 3] = table[3, 4] = table[4, EOS] = 1.0
-    (drawn,) = sample(
-        BigramModel(text, table), SamplingSettings(max_tokens=7), np.random.default_rng(0), NO_IDS
-    )
+    (drawn,) = sample(BigramModel(text, table), NO_IDS, SamplingSettings(max_tokens=7), 0)
     assert drawn.text == "a b\na b\na"
     assert drawn.ids == [3, 4, EOS, 3, 4, EOS, 3]
 
@@ -227,15 +237,15 @@ def test_stop_texts_end_before_they_appear(stops: tuple[str, ...], expected: str
     table[[0, 1, 2, 3, 4, 5], [3, 3, 3, 4, 5, 3]] = 1.0
     settings = SamplingSettings(max_tokens=12, stop=stops)
     model = BigramModel(text, table)
-    assert "".join(stream(model, settings, np.random.default_rng(0), NO_IDS)) == expected
-    (drawn,) = sample(model, settings, np.random.default_rng(0), NO_IDS)
+    assert streamed(model, NO_IDS, settings, 0) == expected
+    (drawn,) = sample(model, NO_IDS, settings, 0)
     assert drawn.text == expected
 
 
 def test_samples_stop_each_at_its_own_time() -> None:
     model = uniform(encoder("abcdefgh.", "char"))
     settings = SamplingSettings(max_tokens=100, stop=(".",))
-    samples = sample(model, settings, np.random.default_rng(4), NO_IDS, 20)
+    samples = sample(model, NO_IDS, settings, 4, samples=20)
     lengths = {len(drawn.ids) for drawn in samples}
     assert len(lengths) > 5
     for drawn in samples:
@@ -246,7 +256,7 @@ def test_samples_stop_each_at_its_own_time() -> None:
 def test_no_tokens_asked_for_none_given() -> None:
     model = uniform(encoder("ab", "char"))
     settings = SamplingSettings(max_tokens=0)
-    assert "".join(stream(model, settings, np.random.default_rng(0), NO_IDS)) == ""
+    assert streamed(model, NO_IDS, settings, 0) == ""
 
 
 @pytest.mark.parametrize(
@@ -274,31 +284,31 @@ def test_a_text_depends_on_the_seed_and_its_number_alone() -> None:
     model = random_model(text, seed=3)
     settings = SamplingSettings(max_tokens=70, top_p=0.9)  # more than are drawn at a time
     by_number = {
-        samples: [t.ids for t in sample(model, settings, np.random.default_rng(1), NO_IDS, samples)]
+        samples: [t.ids for t in sample(model, NO_IDS, settings, 1, samples=samples)]
         for samples in (1, 2, 5)
     }
     assert by_number[1] == by_number[5][:1]
     assert by_number[2] == by_number[5][:2]
     assert by_number[5][0] != by_number[5][1]
-    streamed = "".join(stream(model, settings, np.random.default_rng(1), NO_IDS))
-    assert streamed == sample(model, settings, np.random.default_rng(1), NO_IDS, 3)[0].text
+    text_alone = streamed(model, NO_IDS, settings, 1)
+    assert text_alone == sample(model, NO_IDS, settings, 1, samples=3)[0].text
 
 
 def test_a_stop_text_can_be_kept_and_may_be_a_string() -> None:
     model = uniform(encoder("a b\n", "char"))
-    whole = sample(model, SamplingSettings(), np.random.default_rng(5), NO_IDS)[0].text
+    whole = sample(model, NO_IDS, SamplingSettings(), 5)[0].text
     stop = whole[20:23]
     for keep in (False, True):
         settings = SamplingSettings(stop=stop, keep_stop=keep)  # type: ignore[arg-type]
         end = whole.index(stop) + (len(stop) if keep else 0)
-        assert sample(model, settings, np.random.default_rng(5), NO_IDS)[0].text == whole[:end]
-        assert "".join(stream(model, settings, np.random.default_rng(5), NO_IDS)) == whole[:end]
+        assert sample(model, NO_IDS, settings, 5)[0].text == whole[:end]
+        assert streamed(model, NO_IDS, settings, 5) == whole[:end]
 
 
 def test_no_samples_are_refused() -> None:
     model = uniform(encoder("a b\n", "word"))
     with pytest.raises(UsageError, match="0 samples: at least 1"):
-        sample(model, SamplingSettings(), np.random.default_rng(1), NO_IDS, 0)
+        sample(model, NO_IDS, SamplingSettings(), 1, samples=0)
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), -1.0])
