@@ -146,6 +146,7 @@ _HOMES = {
     "IntArray": "lmsuite.types",
     "Joiner": "lmsuite.text.tokenizer",
     "KeyIndex": "lmsuite.ngram.lookup",
+    "LaidOut": "lmsuite.nn.drive",
     "LanguageModel": "lmsuite.models.interface",
     "LmError": "lmsuite.errors",
     "Logs": "lmsuite.ngram.table",

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.models.recurrent_stack import RecurrentStack
+from lmsuite.nn import threads
 from lmsuite.nn.losses import log_softmax
 from lmsuite.nn.products import SMALL
 from lmsuite.nn.reader import Reader
@@ -66,9 +67,7 @@ class RecurrentDecoder:
             state = np.where(begins[:, None], state.dtype.type(0), state)
         after = np.empty_like(state)
         lanes_needed = [lanes for lanes in self._lanes if lanes.part.start < len(ids)]
-        if len(lanes_needed) == 1:
-            self._step_lanes(lanes_needed[0].readers, state, ids, after)
-        else:
+        with threads.taking_turns:
             side_by_side(
                 [
                     partial(
@@ -99,10 +98,8 @@ class RecurrentDecoder:
         top = state[self._top]  # (B, H)
         logits = np.empty((len(top), len(self._bias)), top.dtype)
         # A threaded BLAS and the threads of `step` would fight: products that need none get none.
-        at_once = SMALL // self._output.size or len(top)
-        if len(top) <= at_once:
-            np.matmul(top, self._output, out=logits)
-        else:
+        at_once = SMALL // self._output.size or len(top) or 1
+        with threads.taking_turns:
             for begin in range(0, len(top), at_once):
                 part = slice(begin, begin + at_once)
                 np.matmul(top[part], self._output, out=logits[part])
