@@ -10,8 +10,10 @@ from bigram_model import BigramModel, encoder, random_model, uniform
 
 from lmsuite.errors import LmError, UsageError
 from lmsuite.generation import Filter, SamplingSettings, draw_ids, filtered_probs, sample, stream
-from lmsuite.models.interface import LanguageModel
-from lmsuite.text.encoding import Boundaries
+from lmsuite.generation.batch import Batch, Continuation, Piece
+from lmsuite.models.interface import LanguageModel, State
+from lmsuite.models.ngram import NgramModel, NgramSettings
+from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 from lmsuite.types import FloatArray, IntArray
 
@@ -315,3 +317,84 @@ def test_no_samples_are_refused() -> None:
 def test_a_temperature_is_finite(value: float) -> None:
     with pytest.raises(UsageError, match=f"temperature must be .*at least 0, not {value:g}"):
         SamplingSettings(temperature=value)
+
+
+def test_a_part_of_a_character_waits_for_the_rest() -> None:
+    """The tokens are single bytes, of which these characters have two to four."""
+    written = "größe: 5 € – naïve 😀!\n"
+    how = TextSettings(tokenizer="bpe", bpe_size=256)
+    text, ids = TextEncoder.train(written * 30, how)
+    model = NgramModel.fit(text, ids, NgramSettings(order=6))
+    pieces = list(stream(model, written, temperature=0, max_tokens=len(written.encode())))
+    assert [piece.text for piece in pieces if piece.text] == list(written)
+    assert [piece.text for piece in pieces].count("") == len(written.encode()) - len(written)
+    cut = list(stream(model, "gr", temperature=0, max_tokens=1))
+    assert cut == [("\ufffd", cut[0].id, cut[0].log_prob, "length")]
+    assert sample(model, "gr", temperature=0, max_tokens=1)[0].text == "\ufffd"
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_pieces_hold_back_what_may_begin_a_stop_text(keep: bool) -> None:
+    text = encoder("abc", "char")
+    table = np.zeros((6, 6))
+    table[[0, 1, 2, 3, 4, 5], [3, 3, 3, 4, 5, 3]] = 1.0  # abcabc…
+    model = BigramModel(text, table)
+    pieces = list(stream(model, "", stop="cabca", keep_stop=keep))
+    assert [piece.text for piece in pieces] == ["a", "b", *[""] * 4, "cabca" if keep else ""]
+    assert [piece.finish_reason for piece in pieces] == [None] * 6 + ["stop"]
+    held = list(stream(model, "", stop="cabcx", max_tokens=5))
+    assert [piece.text for piece in held] == ["a", "b", "", "", "cab"]
+    assert held[-1].finish_reason == "length"
+
+
+def test_a_stream_draws_no_more_than_is_asked_for() -> None:
+    drawn = []
+
+    class Counting(BigramModel):
+        def log_probs(self, state: State) -> FloatArray:
+            drawn.append(len(state))
+            return super().log_probs(state)
+
+    text = encoder("abc", "char")
+    pieces = stream(Counting(text, uniform(text).table), "", max_tokens=10**9)
+    assert drawn == []
+    for _ in range(5):
+        next(pieces)
+    assert drawn == [1] * 5
+
+
+def test_what_is_no_prompt_and_no_setting_is_refused_before_anything_is_drawn() -> None:
+    model = uniform(encoder("a b\n", "word"))
+    for call in (sample, stream):
+        with pytest.raises(UsageError, match="ids are whole numbers"):
+            call(model, SamplingSettings())  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="temperature"):
+            call(model, "a", temperature=-1)
+        with pytest.raises(TypeError, match="temp"):
+            call(model, "a", temp=1)
+
+
+def test_texts_with_other_filters_are_drawn_side_by_side() -> None:
+    """Each from its own row, with its own filter, whoever joins or leaves."""
+    model = random_model(encoder("abcdefghij\n", "char"), seed=4)
+    ways = [SamplingSettings(max_tokens=9 + n, top_k=n % 3, temperature=1 + n) for n in range(7)]
+    batch, ids = Batch(model), [[] for _ in ways]  # type: ignore[var-annotated]
+    numbers: list[int] = []
+    for n, how in enumerate(ways):
+        [rng] = np.random.default_rng(n).spawn(1)
+        batch.join([Continuation(model.encoder, NO_IDS, how, rng)], model.start(1))
+        numbers.append(n)
+        while batch.texts:
+            pieces = batch.draw()
+            going = []
+            for row, piece in enumerate(pieces):
+                assert isinstance(piece, Piece)
+                ids[numbers[row]].append(piece.id)
+                if piece.finish_reason is None:
+                    going.append(row)
+            batch.read(going)
+            numbers = [numbers[row] for row in going]
+            if n + 1 < len(ways):
+                break
+    for n, how in enumerate(ways):
+        assert ids[n] == sample(model, NO_IDS, how, n)[0].ids
