@@ -188,11 +188,12 @@ class Filter:
 
     def _tempered(self, logits: NDArray[Any]) -> NDArray[Any]:
         """Step 2: weights, in the precision of the logits (..., C); the greatest of a row is 1."""
+        weights: NDArray[Any]
         if self._temperature == 0:
-            return (np.arange(logits.shape[-1]) == logits.argmax(-1, keepdims=True)) * 1.0
-        if self._temperature != 1:
-            logits = logits / self._temperature
-        weights: NDArray[Any] = np.exp(logits)
+            is_best = np.arange(logits.shape[-1]) == logits.argmax(axis=-1, keepdims=True)
+            weights = is_best.astype(logits.dtype)
+        else:
+            weights = np.exp(logits if self._temperature == 1 else logits / self._temperature)
         return weights
 
     def _filtered(
