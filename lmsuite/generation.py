@@ -115,7 +115,7 @@ class Filter:
 
     @property
     def narrows(self) -> bool:
-        """Whether a row by itself is drawn from much sooner than in a batch; see `_candidates`."""
+        """Whether a row by itself is drawn from much sooner than in a batch; see `_kept`."""
         return self._is_wide and (self._settings.top_k > 0 or self._settings.top_p < 1)
 
     def weights(self, log_probs: FloatArray) -> NDArray[np.float64]:
@@ -137,41 +137,41 @@ class Filter:
             if np.minimum.reduce(sums[:, -1]) > _ENOUGH:
                 return self._ids, sums
         if self.narrows and len(log_probs) == 1:
-            ids, weights, total = self._candidates(self._relative(log_probs)[0])
-            return ids, np.add.accumulate(self._filtered(weights[None], total), axis=1)
+            ids, weights = self._kept(self._relative(log_probs)[0])
+            return ids, np.add.accumulate(self._probable_enough(weights)[None], axis=1)
         return self._ids, np.add.accumulate(self.weights(log_probs), axis=1)
 
-    def _candidates(
-        self, logits: NDArray[np.float64]
-    ) -> tuple[IntArray, NDArray[np.float64], float | None]:
-        """Of one row (V,) rising ids (C,), few of all, with all that top-k and top-p keep.
+    def _kept(self, logits: NDArray[np.float64]) -> tuple[IntArray, NDArray[np.float64]]:
+        """Steps 2 to 4 for one row (V,): rising ids (C,), beside which none is kept, and weights.
 
-        With them their weights (C,) and, for top-p without top-k, the sum of all V.
-
-        Tokens that each have less than (1 - p) / V of the sum have together less than 1 - p of it,
-        so none of them is in the nucleus. What they have is known then, and the same holds, with
-        what may still be left out, for the others. The exponentials of float32, which cost a tenth,
-        are exact enough for that. They are for the sum, too, unless the greatest weights come so
-        near to p of it that its last digits decide which of them are kept.
+        Only a few tokens are sorted. Top-k keeps none below the k-th. Top-p: tokens that each have
+        less than (1 - p) / V of the sum have together less than 1 - p of it, so none of them is in
+        the nucleus. What they have is known then, and the same holds, with what may still be left
+        out, for the others. The exponentials of float32, which cost a tenth, are exact enough for
+        that. They are for the sum, too, unless the greatest weights come so near to p of it that
+        its last digits decide which of them are kept.
         """
         top_k, top_p = min(self._settings.top_k, len(logits)), self._settings.top_p
         if top_k:
             least = np.partition(logits, -top_k)[-top_k]
             # What is less by so little may have an equal weight.
             ids = np.flatnonzero(logits >= least - _ROUGHNESS * self._temperature)
-            return ids, self._tempered(logits[ids]), None
+            return ids, _most_probable(self._tempered(logits[ids])[None], self._settings)[0]
         rough = self._tempered(logits.astype(np.float32))
-        total = float(rough.sum())
+        total = float(np.add.reduce(rough))
         spare = (1 - top_p - _ROUGHNESS) * total
         ids = np.flatnonzero(rough >= np.float32(spare / len(rough)))
         rough = rough[ids]
-        spare -= total - float(rough.sum())
+        spare -= total - float(np.add.reduce(rough))
         ids = ids[rough >= np.float32(spare / len(rough))]
         weights = self._tempered(logits[ids])
-        sums = np.sort(weights)[::-1].cumsum()
-        if (np.abs(sums - top_p * total) <= _ROUGHNESS * total).any():
+        order = (-weights).argsort(kind="stable")
+        falling = weights[order]
+        before = falling.cumsum() - falling
+        if np.abs(before - top_p * total).min() <= _ROUGHNESS * total:
             total = float(np.sort(self._tempered(logits))[::-1].cumsum()[-1])
-        return ids, weights, total
+        kept = np.sort(order[before < top_p * total])
+        return ids[kept], weights[kept]
 
     def _relative(self, log_probs: FloatArray) -> NDArray[np.float64]:
         """The logits (B, V) of step 1, of which the greatest in each row is 0."""
@@ -196,21 +196,20 @@ class Filter:
             weights = np.exp(logits if self._temperature == 1 else logits / self._temperature)
         return weights
 
-    def _filtered(
-        self, weights: NDArray[np.float64], total: float | None = None
-    ) -> NDArray[np.float64]:
-        """Steps 3 to 5, of weights (B, C), which are all or, of one row, those of `_candidates`."""
-        settings = self._settings
-        if settings.top_k or settings.top_p < 1:
-            weights = _most_probable(weights, settings, total)
-        if settings.min_p > 0:
-            weights[weights < settings.min_p] = 0.0
+    def _filtered(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Steps 3 to 5, of weights (B, V)."""
+        if self._settings.top_k or self._settings.top_p < 1:
+            weights = _most_probable(weights, self._settings)
+        return self._probable_enough(weights)
+
+    def _probable_enough(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Step 5, in place."""
+        if self._settings.min_p > 0:
+            weights[weights < self._settings.min_p] = 0.0
         return weights
 
 
-def _most_probable(
-    weights: NDArray[np.float64], settings: SamplingSettings, total: float | None
-) -> NDArray[np.float64]:
+def _most_probable(weights: NDArray[np.float64], settings: SamplingSettings) -> NDArray[np.float64]:
     """Top-k, then top-p, on one sorting of each row."""
     rows = np.arange(len(weights))[:, None]
     order = (-weights).argsort(axis=1, kind="stable")[:, : settings.top_k or None]
@@ -218,7 +217,7 @@ def _most_probable(
     if settings.top_p < 1:
         cumulative = kept.cumsum(axis=1)
         before = cumulative - kept
-        kept[before >= settings.top_p * (total or cumulative[:, -1:])] = 0.0
+        kept[before >= settings.top_p * cumulative[:, -1:]] = 0.0
     filtered = np.zeros_like(weights)
     filtered[rows, order] = kept
     return filtered

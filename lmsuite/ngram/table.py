@@ -245,7 +245,7 @@ class BackoffTable:
                 if context < 0:
                     continue
                 row += float(order.log_backoffs[context])
-                low, high = int(order.first_child[context]), int(order.first_child[context + 1])
+                low, high = order.first_child[context : context + 2].tolist()
                 try:
                     row[longer.words[low:high]] = longer.log_probs[low:high]
                 except IndexError:
