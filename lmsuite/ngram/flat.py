@@ -55,19 +55,21 @@ class FlatTable:
         self._keys[-1] = _BEYOND
         dtype = log_probs[0].dtype
         self._log_probs, self._log_backoffs = np.zeros((2, len(self._keys)), dtype)
+        self._unigrams = self._log_probs[1:]
+        self._first_context, self._first_found = self._first[:-1], self._first[1:]
         for values, row in ((log_probs, self._log_probs), (log_backoffs, self._log_backoffs)):
             for begin, of_order in zip(first, values, strict=False):
                 row[begin : begin + len(of_order)] = of_order
 
     def extend(self, contexts: NDArray[np.int64], ids: IntArray) -> NDArray[np.int64]:
         """The contexts (B, order - 1) after each is continued by one id (B,)."""
-        return self._longer(self._search(contexts.T + self._first[:-1], ids), ids)
+        return self._longer(self._search(contexts.T + self._first_context, ids), ids)
 
     def score_next(
         self, contexts: NDArray[np.int64], ids: IntArray
     ) -> tuple[Float64Array, NDArray[np.int64]]:
         """The log-probability (B,) of one id after each context, and the contexts after it."""
-        search = self._search(contexts.T + self._first[:-1], ids)
+        search = self._search(contexts.T + self._first_context, ids)
         return self._scores(search, ids), self._longer(search, ids)
 
     def score(self, history: NDArray[np.int64]) -> Float64Array:
@@ -94,7 +96,7 @@ class FlatTable:
         """The log-probability of the longest n-gram found, and the weights of longer contexts."""
         contexts, at, found = search
         terms = np.empty((len(found) + 1, len(ids)))
-        terms[0] = self._log_probs[1:][ids]
+        terms[0] = self._unigrams[ids]
         terms[1:] = np.where(found, self._log_probs[at], self._log_backoffs[contexts])
         terms[:-1][found] = 0.0  # a longer one is found
         scores: Float64Array = np.add.accumulate(terms)[-1]
@@ -105,5 +107,5 @@ class FlatTable:
         _, at, found = search
         longer = np.empty_like(at)
         longer[:1] = ids
-        longer[1:] = np.where(found, at - self._first[1:], -1)[:-1]
+        longer[1:] = np.where(found, at - self._first_found, -1)[:-1]
         return longer.T
