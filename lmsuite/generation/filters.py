@@ -19,6 +19,8 @@ at its neutral value (t = 1, k = 0, p = 1, m = 0) is not computed at all.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +32,15 @@ from lmsuite.types import FloatArray, IntArray
 _ENOUGH = 1e-100
 """What the probabilities of a row sum to, at least, if they are to be drawn from as they are: those
 too small for a float64 then have no share that matters."""
+
+_ROUGHNESS = 1e-5
+"""A part of a weight, and of a sum of weights, that is more than the error of a float32."""
+
+_WIDE = 500
+"""Tokens of a row of which it pays not to sort all."""
+
+_COLD, _HOT = 1e-20, 1e20
+"""Beyond these temperatures nothing but the best is left, or all tokens are alike."""
 
 
 def filtered_probs(
@@ -59,6 +70,14 @@ class Filter:
         if excluded is not None:
             self._penalty[excluded] = -np.inf
         self._changes_shape = settings.filters != NEUTRAL
+        self._temperature = settings.temperature and min(max(settings.temperature, _COLD), _HOT)
+        self._ids: IntArray = np.arange(vocabulary)
+        self._is_wide = vocabulary > _WIDE
+
+    @property
+    def narrows(self) -> bool:
+        """Whether a row by itself is drawn from much sooner than in a batch; see `_kept`."""
+        return self._is_wide and (self._settings.top_k > 0 or self._settings.top_p < 1)
 
     def weights(self, log_probs: FloatArray) -> NDArray[np.float64]:
         """`filtered_probs` up to a factor for each row.
@@ -66,10 +85,10 @@ class Filter:
         Raises:
             LmError: a row gives no token any probability.
         """
-        return self._filtered(self._relative(log_probs))
+        return self._filtered(self._tempered(self._relative(log_probs)))
 
-    def cumulative_weights(self, log_probs: FloatArray) -> NDArray[np.float64]:
-        """Of each row of `weights` the sums (B, V) up to and with every id.
+    def cumulative_weights(self, log_probs: FloatArray) -> tuple[IntArray, NDArray[np.float64]]:
+        """Rising ids (C,), beside which none has a weight, and the sums (B, C) of `weights` so far.
 
         Raises:
             LmError: as `weights`.
@@ -77,8 +96,43 @@ class Filter:
         if not self._changes_shape:
             sums: NDArray[np.float64] = np.add.accumulate(np.exp(log_probs + self._penalty), axis=1)
             if np.minimum.reduce(sums[:, -1]) > _ENOUGH:
-                return sums
-        return np.add.accumulate(self.weights(log_probs), axis=1)
+                return self._ids, sums
+        if self.narrows and len(log_probs) == 1:
+            ids, weights = self._kept(self._relative(log_probs)[0])
+            return ids, np.add.accumulate(self._probable_enough(weights)[None], axis=1)
+        return self._ids, np.add.accumulate(self.weights(log_probs), axis=1)
+
+    def _kept(self, logits: NDArray[np.float64]) -> tuple[IntArray, NDArray[np.float64]]:
+        """Steps 2 to 4 for one row (V,): rising ids (C,), beside which none is kept, and weights.
+
+        Only a few tokens are sorted. Top-k keeps none below the k-th. Top-p: tokens that each have
+        less than (1 - p) / V of the sum have together less than 1 - p of it, so none of them is in
+        the nucleus. What they have is known then, and the same holds, with what may still be left
+        out, for the others. The exponentials of float32, which cost a tenth, are exact enough for
+        that. They are for the sum, too, unless the greatest weights come so near to p of it that
+        its last digits decide which of them are kept.
+        """
+        top_k, top_p = min(self._settings.top_k, len(logits)), self._settings.top_p
+        if top_k:
+            least = np.partition(logits, -top_k)[-top_k]
+            # What is less by so little may have an equal weight.
+            ids = np.flatnonzero(logits >= least - _ROUGHNESS * self._temperature)
+            return ids, _most_probable(self._tempered(logits[ids])[None], self._settings)[0]
+        rough = self._tempered(logits.astype(np.float32))
+        total = float(np.add.reduce(rough))
+        spare = (1 - top_p - _ROUGHNESS) * total
+        ids = np.flatnonzero(rough >= np.float32(spare / len(rough)))
+        rough = rough[ids]
+        spare -= total - float(np.add.reduce(rough))
+        ids = ids[rough >= np.float32(spare / len(rough))]
+        weights = self._tempered(logits[ids])
+        order = (-weights).argsort(kind="stable")
+        falling = weights[order]
+        before = falling.cumsum() - falling
+        if np.abs(before - top_p * total).min() <= _ROUGHNESS * total:
+            total = float(np.sort(self._tempered(logits))[::-1].cumsum()[-1])
+        kept = np.sort(order[before < top_p * total])
+        return ids[kept], weights[kept]
 
     def _relative(self, log_probs: FloatArray) -> NDArray[np.float64]:
         """The logits (B, V) of step 1, of which the greatest in each row is 0."""
@@ -93,36 +147,40 @@ class Filter:
         logits -= best
         return logits
 
-    def _filtered(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Steps 2 to 5; the greatest weight of each row is 1. The logits are used up."""
-        settings = self._settings
-        if settings.temperature == 0:
-            weights = np.zeros_like(logits)
-            weights[np.arange(len(logits)), logits.argmax(axis=1)] = 1.0
-            return weights
-        if settings.temperature != 1:
-            with np.errstate(over="ignore"):  # a temperature near 0 leaves nothing but the best
-                logits /= settings.temperature
-        weights = np.exp(logits)
-        if settings.top_k or settings.top_p < 1:
-            weights = _most_probable(weights, settings)
-        if settings.min_p > 0:
-            weights[weights < settings.min_p] = 0.0
+    def _tempered(self, logits: NDArray[Any]) -> NDArray[Any]:
+        """Step 2: weights, in the precision of the logits (..., C); the greatest of a row is 1."""
+        weights: NDArray[Any]
+        if self._temperature == 0:
+            is_best = np.arange(logits.shape[-1]) == logits.argmax(axis=-1, keepdims=True)
+            weights = is_best.astype(logits.dtype)
+        else:
+            weights = np.exp(logits if self._temperature == 1 else logits / self._temperature)
+        return weights
+
+    def _filtered(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Steps 3 to 5, of weights (B, V)."""
+        if self._settings.top_k or self._settings.top_p < 1:
+            weights = _most_probable(weights, self._settings)
+        return self._probable_enough(weights)
+
+    def _probable_enough(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Step 5, in place."""
+        if self._settings.min_p > 0:
+            weights[weights < self._settings.min_p] = 0.0
         return weights
 
 
 def _most_probable(weights: NDArray[np.float64], settings: SamplingSettings) -> NDArray[np.float64]:
     """Top-k, then top-p, on one sorting of each row."""
-    order = (-weights).argsort(axis=1, kind="stable")
-    if settings.top_k:
-        order = order[:, : settings.top_k]
-    kept = np.take_along_axis(weights, order, axis=1)
+    rows = np.arange(len(weights))[:, None]
+    order = (-weights).argsort(axis=1, kind="stable")[:, : settings.top_k or None]
+    kept = weights[rows, order]
     if settings.top_p < 1:
         cumulative = kept.cumsum(axis=1)
         before = cumulative - kept
         kept[before >= settings.top_p * cumulative[:, -1:]] = 0.0
     filtered = np.zeros_like(weights)
-    np.put_along_axis(filtered, order, kept, axis=1)
+    filtered[rows, order] = kept
     return filtered
 
 
@@ -139,10 +197,14 @@ def draw_ids(
     Raises:
         LmError: a row gives no token any probability.
     """
-    cumulative = tokens.cumulative_weights(log_probs)
+    if tokens.narrows and len(log_probs) > 1:
+        rows = zip(log_probs[:, None], marks[:, None], strict=True)
+        return np.concatenate([draw_ids(row, tokens, mark) for row, mark in rows])
+    ids, cumulative = tokens.cumulative_weights(log_probs)
     if len(cumulative) == 1:  # a single stream: a binary search does
         row = cumulative[0]
-        mark = marks.item() * row.item(-1)
-        return np.array((row.searchsorted(mark, side="right"),), np.int32)
-    ids: NDArray[np.intp] = (cumulative > (marks * cumulative[:, -1])[:, None]).argmax(axis=1)
-    return ids.astype(np.int32)
+        places = row.searchsorted(marks * row[-1], side="right")
+    else:
+        places = (cumulative > (marks * cumulative[:, -1])[:, None]).argmax(axis=1)
+    drawn: NDArray[np.int32] = ids[places].astype(np.int32)
+    return drawn
