@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hardening.command import Outcome
 from hardening.tiny_texts import (
     NETWORKS,
     SMOOTHINGS,
@@ -41,12 +42,9 @@ SHORT = 1.5  # seconds below which a time says nothing about growth
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One command, done."""
+class Measured(Outcome):
+    """One command, done, and what it took."""
 
-    out: bytes
-    err: str
-    code: int
     seconds: float  # of the processor
     memory: int  # bytes, at most at a time
 
@@ -85,9 +83,9 @@ def lm(*arguments: object, stdin: Path | None = None) -> Measured:
         for stream in (out, err):
             stream.seek(0)
         return Measured(
-            out.read(),
-            err.read().decode(errors="replace"),
             os.waitstatus_to_exitcode(int(status)),
+            out.read().decode(errors="replace"),
+            err.read().decode(errors="replace"),
             float(seconds),
             int(kilobytes) * 1024,
         )
@@ -194,11 +192,11 @@ def _agree(name: str, text: Path) -> None:
     """`lm eval` and the two forms of `lm score` say the same of a text."""
     [row] = json.loads(done("eval", name, "--json", stdin=text).out)
     whole = math.fsum(
-        float(line.split(b"\t")[0])
+        float(line.split("\t")[0])
         for line in done("score", name, text, "--in-context").out.splitlines()
     )
     each = [
-        float(line.split(b"\t")[0])
+        float(line.split("\t")[0])
         for line in done("score", name, text, "--tokens", "--in-context").out.splitlines()
     ]
     assert row["tokens"] == len(each)
@@ -247,7 +245,7 @@ def many_lines(scale: float) -> None:
         told(" ".join(command), large, lines, 230)
         grown(" ".join(command), small, large)
         if command[0] == "score":
-            assert large.out.count(b"\n") == lines
+            assert large.out.count("\n") == lines
 
 
 def many_types(scale: float) -> None:
@@ -339,7 +337,7 @@ def identical(scale: float) -> None:
             ("sample", "same", "--seed", "1", "--max-tokens", "3"),
         ):
             done(*command)
-        say(f"    perplexity {row['perplexity']:.6f}; {sums.out.decode().splitlines()[-1].strip()}")
+        say(f"    perplexity {row['perplexity']:.6f}; {sums.out.splitlines()[-1].strip()}")
 
 
 def planes() -> Iterator[str]:
@@ -372,7 +370,7 @@ def unicode_planes(scale: float) -> None:
             ):
                 done(*command)
     shown = done("tokenize", "--like", "charstream", "--json", "planes.txt").out
-    lines = (json.loads(line)["tokens"] for line in shown.decode().split("\n")[:-1])
+    lines = (json.loads(line)["tokens"] for line in shown.split("\n")[:-1])
     again = "".join(token["token"] for line in lines for token in line)
     assert again == text.replace("\r\n", "\n")
     half = "a\udcff\ud800".encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import os
 import re
-import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hardening import command
+from hardening.command import Outcome
 from lmsuite.errors import LmError
 
 # What takes memory because a person asks for it; text and files that are small must not.
@@ -25,16 +23,7 @@ class RefusedError(LmError):
     """A command refused, as it may, what it was given; the message is what it said."""
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def lm(arguments: Sequence[str], stdin: bytes | None = None) -> Ended:
+def lm(arguments: Sequence[str], stdin: bytes | None = None) -> Outcome:
     """Run ``lm``, and check that it ends as every command must.
 
     Args:
@@ -47,31 +36,18 @@ def lm(arguments: Sequence[str], stdin: bytes | None = None) -> Ended:
             line on standard error, or for want of memory that none of its options asked for.
         Exception: whatever the command let pass, which would have been a traceback.
     """
-    from lmsuite.cli.app import main
-
     _build_commands_once()
-    out, err = _stream(), _stream()
-    before = sys.stdin, sys.stdout, sys.stderr
-    with Path(os.devnull).open(encoding="utf-8") as nothing, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # numpy's, which would reach the user
-        sys.stdout, sys.stderr = out, err
-        sys.stdin = nothing if stdin is None else io.TextIOWrapper(io.BytesIO(stdin))
-        try:
-            main(list(arguments))
-            code: object = None
-        except SystemExit as ended:
-            code = ended.code
-        finally:
-            sys.stdin, sys.stdout, sys.stderr = before
-    ended_so = Ended(_number(code), _written(out), _written(err))
-    check(ended_so)
-    assert "not enough memory" not in ended_so.err or asks_for_much(arguments), ended_so
-    if ended_so.code:
-        raise RefusedError(ended_so.err)
-    return ended_so
+        ended = command.lm(*arguments, stdin=stdin)
+    check(ended)
+    assert "not enough memory" not in ended.err or asks_for_much(arguments), ended
+    if ended.code:
+        raise RefusedError(ended.err)
+    return ended
 
 
-def lm_must(arguments: Sequence[str], stdin: bytes | None = None) -> Ended:
+def lm_must(arguments: Sequence[str], stdin: bytes | None = None) -> Outcome:
     """As `lm`, where there is nothing to refuse: that is an AssertionError."""
     try:
         return lm(arguments, stdin)
@@ -108,7 +84,7 @@ def _build_commands_once() -> None:
     app._LazyCommands.__getitem__ = find_once  # type: ignore[method-assign]
 
 
-def check(ended: Ended) -> None:
+def check(ended: Outcome) -> None:
     """Raise AssertionError unless a command may end so."""
     assert ended.code in (0, 1, 2), ended
     assert "Traceback" not in ended.err, ended
@@ -118,17 +94,3 @@ def check(ended: Ended) -> None:
     elif not lines[0].startswith(("Usage: ", "Error: ")):  # typer's own, which may quote a line end
         assert lines[-1].startswith("error: "), ended
         assert sum(line.startswith("error: ") for line in lines) == 1, ended
-
-
-def _stream() -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
-
-
-def _written(stream: io.TextIOWrapper) -> str:
-    assert isinstance(stream.buffer, io.BytesIO)
-    return stream.buffer.getvalue().decode("utf-8")
-
-
-def _number(code: object) -> int:
-    assert code is None or isinstance(code, int), code
-    return code or 0

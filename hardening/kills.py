@@ -19,18 +19,18 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
-from hardening.workplace import TEXT, DamageError, files, import_all, lm, surroundings
+from hardening.command import be_lm, forked, lm, started
+from hardening.workplace import TEXT, files, import_all, surroundings
 from hardening.writers import WRITERS, Writer
 from lmsuite.errors import LmError
 
@@ -40,6 +40,10 @@ LATER = 0.003  # seconds after a step
 LAST_STEPS = 30  # of a long training, of which the end would hardly ever be hit
 VARIANTS = (0, 1)
 ERRORS = tempfile.TemporaryFile()  # noqa: SIM115 - what the last fork wrote on standard error
+
+
+class DamageError(AssertionError):
+    """A kill left something that it must not."""
 
 
 @dataclass
@@ -65,34 +69,21 @@ def run_forked(
         later: seconds from the step to the kill.
     """
     reading, writing = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(writing)
-        return child, reading
     ERRORS.seek(0)
     ERRORS.truncate()
-    steps = _count_steps(at_step, later)
-    code = 1
-    try:
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for number, goes_to in enumerate((nothing, nothing, ERRORS.fileno())):
-            os.dup2(goes_to, number)
-        sys.stdin, sys.stdout, sys.stderr = (
-            os.fdopen(number, mode, closefd=False) for number, mode in enumerate("rww")
-        )
-        if writer.patch is not None:
-            writer.patch()
-        from lmsuite.cli.app import main
 
-        main(list(arguments))
-    except SystemExit as end:
-        code = int(end.code or 0)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os.write(writing, b"%d" % steps[0])
-        os._exit(code)
+    def work() -> int:
+        steps = _count_steps(at_step, later)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        try:
+            streams = (nothing, nothing, ERRORS.fileno())
+            return be_lm(*arguments, streams=streams, before=writer.patch)
+        finally:
+            os.write(writing, b"%d" % steps[0])
+
+    child = forked(work)
+    os.close(writing)
+    return child, reading
 
 
 def _count_steps(at_step: int | None, later: float) -> list[int]:
@@ -173,7 +164,7 @@ def attack(name: str, kills: int, seed: int) -> Tally:
     writer, rng, tally = WRITERS[name], random.Random(f"{name} {seed}"), Tally()
     Path("text.txt").write_text(TEXT)
     for command in writer.setup:
-        lm(*command)
+        assert lm(*command).done
     before = files()
     measures, versions = [], []
     for variant in VARIANTS:
@@ -189,7 +180,7 @@ def attack(name: str, kills: int, seed: int) -> Tally:
             if writer.resumes and (Path("models/m.checkpoint").exists() and rng.random() < 0.2):
                 _resume(writer, variant, versions)
                 tally.resumed += 1
-        except (DamageError, LmError) as error:
+        except (AssertionError, LmError) as error:
             raise DamageError(f"{name}, seed {seed}, kill {kill} ({how}): {error}") from None
     measured(writer, writer.arguments[0])
     if strange := files() - before - set(writer.files):
@@ -213,9 +204,7 @@ def _kill(
     if real and writer.patch is None:
         delay = rng.uniform(0, seconds + 0.6)
         how = f"a process of its own, after {delay:.3f} s"
-        command = [sys.executable, "-m", "lmsuite", *arguments]
-        nothing = subprocess.DEVNULL
-        process = subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing)
+        process = started(*arguments, out=DEVNULL, err=DEVNULL)
         code = wait_or_kill(process.pid, delay)
         process.returncode = code
     elif rng.random() < 0.5:
@@ -259,14 +248,15 @@ def verify(writer: Writer, before: set[str], versions: list[dict[str, int]]) -> 
     for name, checksum in versions_of(writer).items():
         if all(version.get(name) != checksum for version in versions):
             raise DamageError(f"the model {name} is neither the old one nor the new one")
-    lm("models")
-    for name in writer.models:
-        lm("check", name)
-    for name in writer.texts:
-        lm("eval", name, "--json")
+    for reads in (
+        ["models"],
+        *(["check", name] for name in writer.models),
+        *(["eval", name, "--json"] for name in writer.texts),
+    ):
+        assert lm(*reads).done
     for file in visible:
         _verify_file(Path(file))
-    if writer.fetches and "served" not in lm("corpus", "show", "served", "--text")[:20]:
+    if writer.fetches and "served" not in lm("corpus", "show", "served", "--text").done.out[:20]:
         raise DamageError("another text than was served")
 
 
@@ -289,12 +279,10 @@ def _verify_file(path: Path) -> None:
 def _resume(writer: Writer, variant: int, versions: list[dict[str, int]]) -> None:
     """Finish what was killed; if it had no checkpoint yet, the one before it has."""
     for one in (variant, 1 - variant):
-        try:
-            lm(*writer.arguments[one], "--resume")
-        except DamageError as error:
-            if one == variant and "is of another training" in str(error):
-                continue
-            raise
+        resumed = lm(*writer.arguments[one], "--resume")
+        if resumed.code and one == variant and "is of another training" in resumed.err:
+            continue
+        assert resumed.done
         if versions_of(writer) != versions[one]:
             raise DamageError("resumed, it is not to the bit what it is undisturbed")
         return

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from itertools import cycle
 from pathlib import Path
 
-LM = (sys.executable, "-m", "lmsuite")
+from hardening.command import lm_process, started
+
 TRAIN = ("train", "rnn", "--tokenizer", "char", "--name", "net", "-q")
 UNTIL_THEN = ("--epochs", "1000000", "--patience", "0")  # it does not end before its minutes
 READS = (
@@ -51,22 +51,17 @@ def say(line: str) -> None:
 
 def run(folder: Path, minutes: float) -> int:
     """Prints the figures; 0 if memory was flat and no read failed."""
-    subprocess.run((*LM, *TRAIN, "--minutes", "0.1"), cwd=folder, check=True)
-    training = subprocess.Popen(
-        (*LM, *TRAIN, "--minutes", str(minutes), *UNTIL_THEN, "--checkpoint-every", "5"),
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-    )
+    assert lm_process(*TRAIN, "--minutes", "0.1", cwd=folder).done
+    long = ("--minutes", minutes, *UNTIL_THEN, "--checkpoint-every", "5")
+    training = started(*TRAIN, *long, cwd=folder, out=1, err=2)
     began, memory, reads, failures = time.monotonic(), [], 0, 0
     warm_up = min(WARM_UP, minutes * 60 / 4)
     for command in cycle(READS):
-        read = subprocess.run(
-            (*LM, *command), cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL
-        )
+        read = lm_process(*command, cwd=folder)
         reads += 1
-        if read.returncode:
+        if read.code:
             failures += 1
-            say(f"lm {' '.join(command)}: {read.returncode}: {read.stderr.strip()}")
+            say(f"lm {' '.join(command)}: {read.code}: {read.err.strip()}")
         if training.poll() is not None:
             break
         if time.monotonic() - began > warm_up:

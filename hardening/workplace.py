@@ -1,13 +1,11 @@
-"""Where commands are attacked: a folder with a server beside it, and `lm` in this process."""
+"""Where commands are attacked: a folder with a server beside it."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import http.server
-import io
 import os
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -15,33 +13,6 @@ from pathlib import Path
 from typing import Any
 
 TEXT = "the cat sat on the mat and the dog sat on the log.\nwhere had the dog sat?\n" * 40
-
-
-class DamageError(AssertionError):
-    """A kill left something that it must not."""
-
-
-def lm(*arguments: str) -> str:
-    """``lm`` in this process; what it printed.
-
-    Raises:
-        DamageError: it failed.
-    """
-    from lmsuite.cli.app import main
-
-    out, err = io.StringIO(), io.StringIO()
-    stdin = sys.stdin
-    try:
-        with Path(os.devnull).open() as nothing:
-            sys.stdin = nothing
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                main(list(arguments))
-    except SystemExit as end:
-        if end.code:
-            raise DamageError(f"lm {' '.join(arguments)}: {err.getvalue()}") from None
-    finally:
-        sys.stdin = stdin
-    return out.getvalue()
 
 
 def files() -> set[str]:

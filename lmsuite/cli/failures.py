@@ -9,7 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from lmsuite.cli.interruption import InterruptedCommand
 from lmsuite.errors import LmError
+
+_INTERRUPTS = (InterruptedCommand, KeyboardInterrupt)
 
 
 @contextmanager
@@ -28,9 +31,9 @@ def reporting_failures(
     except BrokenPipeError:
         _discard_stdout()
         raise SystemExit(0) from None
-    except (LmError, KeyboardInterrupt, MemoryError, OSError) as failure:
+    except (LmError, *_INTERRUPTS, MemoryError, OSError) as failure:
         _flush_or_discard()
-        if debug():
+        if debug() and not isinstance(failure, _INTERRUPTS):
             raise
         message, code = _explained(failure, spelling)
         with suppress(OSError):  # the exit code has still to be right
@@ -42,7 +45,7 @@ def reporting_failures(
 def _explained(failure: BaseException, spelling: Callable[[str], str]) -> tuple[str, int]:
     if isinstance(failure, LmError):
         return f"error: {_one_line(failure.spelled(spelling))}", failure.exit_code
-    if isinstance(failure, KeyboardInterrupt):
+    if isinstance(failure, _INTERRUPTS):
         return "interrupted", 128 + getattr(failure, "number", signal.SIGINT)
     if isinstance(failure, OSError):
         named = f"{failure.filename}: " if failure.filename else ""

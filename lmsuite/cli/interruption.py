@@ -26,8 +26,11 @@ _SIGNALS = tuple(
 )
 
 
-class InterruptedCommand(KeyboardInterrupt):
-    """A signal asked the command to end."""
+class InterruptedCommand(BaseException):
+    """A signal asked the command to end.
+
+    No KeyboardInterrupt: those typer ends with 130, whatever the signal was.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Files that change at once or not at all, locks, and arrays in files: no model is known here."""
+"""Files that change at once or not at all, locks, texts and arrays in files: no model is known."""
 
 from __future__ import annotations
 

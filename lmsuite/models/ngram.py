@@ -19,15 +19,15 @@ from numpy.typing import DTypeLike, NDArray
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.files import AnyPath
 from lmsuite.files.atomic import replacing
+from lmsuite.files.plain import is_packed, unpacked
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.quantizing import from_quantized_arrays, quantized_arrays
 from lmsuite.ngram.settings import IMPORTED, SMOOTHINGS, NgramSettings
 from lmsuite.ngram.table import BackoffTable, Match
 from lmsuite.settings import read
-from lmsuite.sources.plain import is_packed, unpacked
 from lmsuite.text.encoding import Boundaries, TextEncoder
-from lmsuite.text.tokenizer import make_tokenizer
+from lmsuite.text.registry import make_tokenizer
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
 from lmsuite.types import Array, FloatArray, IntArray
 
@@ -222,7 +222,7 @@ class NgramModel(LanguageModel):
             tokens = tuple(map(unescaped, tokens))
         text = TextEncoder(make_tokenizer("whitespace"), Vocabulary(tokens), boundaries)
         settings = NgramSettings(order=model.table.order, smoothing=IMPORTED)
-        model.table.make_keys()
+        model.table.make_flat()
         return cls(text, settings, model.table)
 
     def to_arpa(self, target: BinaryIO | AnyPath) -> None:
@@ -277,7 +277,7 @@ class NgramModel(LanguageModel):
         discounts, messages = learned.pop("discounts", None), learned.pop("messages", None)
         read = from_quantized_arrays if restored.quantize else BackoffTable.from_arrays
         table = read(learned, restored.order, len(encoder.vocabulary))
-        table.make_keys()
+        table.make_flat()
         return cls(
             encoder,
             restored,

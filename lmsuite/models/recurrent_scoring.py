@@ -21,18 +21,16 @@ from __future__ import annotations
 import threading
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lmsuite.models.recurrent_stack import RecurrentStack
 from lmsuite.nn.reader import Reader
 from lmsuite.nn.threads import side_by_side, thread_count
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray, IntArray
-
-if TYPE_CHECKING:
-    from lmsuite.models.recurrent import Recurrent
 
 LANES = 32
 """Sequences that one thread reads side by side."""
@@ -62,7 +60,7 @@ Places = NDArray[np.int64]
 class SideBySide:
     """Scores one text with one model."""
 
-    def __init__(self, model: Recurrent) -> None:
+    def __init__(self, model: RecurrentStack) -> None:
         self._model = model
         self._targets: IntArray | None = None  # None: nothing is scored
         self._thread = threading.local()  # whose readers it keeps, from one batch to the next

@@ -11,7 +11,7 @@ import numpy as np
 from lmsuite.analysis.comparison import Comparison, compare
 from lmsuite.analysis.evaluation import Evaluation, evaluate
 from lmsuite.analysis.explanation import TokenExplanation, explain
-from lmsuite.generation import SamplingSettings, sample
+from lmsuite.generation import sample
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.ngram import NgramModel
 from lmsuite.report.charts import Interval, IntervalChart
@@ -99,12 +99,10 @@ def _samples(
     model: LanguageModel, chars_per_token: float, prompt: str, rng: np.random.Generator
 ) -> list[tuple[float, str]]:
     """A temperature and a text of about the same length for each, the prompt included."""
-    prompt_ids = model.encoder.encode_prompt(prompt)
     tokens = max(round(_SAMPLE / chars_per_token), 1)
     texts = []
     for temperature in TEMPERATURES:
-        settings = SamplingSettings(temperature=temperature, max_tokens=tokens)
-        drawn = sample(model, settings, rng, prompt_ids)[0]
+        drawn = sample(model, prompt, seed=rng, temperature=temperature, max_tokens=tokens)[0]
         texts.append((temperature, (prompt + drawn.text).strip("\n")))
     return texts
 

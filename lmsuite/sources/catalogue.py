@@ -16,7 +16,7 @@ from typing import Any
 
 from lmsuite.errors import DataError
 from lmsuite.files.disk import locked
-from lmsuite.sources.plain import decode_text, read_bytes
+from lmsuite.files.plain import decode_text, read_bytes
 
 PLAY = "play"
 """The entry that is embedded in the package."""

@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 from lmsuite.errors import DataError, UsageError
 from lmsuite.files import AnyPath
+from lmsuite.files.plain import decode_text, read_text
 from lmsuite.sources.catalogue import PLAY, catalogue, names_like
-from lmsuite.sources.plain import decode_text, read_text
 
 _PIECE = 1 << 20
 _STDIN = "-"

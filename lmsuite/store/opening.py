@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lmsuite.errors import DataError, LmError
 from lmsuite.models.interface import LanguageModel
-from lmsuite.store.artefact import load_model
+from lmsuite.store.artefact import open_model_file
 from lmsuite.store.folder import SUFFIX, ModelsFolder, valid_path_beside
 from lmsuite.store.history import HistoryRow, read_history
 from lmsuite.store.records import Manifest, Provenance
@@ -81,7 +81,7 @@ def open_model(folder: Path, name_or_path: str) -> OpenedModel:
         from lmsuite.models.ngram import NgramModel
 
         return OpenedModel(path.name, path, NgramModel.from_arpa(path), None)
-    model, manifest = load_model(path)
+    model, manifest = open_model_file(path)
     return OpenedModel(path.name.removesuffix(SUFFIX), path, model, manifest)
 
 

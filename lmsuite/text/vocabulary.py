@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
-from lmsuite.sources.plain import read_text
+from lmsuite.files.plain import read_text
 from lmsuite.types import IntArray
 
 UNK, BOS, EOS = 0, 1, 2

@@ -19,7 +19,7 @@ from lmsuite.files import records
 from lmsuite.files.atomic import replacing
 from lmsuite.files.header import read_header
 from lmsuite.files.records import Count, MaybeInfinite
-from lmsuite.files.tensors import write
+from lmsuite.files.tensors import mapped, write
 from lmsuite.store.artefact import brief, checksum, make_folder
 from lmsuite.store.history import HistoryRow
 from lmsuite.types import Array
@@ -83,10 +83,8 @@ def load_checkpoint(
         ModelFileError: it is damaged or none, or of another version, model, text or setting than
             `identity` says; the message names what differs. No array was changed.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    entry = read_header(path).metadata.get(ENTRY)
+    header = read_header(path)
+    entry = header.metadata.get(ENTRY)
     if entry is None:
         raise ModelFileError(f"{path} is no checkpoint of a training")
     try:
@@ -99,12 +97,12 @@ def load_checkpoint(
                 "resume",
             )
         _refuse_other(path, identity, found)
-        stored = load_file(path)
+        stored = mapped(path, header)
         _refuse_shapes(path, arrays, stored)
         if checksum(stored) != document["checksum"]:
             raise ValueError("its arrays do not match their checksum")
         progress = records.read(Progress, document["progress"])
-    except (SafetensorError, OSError, *_DAMAGED) as error:
+    except (OSError, *_DAMAGED) as error:
         raise ModelFileError(f"the checkpoint {path} is damaged: {brief(error)}") from error
     for name, array in arrays.items():
         array[...] = stored[name]

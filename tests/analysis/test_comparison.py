@@ -9,12 +9,11 @@ import pytest
 from bigram_model import BigramModel, encoder, random_model, uniform
 
 from lmsuite.analysis.bootstrap import MOST_UNITS
-from lmsuite.analysis.comparison import PLACES, Comparison, compare
+from lmsuite.analysis.comparison import PLACES, Comparison, compare, lines_of_tokens
 from lmsuite.analysis.evaluation import evaluate
 from lmsuite.errors import DataError
 from lmsuite.models.interface import LanguageModel
 from lmsuite.text.encoding import Boundaries, TextEncoder
-from lmsuite.text.lines import lines_of_tokens
 
 LINES = encoder("a b c d\n", "whitespace", Boundaries.LINES)
 STREAM = encoder("a b c d\n", "whitespace", Boundaries.STREAM)

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import typer
-from cli_outcome import Run
 
+from hardening.command import Run, started
 from lmsuite import __version__
 from lmsuite.cli import failures
-from lmsuite.cli.app import main, make_group
+from lmsuite.cli.app import make_group
+from lmsuite.cli.interruption import InterruptedCommand
 from lmsuite.cli.registry import COMMANDS, GROUPS
 from lmsuite.errors import LmError
 
@@ -122,6 +123,7 @@ def test_debug_shows_the_traceback(lm_process: Run, in_workplace: Path) -> None:
     [
         (LmError("the first\nand the second line"), 1, "error: the first and the second line\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
+        (InterruptedCommand(15), 143, "interrupted\n"),
         (MemoryError("Unable to allocate 9 TiB"), 1, "error: not enough memory"),
         (OSError(28, "No space left on device"), 1, "free some space"),
         (PermissionError(13, "Permission denied", "a.txt"), 1, "error: a.txt: Permission denied\n"),
@@ -147,7 +149,7 @@ def test_characters_that_the_terminal_lacks_are_escaped(
 ) -> None:
     outcome = lm_process(
         *("sample", "words", "Émile—", "--max-tokens", "1"),
-        environment={"PYTHONIOENCODING": "ascii"},
+        env={"PYTHONIOENCODING": "ascii"},
     )
     assert outcome.code == 0
     assert outcome.out.startswith("\\xc9mile\\u2014")
@@ -159,12 +161,7 @@ def test_a_mistake_of_the_program_is_not_hidden() -> None:
 
 
 def test_an_interrupt_is_130(in_workplace: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lmsuite", "sample", "chars", "--max-tokens", "100000000"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = started("sample", "chars", "--max-tokens", "100000000")
     assert process.stdout is not None
     assert process.stdout.read(100)  # it has begun
     process.send_signal(signal.SIGINT)
@@ -174,12 +171,7 @@ def test_an_interrupt_is_130(in_workplace: Path) -> None:
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(in_workplace: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lmsuite", "sample", "chars", "--max-tokens", "100000000"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = started("sample", "chars", "--max-tokens", "100000000")
     assert process.stdout is not None
     assert process.stderr is not None
     assert process.stdout.read(100)
@@ -188,21 +180,13 @@ def test_a_reader_that_has_enough_ends_it_quietly(in_workplace: Path) -> None:
     assert process.stderr.read() == b""
 
 
-def test_output_that_cannot_be_written_is_an_error(in_workplace: Path) -> None:
+def test_output_that_cannot_be_written_is_an_error(lm_process: Run, in_workplace: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     for arguments in (["models"], ["sample", "words"], ["eval", "words"]):
         with Path("/dev/full").open("wb") as full:
-            done = subprocess.run(
-                [sys.executable, "-m", "lmsuite", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=full,
-                stderr=subprocess.PIPE,
-                check=False,
-            )
-        assert done.returncode == 1, arguments
-        assert done.stderr.startswith(b"error: cannot write to standard output: No space left")
-        assert done.stderr.count(b"\n") == 1
+            error = lm_process(*arguments, out=full.fileno()).error
+        assert error.startswith("cannot write to standard output: No space left"), arguments
 
 
 @pytest.mark.parametrize(
@@ -219,17 +203,13 @@ def test_output_that_cannot_be_written_is_an_error(in_workplace: Path) -> None:
 )
 def test_completion(
     in_workplace: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    lm: Run,
     typed: str,
     offered: set[str],
 ) -> None:
-    monkeypatch.setenv("_LM_COMPLETE", "complete_bash")
-    monkeypatch.setenv("COMP_WORDS", typed)
-    monkeypatch.setenv("COMP_CWORD", str(len(typed.split(" ")) - 1))
-    with pytest.raises(SystemExit):
-        main([])
-    assert offered <= set(capsys.readouterr().out.split())
+    env = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split(" ")) - 1)}
+    completed = lm(env=env | {"_LM_COMPLETE": "complete_bash"})
+    assert offered <= set(completed.out.split())
 
 
 def test_completion_knows_the_folder_that_was_named(
@@ -247,11 +227,6 @@ def test_completion_knows_the_folder_that_was_named(
     assert complete_models(context, "w") == ["words"]
 
 
-def test_the_script_for_the_shell_can_be_shown() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "lmsuite", "--show-completion", "bash"],
-        env=os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
-        capture_output=True,
-        check=True,
-    )
-    assert b"_LM_COMPLETE=complete_bash" in done.stdout
+def test_the_script_for_the_shell_can_be_shown(lm_process: Run) -> None:
+    env = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    assert "_LM_COMPLETE=complete_bash" in lm_process("--show-completion", "bash", env=env).done.out

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cli_outcome import Run
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+
+from hardening.command import Run
 
 TRAIN = ("train", "ngram")
 
@@ -191,7 +192,7 @@ def test_a_limit_on_file_sizes_while_saving_loses_nothing(lm_fork: Run, model: P
     before = model.read_bytes()
     outcome = lm_fork(
         *(*TRAIN, "play.txt", "-q", "--name", "m", "--smoothing", "witten-bell"),
-        limit=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+        before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )
     assert outcome.error == (
         "cannot write models/m.safetensors: File too large; nothing was changed; the new model is "
@@ -220,7 +221,7 @@ def test_a_full_disk_while_saving_loses_nothing(
     assert lm_fork(*TRAIN, "play.txt", "--n", "1", *options).code == 0
     before = {path.name: path.read_bytes() for path in small_disk.iterdir()}
     environment = {"TMPDIR": str(tmp_path)}
-    outcome = lm_fork(*TRAIN, "play.txt", "--n", "5", *options, environment=environment)
+    outcome = lm_fork(*TRAIN, "play.txt", "--n", "5", *options, env=environment)
     assert "ngram.safetensors: No space left on device; nothing was changed" in outcome.error
     (rescued,) = tmp_path.glob("lmsuite-*")
     assert f"the new model is in {rescued} instead" in outcome.error

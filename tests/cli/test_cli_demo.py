@@ -7,8 +7,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from cli_outcome import Run
 
+from hardening.command import Run
 from lmsuite.cli.commands.demo import TRY_NEXT
 from lmsuite.cli.registry import COMMANDS
 

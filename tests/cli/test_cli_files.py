@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_outcome import Run
+
+from hardening.command import Run
 
 pytestmark = pytest.mark.usefixtures("in_workplace")
 

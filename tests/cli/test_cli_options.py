@@ -7,8 +7,8 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
-from cli_outcome import Run
 
+from hardening.command import Run
 from lmsuite.cli.app import _LazyCommands
 from lmsuite.cli.registry import COMMANDS
 from lmsuite.errors import UsageError

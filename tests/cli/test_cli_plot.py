@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_outcome import Run
 
-from lmsuite.cli.app import main
+from hardening.command import Run
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory: pytest.TempPathFactory, play: str) -> Path:
+def networks(tmp_path_factory: pytest.TempPathFactory, play: str, lm: Run) -> Path:
     """A folder of models: a network and an n-gram model of the same characters."""
     folder = tmp_path_factory.mktemp("networks")
     text = folder / "play.txt"
@@ -22,9 +21,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory, play: str) -> Path:
         ["rnn", str(text), "--like", "chars", *small],
         ["ffnn", str(text), "--like", "chars", *small],
     ):
-        with pytest.raises(SystemExit) as ended:
-            main(["train", *options, "--models", str(folder), "--quiet"])
-        assert not ended.value.code
+        assert lm("train", *options, "--models", str(folder), "--quiet").done
     return folder
 
 

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from cli_outcome import Run
+from hardening.command import Run
 
 
 def test_report_of_two_models(lm: Run, in_workplace: Path, tmp_path: Path) -> None:

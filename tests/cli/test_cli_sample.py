@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from cli_outcome import Run
+
+from hardening.command import Run, on_terminal, started
 
 pytestmark = pytest.mark.usefixtures("in_workplace")
 
@@ -140,11 +138,7 @@ def test_a_prompt_of_megabytes_costs_what_writing_it_costs(lm_process: Run) -> N
 
 
 def test_a_pipe_is_given_each_piece_as_it_is_made() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lmsuite", "sample", "chars", "--max-tokens", "100000000"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-    )
+    process = started("sample", "chars", "--max-tokens", "100000000")
     assert process.stdout is not None
     assert len(os.read(process.stdout.fileno(), 65536)) < 65536  # less than a full buffer
     process.kill()
@@ -167,38 +161,17 @@ def test_a_terminal_is_shown_control_characters_and_a_pipe_is_given_them(
     lm("train", "ngram", text, "--tokenizer", "char", *models)
     command = ["sample", "ngram", "\x1b[31mred", "--seed", "1", "--max-tokens", "40", *models]
     assert "\x1b[31m" in lm_process(*command).out
-    shown = on_terminal(command)
+    shown = on_terminal(lm_process, *command, columns=80, env={"TERM": "dumb"}).done.out
     assert "\x1b" not in shown
     assert "\\x1b[31mred\\x07" in shown
     assert "\t" in shown
 
 
-def on_terminal(arguments: list[str], columns: int = 80) -> str:
-    """What ``lm`` writes to a terminal of so many columns."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lmsuite", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-        env=os.environ | {"COLUMNS": str(columns), "LINES": "50", "TERM": "dumb"},
-    )
-    os.close(theirs)
-    written = b""
-    try:
-        while piece := os.read(ours, 65536):
-            written += piece
-    except OSError:  # Linux says so when the other side has closed
-        pass
-    os.close(ours)
-    assert process.wait(timeout=120) == 0
-    return written.decode().replace("\r\n", "\n")
-
-
 @pytest.mark.parametrize("columns", [120, 80, 40])
-def test_tables_fit_the_terminal(columns: int) -> None:
+def test_tables_fit_the_terminal(lm_process: Run, columns: int) -> None:
     for command in (["eval"], ["models"], ["info", "words"]):
-        lines = on_terminal(command, columns).splitlines()
+        shown = on_terminal(lm_process, *command, columns=columns, env={"TERM": "dumb"})
+        lines = shown.done.out.splitlines()
         for line in lines:  # a checksum or a path has no place to be broken at
             assert len(line) <= columns or max(map(len, line.split())) > columns - 20
         text = " ".join(lines)

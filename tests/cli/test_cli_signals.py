@@ -6,12 +6,12 @@ import json
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from hardening.command import Run, started
 from lmsuite.store.artefact import load_model
 
 PROMISED = 2.0  # seconds
@@ -22,14 +22,7 @@ def interrupted(
     folder: Path, arguments: list[str], after: float, number: int
 ) -> tuple[int, str, float]:
     """How a command ended that was sent a signal after some seconds: code, stderr, seconds."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lmsuite", *arguments],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    process = started(*arguments, cwd=folder, out=subprocess.DEVNULL)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(after)
     began = time.monotonic()
@@ -73,14 +66,13 @@ def test_a_signal_ends_a_command_at_any_moment(
     assert not list(tmp_path.glob("models/*.safetensors"))
 
 
-def test_a_training_that_a_signal_ended_goes_on_to_the_same_end(tmp_path: Path) -> None:
+def test_a_training_that_a_signal_ended_goes_on_to_the_same_end(
+    lm_process: Run, tmp_path: Path
+) -> None:
     """The step that the signal met is abandoned, and made again when the training is resumed."""
     (tmp_path / "even.txt").write_text("the cat sat on the mat\nthe dog sat on the log\n" * 300)
     training = ["train", "rnn", "even.txt", "--epochs", "12", "--hidden", "64", "--threads", "2"]
-    done = subprocess.run(
-        [sys.executable, "-m", "lmsuite", *training, "-q", "--name", "whole"], cwd=tmp_path
-    )
-    assert done.returncode == 0
+    assert lm_process(*training, "-q", "--name", "whole", cwd=tmp_path).done
     for after in (1.0, 1.3, 1.6):
         try:
             code, err, _ = interrupted(
@@ -94,51 +86,33 @@ def test_a_training_that_a_signal_ended_goes_on_to_the_same_end(tmp_path: Path) 
         assert code in (143, -signal.SIGTERM, 0), err
         if code == 0:
             break
-    subprocess.run(
-        [sys.executable, "-m", "lmsuite", *training, "-q", "--name", "parts", "--resume"],
-        cwd=tmp_path,
-        check=False,
-    )
-    whole, _ = load_model(tmp_path / "models" / "whole.safetensors")
-    parts, _ = load_model(tmp_path / "models" / "parts.safetensors")
+    lm_process(*training, "-q", "--name", "parts", "--resume", cwd=tmp_path)
+    whole = load_model(tmp_path / "models" / "whole.safetensors")
+    parts = load_model(tmp_path / "models" / "parts.safetensors")
     for name, array in whole.arrays().items():
         assert array.tobytes() == parts.arrays()[name].tobytes(), name
 
 
-def test_a_training_that_makes_no_step_is_an_error_and_leaves_no_model(tmp_path: Path) -> None:
+def test_a_training_that_makes_no_step_is_an_error_and_leaves_no_model(
+    lm_process: Run, tmp_path: Path
+) -> None:
     evenly_drawn(tmp_path, 3_000, 30_000)
-    done = subprocess.run(
-        [sys.executable, "-m", "lmsuite", "train", "rnn", "even.txt", "--minutes", "0.001"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert "error: no step of the training fits into 0.001 minutes" in done.stderr
-    assert "give more --minutes" in done.stderr
+    done = lm_process("train", "rnn", "even.txt", "--minutes", "0.001", cwd=tmp_path)
+    assert done.code == 1
+    assert "error: no step of the training fits into 0.001 minutes" in done.err
+    assert "give more --minutes" in done.err
     assert not list(tmp_path.glob("models/*.safetensors"))
 
 
 @pytest.mark.slow
-def test_minutes_are_kept_where_the_vocabulary_is_large(tmp_path: Path) -> None:
+def test_minutes_are_kept_where_the_vocabulary_is_large(lm_process: Run, tmp_path: Path) -> None:
     evenly_drawn(tmp_path, 15_000, 40_000)
     began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "lmsuite", "train", "rnn", "even.txt", "--minutes", "0.5"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    done = lm_process("train", "rnn", "even.txt", "--minutes", "0.5", cwd=tmp_path)
     seconds = time.monotonic() - began
     assert seconds < 30 + SLOWNESS
-    if done.returncode == 0:  # else the machine was too slow for a step, and said so
-        info = subprocess.run(
-            [sys.executable, "-m", "lmsuite", "info", "rnn", "--json"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        assert json.loads(info.stdout)
-        assert "a sample of" in done.stdout
+    if done.code == 0:  # else the machine was too slow for a step, and said so
+        assert json.loads(lm_process("info", "rnn", "--json", cwd=tmp_path).out)
+        assert "a sample of" in done.out
     else:
-        assert "no step of the training fits" in done.stderr
+        assert "no step of the training fits" in done.err

@@ -6,23 +6,15 @@ characters. Into a pipe the same text goes byte for byte.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shutil
-import subprocess
-import sys
-import termios
-import threading
-import tty
-from collections.abc import Iterator
-from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from lmsuite.cli.app import main
+from hardening.command import Run, on_terminal
 
 CONTROLS = "".join(map(chr, sorted({*range(1, 0x20), *range(0x7F, 0xA0)} - {9, 10, 13})))
 TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -45,73 +37,6 @@ DRAWN = re.compile(r"\x1b\[[01]m|\x1b\[A")
 """What we ourselves send: bold, no longer bold, and the bar's step up. `EVIL` has none of these."""
 
 
-class Screen:
-    """A pseudo-terminal; `read` is all that it was sent since the last time."""
-
-    def __init__(self) -> None:
-        self._master, self.slave = os.openpty()
-        tty.setraw(self.slave)
-        termios.tcsetwinsize(self.slave, (40, 120))
-        self._received = bytearray()
-        self._reader = threading.Thread(target=self._receive, daemon=True)
-        self._reader.start()
-
-    def _receive(self) -> None:
-        while True:
-            try:
-                chunk = os.read(self._master, 1 << 16)
-            except OSError:
-                return
-            if not chunk:
-                return
-            self._received += chunk
-
-    def close(self) -> str:
-        """The text that arrived, once nobody holds the terminal any more."""
-        os.close(self.slave)
-        self._reader.join(timeout=120)
-        os.close(self._master)
-        return self._received.decode("utf-8")
-
-
-@contextmanager
-def _nothing_connected() -> Iterator[io.TextIOWrapper]:
-    with Path(os.devnull).open(encoding="utf-8") as stream:
-        yield stream
-
-
-def on_a_terminal(
-    *arguments: str, stdin: bytes | None = None, columns: int = 120
-) -> tuple[int, str]:
-    """``lm`` with standard output and standard error on one terminal: exit code, what arrived."""
-    screen = Screen()
-    before = sys.stdin, sys.stdout, sys.stderr
-    size = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = str(columns)
-    streams = [
-        io.TextIOWrapper(os.fdopen(os.dup(screen.slave), "wb", 0), "utf-8", write_through=True)
-        for _ in range(2)
-    ]
-    try:
-        with _nothing_connected() as nothing:
-            piped = nothing if stdin is None else io.TextIOWrapper(io.BytesIO(stdin))
-            sys.stdin, (sys.stdout, sys.stderr) = piped, streams
-            with pytest.raises(SystemExit) as ended:
-                main(list(arguments))
-            sys.stdout.flush()
-            sys.stderr.flush()
-    finally:
-        sys.stdin, sys.stdout, sys.stderr = before
-        for stream in streams:
-            stream.close()
-        os.environ.pop("COLUMNS")
-        if size is not None:
-            os.environ["COLUMNS"] = size
-        arrived = screen.close()
-    code = ended.value.code
-    return int(code or 0), arrived
-
-
 def orders_in(arrived: str, *, bar: bool = False) -> list[str]:
     """What a terminal would obey in `arrived`, apart from what we ourselves draw."""
     rest = DRAWN.sub("", arrived)
@@ -121,7 +46,7 @@ def orders_in(arrived: str, *, bar: bool = False) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, lm: Run) -> Path:
     """A folder of hostile names with models of hostile text; not to be changed."""
     folder = tmp_path_factory.mktemp("terminal")
     text = "".join(
@@ -141,31 +66,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("--name", "space", "--tokenizer", "whitespace", "--n", "2"),
         ("--name", "lines", "--tokenizer", "bpe", "--bpe-size", "300", "--lines", "--n", "2"),
     ):
-        _run("train", "ngram", source, *options, *common)
+        _run(lm, "train", "ngram", source, *options, *common)
     network = ("--epochs", "0.02", "--threads", "1", "--embed", "4", "--patience", "0")
     place = ("--models", str(folder / "models"), "--quiet")
-    _run("train", "rnn", source, "--hidden", "4", *network, *place, "--like", f"evil{EVIL}")
-    _run(
-        "train",
-        "ffnn",
-        source,
-        "--hidden",
-        "4",
-        *network,
-        *place,
-        "--like",
-        f"evil{EVIL}",
-        "--name",
-        f"net{EVIL}",
-    )
-    _run("mix", f"evil{EVIL}", "rnn", "cache", "--name", "mix", *place[:2])
+    like = ("--hidden", "4", "--like", f"evil{EVIL}")
+    _run(lm, "train", "rnn", source, *network, *place, *like)
+    _run(lm, "train", "ffnn", source, *network, *place, *like, "--name", f"net{EVIL}")
+    _run(lm, "mix", f"evil{EVIL}", "rnn", "cache", "--name", "mix", *place[:2])
     return folder
 
 
-def _run(*arguments: str) -> None:
-    code, arrived = on_a_terminal(*arguments)
-    assert code == 0, arrived
-    assert not orders_in(arrived)
+def _run(lm: Run, *arguments: str) -> None:
+    assert not orders_in(on_terminal(lm, *arguments).done.out)
 
 
 @pytest.fixture
@@ -275,74 +187,50 @@ def _called(arguments: tuple[str, ...]) -> str:
 
 @pytest.mark.parametrize("arguments", SHOWN, ids=_called)
 def test_no_command_sends_a_terminal_what_a_text_or_a_name_holds(
-    here: Path, arguments: tuple[str, ...]
+    lm: Run, here: Path, arguments: tuple[str, ...]
 ) -> None:
-    code, arrived = on_a_terminal(*arguments)
-    assert code == 0, arrived
-    assert orders_in(arrived) == []
+    assert orders_in(on_terminal(lm, *arguments).done.out) == []
 
 
 @pytest.mark.parametrize("arguments", REFUSED, ids=_called)
-def test_no_error_sends_a_terminal_what_was_typed(here: Path, arguments: tuple[str, ...]) -> None:
-    code, arrived = on_a_terminal(*arguments)
-    assert code in (1, 2), arrived
-    assert "Traceback" not in arrived
-    assert orders_in(arrived) == []
+def test_no_error_sends_a_terminal_what_was_typed(
+    lm: Run, here: Path, arguments: tuple[str, ...]
+) -> None:
+    refused = on_terminal(lm, *arguments)
+    assert refused.code in (1, 2)
+    assert "Traceback" not in refused.out
+    assert orders_in(refused.out) == []
 
 
-def test_a_narrow_terminal_is_no_less_safe(here: Path) -> None:
+def test_a_narrow_terminal_is_no_less_safe(lm: Run, here: Path) -> None:
     for arguments in (
         ("eval",),
         ("models",),
         ("explain", "mix", PROMPT),
         ("compare", "chars", "rnn"),
     ):
-        code, arrived = on_a_terminal(*arguments, columns=30)
-        assert code == 0, arrived
-        assert orders_in(arrived) == []
+        assert orders_in(on_terminal(lm, *arguments, columns=30).done.out) == []
 
 
-def test_a_bar_is_drawn_and_nothing_else(here: Path) -> None:
-    code, arrived = on_a_terminal(
-        "train", "rnn", TEXT, *TINY, "--name", f"new{EVIL}", "--valid", "0"
-    )
-    assert code == 0, arrived
+def test_a_bar_is_drawn_and_nothing_else(lm: Run, here: Path) -> None:
+    training = ("train", "rnn", TEXT, *TINY, "--name", f"new{EVIL}", "--valid", "0")
+    arrived = on_terminal(lm, *training).done.out
     assert "%" in arrived
     assert orders_in(arrived, bar=True) == []
 
 
-def test_a_traceback_that_was_asked_for_is_text_too(here: Path) -> None:
-    process = on_a_process_terminal("score", "chars", EVIL, "--debug")
-    assert "Traceback" in process
-    assert orders_in(process) == []
+def test_a_traceback_that_was_asked_for_is_text_too(lm_process: Run, here: Path) -> None:
+    arrived = on_terminal(lm_process, "score", "chars", EVIL, "--debug").out
+    assert "Traceback" in arrived
+    assert orders_in(arrived) == []
 
 
-def on_a_process_terminal(*arguments: str) -> str:
-    """What arrives at a terminal on which ``lm`` runs as a process of its own."""
-    screen = Screen()
-    subprocess.run(
-        [sys.executable, "-m", "lmsuite", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=screen.slave,
-        stderr=screen.slave,
-        timeout=120,
-        check=False,
-    )
-    return screen.close()
-
-
-def test_a_process_on_a_terminal_and_one_in_a_pipe(here: Path) -> None:
+def test_a_process_on_a_terminal_and_one_in_a_pipe(lm_process: Run, here: Path) -> None:
     arguments = ("sample", "chars", PROMPT, "--seed", "1", "--max-tokens", "500")
-    arrived = on_a_process_terminal(*arguments)
+    arrived = on_terminal(lm_process, *arguments).done.out
     assert orders_in(arrived) == []
     assert "\\x1b" in arrived
-    piped = subprocess.run(
-        [sys.executable, "-m", "lmsuite", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=120,
-        check=True,
-    ).stdout.decode()
+    piped = lm_process(*arguments).done.out
     assert piped.startswith(PROMPT)
     assert FORBIDDEN.findall(piped.removeprefix(PROMPT))  # the model wrote orders of its own
     assert arrived.endswith(FORBIDDEN.sub(_spelled, piped))  # after a warning
@@ -354,30 +242,12 @@ def _spelled(found: re.Match[str]) -> str:
 
 
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
-def test_a_closed_stream_is_no_crash(here: Path, closed: str) -> None:
+def test_a_closed_stream_is_no_crash(lm_process: Run, here: Path, closed: str) -> None:
     number = {"stdout": 1, "stderr": 2}[closed]
     for arguments in (["sample", "none"], ["eval", "chars"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "lmsuite", *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            preexec_fn=lambda: os.close(number),
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == (1 if "none" in arguments else 0)
-        assert b"Traceback" not in done.stderr
-
-
-def piped(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What ``lm`` writes into a pipe."""
-    with _nothing_connected() as nothing, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.stdin", nothing)
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-    assert not ended.value.code
-    return capsys.readouterr().out
+        ended = lm_process(*arguments, before=lambda: os.close(number))
+        assert ended.code == (1 if "none" in arguments else 0)
+        assert "Traceback" not in ended.err
 
 
 @pytest.mark.parametrize(
@@ -385,36 +255,31 @@ def piped(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     [("score", "chars", "few.txt"), ("info", f"evil{EVIL}")],
     ids=_called,
 )
-def test_a_pipe_gets_every_character(
-    here: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
-) -> None:
-    assert FORBIDDEN.findall(piped(capsys, *arguments))
+def test_a_pipe_gets_every_character(lm: Run, here: Path, arguments: tuple[str, ...]) -> None:
+    assert FORBIDDEN.findall(lm(*arguments).done.out)
 
 
-def test_json_is_the_same_on_a_terminal_and_in_a_pipe(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_is_the_same_on_a_terminal_and_in_a_pipe(lm: Run, here: Path) -> None:
     arguments = ("score", "chars", TEXT, "--json")
-    in_a_pipe = piped(capsys, *arguments)
-    assert on_a_terminal(*arguments) == (0, in_a_pipe)
+    in_a_pipe = lm(*arguments).done.out
+    assert on_terminal(lm, *arguments).done.out == in_a_pipe
     assert not FORBIDDEN.findall(in_a_pipe)
 
 
 MARKUP = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>&lt;\"'"
 
 
-def test_pages_show_markup_and_do_not_obey_it(here: Path) -> None:
+def test_pages_show_markup_and_do_not_obey_it(lm: Run, here: Path) -> None:
     name = MARKUP.replace("/", "")
     Path("markup.txt").write_text(f"{MARKUP}\n" * 80, encoding="utf-8")
     options = ("--n", "2", "--tokenizer", "whitespace", "--smoothing", "witten-bell")
-    assert on_a_terminal("train", "ngram", "markup.txt", "--name", name, *options)[0] == 0
+    assert lm("train", "ngram", "markup.txt", "--name", name, *options).done
     for arguments, page in (
         (("explain", name, f"{MARKUP} {MARKUP}", "--html", "e.html"), "e.html"),
         (("report", name, "--title", MARKUP, "--prompt", MARKUP, "-o", "r.html"), "r.html"),
         (("plot", name, "--by-order", "-o", "p.svg"), "p.svg"),
     ):
-        code, arrived = on_a_terminal(*arguments)
-        assert code == 0, arrived
+        assert lm(*arguments).done
         content = Path(page).read_text(encoding="utf-8")
         assert "alert(1)" in content
         assert not _Obeyed(content).found

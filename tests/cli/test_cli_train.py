@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_outcome import Run
 
+from hardening.command import Run
 from lmsuite.models.ngram import SMOOTHINGS
 from lmsuite.store.artefact import read_manifest
 

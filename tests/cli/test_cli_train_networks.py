@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from hardening.command import Run, on_terminal, started
 from lmsuite.models.ngram import NgramModel
 from lmsuite.store.folder import ModelsFolder
 
@@ -45,16 +45,8 @@ def arguments(network: str, text: Path, *more: str) -> list[str]:
     return ["train", *SMALL[network].split(), str(text), *common, *more]
 
 
-def start(*words: str) -> subprocess.Popen[bytes]:
-    """``lm`` as a process of its own, and a group of its own as a shell would make it."""
-    command = [sys.executable, "-m", "lmsuite", *words]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
-
-
 @pytest.mark.parametrize("network", SMALL)
-def test_training_ends_with_what_to_know(network: str, text: Path, lm: Any) -> None:
+def test_training_ends_with_what_to_know(network: str, text: Path, lm: Run) -> None:
     outcome = lm(*arguments(network, text, "--name", "m"))
     assert outcome.code == 0
     labels = [line.split()[0] for line in outcome.out.splitlines()]
@@ -70,27 +62,8 @@ def test_training_ends_with_what_to_know(network: str, text: Path, lm: Any) -> N
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no terminals of this kind")
-def test_a_terminal_gets_a_bar(text: Path) -> None:
-    import fcntl
-    import pty
-    import struct
-    import termios
-
-    terminal, its_end = pty.openpty()
-    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-    words = arguments("lstm", text)
-    command = [sys.executable, "-m", "lmsuite", *words]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=its_end)
-    os.close(its_end)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(terminal, 4096)
-        except OSError:  # the other end is closed
-            break
-    os.close(terminal)
-    assert process.wait() == 0
-    drawn = shown.decode().split("\r")
+def test_a_terminal_gets_a_bar(text: Path, lm_process: Run) -> None:
+    drawn = on_terminal(lm_process, *arguments("lstm", text)).done.out.split("\r")
     assert any(
         all(part in line for part in ("% |", "left", "tokens/s", "loss", "perplexity", "lr"))
         for line in drawn
@@ -98,13 +71,13 @@ def test_a_terminal_gets_a_bar(text: Path) -> None:
     assert drawn[-1].startswith("100% |") or "100% |" in drawn[-2]
 
 
-def test_quiet_is_quiet(text: Path, lm: Any) -> None:
+def test_quiet_is_quiet(text: Path, lm: Run) -> None:
     outcome = lm(*arguments("ffnn", text, "-q"))
     assert outcome.err == ""
 
 
 def test_the_history_is_beside_the_model_and_the_checkpoint_gone(
-    text: Path, lm: Any, folder: ModelsFolder
+    text: Path, lm: Run, folder: ModelsFolder
 ) -> None:
     lm(*arguments("gru", text, "--checkpoint-every", "0"))
     rows = [json.loads(line) for line in folder.history_path("rnn").read_text().splitlines()]
@@ -118,7 +91,7 @@ def test_interrupted_it_says_how_to_go_on(
     number: signal.Signals, text: Path, folder: ModelsFolder
 ) -> None:
     words = arguments("lstm", text, "--epochs", "10000", "--patience", "0")
-    process = start(*words)
+    process = started(*words)
     assert process.stderr is not None
     for line in process.stderr:
         if b"validation perplexity" in line:
@@ -135,7 +108,7 @@ def test_interrupted_it_says_how_to_go_on(
 def killed_and_resumed(network: str, text: Path, folder: ModelsFolder, delay: float) -> None:
     """Starts a training, kills it after `delay` seconds of progress, and resumes it to its end."""
     words = arguments(network, text, "--name", "killed", "--checkpoint-every", "0")
-    process = start(*words)
+    process = started(*words)
     assert process.stderr is not None
     for line in process.stderr:
         if b"validation perplexity" in line:
@@ -145,7 +118,7 @@ def killed_and_resumed(network: str, text: Path, folder: ModelsFolder, delay: fl
     process.communicate(timeout=120)
     finished = folder.path("killed").exists() and not folder.checkpoint_path("killed").exists()
     if not finished:  # it was not sooner done than killed
-        resumed = start(*words, "--resume")
+        resumed = started(*words, "--resume")
         _, err = resumed.communicate(timeout=120)
         assert resumed.returncode == 0, err.decode()
 
@@ -167,7 +140,7 @@ def assert_same(folder: ModelsFolder, one: str, other: str) -> None:
 
 @pytest.mark.parametrize("network", ["lstm", "ffnn"])
 def test_killed_at_a_random_moment_it_resumes_to_the_bit(
-    network: str, text: Path, folder: ModelsFolder, lm: Any
+    network: str, text: Path, folder: ModelsFolder, lm: Run
 ) -> None:
     assert lm(*arguments(network, text, "--name", "whole", "-q")).code == 0
     killed_and_resumed(network, text, folder, random.Random(network).uniform(0, 0.3))
@@ -177,7 +150,7 @@ def test_killed_at_a_random_moment_it_resumes_to_the_bit(
 @pytest.mark.slow
 @pytest.mark.parametrize("network", SMALL)
 def test_killed_at_twenty_random_moments_it_resumes_to_the_bit(
-    network: str, text: Path, folder: ModelsFolder, lm: Any
+    network: str, text: Path, folder: ModelsFolder, lm: Run
 ) -> None:
     began = time.monotonic()
     more = ["--name", "whole", "-q", "--checkpoint-every", "0"]
@@ -190,13 +163,13 @@ def test_killed_at_twenty_random_moments_it_resumes_to_the_bit(
         folder.path("killed").unlink()
 
 
-def test_resume_of_a_finished_training_is_refused(text: Path, lm: Any) -> None:
+def test_resume_of_a_finished_training_is_refused(text: Path, lm: Run) -> None:
     lm(*arguments("ffnn", text, "-q"))
     again = lm(*arguments("ffnn", text, "-q", "--resume"))
     assert "finished; without --resume it is trained anew" in again.error
 
 
-def test_resume_at_the_very_start_begins(text: Path, lm: Any) -> None:
+def test_resume_at_the_very_start_begins(text: Path, lm: Run) -> None:
     outcome = lm(*arguments("ffnn", text, "--resume"))
     assert outcome.code == 0
     assert "beginning at the start" in outcome.err
@@ -222,28 +195,28 @@ def test_resume_at_the_very_start_begins(text: Path, lm: Any) -> None:
     ],
 )
 def test_options_out_of_range_are_wrong_usage(
-    words: list[str], complaint: str, text: Path, lm: Any
+    words: list[str], complaint: str, text: Path, lm: Run
 ) -> None:
     outcome = lm("train", *words, text, "-q")
     assert outcome.code == 2
     assert outcome.only_line.startswith(complaint)
 
 
-def test_a_text_of_one_token_over_and_over_is_refused(tmp_path: Path, lm: Any) -> None:
+def test_a_text_of_one_token_over_and_over_is_refused(tmp_path: Path, lm: Run) -> None:
     (tmp_path / "a.txt").write_text("a" * 1000)
     outcome = lm("train", "rnn", tmp_path / "a.txt", "--tokenizer", "char", "-q")
     assert "nothing to predict" in outcome.error
 
 
 @pytest.mark.parametrize("kind", ["rnn", "ffnn"])
-def test_a_text_of_a_line_trains(kind: str, tmp_path: Path, lm: Any) -> None:
+def test_a_text_of_a_line_trains(kind: str, tmp_path: Path, lm: Run) -> None:
     (tmp_path / "a.txt").write_text("to be or not to be\n")
     outcome = lm("train", kind, tmp_path / "a.txt", "--tokenizer", "char", "-q")
     assert outcome.code == 0
 
 
 def test_check_passes_a_sound_model_and_fails_a_broken_one(
-    text: Path, lm: Any, folder: ModelsFolder, monkeypatch: pytest.MonkeyPatch
+    text: Path, lm: Run, folder: ModelsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm(*arguments("gru", text, "-q"))
     assert lm("check", "rnn").code == 0
@@ -260,13 +233,13 @@ def test_check_passes_a_sound_model_and_fails_a_broken_one(
     assert "fails 5 of 9 checks: gradient of embedding.table" in broken.err
 
 
-def test_check_of_an_ngram_model_sums_its_probabilities(text: Path, lm: Any) -> None:
+def test_check_of_an_ngram_model_sums_its_probabilities(text: Path, lm: Run) -> None:
     lm("train", "ngram", text, "-q")
     assert "distributions sum to one" in lm("check", "ngram").out
 
 
 def test_check_compares_scores_with_those_of_the_steps(
-    text: Path, lm: Any, monkeypatch: pytest.MonkeyPatch
+    text: Path, lm: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of every model, one without probabilities too."""
     lm("train", "ngram", text, "--smoothing", "stupid-backoff", "-q")
@@ -280,7 +253,7 @@ def test_check_compares_scores_with_those_of_the_steps(
     assert "fails 1 of 1 checks: scores are those of the steps" in broken.err
 
 
-def test_a_damaged_checkpoint_is_refused(text: Path, lm: Any, folder: ModelsFolder) -> None:
+def test_a_damaged_checkpoint_is_refused(text: Path, lm: Run, folder: ModelsFolder) -> None:
     folder.root.mkdir()
     checkpoint = folder.checkpoint_path("ffnn")
     checkpoint.write_bytes(b"no checkpoint at all")
@@ -289,6 +262,6 @@ def test_a_damaged_checkpoint_is_refused(text: Path, lm: Any, folder: ModelsFold
     assert "no checkpoint of a training" in lm(*arguments("ffnn", text, "-q", "--resume")).error
 
 
-def load_file_of(text: Path, lm: Any, folder: ModelsFolder) -> dict[str, Any]:
+def load_file_of(text: Path, lm: Run, folder: ModelsFolder) -> dict[str, Any]:
     lm(*arguments("ffnn", text, "-q", "--name", "other"))
     return load_file(folder.path("other"))

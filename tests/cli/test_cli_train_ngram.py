@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_outcome import Run
 from safetensors.numpy import load_file
+
+from hardening.command import Run
 
 
 def test_a_cap_on_memory_changes_no_array(lm: Run, tmp_path: Path, play: str) -> None:

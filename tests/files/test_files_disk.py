@@ -6,17 +6,19 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import lmsuite
-from hardening import workplace
+from hardening import command, workplace
+from hardening.command import Outcome
 from lmsuite.store.folder import ModelsFolder
 from lmsuite.training.validated import ValidatedModel
 
@@ -63,66 +65,28 @@ WITH_SLOW_ONES = [
 LIMIT = 8_000  # bytes of a file
 
 
-@dataclass(frozen=True)
-class Ended:
-    """What a command did."""
-
-    code: int
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line of a failure that is the disk's."""
-        assert self.code == 1, self
-        notes = ("note: ", "tuned on ")
-        lines = [line for line in self.err.splitlines() if not line.startswith(notes)]
-        assert len(lines) == 1, self.err
-        assert lines[0].startswith("error: "), self.err
-        return lines[0]
-
-
 def lm(
     arguments: Sequence[str],
-    before: Callable[[], None] = lambda: None,
+    before: Callable[[], object] | None = None,
     *,
     out: str | int = os.devnull,
-    err: str = "",
-) -> Ended:
+    err: str | None = None,
+) -> Outcome:
     """``lm`` in a fork, which does `before` first; `out` and `err` are where it prints to."""
-    with tempfile.TemporaryFile() as errors:
-        child = os.fork()
-        if child == 0:
-            _be_lm(arguments, before, out, err, errors.fileno())
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        errors.seek(0)
-        return Ended(code, errors.read().decode())
-
-
-def _be_lm(
-    arguments: Sequence[str], before: Callable[[], None], out: str | int, err: str, errors: int
-) -> None:
-    code = 99
-    try:
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(os.open(out, os.O_WRONLY) if isinstance(out, str) else out, 1)
-        os.dup2(os.open(err, os.O_WRONLY) if err else errors, 2)
-        sys.stdin, sys.stdout, sys.stderr = (
-            os.fdopen(number, mode, closefd=False) for number, mode in enumerate("rww")
+    with ExitStack() as files:
+        to, log = (
+            files.enter_context(Path(name).open("wb")).fileno() if isinstance(name, str) else name
+            for name in (out, err)
         )
-        from lmsuite.cli.app import main
+        return command.lm_fork(*arguments, before=before, out=to, err=log)
 
-        before()
-        main(list(arguments))
-    except SystemExit as end:
-        code = int(end.code or 0)
-    except BaseException as error:
-        os.write(errors, f"Traceback: {error!r}".encode())
-    finally:
-        try:
-            sys.stdout.flush()
-        except OSError:
-            code = 120  # as the interpreter does
-        os._exit(code)
+
+def refusal(*given: Any, **named: Any) -> str:
+    """The one line of error of a command that fails; see `lm`. Notes may stand beside it."""
+    ended = lm(*given, **named)
+    lines = ended.err.splitlines(keepends=True)
+    said = "".join(line for line in lines if not line.startswith(("note: ", "tuned on ")))
+    return replace(ended, err=said).error
 
 
 @pytest.fixture(scope="module")
@@ -133,10 +97,10 @@ def made(play: str) -> Iterator[Path]:
         Path("text.txt").write_text(play[:15_000])
         Path("small.txt").write_text(workplace.TEXT)
         Path("out").mkdir()
-        workplace.lm(*TRAIN, "--n", "3", "--name", "a")
-        workplace.lm(*TRAIN, "--n", "6", "--name", "b")
-        workplace.lm(*TRAIN, "--n", "2", "--name", "m")
-        workplace.lm("corpus", "fetch", "served", "-q")
+        assert command.lm(*TRAIN, "--n", "3", "--name", "a").done
+        assert command.lm(*TRAIN, "--n", "6", "--name", "b").done
+        assert command.lm(*TRAIN, "--n", "2", "--name", "m").done
+        assert command.lm("corpus", "fetch", "served", "-q").done
         for _, file in WRITERS.values():
             if file.startswith("out"):
                 Path(file).write_bytes(b"old")
@@ -172,7 +136,7 @@ def test_without_room_the_old_file_stays_and_no_half_file(writer: str, folder: P
     """Where no file can grow above 8,000 bytes, nor can a temporary one."""
     arguments, file = WRITERS[writer]
     before = contents(folder)
-    error = lm(arguments, limited()).error
+    error = refusal(arguments, limited())
     assert "File too large" in error
     assert Path(file).name in error or (writer == "memory" and "TMPDIR" in error)
     assert contents(folder) == before
@@ -219,7 +183,7 @@ def test_on_a_full_disk_the_old_file_stays_and_no_half_file(
     before = contents(folder)
     for writer, (arguments, file) in WRITERS.items():
         if file.startswith(place):
-            assert "No space left" in lm(arguments).error, writer
+            assert "No space left" in refusal(arguments), writer
             assert contents(folder) == before, writer
             shutil.rmtree(tempfile.gettempdir())  # where the model may have been saved instead
             Path(tempfile.gettempdir()).mkdir()
@@ -256,7 +220,7 @@ def test_a_model_that_fits_nowhere_is_still_in_its_checkpoint(folder: Path) -> N
         ValidatedModel.save = save  # type: ignore[method-assign]
 
     words = [*FEEDFORWARD, "--name", "new", "-q"]
-    error = lm(words, forbid).error
+    error = refusal(words, forbid)
     assert "the new model is in its checkpoint" in error
     assert error.endswith("--resume")
     assert not list(Path("models").glob(".*"))
@@ -273,12 +237,12 @@ def test_a_read_only_folder_is_refused_before_the_work_and_read_all_the_same(
         subprocess.run(["mount", "-o", "remount,ro", place], check=True)
     before = contents(folder)
     for writer, (arguments, file) in WRITERS.items():
-        error = lm(arguments).error
+        error = refusal(arguments)
         assert "Read-only" in error, writer
         assert str(Path(file).parent) in error, writer
-    assert "cannot write in the folder models" in lm([*FEEDFORWARD, "--name", "n"]).error
+    assert "cannot write in the folder models" in refusal([*FEEDFORWARD, "--name", "n"])
     for reader, arguments in READERS.items():
-        assert lm(arguments) == Ended(0, "") or reader == "compare"
+        assert lm(arguments) == Outcome(0, "", "") or reader == "compare"
     assert contents(folder) == before
 
 
@@ -288,7 +252,7 @@ def test_without_permission_it_is_refused_and_read_all_the_same(folder: Path) ->
     for place in ("models", "out", "cache"):
         Path(place).chmod(0o500)
     for writer, (arguments, _) in WRITERS.items():
-        assert "Permission denied" in lm(arguments).error, writer
+        assert "Permission denied" in refusal(arguments), writer
     assert lm(READERS["eval"]).code == 0
     for place in ("models", "out", "cache"):
         Path(place).chmod(0o700)
@@ -312,8 +276,8 @@ def test_another_users_folder_is_refused_and_read_all_the_same(
 
     # Those that load no more code as they work, which nobody may not be allowed to read.
     for writer in ("ngram", "memory", "mix", "prune", "convert", "arpa", "corpus"):
-        assert "Permission denied" in lm(WRITERS[writer][0], be_nobody).error, writer
-    assert lm(READERS["eval"], be_nobody) == Ended(0, "")
+        assert "Permission denied" in refusal(WRITERS[writer][0], be_nobody), writer
+    assert lm(READERS["eval"], be_nobody) == Outcome(0, "", "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
@@ -324,7 +288,7 @@ def test_standard_output_to_a_full_disk(command: str, folder: Path) -> None:
     """The error says so in one line; what was to be saved is saved, for it cannot be printed."""
     arguments = WRITERS[command][0] if command in WRITERS else READERS[command]
     before = contents(folder)
-    assert "No space left" in lm(arguments, out="/dev/full").error
+    assert "No space left" in refusal(arguments, out="/dev/full")
     if command in WRITERS:
         file = folder / WRITERS[command][1]
         assert file.read_bytes() != before[str(file)]
@@ -352,15 +316,10 @@ def test_a_reader_that_has_gone_loses_no_model(folder: Path) -> None:
         assert Path(file).read_bytes() != before, writer
 
 
-def started(*arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "lmsuite", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
 def test_a_folder_removed_while_training_is_made_again(folder: Path) -> None:
     """Again and again, as fast as can be; the model is whole in the end."""
     words = [*FEEDFORWARD, "--name", "m"]
-    with started(*words) as process:
+    with command.started(*words) as process:
         assert process.stderr is not None
         process.stderr.readline()
         for _ in range(5):
@@ -386,7 +345,7 @@ def test_a_working_folder_removed_while_training(folder: Path) -> None:
 
         ValidatedModel.save = save  # type: ignore[method-assign]
 
-    error = lm([*FEEDFORWARD, "-q"], vanish).error
+    error = refusal([*FEEDFORWARD, "-q"], vanish)
     (rescued,) = Path(tempfile.gettempdir()).iterdir()
     assert f"the new model is in {rescued} instead" in error
     os.chdir(rescued)
@@ -394,7 +353,7 @@ def test_a_working_folder_removed_while_training(folder: Path) -> None:
 
 
 def test_a_folder_removed_while_sampling(folder: Path) -> None:
-    with started("sample", "b", "the", "--max-tokens", "8000") as process:
+    with command.started("sample", "b", "the", "--max-tokens", "8000") as process:
         assert process.stdout is not None
         first = process.stdout.read(100)
         shutil.rmtree("models")
@@ -422,7 +381,7 @@ def test_a_folder_removed_while_reporting(folder: Path) -> None:
     arguments = WRITERS["report"][0]
     assert lm(arguments, vanish("models")).code == 0
     assert Path("out/m.html").read_bytes().endswith(b"</html>\n")
-    assert "no models in models" in lm(["report"]).error
-    workplace.lm(*TRAIN, "--n", "3", "--name", "a")
-    workplace.lm(*TRAIN, "--n", "6", "--name", "b")
-    assert "cannot write out/m.html: No such file" in lm(arguments, vanish("out")).error
+    assert "no models in models" in refusal(["report"])
+    assert command.lm(*TRAIN, "--n", "3", "--name", "a").done
+    assert command.lm(*TRAIN, "--n", "6", "--name", "b").done
+    assert "cannot write out/m.html: No such file" in refusal(arguments, vanish("out"))

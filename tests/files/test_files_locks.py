@@ -7,9 +7,8 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ import pytest
 pytest.importorskip("fcntl", reason="no locks of this kind")
 
 from hardening import workplace
+from hardening.command import exit_code, forked, lm, started
 from lmsuite.errors import ModelFileError
 from lmsuite.files import disk
 from lmsuite.files.disk import LOCK, LockedError, locked, remove_stale, replaced
@@ -43,15 +43,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("LM_MODELS", raising=False)
     Path("text.txt").write_text(workplace.TEXT)
     for name in ("a", "b"):
-        workplace.lm("train", "ngram", "text.txt", "--tokenizer", "char", "-q", "--name", name)
+        assert lm("train", "ngram", "text.txt", "--tokenizer", "char", "-q", "--name", name).done
     return tmp_path
 
 
 @pytest.fixture
 def training(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A training of the model m that is under way, with its first checkpoint written."""
-    command = [sys.executable, "-m", "lmsuite", *TRAINING]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    with started(*TRAINING) as process:
         until = time.monotonic() + 120
         while not Path("models/m.checkpoint").exists():
             assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
@@ -66,17 +65,14 @@ def test_the_second_writer_is_refused_at_once_and_told_who_is_the_first(
 ) -> None:
     for name, arguments in WRITERS.items():
         began = time.monotonic()
-        with pytest.raises(workplace.DamageError) as refused:
-            workplace.lm(*arguments)
+        message = lm(*arguments).error
         assert time.monotonic() - began < 10, name  # about 0.3; the first goes on for minutes
-        message = str(refused.value.args[0])
-        assert "error: models/m.safetensors is being written by process" in message, name
+        assert "models/m.safetensors is being written by process" in message, name
         assert f" {training.pid} (lm {' '.join(TRAINING)[:50]}" in message, name
-        assert message.count("\n") == 1
         monkeypatch.setattr(disk, "TIMEOUT", 0.02)  # all have the same
-    assert workplace.lm("models").count("\n") == 3  # the heading, a and b
-    workplace.lm("train", "ngram", "text.txt", "--tokenizer", "char", "--name", "other", "-q")
-    workplace.lm("eval", "--json")
+    assert lm("models").out.count("\n") == 3  # the heading, a and b
+    assert lm("train", "ngram", "text.txt", "--tokenizer", "char", "--name", "other", "-q").done
+    assert lm("eval", "--json").done
     assert training.poll() is None
 
 
@@ -96,23 +92,8 @@ def test_a_training_interrupted_leaves_no_lock(training: subprocess.Popen[bytes]
     assert not list(Path("models").glob(".*"))
 
 
-def forked(work: Callable[[], None]) -> int:
-    """The process id of a fork that does `work` and then exits, with 0 if it did not fail."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        work()
-        code = 0
-    except BaseException as error:
-        os.write(2, f"{error!r}\n".encode())
-    finally:
-        os._exit(code)
-
-
 def exit_codes(processes: list[int]) -> list[int]:
-    return [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
+    return [exit_code(process) for process in processes]
 
 
 def wait_for(path: Path) -> None:
@@ -307,10 +288,10 @@ def test_one_corpus_fetched_by_many_at_once_ends_well() -> None:
     """Even if the server has another text for each of them."""
 
     def fetch() -> None:
-        workplace.lm("corpus", "fetch", "served", "--force", "-q")
+        assert lm("corpus", "fetch", "served", "--force", "-q").done
 
     with workplace.surroundings():
         for _ in range(5):
             assert exit_codes([forked(fetch) for _ in range(4)]) == [0] * 4
-            assert workplace.lm("corpus", "show", "served", "--text").startswith("served ")
+            assert lm("corpus", "show", "served", "--text").out.startswith("served ")
         assert {path.name for path in Path("cache").iterdir()} == {"served.txt", "served.sha256"}

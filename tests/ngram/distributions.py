@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from lmsuite.errors import TrainingError
 from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
 from lmsuite.text.encoding import Boundaries, TextEncoder
-from lmsuite.text.tokenizer import make_tokenizer
+from lmsuite.text.registry import make_tokenizer
 from lmsuite.text.vocabulary import BOS, EOS, UNK, Vocabulary
 from tests.ngram.formulas import Formula
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from lmsuite.errors import DataError
-from lmsuite.sources import archive, download, plain
+from lmsuite.files import plain
+from lmsuite.sources import archive, download
 from lmsuite.sources.catalogue import Entry, catalogue
 from lmsuite.sources.corpus import read_corpus
 

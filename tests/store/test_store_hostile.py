@@ -11,7 +11,6 @@ import json
 import os
 import pickle
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +22,7 @@ import numpy as np
 import pytest
 
 from hardening import fuzz_arpa, fuzz_checkpoints, fuzz_models
+from hardening.command import lm_process
 from hardening.fuzzing import PATIENT, Report, attack
 from hardening.mutators import Safetensors
 from lmsuite.errors import LmError, ModelFileError, UsageError
@@ -90,22 +90,15 @@ def test_the_real_command_refuses_in_one_line(command: str, tmp_path: Path) -> N
     file = Safetensors.parsed(fuzz_models.saved(claims), "lmsuite")
     file.metadata["settings"]["layers"] = 10**9
     (tmp_path / "m.safetensors").write_bytes(file.built())
-    done = subprocess.run(
-        [sys.executable, "-m", "lmsuite", command, "m.safetensors"]
-        + ["out.arpa"] * (command == "convert"),
+    done = lm_process(
+        *(command, "m.safetensors", *["out.arpa"] * (command == "convert")),
+        stdin=b"the cat\n",
         cwd=tmp_path,
-        input=b"the cat\n",
-        capture_output=True,
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)),
-        timeout=120,
-        check=False,
+        env={"OPENBLAS_NUM_THREADS": "1"},
+        before=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)),
     )
-    assert done.returncode == 1
-    assert done.stdout == b""
-    line = done.stderr.decode()
-    assert line.startswith("error: ") and line.count("\n") == 1
-    assert "the setting 'layers' must be at least 1 and at most 1000" in line
+    assert done.out == ""
+    assert "the setting 'layers' must be at least 1 and at most 1000" in done.error
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
 
 
@@ -413,7 +406,7 @@ def test_a_mixture_whose_weights_are_not_normalised_is_the_same_after_saving(
     for weights in ([0.2, 0.3, 0.2], [1.5, 1.2, 0.3], [0.7, 0.1, 0.1]):
         model = Mixture({"a": ngram, "b": ngram, "c": ngram}, weights)
         save_model(path, model)
-        again = load_model(path)[0]
+        again = load_model(path)
         assert isinstance(again, Mixture)
         assert np.array_equal(again.weights, model.weights)
 

@@ -7,16 +7,15 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from tests import forks
+from hardening.command import Outcome, Run, lm_fork
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 TEXT = b"My lord,\n\n'tis done.\n"
 
 
@@ -24,18 +23,9 @@ TEXT = b"My lord,\n\n'tis done.\n"
 def lm(tmp_path: Path) -> Run:
     """Runs ``lm`` in an empty folder; without `stdin`, standard input is no pipe."""
 
-    def run(*arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "LM_CACHE": str(tmp_path / "cache"),
-            "LM_CATALOGUE": str(tmp_path / "own.toml"),
-        }
-        done = forks.lm(arguments, stdin=stdin, environment=environment, folder=tmp_path)
-        return subprocess.CompletedProcess(
-            arguments, done.code, done.out.decode(), done.err.decode()
-        )
-
+    env = {"LM_CACHE": str(tmp_path / "cache"), "LM_CATALOGUE": str(tmp_path / "own.toml")}
     (tmp_path / "own.toml").write_text("")
-    return run
+    return partial(lm_fork, cwd=tmp_path, env=env)
 
 
 @pytest.fixture
@@ -55,11 +45,9 @@ def server(tmp_path: Path) -> Iterator[str]:
         running.shutdown()
 
 
-def assert_error(done: subprocess.CompletedProcess[str], message: str, code: int = 1) -> None:
-    assert (done.returncode, done.stdout) == (code, "")
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("error: ")
+def assert_error(done: Outcome, message: str, code: int = 1) -> None:
+    assert (done.code, done.out) == (code, "")
+    assert message in done.only_line
 
 
 @pytest.mark.parametrize(
@@ -75,14 +63,14 @@ def assert_error(done: subprocess.CompletedProcess[str], message: str, code: int
 )
 def test_tokens_of_piped_text(lm: Run, options: list[str], lines: list[str]) -> None:
     done = lm("tokenize", *options, stdin=TEXT)
-    assert (done.stdout.split("\n"), done.stderr) == ([*lines, ""], "")
+    assert (done.out.split("\n"), done.err) == ([*lines, ""], "")
 
 
 def test_json_has_every_token_as_it_is(lm: Run) -> None:
     done = lm(
         "tokenize", "-", "--json", "--tokenizer", "bpe", "--bpe-size", "256", stdin=b"\xc3\xa9 a\nb"
     )
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    lines = [json.loads(line) for line in done.out.splitlines()]
     shown = [[(t["token"], t["start"], t["end"]) for t in line["tokens"]] for line in lines]
     assert shown == [
         [("\\xc3", 0, 1), ("\\xa9", 0, 1), (" ", 1, 2), ("a", 2, 3), ("\n", 3, 4)],
@@ -93,11 +81,11 @@ def test_json_has_every_token_as_it_is(lm: Run) -> None:
 
 def test_as_a_model_reads_it(lm: Run, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("my lord is my lord\nmy lord\n" * 20)
-    assert lm("train", "ngram", "a.txt", "--lines", "-q").returncode == 0
+    assert lm("train", "ngram", "a.txt", "--lines", "-q").code == 0
     done = lm("tokenize", "--like", "ngram", stdin=b"my liege\nlord")
-    assert done.stdout == "my <unk>\nlord\n"
+    assert done.out == "my <unk>\nlord\n"
     done = lm("tokenize", "--like", "ngram", "--ids", stdin=b"my liege\nlord")
-    first, second = (line.split() for line in done.stdout.splitlines())
+    first, second = (line.split() for line in done.out.splitlines())
     assert (first[0], first[2:], second[0], second[2:]) == ("1", ["0", "2"], "1", ["2"])
     assert_error(lm("tokenize", "--like", "ngram", "--tokenizer", "char", stdin=TEXT), "--like", 2)
 
@@ -109,7 +97,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(lm: Run) -> None:
 
 
 def test_without_a_pipe_it_is_the_play(lm: Run) -> None:
-    assert lm("tokenize").stdout.startswith("First Citizen :\nStand off my heel , neighbour")
+    assert lm("tokenize").out.startswith("First Citizen :\nStand off my heel , neighbour")
 
 
 @pytest.mark.parametrize(
@@ -139,18 +127,18 @@ def test_bad_usage_is_one_line(lm: Run, arguments: list[str]) -> None:
 
 
 def test_corpora_are_listed(lm: Run) -> None:
-    lines = [line.split() for line in lm("corpus", "list").stdout.splitlines()]
+    lines = [line.split() for line in lm("corpus", "list").out.splitlines()]
     assert lines[0] == ["name", "here", "checksum", "title"]
     assert ["tinyshakespeare", "no", "pinned"] in [line[:3] for line in lines]
     assert ["play", "yes", "local"] in [line[:3] for line in lines]
-    listed = json.loads(lm("corpus", "list", "--json").stdout)
+    listed = json.loads(lm("corpus", "list", "--json").out)
     assert [entry["name"] for entry in listed] == [line[0] for line in lines[1:]]
 
 
 def test_a_corpus_is_shown(lm: Run, play: str) -> None:
-    assert lm("corpus", "show", "play", "--text").stdout == play
-    assert "unpinned" in lm("corpus", "show", "shakespeare").stdout
-    shown = json.loads(lm("corpus", "show", "tinyshakespeare", "--json").stdout)
+    assert lm("corpus", "show", "play", "--text").out == play
+    assert "unpinned" in lm("corpus", "show", "shakespeare").out
+    shown = json.loads(lm("corpus", "show", "tinyshakespeare", "--json").out)
     assert (shown["checksum"], shown["here"]) == ("pinned", False)
     assert_error(lm("corpus", "show", "plya"), "did you mean play")
     assert_error(lm("corpus", "show", "play", "--text", "--json"), "--json", 2)
@@ -166,12 +154,12 @@ def test_a_corpus_is_fetched_used_and_fetched_again(lm: Run, server: str, tmp_pa
     )
     file = tmp_path / "cache" / "mine.txt"
     fetched = lm("corpus", "fetch", "mine")
-    assert (fetched.returncode, fetched.stdout, fetched.stderr) == (0, f"{file}\n", "")
+    assert (fetched.code, fetched.out, fetched.err) == (0, f"{file}\n", "")
     assert file.read_bytes() == TEXT
-    assert lm("tokenize", "mine").stdout == "My lord ,\n\n'tis done .\n"
-    assert "is here already" in lm("corpus", "fetch", "mine").stderr
-    assert lm("corpus", "fetch", "mine", "--force", "-q").stderr == ""
-    assert "needs no download" in lm("corpus", "fetch", "play").stderr
+    assert lm("tokenize", "mine").out == "My lord ,\n\n'tis done .\n"
+    assert "is here already" in lm("corpus", "fetch", "mine").err
+    assert lm("corpus", "fetch", "mine", "--force", "-q").err == ""
+    assert "needs no download" in lm("corpus", "fetch", "play").err
     assert_error(lm("corpus", "fetch", "wrong"), "instead of 000000000000…")
     assert_error(lm("tokenize", "gone"), "answered 404")
     file.write_bytes(TEXT[:5])

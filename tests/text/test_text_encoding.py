@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
-from lmsuite.text.tokenizer import TOKENIZERS
+from lmsuite.text.settings import TOKENIZERS
 from lmsuite.text.vocabulary import SPECIALS
 
 TRAINING = 'low lower lowest, newest newer "new"; — naïve \'tis 😀\n' * 8

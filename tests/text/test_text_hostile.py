@@ -7,25 +7,24 @@ are typed: ``python -m hardening.fuzz_corpora --runs 100000``.
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
+import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from random import Random
 from types import ModuleType
-from typing import Any
 
 import pytest
 
 from hardening import fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_prompts, fuzz_vocabulary
+from hardening.command import Outcome, lm_process
 from hardening.fuzzing import PATIENT, Target, attack
-from hardening.in_process import Ended, RefusedError, check, lm, lm_must
+from hardening.in_process import RefusedError, check, lm, lm_must
 from hardening.texts import ENCODINGS, raw
 from lmsuite.errors import LmError
-from lmsuite.sources.plain import read_text
+from lmsuite.files.plain import read_text
 from lmsuite.text.encoding import TextEncoder, TextSettings
-from lmsuite.text.tokenizer import TOKENIZERS
+from lmsuite.text.settings import TOKENIZERS
 from lmsuite.training.baseline import Baseline
 
 FUZZERS = [fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_prompts, fuzz_vocabulary]
@@ -54,17 +53,9 @@ def test_thousands_of_hostile_inputs(fuzzer: ModuleType) -> None:
     _no_failures(fuzzer.target, fuzzer.make_inputs, 3000, seed=2)
 
 
-def _lm(*arguments: str | bytes, stdin: bytes | None = None) -> Ended:
+def _lm(*arguments: str | bytes, stdin: bytes | None = None) -> Outcome:
     """``lm`` as a process of its own; it may say no, but in one line."""
-    source: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-    done = subprocess.run(
-        [sys.executable, "-m", "lmsuite", *arguments],
-        capture_output=True,
-        timeout=120,
-        check=False,
-        **source,
-    )
-    ended = Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+    ended = lm_process(*map(os.fsdecode, arguments), stdin=stdin)
     check(ended)
     return ended
 

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.text import tokenizer as module
 from lmsuite.text.bpe import BpeTokenizer
-from lmsuite.text.tokenizer import TOKENIZERS, Tokenizer, make_tokenizer, tokenizer_from
+from lmsuite.text.registry import make_tokenizer, tokenizer_from
+from lmsuite.text.settings import TOKENIZERS
+from lmsuite.text.tokenizer import Tokenizer
 from lmsuite.text.words import WordTokenizer, word_pattern
 
 # Texts in which the rules meet: marks next to letters, line ends, other spaces, specials in pieces.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lmsuite.errors import ModelFileError
 from lmsuite.text.encoding import visible
-from lmsuite.text.tokenizer import tokenizer_from
+from lmsuite.text.registry import tokenizer_from
 from lmsuite.text.words import _USUAL, WordTokenizer, unicode_word_pattern, word_pattern
 
 TOGETHER = [

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import lmsuite
-from lmsuite.cli.app import main
+from hardening.command import lm
 from lmsuite.errors import UsageError
 from lmsuite.store.artefact import load_model
 from lmsuite.training.interrupts import TrainingInterruptedError
@@ -42,10 +42,8 @@ def test_a_fitted_model_is_that_of_the_command(
 ) -> None:
     (tmp_path / "text.txt").write_text(play[:30_000], encoding="utf-8")
     fitted = lmsuite.fit(kind, play[:30_000], **settings)
-    with pytest.raises(SystemExit) as ended:
-        main(["train", kind, str(tmp_path / "text.txt"), *options, "-q", "--models", str(tmp_path)])
-    assert not ended.value.code
-    trained, _ = load_model(tmp_path / f"{kind}.safetensors")
+    assert lm("train", kind, "text.txt", *options, "-q", "--models", ".", cwd=tmp_path).done
+    trained = load_model(tmp_path / f"{kind}.safetensors")
     assert trained.encoder.fingerprint() == fitted.encoder.fingerprint()
     assert trained.settings_dict() == fitted.settings_dict()
     ours, theirs = fitted.arrays(), trained.arrays()

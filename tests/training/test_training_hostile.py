@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hardening.command import lm_process
 from hardening.in_process import RefusedError, lm, lm_must
 from lmsuite.analysis.evaluation import evaluate
 from lmsuite.errors import TrainingError, UsageError
@@ -243,12 +242,9 @@ def test_a_model_that_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch) 
 def test_a_real_process_says_one_line(folder: Path) -> None:
     Path("t.txt").write_text(TEXT)
     command = [*KINDS["rnn"], "--epochs", "3", "-q", "t.txt", "--lr", "1e300", "--clip", "0"]
-    ended = subprocess.run(
-        [sys.executable, "-m", "lmsuite", *command], capture_output=True, text=True, timeout=120
-    )
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    last = ended.stderr.splitlines()[-1]
+    ended = lm_process(*command)
+    assert (ended.code, ended.out) == (1, "")
+    last = ended.err.splitlines()[-1]
     assert last.startswith("error: the loss exploded at step")
-    assert "Warning" not in ended.stderr
+    assert "Warning" not in ended.err
     assert not list(folder.rglob("*.safetensors"))

@@ -20,7 +20,7 @@ from lmsuite.cli.options import (
 )
 from lmsuite.cli.streams import note, piped_input, printable, unescaped, write, write_json
 from lmsuite.errors import UsageError
-from lmsuite.sources.plain import decode_text
+from lmsuite.files.plain import decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
