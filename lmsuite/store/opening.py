@@ -41,12 +41,12 @@ class OpenedModel:
         sha256 = self.provenance.validation.sha256
         if sha256 is None:
             raise DataError(
-                f"{self.name} has no validation text; give a text with {{text}}", "text"
+                f"{self.name} has no validation text; give a text with {{text}} FILE", "text"
             )
         try:
             return load_validation_text(valid_path_beside(self.path), sha256)
         except DataError as error:
-            raise DataError(f"{error}; give a text with {{text}}", "text") from error
+            raise DataError(f"{error}; give a text with {{text}} FILE", "text") from error
 
     def is_tuned_on(self, text: str) -> bool:
         """Whether the model is a mixture whose weights come from this very text."""
@@ -136,7 +136,7 @@ def shared_validation_text(opened: Sequence[OpenedModel]) -> str:
         if other.validation_text() != text:
             raise DataError(
                 f"{first.name} and {other.name} have different validation texts; give a text that "
-                "neither was trained on with {text}",
+                "neither was trained on with {text} FILE",
                 "text",
             )
     return text

@@ -8,6 +8,7 @@ metadata, a checksum of the arrays among it; it is replaced at once, never half 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,11 @@ class Progress:
     waited: Count = 0  # validations since the best one
     schedule: dict[str, MaybeInfinite] = field(default_factory=dict)
     history: list[HistoryRow] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        infinite = [name for name, value in self.schedule.items() if math.isinf(value)]
+        if set(infinite) - {"best"}:  # the loss of a plateau before its first validation
+            raise ValueError(f"the schedule's {infinite[0]!r} cannot be infinite")
 
 
 def save_checkpoint(
