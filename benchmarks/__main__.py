@@ -29,6 +29,7 @@ FILES = (
     "ngram_training",
     "start_up",
     "ngram_scoring",
+    "python_calls",
     "nltk_kneser_ney",
     "text_encoding",
     "neural_training",

@@ -50,7 +50,7 @@ def rows(options: Options) -> Iterator[Row]:
 
 def our_evaluation(path: Path, text: str) -> Iterator[tuple[int, float]]:
     """How many tokens a text has, and its mean cross-entropy: the side of a comparison."""
-    model, _ = load_model(path)
+    model = load_model(path)
     result = (0, 0.0)
     while True:
         yield result

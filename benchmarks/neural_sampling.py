@@ -50,14 +50,13 @@ def _shown(streams: int) -> str:
 
 def our_sampling(path: Path, streams: int, length: int) -> Iterator[list[str]]:
     """`streams` texts of `length` characters a run: the side of a comparison."""
-    model, _ = load_model(path)
+    model = load_model(path)
     settings = SamplingSettings(max_tokens=length)
-    prompt = model.encoder.encode_prompt("")
     rng = np.random.default_rng(7)
     texts: list[str] = []
     while True:
         yield texts
         if streams == 1:
-            texts = ["".join(stream(model, settings, rng, prompt))]
+            texts = ["".join(piece.text for piece in stream(model, "", settings, rng))]
         else:
-            texts = [drawn.text for drawn in sample(model, settings, rng, prompt, streams)]
+            texts = [drawn.text for drawn in sample(model, "", settings, rng, samples=streams)]

@@ -80,7 +80,7 @@ def _in_process(contest: Contest, valid: Path) -> Row:
 
     from lmsuite.store.artefact import load_model
 
-    model, _ = load_model(contest.ours)
+    model = load_model(contest.ours)
     peer = kenlm.Model(str(contest.trie))
     text = valid.read_text("utf-8")
     ids, lines = model.encoder.encode(text), text.splitlines()

@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from nltk.lm import KneserNeyInterpolated
 from nltk.lm.preprocessing import padded_everygram_pipeline
 
@@ -91,8 +90,7 @@ def rows(options: Options) -> Iterator[Row]:
     settings = SamplingSettings(max_tokens=WORDS)
 
     def draw() -> None:
-        rng = np.random.default_rng(7)
-        sample(model, settings, rng, np.empty(0, dtype=np.int32))
+        sample(model, "", settings, 7)
 
     drawn = compare(
         "generate with it",

@@ -98,7 +98,7 @@ def training(shape: Shape) -> Iterator[None]:
 def sampling(path: Path, streams: int, length: int) -> Iterator[str | list[str]]:
     """`streams` texts of `length` tokens a run, with LSTMCell; says first how it draws."""
     torch.manual_seed(7)
-    ours, _ = load_model(path)
+    ours = load_model(path)
     source = _loaded(ours)
     source.output.bias[[UNK, *ours.encoder.impossible.tolist()]] = -torch.inf  # never drawn
     cell = nn.LSTMCell(source.layers.input_size, source.layers.hidden_size)
@@ -150,7 +150,7 @@ DRAWS = {
 
 def evaluation(path: Path, text: str) -> Iterator[str | float]:
     """The mean cross-entropy of a text a run, with nn.LSTM; says first how it reads."""
-    ours, _ = load_model(path)
+    ours = load_model(path)
     model = _loaded(ours)
     model.output.bias.data[ours.encoder.impossible.tolist()] = -torch.inf
     if ours.encoder.boundaries is Boundaries.LINES:

@@ -7,7 +7,6 @@ An input is a command line, each argument ended by NUL.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,8 +16,6 @@ from typing import Any
 from hardening.fuzzing import main
 from hardening.in_process import lm, lm_must
 from hardening.texts import raw
-
-importlib.import_module("matplotlib.pyplot")  # which makes a folder of its own, once
 
 TEXT = "the king of the hill\nis not the queen of it, is he\n" * 8
 NUMBERS = (

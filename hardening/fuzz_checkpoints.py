@@ -37,7 +37,7 @@ from hardening.mutators import (
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
-from lmsuite.report.subject import Subject, learning_curves
+from lmsuite.report.model_charts import TrainedModel, learning_curves
 from lmsuite.report.terminal import lines_as_text
 from lmsuite.store.history import HistoryRow, read_history
 from lmsuite.store.validation_text import load_validation_text, text_sha256
@@ -103,10 +103,10 @@ def _resumed(training: Training, content: bytes) -> None:
 
 def _curve(content: bytes) -> None:
     FILES.history.write_bytes(content)
-    subject = Subject("m", trainings()[0].model, None, read_history(FILES.history))
+    trained = TrainedModel("m", trainings()[0].model, None, read_history(FILES.history))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        chart = learning_curves([subject])
+        chart = learning_curves([trained])
         if chart is not None:
             lines_as_text(chart)
 

@@ -24,6 +24,7 @@ import dataclasses
 import faulthandler
 import gc
 import hashlib
+import importlib
 import inspect
 import os
 import random
@@ -45,6 +46,8 @@ from pathlib import Path
 from typing import Any
 
 from lmsuite.errors import LmError
+
+importlib.import_module("matplotlib.figure")  # which makes a folder of its own, once
 
 ROOT = Path(__file__).resolve().parents[1]
 ACCEPTED, REFUSED, FAILED = "accepted", "refused", "failed"

@@ -73,11 +73,8 @@ def import_all() -> None:
         "training.loop",
         "models.registry",
         "analysis.evaluation",
-        "report.contents",
-        "report.figures",
+        "report.pages",
     ):
         importlib.import_module(f"lmsuite.{module}")
-    importlib.import_module("filelock")
-    with contextlib.suppress(ImportError):
-        importlib.import_module("matplotlib.backends.backend_agg")
-        importlib.import_module("matplotlib.figure")
+    for library in ("filelock", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure"):
+        importlib.import_module(library)

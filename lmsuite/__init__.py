@@ -70,21 +70,27 @@ validation ids to know when to stop. (This one is tiny, for the sake of the test
 >>> lmsuite.evaluate(trained, short, name="trained").cross_entropy < untrained.cross_entropy
 True
 
-**Sampling** takes its randomness as an argument: the same seed gives the same text.
+**Sampling**: the same seed gives the same text, whole or in pieces, each drawn when asked for.
 
 >>> warm = lmsuite.SamplingSettings(temperature=0.8, max_tokens=20)
->>> prompt = encoder.encode_prompt("My lord,")
->>> one, two = (
-...     lmsuite.sample(trigram, warm, np.random.default_rng(7), prompt)[0].text for _ in range(2)
-... )
->>> one == two
+>>> [one] = lmsuite.sample(trigram, "My lord,", warm, seed=7)
+>>> pieces = list(lmsuite.stream(trigram, "My lord,", warm, seed=7))
+>>> "".join(piece.text for piece in pieces) == one.text, pieces[-1].finish_reason
+(True, 'length')
+
+`astream` is for event loops; a `Batcher` steps one model for many readers at once.
+
+>>> with lmsuite.Batcher(trigram) as batcher:
+...     streams = [batcher.submit("My lord,", warm, seed) for seed in (7, 8)]
+...     texts = ["".join(piece.text for piece in stream) for stream in streams]
+>>> texts[0] == one.text
 True
 
 **Models are saved** as one file each, complete by itself; ``lm`` reads it as well.
 
 >>> from pathlib import Path
 >>> lmsuite.save_model(Path("trigram.safetensors"), trigram)
->>> again, manifest = lmsuite.load_model(Path("trigram.safetensors"))
+>>> again = lmsuite.load_model(Path("trigram.safetensors"))
 >>> bool((again.score(ids) == trigram.score(ids)).all())
 True
 
@@ -110,28 +116,84 @@ __version__ = "0.1.0"
 # Public names and where they live. Each is imported when it is first asked for, so that the
 # command line, which imports this package too, does not wait for numpy before it needs it.
 _HOMES = {
+    "Alternative": "lmsuite.analysis.explanation",
+    "AnyPath": "lmsuite.files",
+    "Array": "lmsuite.types",
     "BackoffTable": "lmsuite.ngram.table",
+    "Batcher": "lmsuite.generation.batcher",
+    "BoolArray": "lmsuite.types",
     "Boundaries": "lmsuite.text.settings",
+    "Comparison": "lmsuite.analysis.comparison",
+    "Contribution": "lmsuite.models.mixture",
+    "Corpus": "lmsuite.sources.corpus",
+    "Count": "lmsuite.files.records",
     "DataError": "lmsuite.errors",
+    "Decoder": "lmsuite.models.interface",
+    "DifferentTokensError": "lmsuite.models.mixture",
+    "Discounts": "lmsuite.ngram.discounts",
+    "Drive": "lmsuite.nn.drive",
+    "Estimate": "lmsuite.analysis.bootstrap",
+    "Evaluation": "lmsuite.analysis.evaluation",
+    "Factor": "lmsuite.analysis.explanation",
     "FeedForward": "lmsuite.models.feedforward",
     "FeedForwardSettings": "lmsuite.models.settings",
+    "Figures": "lmsuite.analysis.comparison",
+    "Float64Array": "lmsuite.types",
+    "FloatArray": "lmsuite.types",
     "FullScore": "lmsuite.models.text_scores",
+    "HeldOut": "lmsuite.sources.splitting",
+    "HistoryRow": "lmsuite.store.history",
+    "IntArray": "lmsuite.types",
+    "Joiner": "lmsuite.text.tokenizer",
+    "KeyIndex": "lmsuite.ngram.lookup",
+    "LaidOut": "lmsuite.nn.drive",
     "LanguageModel": "lmsuite.models.interface",
     "LmError": "lmsuite.errors",
+    "Logs": "lmsuite.ngram.table",
+    "Match": "lmsuite.ngram.table",
+    "MaybeInfinite": "lmsuite.files.records",
+    "Member": "lmsuite.models.mixture",
     "Mixture": "lmsuite.models.mixture",
+    "MixtureSettings": "lmsuite.models.mixture",
     "ModelFileError": "lmsuite.errors",
+    "NeuralModel": "lmsuite.models.neural",
     "NgramModel": "lmsuite.models.ngram",
     "NgramSettings": "lmsuite.ngram.settings",
+    "Piece": "lmsuite.generation.texts",
+    "Place": "lmsuite.analysis.comparison",
+    "Progress": "lmsuite.training.checkpoint",
     "Provenance": "lmsuite.store.records",
+    "Reader": "lmsuite.nn.reader",
     "Recurrent": "lmsuite.models.recurrent",
     "RecurrentSettings": "lmsuite.models.settings",
+    "Reporter": "lmsuite.training.reporting",
+    "Sample": "lmsuite.generation.texts",
     "SamplingSettings": "lmsuite.sampling",
+    "Seed": "lmsuite.generation.texts",
+    "SharedStream": "lmsuite.generation.batcher",
+    "State": "lmsuite.models.interface",
+    "StreamDecoder": "lmsuite.text.encoding",
     "Surprisal": "lmsuite.models.text_scores",
+    "TableOrder": "lmsuite.ngram.table",
+    "Tally": "lmsuite.analysis.comparison",
     "TextEncoder": "lmsuite.text.encoding",
     "TextSettings": "lmsuite.text.settings",
+    "TimeLimits": "lmsuite.training.clock",
     "Token": "lmsuite.text.encoding",
+    "TokenExplanation": "lmsuite.analysis.explanation",
+    "Tokenizer": "lmsuite.text.tokenizer",
+    "Trace": "lmsuite.models.ngram",
     "TrainingError": "lmsuite.errors",
+    "TrainingFiles": "lmsuite.training.loop",
+    "TrainingInterruptedError": "lmsuite.training.interrupts",
+    "TrainingRecord": "lmsuite.store.records",
+    "TrainingResult": "lmsuite.training.loop",
     "TrainingSettings": "lmsuite.training.settings",
+    "Unit": "lmsuite.models.text_scores",
+    "UsageError": "lmsuite.errors",
+    "ValidationRecord": "lmsuite.store.records",
+    "Vocabulary": "lmsuite.text.vocabulary",
+    "astream": "lmsuite.generation.batcher",
     "compare": "lmsuite.analysis.comparison",
     "evaluate": "lmsuite.analysis.evaluation",
     "explain": "lmsuite.analysis.explanation",
@@ -141,6 +203,7 @@ _HOMES = {
     "sample": "lmsuite.generation",
     "save_model": "lmsuite.store.artefact",
     "split_text": "lmsuite.sources.splitting",
+    "stream": "lmsuite.generation",
     "train": "lmsuite.training.loop",
 }
 

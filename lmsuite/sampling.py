@@ -54,7 +54,10 @@ class SamplingSettings:
             raise UsageError("{stop} must be a text of at least one character", "stop", value="")
 
     @property
-    def filters(self) -> bool:
-        """Whether a filter is not at its neutral value."""
-        chosen = (self.temperature, self.top_k, self.top_p, self.min_p)
-        return chosen != (1.0, 0, 1.0, 0.0)
+    def filters(self) -> tuple[float, int, float, float]:
+        """What changes a distribution before a token is drawn from it."""
+        return self.temperature, self.top_k, self.top_p, self.min_p
+
+
+NEUTRAL = SamplingSettings().filters
+"""Filters that change nothing."""

@@ -14,9 +14,9 @@ from contract_cases import CASES, OTHER, TRAINING, Case, given_to
 
 from lmsuite.analysis.evaluation import evaluate, in_blocks
 from lmsuite.errors import DataError, UsageError
-from lmsuite.generation import SamplingSettings, sample
+from lmsuite.generation import sample
 from lmsuite.models.interface import LanguageModel, State
-from lmsuite.store.artefact import load_model, save_model
+from lmsuite.store.artefact import open_model_file, save_model
 from lmsuite.store.records import Provenance
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray, IntArray
@@ -151,8 +151,7 @@ def test_many_threads_share_one_model(case: Case, samples: int) -> None:
     text = ids_of(model, TRAINING * 3)
 
     def work(seed: int) -> tuple[list[list[int]], list[float], list[float], float]:
-        rng = np.random.default_rng(seed)
-        texts = sample(model, SamplingSettings(max_tokens=12), rng, text[:seed], samples)
+        texts = sample(model, text[:seed], seed=seed, samples=samples, max_tokens=12)
         stepped = model.score_next(model.read(model.start(1), text[:seed]), text[seed : seed + 1])
         scores = np.append(model.score(text), stepped[0])
         evaluated = evaluate(model, OTHER, name="one").cross_entropy
@@ -264,7 +263,7 @@ def test_save_and_load_give_an_equal_model(case: Case, tmp_path: Path) -> None:
     model = model_of(case)
     made = Provenance("lm train", "0", "small", "0" * 64, "2026-01-01T00:00:00+00:00")
     save_model(tmp_path / "m.safetensors", model, made)
-    loaded, manifest = load_model(tmp_path / "m.safetensors")
+    loaded, manifest = open_model_file(tmp_path / "m.safetensors")
     assert type(loaded) is type(model)
     assert loaded.settings == model.settings
     assert manifest.settings == json.loads(json.dumps(model.settings_dict()))

@@ -2,7 +2,8 @@
 
 The README's blocks marked ``sh`` are for the shell. They run in the order in which they stand, in
 one folder, as a reader would type them. Commands with ``--minutes`` take minutes and are marked
-slow; what those make is not needed by others. Blocks marked ``python`` run as well.
+slow; what those make is not needed by others. Blocks marked ``python`` run as well. Those of
+``docs/python.md`` are one program, and print what the block marked ``text`` after them shows.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 FIRST_SCREEN = ["pip install . && lm demo", "pip install '.[test]' && pytest"]
 PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+PAGE = re.findall(
+    r"^```(python|text)\n(.*?)^```",
+    (ROOT / "docs" / "python.md").read_text(encoding="utf-8"),
+    flags=re.MULTILINE | re.DOTALL,
+)
 LONG = re.compile(r"--minutes")
 FOREIGN = re.compile(r"pip install|python -m benchmarks")  # CI's and the benchmarks' own affair
 
@@ -71,6 +77,29 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     for program in PROGRAMS:
         done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False)
         assert done.returncode == 0, program
+
+
+def test_the_page_for_python_runs_and_prints_what_it_shows(tmp_path: Path) -> None:
+    blocks = "".join(f"{text}print('\\f')\n" for kind, text in PAGE if kind == "python")
+    done = subprocess.run(
+        [sys.executable, "-c", blocks], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    printed = iter(done.stdout.split("\f\n"))
+    shown: list[tuple[str, str]] = []
+    for kind, text in PAGE:
+        if kind == "python":
+            shown.append((next(printed), ""))
+        else:
+            shown[-1] = shown[-1][0], text
+    for found, expected in shown:
+        assert found == expected
+
+
+@pytest.mark.parametrize(("what", "lines"), [("class ReluCell", 15), ("Sequential(", 12)])
+def test_a_lesson_is_short(what: str, lines: int) -> None:
+    [block] = [text for _, text in PAGE if what in text]
+    assert len(commands(block)) <= lines
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from packaging.metadata import Metadata
 
 from hardening.oldest import oldest
 
@@ -106,10 +107,24 @@ def test_the_source_distribution_holds_what_is_needed_to_build_and_test(built: B
     with tarfile.open(built.sdist) as sdist:
         assert all(member.isfile() for member in sdist.getmembers())
         names = {member.name.partition("/")[2] for member in sdist.getmembers()}
-    folders = ("lmsuite", "corpora", "tests", "hardening", "benchmarks", "docs")
+    folders = ("lmsuite", "corpora", "tests", "hardening", "benchmarks", "docs", ".ci")
     files = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"}
     made = {"pyproject.toml", ".gitignore", "PKG-INFO"}
     assert names == below(built.tracked, *folders) | files | made
+
+
+def test_an_index_takes_both(built: Built) -> None:
+    """What ``twine check --strict`` asks: sound metadata, and a description that can be shown."""
+    with zipfile.ZipFile(built.wheel) as wheel, tarfile.open(built.sdist) as sdist:
+        [inside] = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+        [beside] = (name for name in sdist.getnames() if name.endswith("/PKG-INFO"))
+        notes = sdist.extractfile(beside)
+        assert notes is not None
+        for written in (wheel.read(inside), notes.read()):
+            metadata = Metadata.from_email(written)  # raises for all that is not sound
+            assert metadata.description_content_type == "text/markdown"
+            assert (metadata.description or "").startswith("# ")
+            assert {"all", "plot", "test"} <= set(metadata.provides_extra or [])
 
 
 def test_the_source_distribution_makes_the_same_wheel(built: Built, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ TIMEOUT = 0.25  # seconds; who looks whether a file is locked, locks it for less
 _POLL = 0.01
 _MOST_MISSING = 100  # levels of folders
 _STALE = re.compile(rf"\.(.+)(?:{LOCK}|(?<=\.[0-9a-f]{{8}}){TEMPORARY})", re.DOTALL)
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _NO_LOCKS = (errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # a network file system
 
 
@@ -72,7 +73,7 @@ def locked(path: Path, note: str, *, wait: bool = False) -> Iterator[None]:
         LockedError: it is locked, perhaps by this very process.
         OSError: the folder is missing or cannot be written.
     """
-    remove_stale(path.parent)  # and see that it is there: filelock would make it
+    remove_stale(path.parent)
     with _lock_file(path.with_name(f".{path.name}{LOCK}"), note, -1 if wait else TIMEOUT):
         yield
 
@@ -96,12 +97,8 @@ def make_folders(folder: Path) -> None:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove the temporary files and locks in `folder` whose process was killed.
-
-    Raises:
-        OSError: there is no such folder.
-    """
-    with suppress(PermissionError), os.scandir(folder) as entries:
+    """Remove the temporary files and locks in `folder` whose process was killed."""
+    with suppress(OSError), os.scandir(folder) as entries:
         found = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
         for match in filter(None, map(_STALE.fullmatch, found)):
             lock = folder / f".{match[1]}{LOCK}"
@@ -122,14 +119,17 @@ def _lock_file(file: Path, note: str, timeout: float) -> Iterator[bool]:
     lock = FileLock(
         file,
         timeout,
-        mode=0o666,  # what is left behind, others may remove
         poll_interval=_POLL,
         fallback_to_soft=False,
         on_acquired=partial(_write_note, note.encode("utf-8", "backslashreplace")),
     )
     process = os.getpid()
+    # filelock would make a folder that is missing, and wait for one that takes no file.
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666))
     try:
         lock.acquire()
+        with suppress(OSError):
+            file.chmod(0o666)  # what is left behind, others may remove
     except Timeout:
         raise LockedError(_read_note(file)) from None
     except OSError as error:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, dropped
 from lmsuite.models.settings import FeedForwardSettings as FeedForwardSettings
+from lmsuite.nn import threads
 from lmsuite.nn.activations import ACTIVATIONS
 from lmsuite.nn.layers import Dropout, Embedding, Linear
 from lmsuite.nn.losses import log_softmax, target_log_probs
@@ -166,7 +167,9 @@ class FeedForward(NeuralModel):
         return following
 
     def log_probs(self, state: IntArray) -> FloatArray:
-        return log_softmax(self._logits(state.T), self.encoder.impossible)
+        with threads.taking_turns:
+            logits = self._logits(state.T)
+        return log_softmax(logits, self.encoder.impossible)
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         ids = self.checked(ids)

@@ -45,7 +45,7 @@ class Decoder(Protocol):
     """What steps a model for one reader, as `LanguageModel` does, but quickly.
 
     It is for one thread at a time, and for batches of at most the size that it was made for. Its
-    states are the model's. It knows nothing of later changes of the weights.
+    states are the model's. It serves as long as the weights stay as they are.
     """
 
     def step(self, state: State, ids: IntArray) -> State:

@@ -222,7 +222,7 @@ class NgramModel(LanguageModel):
             tokens = tuple(map(unescaped, tokens))
         text = TextEncoder(make_tokenizer("whitespace"), Vocabulary(tokens), boundaries)
         settings = NgramSettings(order=model.table.order, smoothing=IMPORTED)
-        model.table.make_keys()
+        model.table.make_flat()
         return cls(text, settings, model.table)
 
     def to_arpa(self, target: BinaryIO | AnyPath) -> None:
@@ -277,7 +277,7 @@ class NgramModel(LanguageModel):
         discounts, messages = learned.pop("discounts", None), learned.pop("messages", None)
         read = from_quantized_arrays if restored.quantize else BackoffTable.from_arrays
         table = read(learned, restored.order, len(encoder.vocabulary))
-        table.make_keys()
+        table.make_flat()
         return cls(
             encoder,
             restored,

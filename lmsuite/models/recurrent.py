@@ -15,7 +15,6 @@ through time: Zaremba et al. (2014); with `variational` one mask serves a whole 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,26 +26,16 @@ from lmsuite.models.recurrent_scoring import SideBySide
 from lmsuite.models.recurrent_stepping import RecurrentDecoder
 from lmsuite.models.settings import RecurrentSettings as RecurrentSettings
 from lmsuite.nn.cells.cell import Cell
-from lmsuite.nn.drive import DenseDrive, EmbeddedDrive
+from lmsuite.nn.drive import DenseDrive, Drive, EmbeddedDrive
 from lmsuite.nn.kernels import CELLS
 from lmsuite.nn.layers import Dropout, Embedding, Linear, TiedLinear
-from lmsuite.nn.losses import target_log_probs
+from lmsuite.nn.losses import log_softmax, target_log_probs
 from lmsuite.nn.output import output_loss
 from lmsuite.nn.parameter import Parameters
 from lmsuite.nn.reader import Reader
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import BoolArray, FloatArray, IntArray
-
-
-@dataclass(frozen=True)
-class _Caches:
-    """What `_backward` needs of `_hidden`: for every layer its drive, the caches
-    of the drive and of the cell, and the mask of its inputs."""
-
-    layers: list[tuple[DenseDrive | EmbeddedDrive, Any, Any]]
-    masks: list[FloatArray | None]
-    ids: IntArray
 
 
 class Recurrent(NeuralModel):
@@ -69,8 +58,11 @@ class Recurrent(NeuralModel):
         self._embed_dropout = Dropout(settings.embed_dropout, variational=settings.variational)
         self._embedding = Embedding(parameters, "embedding")
         self._layers = [cell(parameters, f"layer.{i}") for i in range(settings.layers)]
-        self._drives = [DenseDrive(layer) for layer in self._layers]
-        self._drive_of_ids = EmbeddedDrive(self._layers[0], self._embedding)
+        first, *others = self._layers
+        self._drives: list[Drive] = [
+            EmbeddedDrive(first, self._embedding),
+            *(DenseDrive(layer) for layer in others),
+        ]
         self._output: Linear | TiedLinear = (
             TiedLinear(parameters, "output", self._embedding)
             if settings.tied
@@ -109,43 +101,31 @@ class Recurrent(NeuralModel):
         state: FloatArray,
         resets: BoolArray | None,
         rng: np.random.Generator | None = None,
-    ) -> tuple[FloatArray, FloatArray, _Caches]:
-        """Top hidden vectors (T, B, H) of ids (T, B), the state after them, and the caches."""
-        caches = _Caches([], [], inputs)
+    ) -> tuple[FloatArray, FloatArray, list[Any]]:
+        """Top hidden vectors (T, B, H) of ids (T, B), the state after them, and the caches.
+
+        With dropout if given rng.
+        """
+        caches: list[Any] = []
         after = np.empty_like(state)
         resets = resets if resets is not None and resets.any() else None
-        hidden: FloatArray | None = None
-        for i, layer in enumerate(self._layers):
+        below: Any = inputs
+        for i, (drive, layer) in enumerate(zip(self._drives, self._layers, strict=True)):
             mine = self._state_of(i)
-            if i == 0 and (rng is None or self._embed_dropout.rate == 0):
-                mask = None
-                drive: DenseDrive | EmbeddedDrive = self._drive_of_ids
-                x, drive_cache = self._drive_of_ids.forward(inputs)
-            else:
-                if hidden is None:
-                    vectors, _ = self._embedding.forward(inputs)
-                    below, mask = dropped(self._embed_dropout, vectors, rng)
-                else:
-                    below, mask = dropped(self._dropout, hidden, rng)
-                drive = self._drives[i]
-                x, drive_cache = self._drives[i].forward(below)
-            hidden, after[mine], cache = layer.forward(x, state[mine], resets)
-            caches.layers.append((drive, drive_cache, cache))
-            caches.masks.append(mask)
-        assert hidden is not None
-        return hidden, after, caches
+            dropout = self._dropout if i else self._embed_dropout
+            shape = (*inputs.shape, len(layer.Wx))
+            mask = None if rng is None else dropout.mask(rng, shape, state.dtype)
+            x, drive_cache = drive.forward(below, mask)
+            below, after[mine], cache = layer.forward(x, state[mine], resets)
+            caches.append((drive_cache, cache))
+        return below, after, caches
 
-    def _backward(self, d_hidden: FloatArray, caches: _Caches) -> None:
+    def _backward(self, d_hidden: FloatArray, caches: list[Any]) -> None:
         """The gradients below the output, from that of the top hidden vectors (T, B, H)."""
-        for i in reversed(range(len(self._layers))):
-            drive, drive_cache, cache = caches.layers[i]
-            d_drive, _ = self._layers[i].backward(d_hidden, None, cache)
-            if isinstance(drive, EmbeddedDrive):
-                drive.backward(d_drive, drive_cache)
-                return
-            d_below = drive.backward(d_drive, drive_cache)
-            d_hidden = self._dropout.backward(d_below, caches.masks[i])
-        self._embedding.backward(d_hidden, caches.ids)
+        layers = zip(self._drives, self._layers, caches, strict=True)
+        for drive, layer, (drive_cache, cache) in reversed(list(layers)):
+            d_drive, _ = layer.backward(d_hidden, None, cache)
+            d_hidden = drive.backward(d_drive, drive_cache)
 
     def backpropagate(
         self,
@@ -186,17 +166,27 @@ class Recurrent(NeuralModel):
         return np.repeat(self.step(self.zero_state(1), begins), batch_size, axis=1)
 
     def step(self, state: FloatArray, ids: IntArray) -> FloatArray:
-        ids = self.checked(ids)
-        return RecurrentDecoder(self, ids.size, prepared=False).step(state, ids)
+        """As the equations have it; a `decoder`, which is held to this, has it quicker."""
+        ids = self.checked(ids)[None]  # (1, B)
+        return self._by_the_equations(ids, state, ids == BOS)[1]
 
     def log_probs(self, state: FloatArray) -> FloatArray:
-        return RecurrentDecoder(self, 0, prepared=False).log_probs(state)
+        top = state[-self._states]  # (B, H)
+        return log_softmax(self._output.forward(top)[0], self.encoder.impossible)
 
-    def score_next(
-        self, state: FloatArray, ids: IntArray
-    ) -> tuple[NDArray[np.float64], FloatArray]:
-        ids = self.checked(ids)
-        return RecurrentDecoder(self, ids.size, prepared=False).score_next(state, ids)
+    def _by_the_equations(
+        self, ids: IntArray, state: FloatArray, resets: BoolArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Top hidden vectors (T, B, H) of ids (T, B), and the state after them.
+
+        By the loop over the plain `step` of each cell.
+        """
+        after = np.empty_like(state)
+        x, _ = self._embedding.forward(ids)
+        for i, layer in enumerate(self._layers):
+            mine = self._state_of(i)
+            x, after[mine], _ = Cell.forward(layer, layer.drive(x), state[mine], resets)
+        return x, after
 
     def decoder(self, batch_size: int) -> Decoder:
         return RecurrentDecoder(self, batch_size)
@@ -223,39 +213,30 @@ class Recurrent(NeuralModel):
         bias[self.encoder.impossible] = -np.inf
         return bias
 
-    def readers(self, rows: int, *, prepared: bool = True) -> list[Reader]:
-        """A reader of each layer, for as long as the weights stay; `prepared` for many steps."""
-        first, *others = self._layers
-        return [
-            Reader(first, rows, self._embedding, prepared=prepared),
-            *(Reader(layer, rows) for layer in others),
-        ]
+    def readers(self, rows: int) -> list[Reader]:
+        """A reader of each layer, for as long as the weights stay."""
+        return [Reader(drive, rows) for drive in self._drives]
 
     def read_window(
         self, readers: list[Reader], ids: IntArray, state: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Top hidden vectors (T, B, H) of ids (T, B) from a state on, and the state after them."""
         after = np.empty_like(state)
-        mine = self._state_of(0)
-        hidden, after[mine] = readers[0].read_ids(ids, state[mine])
-        for i, reader in enumerate(readers[1:], start=1):
+        below: Any = ids
+        for i, reader in enumerate(readers):
             mine = self._state_of(i)
-            hidden, after[mine] = reader.read(hidden, state[mine])
-        return hidden, after
+            below, after[mine] = reader.read(below, state[mine])
+        return below, after
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return SideBySide(self).score(self.checked(ids))
 
     def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
-        """By the cells' `forward`, and by the loop over their plain `step`."""
+        """By the cells' `forward`, and by the equations."""
         positions = np.flatnonzero(ids != BOS)
         inputs = np.concatenate([[BOS], ids[:-1]])[:, None]  # (N, 1)
         hidden, _, _ = self._hidden(inputs, self.zero_state(1), inputs == BOS)
-        plain, _ = self._embedding.forward(inputs)
-        for i, layer in enumerate(self._layers):
-            drive, _ = self._drives[i].forward(plain)
-            start = self.zero_state(1)[self._state_of(i)]
-            plain, _, _ = Cell.forward(layer, drive, start, inputs == BOS)
+        plain, _ = self._by_the_equations(inputs, self.zero_state(1), inputs == BOS)
         return [self.score_rows(rows[positions, 0], ids[positions]) for rows in (hidden, plain)]
 
     def score_rows(self, hidden: FloatArray, targets: IntArray) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.models.recurrent_stack import RecurrentStack
+from lmsuite.nn import threads
 from lmsuite.nn.losses import log_softmax
 from lmsuite.nn.products import SMALL
 from lmsuite.nn.reader import Reader
@@ -37,8 +38,8 @@ class _Lanes:
 class RecurrentDecoder:
     """Steps of up to `batch_size` texts with the weights as they are now, and what they predict."""
 
-    def __init__(self, model: RecurrentStack, batch_size: int, *, prepared: bool = True) -> None:
-        """Lay out the weights of `model`; `prepared` for many steps, else for a single one."""
+    def __init__(self, model: RecurrentStack, batch_size: int) -> None:
+        """Lay out the weights of `model`."""
         self._checked = model.checked
         self._states = model.carry_shape[0] // model.settings.layers
         self._top = model.carry_shape[0] - self._states
@@ -46,7 +47,7 @@ class RecurrentDecoder:
         parts = thread_count() if work >= THREADED_STEP else 1
         edges = [batch_size * i // parts for i in range(parts + 1)]
         self._lanes = [
-            _Lanes(slice(begin, end), model.readers(end - begin, prepared=prepared))
+            _Lanes(slice(begin, end), model.readers(end - begin))
             for begin, end in pairwise(edges)
             if end > begin
         ]
@@ -66,9 +67,7 @@ class RecurrentDecoder:
             state = np.where(begins[:, None], state.dtype.type(0), state)
         after = np.empty_like(state)
         lanes_needed = [lanes for lanes in self._lanes if lanes.part.start < len(ids)]
-        if len(lanes_needed) == 1:
-            self._step_lanes(lanes_needed[0].readers, state, ids, after)
-        else:
+        with threads.taking_turns:
             side_by_side(
                 [
                     partial(
@@ -88,21 +87,19 @@ class RecurrentDecoder:
     ) -> None:
         """A step of some texts, through all layers."""
         S = self._states
-        first, *others = readers
-        first.step_ids(ids, before[:S], after[:S])
-        for i, reader in enumerate(others):
-            below, mine = after[i * S], slice((i + 1) * S, (i + 2) * S)
+        below: IntArray | FloatArray = ids
+        for i, reader in enumerate(readers):
+            mine = slice(i * S, (i + 1) * S)
             reader.step(below, before[mine], after[mine])
+            below = after[i * S]
 
     def log_probs(self, state: FloatArray) -> NDArray[np.float64]:
         """Log-probabilities (B, V) of the next token, from the top hidden vectors of a state."""
         top = state[self._top]  # (B, H)
         logits = np.empty((len(top), len(self._bias)), top.dtype)
         # A threaded BLAS and the threads of `step` would fight: products that need none get none.
-        at_once = SMALL // self._output.size or len(top)
-        if len(top) <= at_once:
-            np.matmul(top, self._output, out=logits)
-        else:
+        at_once = SMALL // self._output.size or len(top) or 1
+        with threads.taking_turns:
             for begin in range(0, len(top), at_once):
                 part = slice(begin, begin + at_once)
                 np.matmul(top[part], self._output, out=logits[part])

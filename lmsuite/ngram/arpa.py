@@ -35,7 +35,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import chain, dropwhile, repeat
+from itertools import dropwhile, repeat
 from typing import TextIO
 
 import numpy as np
@@ -152,7 +152,7 @@ class _Section:
 
     order: int
     words: list[list[bytes]]
-    """(M, n)"""
+    """(n, M)"""
     probs: FloatArray
     """(M,) in nats."""
     weights: FloatArray
@@ -237,11 +237,10 @@ class _Reader:
         """The n-grams of order n."""
         begin, end = self._marks[n - 1].end, self._marks[n].begin
         first = self._line_at(begin)
-        split = [line.split() for line in BytesIO(self._data[begin:end])]
-        rows = [row for row in split if row]
-        lines = np.flatnonzero(np.fromiter(map(bool, split), dtype=bool, count=len(split))) + first
-        declared_at, declared = self._declared[n - 1]
-        widths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        data = self._data[begin:end]
+        widths = np.fromiter(map(len, map(bytes.split, BytesIO(data))), dtype=np.int64)
+        lines = np.flatnonzero(widths) + first
+        widths = widths[widths > 0]
         wrong = np.flatnonzero((widths != n + 1) & (widths != n + 2))
         if len(wrong):
             raise self.error(
@@ -249,29 +248,32 @@ class _Reader:
                 f"a log10 probability, {n} word{'s' * (n > 1)} and possibly a back-off weight "
                 f"should stand here, not {widths[wrong[0]]} fields",
             )
-        if declared != len(rows):
+        declared_at, declared = self._declared[n - 1]
+        if declared != len(lines):
             raise self.error(
                 first - 1,
-                f"{len(rows)} {n}-grams follow, but line {declared_at + 1} announces {declared}",
+                f"{len(lines)} {n}-grams follow, but line {declared_at + 1} announces {declared}",
             )
-        probs = self._numbers([row[0] for row in rows], lines, "log10 probability")
+        # One list of all fields takes half the time that a list for every line takes.
+        width = int(widths.max(initial=n + 1))
+        fields = data.split() if (widths == width).all() else _filled_up(data, width)
+        words = [fields[column::width] for column in range(1, n + 1)]
+        probs = self._numbers(fields[::width], lines, "log10 probability")
         positive = np.flatnonzero(probs > 0)
         if n == 1:
-            positive = positive[[rows[at][1] != SPECIALS[BOS].encode() for at in positive]]
+            positive = positive[[words[0][at] != SPECIALS[BOS].encode() for at in positive]]
         if len(positive):
             raise self.error(lines[positive[0]], "the log10 probability is above 0")
-        weights = np.zeros(len(rows))
-        with_weight = np.flatnonzero(widths == n + 2)
-        weights[with_weight] = self._numbers(
-            [rows[at][-1] for at in with_weight.tolist()], lines[with_weight], "back-off weight"
-        )
+        weights: FloatArray = np.zeros(len(lines))
+        if width == n + 2:
+            weights = self._numbers(fields[n + 1 :: width], lines, "back-off weight")
         too_large = np.flatnonzero(weights > largest_log_backoff(self.order))
         if len(too_large):
             raise self.error(lines[too_large[0]], "the back-off weight is above all reason")
         if n == self.order and weights.any():
             at = lines[np.flatnonzero(weights)[0]]
             raise self.error(at, "n-grams of the highest order have no back-off weight")
-        return _Section(n, [row[1 : n + 1] for row in rows], probs, weights, lines)
+        return _Section(n, words, probs, weights, lines)
 
     def _numbers(self, fields: list[bytes], lines: NDArray[np.int64], what: str) -> FloatArray:
         """The logarithms to base 10 in the fields (M,), as natural ones."""
@@ -287,15 +289,23 @@ class _Reader:
 
     def ngrams(self, section: _Section, vocabulary: dict[bytes, int]) -> Ngrams:
         """The n-grams of a section, their words as ids."""
-        flat = map(vocabulary.get, chain.from_iterable(section.words), repeat(-1))
-        count = section.order * len(section.words)
-        ids = np.fromiter(flat, dtype=np.int64, count=count).reshape(-1, section.order)
+        ids = np.empty((len(section.lines), section.order), dtype=np.int64)
+        for column, words in enumerate(section.words):
+            ids[:, column] = np.fromiter(
+                map(vocabulary.get, words, repeat(-1)), np.int64, len(words)
+            )
         unknown = np.argwhere(ids < 0)
         if len(unknown):
             row, column = unknown[0].tolist()
-            word = section.words[row][column].decode(errors="replace")
+            word = section.words[column][row].decode(errors="replace")
             raise self.error(section.lines[row], f"{word!r} is not among the unigrams")
         return Ngrams(ids, section.probs, section.weights, section.lines)
+
+
+def _filled_up(lines: bytes, width: int) -> list[bytes]:
+    """The fields of lines of which some lack the last, a back-off weight of 0."""
+    rows = (line.split() for line in BytesIO(lines))
+    return [field for row in rows if row for field in (*row, b"0")[:width]]
 
 
 def _number_or_nan(field: bytes) -> float:
@@ -308,7 +318,7 @@ def _number_or_nan(field: bytes) -> float:
 def _vocabulary(reader: _Reader, unigrams: _Section) -> tuple[tuple[str, ...], dict[bytes, int]]:
     """The tokens, and the ids of the words as the file spells them."""
     vocabulary = {special.encode(): number for number, special in enumerate(SPECIALS)}
-    words = [word for (word,) in unigrams.words]
+    (words,) = unigrams.words
     if SPECIALS[UNK].encode() not in words:
         vocabulary[b"<UNK>"] = UNK
     tokens = list(SPECIALS)

@@ -61,6 +61,8 @@ def dense_unigrams(unigrams: Ngrams, vocabulary_size: int) -> Ngrams:
 def without_inner_starts(ngrams: Ngrams) -> Ngrams:
     """Those in which ``<s>`` is at most the first word."""
     keep = ~(ngrams.ids[:, 1:] == BOS).any(axis=1)
+    if keep.all():
+        return ngrams
     return Ngrams(
         ngrams.ids[keep], ngrams.log_probs[keep], ngrams.log_backoffs[keep], ngrams.lines[keep]
     )

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError
+from lmsuite.ngram.flat import FlatTable
 from lmsuite.ngram.lookup import KeyIndex
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import Float64Array, FloatArray, IntArray
@@ -36,7 +37,7 @@ from lmsuite.types import Float64Array, FloatArray, IntArray
 Logs = NDArray[np.float32] | NDArray[np.float64]
 
 _FEW = 64  # queries that are quicker one by one than all at once
-_FEW_KEYS = 1000  # queries that are quicker by the sorted keys; more would wait for memory
+_SHORT = 1000  # ids that are quicker by the flat table; more would wait for memory
 _SHARE = 4  # a hash table of M n-grams pays for about M / 4 searches
 _CHECKED_AT_ONCE = 1 << 22  # n-grams of a model file; they take about 20 ms
 _LARGEST = 700.0  # nats; e to the 709 is the largest number there is
@@ -118,21 +119,24 @@ class BackoffTable:
         return self.find(n - 1, shorter[self.prefixes(n)], words)
 
     @cached_property
-    def _keys(self) -> tuple[NDArray[np.int64], ...]:
-        """The sorted keys (M,) of every order from 2, for few searches.
+    def _flat(self) -> FlatTable | None:
+        """The form for few searches. A large table, read from its file as it is used, has none."""
+        if sum(self.sizes) > _CHECKED_AT_ONCE:
+            return None
+        return FlatTable(
+            [order.words for order in self.orders],
+            [self.prefixes(n) for n in range(2, self.order + 1)],
+            [order.log_probs for order in self.orders],
+            [order.log_backoffs for order in self.orders[:-1]],
+        )
 
-        A large table has none: it is read from its file as it is used.
-        """
-        orders = range(2, self.order + 1) if sum(self.sizes) <= _CHECKED_AT_ONCE else ()
-        return tuple(map(self._keys_of, orders))
-
-    def make_keys(self) -> None:
-        """Make the sorted keys now, so that the first search does not wait for them."""
-        len(self._keys)
+    def make_flat(self) -> None:
+        """Make the form for few searches now, so that the first does not wait for it."""
+        bool(self._flat)
 
     def make_indexes(self, queries: int) -> None:
         """Make hash tables before so many searches, if those of long texts so far make them pay."""
-        if queries <= _FEW_KEYS:
+        if queries <= _SHORT:
             return
         self._scored[0] += queries
         for n in range(2, self.order + 1):
@@ -141,11 +145,11 @@ class BackoffTable:
 
     def _pays(self, n: int, queries: int) -> bool:
         """Whether a hash table of order n is worth its making for so many searches."""
-        return queries > _FEW_KEYS and _SHARE * queries >= len(self.orders[n - 1])
+        return queries > _SHORT and _SHARE * queries >= len(self.orders[n - 1])
 
     def _index(self, n: int) -> KeyIndex:
         self.check_order(n)
-        return KeyIndex(self._keys[n - 2] if self._keys else self._keys_of(n))
+        return KeyIndex(self._keys_of(n))
 
     def _keys_of(self, n: int) -> NDArray[np.int64]:
         """For the n-grams of order n >= 2 prefix times V plus last word: (M,), rising."""
@@ -159,11 +163,9 @@ class BackoffTable:
         index = self.indexes.get(n)
         if index is None and self._pays(n, len(words)):
             index = self._index(n)
-        by_keys = index is None and bool(self._keys) and len(words) <= _FEW_KEYS
-        if index is None and not by_keys:
+        if index is None:
             return self._search(n, prefix, words)
-        wanted = prefix.astype(np.int64) * self.vocabulary_size + words
-        return _positions(self._keys[n - 2], wanted) if index is None else index.find(wanted)
+        return index.find(prefix.astype(np.int64) * self.vocabulary_size + words)
 
     def _search(self, n: int, prefix: IntArray, words: IntArray) -> NDArray[np.int64]:
         """As `find`, by binary search among the continuations of each prefix."""
@@ -200,6 +202,8 @@ class BackoffTable:
 
         ``<s>`` leads back to the beginning.
         """
+        if len(ids) <= _SHORT and self._flat:
+            return self._flat.extend(contexts, ids)
         longer = np.full_like(contexts, -1)
         longer[:, :1] = ids[:, None]
         for length in range(2, self.order):
@@ -216,6 +220,8 @@ class BackoffTable:
 
         An n-gram found at one length is the context of the next, so both come from one search.
         """
+        if len(ids) <= _SHORT and self._flat:
+            return self._flat.score_next(contexts, ids)
         total: Float64Array = self.orders[0].log_probs[ids].astype(np.float64)
         longer = np.full_like(contexts, -1)
         longer[:, :1] = ids[:, None]
@@ -232,17 +238,18 @@ class BackoffTable:
 
     def log_probs(self, contexts: NDArray[np.int64]) -> FloatArray:
         """The log-probabilities of every next word, (B, V)."""
-        dense = np.repeat(self.orders[0].log_probs[None].astype(np.float64), len(contexts), axis=0)
+        dense = np.empty((len(contexts), self.vocabulary_size))
+        dense[:] = self.orders[0].log_probs
         for row, lengths in zip(dense, contexts.tolist(), strict=True):
             for context, order, longer in zip(lengths, self.orders, self.orders[1:], strict=False):
                 if context < 0:
                     continue
                 row += float(order.log_backoffs[context])
-                low, high = int(order.first_child[context]), int(order.first_child[context + 1])
-                words = longer.words[low:high]
-                in_range = not len(words) or int(words.max()) < len(row)
-                _require(in_range, "words", "has an id out of range")
-                row[words] = longer.log_probs[low:high]
+                low, high = order.first_child[context : context + 2].tolist()
+                try:
+                    row[longer.words[low:high]] = longer.log_probs[low:high]
+                except IndexError:
+                    _require(False, "words", "has an id out of range")
         return dense
 
     def score(self, ids: IntArray) -> FloatArray:
@@ -250,9 +257,12 @@ class BackoffTable:
 
         The first id follows ``<s>``, and no history reaches back beyond a ``<s>``.
         """
+        history = np.empty(len(ids) + 1, np.int64)
+        history[0], history[1:] = BOS, ids
+        if len(ids) <= _SHORT and self._flat:
+            return self._flat.score(history)
         self.make_indexes(len(ids))  # once for all chunks
         scores = np.empty(len(ids))
-        history = np.concatenate(([BOS], ids)).astype(np.int64)
         for begin in range(0, len(ids), _CHUNK):
             end = min(begin + _CHUNK, len(ids))
             reach = max(begin + 2 - max(self.order, 2), 0)
@@ -422,14 +432,6 @@ def largest_log_backoff(order: int) -> float:
     So that as many as can be added to one log-probability leave a number whose exponential is one.
     """
     return _LARGEST / max(1, order - 1)
-
-
-def _positions(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each of the wanted keys (K,) stands among sorted ones (M,), or -1."""
-    if not len(keys):
-        return np.full(len(wanted), -1)
-    at = keys.searchsorted(wanted)
-    return np.where(keys.take(at, mode="clip") == wanted, at, -1)
 
 
 def word_dtype(vocabulary_size: int) -> np.dtype[Any]:

@@ -21,54 +21,42 @@ NOTHING: IntArray = np.empty(0, np.int32)
 SAFE = 40.0
 """exp of logits within ± this neither overflows nor vanishes, nor does the sum of a million."""
 
-BLOCK = 1 << 18
-"""Logits handled at a time: what fits in a core's L2 cache."""
-
 
 def softmax_cross_entropy(
     logits: FloatArray, targets: IntArray, weights: Weights = None, impossible: IntArray = NOTHING
 ) -> tuple[float, FloatArray]:
-    """Cross-entropy of softmax(logits) with the targets, and its gradient by the logits.
+    """Cross-entropy of p = softmax(logits) with the targets, and its gradient by the logits.
 
-        loss = sum_n w_n (log sum_v exp a_nv - a_n,target)
-        d_nv = w_n (softmax(a_n)_v - [v = target_n])
+        log p_nv = a_nv - log sum_u exp a_nu                          (1)
+        loss     = - sum_n w_n log p_n,target                         (2)
+        d_nv     = w_n (p_nv - [v = target_n])                        (2), (1) by a_nv
+
+    The definition; `lmsuite.nn.kernels.softmax` has the tuned form.
 
     Args:
-        logits: a (N, V); overwritten by the gradient.
+        logits: a (N, V).
         targets: ids (N,).
         weights: w, as the module says.
         impossible: ids of probability zero, left out of the sum.
 
     Returns:
-        The loss, and the gradient (N, V) in the memory of `logits`.
+        The loss, and the gradient (N, V).
 
     Raises:
         ValueError: targets are not (N,) integers from 0 to V - 1.
     """
     N, V = logits.shape
-    _check_targets(targets, N, V)
-    w = _row_weights(weights, N, logits.dtype)
-    rows_at_once = max(1, BLOCK // V)
-    loss = 0.0
-    for begin in range(0, N, rows_at_once):
-        part = slice(begin, begin + rows_at_once)
-        loss += _cross_entropy_block(logits[part], targets[part], w[part], impossible)
-    return loss, logits
-
-
-def _cross_entropy_block(
-    logits: FloatArray, targets: IntArray, w: FloatArray, impossible: IntArray
-) -> float:
-    """The loss of a block of rows whose logits become their gradient."""
-    rows = np.arange(len(logits))
-    _shift(logits, impossible)
-    at_target = logits[rows, targets]
-    np.exp(logits, out=logits)
-    total = logits @ np.ones(logits.shape[1], logits.dtype)  # faster than a reduction
-    surprisal = np.log(total) - at_target
-    logits *= (w / total)[:, None]
-    logits[rows, targets] -= w
-    return float(np.dot(w, np.where(w == 0, 0, surprisal)))
+    check_targets(targets, N, V)
+    w = row_weights(weights, N, logits.dtype)
+    a = logits.copy()
+    a[:, impossible] = -np.inf  # exp a = 0
+    a -= a.max(axis=1, keepdims=True)  # which changes no p, and no exp overflows
+    log_p = a - np.log(np.exp(a).sum(axis=1, keepdims=True))  # (1)
+    is_target = np.arange(V) == targets[:, None]  # (N, V)
+    counts = w > 0
+    loss = -np.sum(w[counts] * log_p[is_target][counts])  # (2)
+    d_a = w[:, None] * (np.exp(log_p) - is_target)  # (2), (1) by a
+    return float(loss), d_a
 
 
 def log_softmax(logits: FloatArray, impossible: IntArray = NOTHING) -> NDArray[np.float64]:
@@ -90,9 +78,9 @@ def target_log_probs(
     logits: FloatArray, targets: IntArray, impossible: IntArray = NOTHING
 ) -> NDArray[np.float64]:
     """Log-probability (N,) of each row's target; the logits (N, V) are used up."""
-    _check_targets(targets, *logits.shape)
+    check_targets(targets, *logits.shape)
     rows = np.arange(len(logits))
-    _shift(logits, impossible)
+    shift(logits, impossible)
     at_target = logits[rows, targets].astype(np.float64)
     np.exp(logits, out=logits)
     log_probs: NDArray[np.float64] = at_target - np.log(logits.sum(axis=1, dtype=np.float64))
@@ -108,7 +96,7 @@ def squared_error(
         ValueError: outputs and targets differ in shape, or are not (N, D).
     """
     _check_same_shape(outputs, targets)
-    w = _row_weights(weights, len(outputs), outputs.dtype)[:, None]
+    w = row_weights(weights, len(outputs), outputs.dtype)[:, None]
     error = outputs - targets
     return float(0.5 * np.sum(w * error * error)), w * error
 
@@ -127,7 +115,7 @@ def binary_cross_entropy(
         ValueError: they differ in shape, or are not (N, D).
     """
     _check_same_shape(logits, targets)
-    w = _row_weights(weights, len(logits), logits.dtype)[:, None]
+    w = row_weights(weights, len(logits), logits.dtype)[:, None]
     loss = float(np.sum(w * (np.logaddexp(0, logits) - targets * logits)))
     return loss, w * (0.5 * np.tanh(0.5 * logits) + 0.5 - targets)
 
@@ -140,7 +128,7 @@ def _check_same_shape(outputs: FloatArray, targets: FloatArray) -> None:
         )
 
 
-def _check_targets(targets: IntArray, N: int, V: int) -> None:
+def check_targets(targets: IntArray, N: int, V: int) -> None:
     if np.shape(targets) != (N,) or not np.issubdtype(targets.dtype, np.integer):
         raise ValueError(
             f"targets of shape {np.shape(targets)} and type {np.asarray(targets).dtype}: "
@@ -151,7 +139,7 @@ def _check_targets(targets: IntArray, N: int, V: int) -> None:
         raise ValueError(f"target {wrong}: the logits have columns 0 to {V - 1}")
 
 
-def _shift(logits: FloatArray, impossible: IntArray) -> None:
+def shift(logits: FloatArray, impossible: IntArray) -> None:
     """Rule out the impossible ids; take each row's maximum off it, if an exp might overflow."""
     safe = bool(logits.size) and logits.min() > -SAFE and logits.max() < SAFE
     logits[:, impossible] = -np.inf
@@ -159,7 +147,7 @@ def _shift(logits: FloatArray, impossible: IntArray) -> None:
         logits -= logits.max(axis=1, keepdims=True)
 
 
-def _row_weights(weights: Weights, N: int, dtype: np.dtype[np.floating]) -> FloatArray:
+def row_weights(weights: Weights, N: int, dtype: np.dtype[np.floating]) -> FloatArray:
     if weights is None:
         weights = 1 / max(N, 1)
     return np.broadcast_to(np.asarray(weights, dtype), (N,))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from lmsuite.nn.kernels.softmax import softmax_cross_entropy
 from lmsuite.nn.layers import Linear, TiedLinear
-from lmsuite.nn.losses import NOTHING, softmax_cross_entropy
+from lmsuite.nn.losses import NOTHING
 from lmsuite.types import FloatArray, IntArray
 
 LOGITS_AT_ONCE = 1 << 26

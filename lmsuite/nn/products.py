@@ -8,7 +8,7 @@ blocks of columns that are small in its sense. Any other BLAS just sees more and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -28,8 +28,8 @@ PANEL = 16
 class GateProducts:
     """x W_g for fixed matrices W (G, K, C), one for each gate, and any x of up to `rows` rows."""
 
-    def __init__(self, W: FloatArray, rows: int, scales: Sequence[float] | None = None) -> None:
-        """Lay out W (G, K, C), each W_g times its scale, in blocks that suit `rows` rows.
+    def __init__(self, W: FloatArray, rows: int) -> None:
+        """Lay out W (G, K, C) in blocks that suit `rows` rows.
 
         A W that already lies so is not copied: it must stay as it is.
         """
@@ -42,11 +42,7 @@ class GateProducts:
         if self._cut:  # (G, blocks, K, C / blocks)
             W = cast(FloatArray, W.reshape(G, K, blocks, C // blocks).swapaxes(1, 2))
             self._out = self._products.reshape(G, rows, blocks, C // blocks).swapaxes(1, 2)
-        if scales is None:
-            self._W = np.ascontiguousarray(W)
-        else:
-            factors = np.array(scales, W.dtype).reshape(-1, *(1,) * (W.ndim - 1))
-            self._W = np.multiply(W, factors, order="C")
+        self._W = np.ascontiguousarray(W)
         self._ones = np.ones(G, W.dtype)
 
     def __call__(self, x: FloatArray) -> FloatArray:
@@ -69,23 +65,15 @@ class GateProducts:
         np.dot(self._ones, self(x).reshape(self._ones.size, -1), out=out.reshape(-1))
 
 
-class RowProducts:
-    """`GateProducts` for a single row: one product with all columns, each in a piece of memory.
+def gate_products(W: FloatArray, gates: int, rows: int) -> Callable[[FloatArray], FloatArray]:
+    """x W gate by gate, (n, K) to (G, n, C), for the columns (K, G·C) of W; n at most `rows`.
 
-    The weights are read once and used once, so it is their reading that takes the time; BLAS reads
-    whole columns faster, and shares them among its threads.
+    For a single row W serves as it lies: its weights are read once and used once, so it is their
+    reading that takes the time, and to lay them out anew would take that of many products.
     """
-
-    def __init__(self, W: FloatArray, scales: Sequence[float]) -> None:
-        """Copy W (G, K, C), each W_g times its scale."""
-        self._shape = (len(W), 1, W.shape[2])
-        columns = np.ascontiguousarray(W.swapaxes(1, 2))
-        columns *= np.array(scales, W.dtype)[:, None, None]
-        self._W = columns.reshape(-1, W.shape[1]).T  # (K, G·C)
-
-    def __call__(self, x: FloatArray) -> FloatArray:
-        """Products (G, 1, C) of x (1, K)."""
-        return (x @ self._W).reshape(self._shape)
+    if rows == 1:
+        return lambda x: (x @ W).reshape(gates, 1, -1)
+    return GateProducts(by_gate(W, gates), rows)
 
 
 def by_gate(W: FloatArray, gates: int) -> FloatArray:

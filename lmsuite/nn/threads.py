@@ -7,8 +7,14 @@ nothing run in threads side by side. (Training, whose steps are short, splits ov
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+
+taking_turns = threading.Lock()
+"""Held for a step of a decoder. BLAS splits its products over all cores: those of several readers'
+threads at once would wait for each other's parts, and together take many times as long as in turn.
+"""
 
 _limit: int | None = None
 _pool: ThreadPoolExecutor | None = None
@@ -61,11 +67,11 @@ def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
         other.result()
 
 
-def _forget_pool() -> None:
-    """A forked process has none of its parent's threads."""
-    global _pool
-    _pool = None
+def _begin_anew() -> None:
+    """A forked process has none of its parent's threads, and waits for none."""
+    global _pool, taking_turns
+    _pool, taking_turns = None, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_begin_anew)

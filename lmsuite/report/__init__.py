@@ -1,4 +1,5 @@
-"""What people look at: pages, charts, heat maps.
+"""What people look at: pages, pictures, heat maps.
 
-`markup` makes HTML that cannot be broken by what a text holds, `page` a whole self-contained page.
+`findings` computes, `charts` describes what a picture shows, `drawing` and `terminal` draw it, and
+`pages` writes whole self-contained pages.
 """

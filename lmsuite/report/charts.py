@@ -1,25 +1,68 @@
-"""Charts as inline SVG that fit any width with letters that keep their size.
-
-Across, everything is placed in per cent of the width; downwards in pixels. Only the lines
-themselves are stretched, in an inner drawing whose strokes are not scaled with it. Labels stand
-directly at what they name; in black and white the dashes tell the lines apart.
-"""
+"""Charts described once: `drawing` makes pictures of them, `terminal` letters."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lmsuite.report.linechart import LineChart, Series
-from lmsuite.report.markup import Content, Markup, element, together, visible
-from lmsuite.report.scales import Scale, fitted, short, spread_apart
+import numpy as np
+from numpy.typing import ArrayLike
 
-SERIES_STYLES = 6  # how many .s0, .s1, … the style sheet has
+from lmsuite.types import Float64Array
 
-_HEIGHT = 260
-_LABEL_GAP = 17  # pixels between two labels
-_LONGEST_LABEL = 16
-_ROW, _ROW_LINE = 46, 30  # an interval's row, and where in it the interval is drawn
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its folder and its fonts are its own
+
+_LARGEST = 1e305  # about where a float ends
+_FLAT = 1e-9  # the relative difference up to which numbers are taken for equal
+# What is written of each decade, by the ratio of an axis' ends up to which there is room for it.
+_LOG_STEPS = ((10, (1, 1.5, 2, 3, 4, 5, 7)), (1000, (1, 2, 5)), (math.inf, (1,)))
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line: points (x, y) in the order of x, at least one, finite."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+    style: int  # picks colour and dashes; a model has the same in all charts
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """Lines over common axes, at least one."""
+
+    title: str
+    x_label: str
+    y_label: str
+    series: Sequence[Series]
+    y_logarithmic: bool = False
+    counts: bool = False  # x are whole numbers, each with a tick of its own
+
+    def x_axis(self) -> Axis:
+        """The axis across, which ends at the last point."""
+        xs = [x for line in self.series for x, _ in line.points]
+        return Axis.over(xs, margin=0.0 if len(set(xs)) > 1 else 0.04)
+
+    def y_axis(self) -> Axis:
+        """The axis upwards."""
+        ys = (y for line in self.series for _, y in line.points)
+        return Axis.over(ys, logarithmic=self.y_logarithmic)
+
+    def x_ticks(self) -> list[float]:
+        """The numbers written along the axis across."""
+        if self.counts:
+            return sorted({x for line in self.series for x, _ in line.points})
+        return self.x_axis().ticks()
+
+    def in_words(self) -> str:
+        """What a screen reader says instead of the picture: where every line begins and ends."""
+        lines = (
+            f"{line.label} from {line.points[0][1]:.4g} to {line.points[-1][1]:.4g}"
+            for line in self.series
+        )
+        return f"{self.title}. {self.y_label} over {self.x_label}: {'; '.join(lines)}."
 
 
 @dataclass(frozen=True)
@@ -33,169 +76,112 @@ class Interval:
     style: int
 
 
-def line_chart(chart: LineChart) -> Markup:
-    """The lines of `chart`, each with its name at its end."""
-    x_scale, y_scale = chart.x_scale(), chart.y_scale()
-    drawing = element(
-        "svg",
-        [_y_tick(y_scale, tick) for tick in y_scale.ticks()],
-        [_x_tick(x_scale, tick, _HEIGHT) for tick in chart.x_ticks(about=4)],
-        _stretched(_polyline(line, x_scale, y_scale) for line in chart.series),
-        _end_labels(chart.series, x_scale, y_scale),
-        role="img",
-        aria_label=chart.in_words(),
-        height=str(_HEIGHT),
-    )
-    longest = max(len(_shortened(line.label)) for line in chart.series)
-    return _figure(drawing, chart.x_label, chart.y_label, label_width=longest)
+@dataclass(frozen=True)
+class IntervalChart:
+    """Values with their intervals, at least one, a row each over a common axis."""
+
+    x_label: str
+    rows: Sequence[Interval]
+
+    def x_axis(self) -> Axis:
+        """The axis across."""
+        ends = (end for row in self.rows for end in (row.value, row.low, row.high))
+        return Axis.over((end for end in ends if end is not None), margin=0.08)
+
+    def in_words(self) -> str:
+        """What a screen reader says instead of the picture."""
+        rows = (f"{row.label} {row.value:.3f}" for row in self.rows)
+        return f"{self.x_label}. {'; '.join(rows)}."
 
 
-def interval_chart(intervals: Sequence[Interval], *, x_label: str, description: str) -> Markup:
-    """A row for each value: its label, a dot, and a bar over its interval, on a common axis."""
-    ends = [
-        number
-        for row in intervals
-        for number in (row.value, row.low, row.high)
-        if number is not None
-    ]
-    scale = fitted(ends, margin=0.08)
-    height = _ROW * len(intervals) + 8
-    drawing = element(
-        "svg",
-        [_x_tick(scale, tick, height, grid=True) for tick in scale.ticks(5)],
-        [_interval_row(row, index * _ROW, scale) for index, row in enumerate(intervals)],
-        role="img",
-        aria_label=description,
-        height=str(height),
-    )
-    return _figure(drawing, x_label, None, label_width=0)
+@dataclass(frozen=True)
+class Place:
+    """Where a token stands on a map."""
+
+    label: str
+    x: float
+    y: float
 
 
-def _figure(drawing: Markup, x_label: str, y_label: str | None, *, label_width: int) -> Markup:
-    return element(
-        "div",
-        element("div", y_label, class_="y-label") if y_label else None,
-        element("div", drawing, class_="plot", style=f"--labels:{label_width}ch"),
-        element("div", x_label, class_="x-label"),
-        class_="chart" if y_label else "chart rows",
-    )
+@dataclass(frozen=True)
+class TokenMap:
+    """Tokens in the plane, at least two, the most frequent first."""
+
+    model: str
+    places: Sequence[Place]
+    shares: tuple[float, float]  # of the tokens' variance that lies along x and along y
 
 
-def _stretched(content: Content) -> Markup:
-    return element(
-        "svg",
-        content,
-        viewBox=f"0 0 100 {_HEIGHT}",
-        preserveAspectRatio="none",
-        width="100%",
-        height=str(_HEIGHT),
-        overflow="visible",
-    )
+@dataclass(frozen=True)
+class Axis:
+    """An axis from `low` to `high`, linear or logarithmic, both finite and low < high."""
+
+    low: float
+    high: float
+    logarithmic: bool = False
+
+    @classmethod
+    def over(
+        cls, values: Iterable[float], *, logarithmic: bool = False, margin: float = 0.04
+    ) -> Axis:
+        """The axis that shows all values, at least one, with `margin` of its length beyond."""
+        numbers = list(values)
+        low, high = min(numbers), max(numbers)
+        flat = high - low <= _FLAT * max(abs(low), abs(high))
+        if logarithmic:
+            factor = 1.1 if flat else (high / low) ** margin
+            return cls(low / factor, min(high * factor, _LARGEST), logarithmic=True)
+        beyond = (abs(high) * 0.1 or 1.0) if flat else (high - low) * margin
+        return cls(low - beyond, high + beyond)
+
+    def fraction(self, values: ArrayLike) -> Float64Array:
+        """Where `values` lie: 0 at `low`, 1 at `high`; of their shape."""
+        straight = np.log if self.logarithmic else np.asarray
+        low, high, places = map(straight, (self.low, self.high, values))
+        fractions: Float64Array = (places - low) / (high - low)
+        return fractions
+
+    def ticks(self) -> list[float]:
+        """Round numbers within the axis, about five."""
+        from matplotlib.ticker import Locator, LogLocator, MaxNLocator
+
+        locators: list[Locator] = [MaxNLocator(5, steps=(1, 2, 2.5, 5, 10))]
+        if self.logarithmic:
+            ratio = self.high / self.low
+            steps = next(each for most, each in _LOG_STEPS if ratio <= most)
+            locators.insert(0, LogLocator(subs=steps))
+        with np.errstate(over="ignore"):  # ticks are tried beyond the axis
+            found = [self._within(each.tick_values(self.low, self.high)) for each in locators]
+        return next((ticks for ticks in found if len(ticks) > 1), [])
+
+    def _within(self, ticks: Iterable[float]) -> list[float]:
+        slack = 0.0 if self.logarithmic else 1e-9 * (self.high - self.low)
+        return [float(tick) for tick in ticks if self.low - slack <= tick <= self.high + slack]
 
 
-def _polyline(line: Series, x_scale: Scale, y_scale: Scale) -> Markup:
-    points = " ".join(
-        f"{100 * x_scale(x):.2f},{_HEIGHT * (1 - y_scale(y)):.1f}" for x, y in line.points
-    )
-    return element("polyline", points=points, class_=f"line {_style(line.style)}")
+def tick_label(tick: float) -> str:
+    """A tick in few digits: 1,200  350  12.5  0.05."""
+    return f"{tick:,g}"
 
 
-def _end_labels(series: Sequence[Series], x_scale: Scale, y_scale: Scale) -> Markup:
-    """Each line's name beside its end, moved where ends lie close together."""
-    ends = [(x_scale(x), _HEIGHT * (1 - y_scale(y))) for x, y in (s.points[-1] for s in series)]
-    places = spread_apart([y for _, y in ends], _LABEL_GAP, 0, _HEIGHT)
-    return together(
-        [
-            _leader(x, y, place),
-            _dot(x, y, line.style),
-            _text(
-                1.0, place, _shortened(line.label), f"label {_style(line.style)}", dx="10", dy="4"
-            ),
-        ]
-        for line, (x, y), place in zip(series, ends, places, strict=True)
-    )
+def spread_apart(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """The `places` of labels, moved to stand `gap` apart from low to high, in their order.
+
+    Less the gaps below it, each place must be no lower than the one before. The mean of the least
+    such numbers above and the greatest below makes the longest move as short as can be (isotonic
+    regression in the maximum norm).
+    """
+    order = np.argsort(places, kind="stable")
+    gaps = gap * np.arange(len(places))
+    wanted = np.asarray(places, np.float64)[order] - gaps
+    above = np.maximum.accumulate(wanted)
+    below = np.minimum.accumulate(wanted[::-1])[::-1]
+    moved = np.empty(len(places))
+    moved[order] = np.clip((above + below) / 2, low, max(high - gaps[-1], low)) + gaps
+    return moved.tolist()
 
 
-def _leader(x: float, y: float, place: float) -> Content:
-    """A faint line from where a line ends early to its name at the right."""
-    if x > 0.98:
-        return None
-    ends = {"x1": _percent(x), "x2": "100%", "y1": f"{y:.1f}", "y2": f"{place:.1f}"}
-    return element("line", class_="leader", **ends)
-
-
-def _interval_row(row: Interval, top: int, scale: Scale) -> Markup:
-    middle = top + _ROW_LINE
-    bar: Content = None
-    value = short_fixed(row.value)
-    if row.low is not None and row.high is not None:
-        bar = element(
-            "line",
-            x1=_percent(scale(row.low)),
-            x2=_percent(scale(row.high)),
-            y1=str(middle),
-            y2=str(middle),
-            class_=f"bar {_style(row.style)}",
-        )
-        value = f"{value}  ({short_fixed(row.low)} – {short_fixed(row.high)})"
-    return together(
-        _text(0.0, top + 16, _shortened(row.label), f"label {_style(row.style)}"),
-        _text(1.0, top + 16, value, "value", anchor="end"),
-        element("line", x1="0", x2="100%", y1=str(middle), y2=str(middle), class_="track"),
-        bar,
-        _dot(scale(row.value), middle, row.style),
-    )
-
-
-def _y_tick(scale: Scale, tick: float) -> Markup:
-    y = f"{_HEIGHT * (1 - scale(tick)):.1f}"
-    return together(
-        element("line", x1="0", x2="100%", y1=y, y2=y, class_="grid"),
-        _text(0.0, float(y), short(tick), "tick", dx="-8", dy="4", anchor="end"),
-    )
-
-
-def _x_tick(scale: Scale, tick: float, height: int, *, grid: bool = False) -> Markup:
-    at = _percent(scale(tick))
-    top = "0" if grid else str(height)
-    return together(
-        element("line", x1=at, x2=at, y1=top, y2=str(height + 5), class_="grid"),
-        _text(scale(tick), height + 19, short(tick), "tick", anchor="middle"),
-    )
-
-
-def _text(
-    x: float,
-    y: float,
-    content: str,
-    class_: str,
-    *,
-    dx: str | None = None,
-    dy: str | None = None,
-    anchor: str | None = None,
-) -> Markup:
-    place = {"x": _percent(x), "y": f"{y:.1f}", "dx": dx, "dy": dy, "text_anchor": anchor}
-    return element("text", content, class_=class_, **place)
-
-
-def _dot(x: float, y: float, style: int) -> Markup:
-    return element("circle", cx=_percent(x), cy=f"{y:.1f}", r="4.5", class_=f"dot {_style(style)}")
-
-
-def short_fixed(value: float) -> str:
+def fixed(value: float) -> str:
     """A value with three digits after the point if small, fewer if large, zeros kept."""
     digits = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1 if abs(value) < 1000 else 0
     return f"{value:,.{digits}f}"
-
-
-def _style(index: int) -> str:
-    return f"s{index % SERIES_STYLES}"
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f}%"
-
-
-def _shortened(label: str) -> str:
-    label = visible(label)
-    return label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"

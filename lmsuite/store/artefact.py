@@ -63,7 +63,7 @@ def save_model(
         write(stream, arrays, {_ENTRY: entry})
 
 
-def load_model(path: AnyPath) -> tuple[LanguageModel, Manifest]:
+def open_model_file(path: AnyPath) -> tuple[LanguageModel, Manifest]:
     """The model in the file `path`, as it was saved, and its manifest.
 
     The file is mapped into memory, and read as the model is used. The checksum of a file of more
@@ -89,11 +89,20 @@ def load_model(path: AnyPath) -> tuple[LanguageModel, Manifest]:
     return model, manifest
 
 
+def load_model(path: AnyPath) -> LanguageModel:
+    """The model in the file `path`, as it was saved.
+
+    Raises:
+        ModelFileError: as `open_model_file`.
+    """
+    return open_model_file(path)[0]
+
+
 def verify(path: AnyPath) -> None:
     """Read all of the model file `path`.
 
     Raises:
-        ModelFileError: as `load_model`, or some byte of its arrays is not what was saved.
+        ModelFileError: as `open_model_file`, or some byte of its arrays is not what was saved.
     """
     path = Path(path)
     header = read_header(path)
@@ -104,7 +113,7 @@ def read_manifest(path: AnyPath) -> Manifest:
     """What the model file `path` says of itself, without reading its arrays.
 
     Raises:
-        ModelFileError: as `load_model`, for all that the head of the file shows.
+        ModelFileError: as `open_model_file`, for all that the head of the file shows.
     """
     path = Path(path)
     return _manifest(path, read_header(path))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lmsuite.errors import DataError, LmError
 from lmsuite.models.interface import LanguageModel
-from lmsuite.store.artefact import load_model, read_manifest
+from lmsuite.store.artefact import open_model_file, read_manifest
 from lmsuite.store.folder import SUFFIX, ModelsFolder, valid_path_beside
 from lmsuite.store.history import HistoryRow, read_history
 from lmsuite.store.records import Manifest, Provenance
@@ -43,12 +43,12 @@ class OpenedModel:
         sha256 = self.provenance.validation.sha256
         if sha256 is None:
             raise DataError(
-                f"{self.name} has no validation text; give a text with {{text}}", "text"
+                f"{self.name} has no validation text; give a text with {{text}} FILE", "text"
             )
         try:
             return load_validation_text(valid_path_beside(self.path), sha256)
         except DataError as error:
-            raise DataError(f"{error}; give a text with {{text}}", "text") from error
+            raise DataError(f"{error}; give a text with {{text}} FILE", "text") from error
 
     def is_tuned_on(self, text: str) -> bool:
         """Whether the model is a mixture whose weights come from this very text."""
@@ -83,7 +83,7 @@ def open_model(folder: Path, name_or_path: str) -> OpenedModel:
         from lmsuite.models.ngram import NgramModel
 
         return OpenedModel(path.name, path, NgramModel.from_arpa(path), None)
-    model, manifest = load_model(path)
+    model, manifest = open_model_file(path)
     return OpenedModel(path.name.removesuffix(SUFFIX), path, model, manifest)
 
 
@@ -149,7 +149,7 @@ def shared_validation_text(opened: Sequence[OpenedModel]) -> str:
         if other.validation_text() != text:
             raise DataError(
                 f"{first.name} and {other.name} have different validation texts; give a text that "
-                "neither was trained on with {text}",
+                "neither was trained on with {text} FILE",
                 "text",
             )
     return text

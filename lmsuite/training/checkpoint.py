@@ -8,6 +8,7 @@ metadata, a checksum of the arrays among it; it is replaced at once, never half 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from lmsuite.files import records
 from lmsuite.files.atomic import replacing
 from lmsuite.files.header import read_header
 from lmsuite.files.records import Count, MaybeInfinite
-from lmsuite.files.tensors import write
+from lmsuite.files.tensors import mapped, write
 from lmsuite.store.artefact import brief, checksum, make_folder
 from lmsuite.store.history import HistoryRow
 from lmsuite.types import Array
@@ -47,6 +48,11 @@ class Progress:
     waited: Count = 0  # validations since the best one
     schedule: dict[str, MaybeInfinite] = field(default_factory=dict)
     history: list[HistoryRow] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        infinite = [name for name, value in self.schedule.items() if math.isinf(value)]
+        if set(infinite) - {"best"}:  # the loss of a plateau before its first validation
+            raise ValueError(f"the schedule's {infinite[0]!r} cannot be infinite")
 
 
 def save_checkpoint(
@@ -83,10 +89,8 @@ def load_checkpoint(
         ModelFileError: it is damaged or none, or of another version, model, text or setting than
             `identity` says; the message names what differs. No array was changed.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    entry = read_header(path).metadata.get(ENTRY)
+    header = read_header(path)
+    entry = header.metadata.get(ENTRY)
     if entry is None:
         raise ModelFileError(f"{path} is no checkpoint of a training")
     try:
@@ -99,12 +103,12 @@ def load_checkpoint(
                 "resume",
             )
         _refuse_other(path, identity, found)
-        stored = load_file(path)
+        stored = mapped(path, header)
         _refuse_shapes(path, arrays, stored)
         if checksum(stored) != document["checksum"]:
             raise ValueError("its arrays do not match their checksum")
         progress = records.read(Progress, document["progress"])
-    except (SafetensorError, OSError, *_DAMAGED) as error:
+    except (OSError, *_DAMAGED) as error:
         raise ModelFileError(f"the checkpoint {path} is damaged: {brief(error)}") from error
     for name, array in arrays.items():
         array[...] = stored[name]

@@ -135,7 +135,7 @@ def fit(
     ready = make_ready(text, Validation(valid, valid_by), reading)
     if issubclass(model, NgramModel):
         fitted_ngram = NgramModel.fit(ready.encoder, ready.ids, NgramSettings(**of_model))
-        fitted_ngram.table.make_keys()
+        fitted_ngram.table.make_flat()
         return fitted_ngram
     [training] = of_training
     fitted = fit_network(ready, model, training, of_model, reporting=lambda: nullcontext(reporter))

@@ -12,7 +12,7 @@ import pytest
 
 from hardening.command import Run
 from lmsuite.models.ngram import NgramModel
-from lmsuite.store.artefact import load_model
+from lmsuite.store.artefact import load_model, open_model_file
 from lmsuite.store.records import TrainingRecord
 
 
@@ -74,7 +74,7 @@ class TestMix:
         other = there / "other.txt"
         other.write_text("My lord, the king is dead.\nLong live the king!\n")
         assert lm("mix", "words", "bi", "--weights", "3,1", "--text", other).code == 0
-        model, manifest = load_model(there / "models" / "mixture.safetensors")
+        model, manifest = open_model_file(there / "models" / "mixture.safetensors")
         assert model.arrays()["weights"].tolist() == [0.75, 0.25]
         assert manifest.provenance.training == TrainingRecord(
             weights={"words": 0.75, "bi": 0.25}, tuned=False
@@ -254,8 +254,8 @@ class TestPrune:
     def test_makes_a_smaller_model_that_sums_to_one_and_exports(self, lm: Run, there: Path) -> None:
         done = lm("prune", "words", "--entropy", "1e-4", "--name", "small")
         assert done.code == 0
-        small, manifest = load_model(there / "models" / "small.safetensors")
-        large, _ = load_model(there / "models" / "words.safetensors")
+        small, manifest = open_model_file(there / "models" / "small.safetensors")
+        large = load_model(there / "models" / "words.safetensors")
         assert isinstance(small, NgramModel) and isinstance(large, NgramModel)
         assert small.table.sizes < large.table.sizes
         for order, size in enumerate(small.table.sizes, start=1):
@@ -280,10 +280,12 @@ class TestPrune:
         train = there / "play.txt"
         done = lm("prune", model, "--counts", "0,1", "--train", train, "--name", "cut")
         assert done.code == 0, done
-        order = load_model(there / "models" / f"{model}.safetensors")[0].settings.order
+        order = load_model(there / "models" / f"{model}.safetensors").settings.order
         options = ("--like", model, "--n", order, "--prune", "0,1", "--name", "direct")
         assert lm("train", "ngram", train, *options).code == 0
-        cut, direct = (load_model(there / "models" / f"{n}.safetensors") for n in ("cut", "direct"))
+        cut, direct = (
+            open_model_file(there / "models" / f"{n}.safetensors") for n in ("cut", "direct")
+        )
         assert cut[0].settings == direct[0].settings
         ours, theirs = cut[0].arrays(), direct[0].arrays()
         assert all((ours[name] == theirs[name]).all() for name in theirs)

@@ -87,8 +87,8 @@ def test_a_training_that_a_signal_ended_goes_on_to_the_same_end(
         if code == 0:
             break
     lm_process(*training, "-q", "--name", "parts", "--resume", cwd=tmp_path)
-    whole, _ = load_model(tmp_path / "models" / "whole.safetensors")
-    parts, _ = load_model(tmp_path / "models" / "parts.safetensors")
+    whole = load_model(tmp_path / "models" / "whole.safetensors")
+    parts = load_model(tmp_path / "models" / "parts.safetensors")
     for name, array in whole.arrays().items():
         assert array.tobytes() == parts.arrays()[name].tobytes(), name
 

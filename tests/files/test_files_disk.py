@@ -366,7 +366,7 @@ def test_a_folder_removed_while_sampling(folder: Path) -> None:
 def test_a_folder_removed_while_reporting(folder: Path) -> None:
     def vanish(where: str) -> Callable[[], None]:
         def before() -> None:
-            from lmsuite.report import contents as gathering
+            from lmsuite.report import findings as gathering
 
             gather = gathering.gather
 

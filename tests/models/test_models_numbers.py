@@ -201,7 +201,6 @@ def test_the_same_seed_draws_the_same_text(name: str) -> None:
     model = networks(60, Boundaries.LINES, 1.0)[name]
     settings = SamplingSettings(temperature=1e6, max_tokens=30)
     texts = [
-        sample(model, settings, np.random.default_rng(seed), np.array([3], np.int32), 2)
-        for seed in (1, 1, 2)
+        sample(model, np.array([3], np.int32), settings, seed, samples=2) for seed in (1, 1, 2)
     ]
     assert texts[0] == texts[1] != texts[2]

@@ -12,6 +12,7 @@ from lmsuite.analysis.checks import gradient_report
 from lmsuite.errors import UsageError
 from lmsuite.models import recurrent, recurrent_scoring, recurrent_stepping
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
+from lmsuite.models.settings import CELLS
 from lmsuite.nn import layers, output
 from lmsuite.text.encoding import TextEncoder, TextSettings
 from lmsuite.text.vocabulary import BOS
@@ -19,7 +20,6 @@ from lmsuite.types import FloatArray
 
 SMALL = RecurrentSettings(hidden=4, embed=4)
 TEXT, IDS = TextEncoder.train("a cat sat on the mat.\n" * 20, TextSettings(tokenizer="char"))
-CELLS = ("lstm", "gru", "elman")
 
 
 def model_of(settings: RecurrentSettings, dtype: type = np.float32) -> Recurrent:

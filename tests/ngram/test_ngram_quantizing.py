@@ -88,7 +88,7 @@ def test_tiny_shakespeare_in_two_thirds_of_kenlms_trie(shared: Path, tmp_path: P
         np.testing.assert_allclose(
             here.log_probs[is_finite], there.log_probs[is_finite], atol=0.1, rtol=0
         )
-    loaded = load_model(path)[0]
+    loaded = load_model(path)
     ids = small.encoder.encode(valid)
     np.testing.assert_array_equal(loaded.score(ids), small.score(ids))
 
@@ -116,7 +116,7 @@ def test_more_than_a_byte_of_children_and_of_values(play: str, tmp_path: Path) -
     assert len(stored["model.order1.other_children"]) > 0
     assert len(stored["model.order2.other_log_probs"]) > 0
     np.testing.assert_array_equal(
-        load_model(path)[0].table.orders[1].log_probs, model.table.orders[1].log_probs
+        load_model(path).table.orders[1].log_probs, model.table.orders[1].log_probs
     )
 
 

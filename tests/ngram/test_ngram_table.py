@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lmsuite.errors import ModelFileError
 from lmsuite.ngram.lookup import KeyIndex
 from lmsuite.ngram.table import BackoffTable
+from lmsuite.text.vocabulary import BOS
 
 TEXT = "the cow eats hay\nthe cow eats corn\na cow is not a crow\n\nthe crow eats the corn\n"
 
@@ -44,31 +45,62 @@ def test_long_texts_are_scored_as_short_ones(
     model = fit(TEXT, lines=lines, order=4)
     ids = model.encoder.encode(TEXT * 3)
     whole = model.score(ids)
+    monkeypatch.setattr("lmsuite.ngram.table._SHORT", 0)
     for size in (1, 2, 7):
         monkeypatch.setattr("lmsuite.ngram.table._CHUNK", size)
         np.testing.assert_array_equal(model.score(ids), whole)
 
 
 WAYS_TO_SEARCH = ((10**9, 0, 0), (0, 0, 0), (0, 10**9, 0), (0, 0, 10**9))
-"""Few queries, few by the keys, and whether a hash table pays: each of the four ways alone."""
+"""Few queries, short texts, and whether a hash table pays: each of the four ways alone."""
 
 
 def test_every_way_to_search_gives_the_same(
     fit: Any, play: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One by one, all at once, by the sorted keys, and by a hash table once it pays."""
+    """One by one, all at once, by the flat table, and by a hash table once it pays."""
     model = fit(play[:40_000], order=4)
     ids = model.encoder.encode(play[30_000:50_000])
     scores = []
-    for few, few_keys, share in WAYS_TO_SEARCH:
+    for few, short, share in WAYS_TO_SEARCH:
         monkeypatch.setattr("lmsuite.ngram.table._FEW", few)
-        monkeypatch.setattr("lmsuite.ngram.table._FEW_KEYS", few_keys)
+        monkeypatch.setattr("lmsuite.ngram.table._SHORT", short)
         monkeypatch.setattr("lmsuite.ngram.table._SHARE", share)
         table = BackoffTable(model.table.orders)
         scores.append(table.score(ids))
         assert sorted(table.indexes) == ([2, 3, 4] if share else [])
     for other in scores[1:]:
         np.testing.assert_array_equal(other, scores[0])
+
+
+@pytest.mark.parametrize("lines", [True, False])
+@pytest.mark.parametrize("order", [1, 2, 3, 9])
+def test_the_flat_table_gives_what_the_table_gives(
+    fit: Any, play: str, monkeypatch: pytest.MonkeyPatch, order: int, lines: bool
+) -> None:
+    """Scores and contexts, to the bit, of known and unknown words and of a ``<s>`` anywhere."""
+    model = fit(play[:10_000], lines=lines, order=order)
+    flat, plain = model.table, BackoffTable(model.table.orders)
+    ids = model.encoder.encode(play[8_000:14_000])
+    columns = np.stack(
+        [ids[:300], np.roll(ids[:300], 7), np.random.default_rng(1).permuted(ids)[:300]]
+    )
+    columns[2, ::9] = BOS
+    state = flat.start(3)
+    for words in columns.T:
+        with monkeypatch.context() as patch:
+            patch.setattr("lmsuite.ngram.table._SHORT", 0)
+            scores, after = plain.score_next(state, words)
+            np.testing.assert_array_equal(plain.extend(state, words), after)
+        np.testing.assert_array_equal(flat.extend(state, words), after)
+        ours, state = flat.score_next(state, words)
+        np.testing.assert_array_equal(state, after)
+        np.testing.assert_array_equal(ours, scores)
+    for row in columns:
+        scores = flat.score(row)
+        with monkeypatch.context() as patch:
+            patch.setattr("lmsuite.ngram.table._SHORT", 0)
+            np.testing.assert_array_equal(plain.score(row), scores)
 
 
 def test_few_searches_make_no_hash_table_and_many_keep_theirs(fit: Any, play: str) -> None:
@@ -95,12 +127,12 @@ def test_no_flipped_byte_of_a_large_table_breaks_a_look_up(fit: Any, data: st.Da
     name = data.draw(st.sampled_from(sorted(arrays)))
     flat = arrays[name].view(np.uint8)
     flat[data.draw(st.integers(0, len(flat) - 1))] ^= data.draw(st.integers(1, 255))
-    few, few_keys, share = data.draw(st.sampled_from(WAYS_TO_SEARCH))
+    few, short, share = data.draw(st.sampled_from(WAYS_TO_SEARCH))
     ids = model.encoder.encode(TEXT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lmsuite.ngram.table._CHECKED_AT_ONCE", 0)
         patch.setattr("lmsuite.ngram.table._FEW", few)
-        patch.setattr("lmsuite.ngram.table._FEW_KEYS", few_keys)
+        patch.setattr("lmsuite.ngram.table._SHORT", short)
         patch.setattr("lmsuite.ngram.table._SHARE", share)
         try:
             table = BackoffTable.from_arrays(arrays, 3, model.table.vocabulary_size)

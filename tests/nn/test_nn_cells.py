@@ -152,6 +152,28 @@ def test_chunks_with_the_state_handed_back_give_the_whole_gradient(kind: str) ->
 
 
 @pytest.mark.parametrize("vocabulary", [V, SMALL_VOCABULARY + 1], ids=["table", "embedded"])
+@pytest.mark.parametrize("steps", [1, 2, T])
+@pytest.mark.parametrize("rows", [1, B])
+@pytest.mark.parametrize("kind", PLAIN_CELLS)
+def test_a_drive_is_that_of_the_definition(
+    kind: str, rows: int, steps: int, vocabulary: int
+) -> None:
+    """Of vectors and of ids, once and laid out for many calls, of some sequences and of all."""
+    s = Setting(kind, vocabulary)
+    dense, embedded = DenseDrive(s.cell), EmbeddedDrive(s.cell, s.embedding)
+    of_vectors, of_ids = dense.lay_out(rows), embedded.lay_out(rows)
+    for lanes in (rows, 1):
+        for begin in range(0, T, steps):
+            part = slice(begin, begin + steps), slice(lanes)
+            expected = s.cell.drive(s.inputs[part])
+            for drive in (of_vectors(s.inputs[part]), dense.forward(s.inputs[part])[0]):
+                np.testing.assert_allclose(drive, expected, rtol=1e-12, atol=1e-14)
+            expected = s.cell.drive(s.embedding.table[s.ids[part]])
+            for drive in (of_ids(s.ids[part]), embedded.forward(s.ids[part])[0]):
+                np.testing.assert_allclose(drive, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("vocabulary", [V, SMALL_VOCABULARY + 1], ids=["table", "embedded"])
 @pytest.mark.parametrize("rows", [1, B])
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps_ids_and_vectors_agree(kind: str, rows: int, vocabulary: int) -> None:
@@ -160,12 +182,13 @@ def test_steps_ids_and_vectors_agree(kind: str, rows: int, vocabulary: int) -> N
     vectors, _ = s.embedding.forward(s.ids)
     hidden_of_vectors, _, _ = s.forward(vectors, s.state)
     np.testing.assert_allclose(hidden, hidden_of_vectors, rtol=1e-12)
-    by_vector, by_id = Reader(s.cell, rows), Reader(s.cell, rows, s.embedding)
+    by_vector = Reader(DenseDrive(s.cell), rows)
+    by_id = Reader(EmbeddedDrive(s.cell, s.embedding), rows)
     of_vector = of_id = s.state[:, :rows]
     for t in range(T):
         before, of_vector, of_id = (of_vector, of_id), np.empty_like(of_id), np.empty_like(of_id)
         by_vector.step(vectors[t, :rows], before[0], of_vector)
-        by_id.step_ids(s.ids[t, :rows], before[1], of_id)
+        by_id.step(s.ids[t, :rows], before[1], of_id)
         for state in (of_vector, of_id):
             np.testing.assert_allclose(state[0], hidden[t, :rows], rtol=1e-12)
     np.testing.assert_allclose(of_id, final[:, :rows], rtol=1e-12)
@@ -180,11 +203,11 @@ def test_a_reader_reads_what_forward_reads(kind: str, lanes: int, vocabulary: in
     before = s.state.copy()
     state, some = s.state[:, :lanes], slice(lanes)
     hidden, final, _ = s.forward(s.inputs, s.state)
-    read = Reader(s.cell, B).read(s.inputs[:, some], state)
+    read = Reader(DenseDrive(s.cell), B).read(s.inputs[:, some], state)
     np.testing.assert_allclose(read[0], hidden[:, some], rtol=1e-12)
     np.testing.assert_allclose(read[1], final[:, some], rtol=1e-12)
     hidden, final, _ = s.forward_ids(s.ids, s.state)
-    read = Reader(s.cell, B, s.embedding).read_ids(s.ids[:, some], state)
+    read = Reader(EmbeddedDrive(s.cell, s.embedding), B).read(s.ids[:, some], state)
     np.testing.assert_allclose(read[0], hidden[:, some], rtol=1e-12)
     np.testing.assert_allclose(read[1], final[:, some], rtol=1e-12)
     np.testing.assert_array_equal(s.state, before)
@@ -195,11 +218,11 @@ def test_a_reader_reads_what_forward_reads(kind: str, lanes: int, vocabulary: in
 def test_a_step_changes_nothing_it_is_given(kind: str, rows: int) -> None:
     s = Setting(kind)
     ids, before = s.ids[0, :rows], s.state[:, :rows].copy()
-    reader = Reader(s.cell, rows, s.embedding)
+    reader = Reader(EmbeddedDrive(s.cell, s.embedding), rows)
     first, again = np.empty_like(before), np.empty_like(before)
-    reader.step_ids(ids, before, first)
+    reader.step(ids, before, first)
     np.testing.assert_array_equal(before, s.state[:, :rows])
-    reader.step_ids(ids, before, again)
+    reader.step(ids, before, again)
     np.testing.assert_array_equal(first, again)
 
 
@@ -235,12 +258,14 @@ def test_initialisation() -> None:
     for kind, cell_class in CELLS.items():
         parameters = Parameters(cell_class.shapes("cell", 6, 5), np.float64)
         cell = cell_class(parameters, "cell")
+        parameters.values[...] = 7  # all of it is overwritten
         cell.initialise(rng)
         for W in by_gate(cell.Wh, cell.gates):
             np.testing.assert_allclose(W @ W.T, np.eye(5), atol=1e-12)
         assert np.abs(cell.Wx).max() <= (6 / 11) ** 0.5
         forget = [0.0] * 10 + [1.0] * 5 + [0.0] * 5
         assert cell.b.tolist() == (forget if kind == "lstm" else [0.0] * 5 * cell.gates)
+        assert kind != "gru" or not parameters["cell.b_q"].any()
 
 
 @pytest.mark.parametrize("rows", [1, 3, 40])

@@ -1,4 +1,6 @@
-"""Each plain cell against its equations in Python floats: one unit, one sequence, one step a time.
+"""Cells, a network, its loss and the optimizers against their equations in Python floats.
+
+A plain cell is held to one unit, one sequence, one step at a time.
 
 W, U and b are written gate by gate with the gate's letter, so a swap of two gates in the arrays,
 even alike in forward and backward, gives other numbers. The gradients are differences of these
@@ -8,14 +10,19 @@ equations: a derivation that drops a term does not equal them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import exp, tanh
+from math import exp, log, sqrt, tanh
 
 import numpy as np
 import pytest
 
+from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.nn.cells import PLAIN_CELLS
 from lmsuite.nn.drive import DenseDrive
+from lmsuite.nn.kernels.softmax import softmax_cross_entropy as kernel_cross_entropy
+from lmsuite.nn.losses import softmax_cross_entropy
+from lmsuite.nn.optimizers import OPTIMIZERS
 from lmsuite.nn.parameter import Parameters
+from lmsuite.text.encoding import TextEncoder, TextSettings
 
 T, B, D, H = 4, 2, 3, 3
 RESETS = [[False, True], [False, False], [True, False], [False, False]]
@@ -128,8 +135,7 @@ class Setting:
 @pytest.mark.parametrize("kind", PLAIN_CELLS)
 def test_forward_is_the_equations(kind: str) -> None:
     s = Setting(kind)
-    drive, _ = DenseDrive(s.cell).forward(s.x)
-    hidden, final, _ = s.cell.forward(drive, s.state, np.array(RESETS))
+    hidden, final, _ = s.cell.forward(s.cell.drive(s.x), s.state, np.array(RESETS))
     expected, expected_final = s.by_the_equations()
     np.testing.assert_allclose(hidden, expected, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(final, expected_final, rtol=1e-12, atol=1e-14)
@@ -157,3 +163,156 @@ def test_backward_is_the_slope_of_the_equations(kind: str) -> None:
             slope = (above - below) / (2 * STEP)
             # The error of a central difference is STEP² / 6 times the third derivative.
             assert derived[place] == pytest.approx(slope, rel=1e-5, abs=1e-6), (name, place)
+
+
+# Softmax with cross-entropy, a feed-forward network and the optimizers, in Python floats.
+
+
+def dot(x: Sequence[float], W: list[list[float]], b: Sequence[float], k: int) -> float:
+    """(x W + b)_k."""
+    return sum(x[d] * W[d][k] for d in range(len(x))) + b[k]
+
+
+def cross_entropy(a: Sequence[float], target: int, impossible: Sequence[int] = ()) -> float:
+    """-log of exp a_target / sum_v exp a_v."""
+    return log(sum(exp(a_v) for v, a_v in enumerate(a) if v not in impossible)) - a[target]
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_softmax_with_cross_entropy_is_the_equations(tuned: bool) -> None:
+    """p_v = exp a_v / sum_u exp a_u; loss = -sum_n w_n log p_t; dloss/da_v = w (p_v - [v = t])."""
+    rng = np.random.default_rng(8)
+    logits, targets, weights = rng.normal(0, 2, (4, 6)), [3, 0, 5, 3], [0.5, 0.0, 2.0, 1.0]
+    function = kernel_cross_entropy if tuned else softmax_cross_entropy
+    loss, d_logits = function(
+        logits.copy(), np.array(targets), np.array(weights), np.array([1], np.int32)
+    )
+    expected = 0.0
+    for n, a in enumerate(logits.tolist()):
+        expected += weights[n] * cross_entropy(a, targets[n], [1])
+        total = sum(exp(a[v]) for v in range(6) if v != 1)
+        for v in range(6):
+            p = 0.0 if v == 1 else exp(a[v]) / total
+            slope = weights[n] * (p - (v == targets[n]))
+            assert d_logits[n, v] == pytest.approx(slope, rel=1e-12, abs=1e-15)
+    assert loss == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_feed_forward_network_is_the_equations(direct: bool) -> None:
+    """Loss and gradient of a batch of windows: embedding, tanh layers of 3 and 2, softmax.
+
+    x = [C(w_1) C(w_2)], a = tanh(x H + d), a' = tanh(a H' + d'), y = b + a' U (+ x W)
+    """
+    text, _ = TextEncoder.train("abcabdab", TextSettings("char"))
+    settings = FeedForwardSettings(context=2, embed=2, hidden=(3, 2), direct=direct)
+    model = FeedForward.initial(text, settings, np.random.default_rng(0), np.float64)
+    parameters = model.parameters
+    parameters.values[...] = np.random.default_rng(9).normal(0, 0.8, len(parameters))
+    V = len(text.vocabulary)
+    windows, targets = [[3, 4], [4, 5], [4, 4]], [5, 3, 4]
+
+    def loss() -> float:
+        w = {name: parameters[name].tolist() for name in parameters}
+        total = 0.0
+        for window, target in zip(windows, targets, strict=True):
+            x = [number for i in window for number in w["embedding.table"][i]]
+            a = x
+            for i, size in enumerate((3, 2)):
+                W, b = w[f"hidden.{i}.W"], w[f"hidden.{i}.b"]
+                a = [tanh(dot(a, W, b, k)) for k in range(size)]
+            top = [*a, *x] if direct else a
+            y = [dot(top, w["output.W"], w["output.b"], v) for v in range(V)]
+            total += cross_entropy(y, target, text.impossible.tolist())
+        return total / 3
+
+    value = model.backpropagate(
+        np.array(windows, np.int32).T,
+        np.array(targets, np.int32),
+        np.zeros((0, 3, 0)),
+        weight=1 / 3,
+        rng=np.random.default_rng(0),
+    )
+    assert value == pytest.approx(loss(), rel=1e-12)
+    for place in range(len(parameters)):
+        here = parameters.values[place]
+        parameters.values[place] = here + STEP
+        above = loss()
+        parameters.values[place] = here - STEP
+        below = loss()
+        parameters.values[place] = here
+        slope = (above - below) / (2 * STEP)
+        assert parameters.gradients[place] == pytest.approx(slope, rel=1e-5, abs=1e-6), place
+
+
+Moments = dict[str, float]
+RATE = 0.1
+
+
+def sgd(w: float, g: float, m: Moments, t: int) -> float:
+    return w - RATE * g
+
+
+def momentum(w: float, g: float, m: Moments, t: int) -> float:
+    m["v"] = 0.9 * m["v"] + g
+    return w - RATE * m["v"]
+
+
+def nesterov(w: float, g: float, m: Moments, t: int) -> float:
+    m["v"] = 0.9 * m["v"] + g
+    return w - RATE * (g + 0.9 * m["v"])
+
+
+def adagrad(w: float, g: float, m: Moments, t: int) -> float:
+    m["s"] += g**2
+    return w - RATE * g / (sqrt(m["s"]) + 1e-8)
+
+
+def rmsprop(w: float, g: float, m: Moments, t: int) -> float:
+    m["s"] = 0.9 * m["s"] + 0.1 * g**2
+    return w - RATE * g / (sqrt(m["s"]) + 1e-8)
+
+
+def adadelta(w: float, g: float, m: Moments, t: int) -> float:
+    m["s"] = 0.95 * m["s"] + 0.05 * g**2
+    d = g * sqrt(m["u"] + 1e-6) / sqrt(m["s"] + 1e-6)
+    m["u"] = 0.95 * m["u"] + 0.05 * d**2
+    return w - RATE * d
+
+
+def adam(w: float, g: float, m: Moments, t: int) -> float:
+    m["m"] = 0.9 * m["m"] + 0.1 * g
+    m["s"] = 0.999 * m["s"] + 0.001 * g**2
+    m_corrected, s_corrected = m["m"] / (1 - 0.9**t), m["s"] / (1 - 0.999**t)
+    return w - RATE * m_corrected / (sqrt(s_corrected) + 1e-8)
+
+
+def nadam(w: float, g: float, m: Moments, t: int) -> float:
+    m["m"] = 0.9 * m["m"] + 0.1 * g
+    m["s"] = 0.999 * m["s"] + 0.001 * g**2
+    ahead = 0.9 * m["m"] / (1 - 0.9 ** (t + 1)) + 0.1 * g / (1 - 0.9**t)
+    return w - RATE * ahead / (sqrt(m["s"] / (1 - 0.999**t)) + 1e-8)
+
+
+def adamw(w: float, g: float, m: Moments, t: int) -> float:
+    return adam(w - RATE * 0.01 * w, g, m, t)
+
+
+RULES = {
+    rule.__name__: rule
+    for rule in (sgd, momentum, nesterov, adagrad, rmsprop, adadelta, adam, nadam, adamw)
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_three_steps_of_an_optimizer_are_the_equations(name: str) -> None:
+    """Of gradients large, small and zero: what is under a root, and what keeps it from zero."""
+    start = [1.0, -0.3, 2.0]
+    gradients = [[0.5, -1e-4, 0.0], [-1.0, 2e-8, 0.0], [0.3, -1e-4, 7.0]]
+    optimizer = OPTIMIZERS[name](3, np.float64)
+    w = np.array(start)
+    expected, moments = start, [dict.fromkeys("vsum", 0.0) for _ in start]
+    for t, g in enumerate(gradients, 1):
+        optimizer.update(w, np.array(g), RATE, t)
+        expected = [RULES[name](expected[i], g[i], moments[i], t) for i in range(3)]
+        np.testing.assert_allclose(w, expected, rtol=1e-10)

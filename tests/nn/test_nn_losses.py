@@ -7,48 +7,91 @@ from math import exp, log
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lmsuite.nn import losses
 from lmsuite.nn.gradient_check import check_gradients
+from lmsuite.nn.kernels import softmax as kernel
 
 TOLERANCE = 1e-6
+CrossEntropy = Callable[..., tuple[float, np.ndarray]]
+CROSS_ENTROPIES = [losses.softmax_cross_entropy, kernel.softmax_cross_entropy]
 WEIGHTS = [None, 0.1, np.array([0.5, 0.0, 1.5, 2.0])]
 
 
-def test_softmax_cross_entropy_by_hand() -> None:
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-10)])
+@given(
+    sizes=st.tuples(st.integers(1, 12), st.integers(3, 40)),
+    scale=st.sampled_from([0.1, 3.0, 100.0]),
+    weighted=st.sampled_from([None, 0.1, "each"]),
+    ruled_out=st.integers(0, 2),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_kernel_is_the_definition(
+    dtype: type,
+    tolerance: float,
+    sizes: tuple[int, int],
+    scale: float,
+    weighted: object,
+    ruled_out: int,
+    seed: int,
+) -> None:
+    """Loss and gradient, to the tolerance times their largest number; logits that need a shift."""
+    N, V = sizes
+    rng = np.random.default_rng(seed)
+    logits = (scale * rng.normal(size=sizes)).astype(dtype)
+    targets = rng.integers(ruled_out, V, N)
+    weights = rng.choice([0.0, 0.5, 2.0], N) if weighted == "each" else weighted
+    loss, d_logits = losses.softmax_cross_entropy(logits, targets, weights, np.arange(ruled_out))  # type: ignore[arg-type]
+    tuned = kernel.softmax_cross_entropy(logits.copy(), targets, weights, np.arange(ruled_out))  # type: ignore[arg-type]
+    assert d_logits.dtype == tuned[1].dtype == dtype
+    assert tuned[0] == pytest.approx(loss, rel=tolerance, abs=tolerance)
+    np.testing.assert_allclose(tuned[1], d_logits, rtol=0, atol=2 * tolerance)
+
+
+def test_the_kernel_works_in_the_memory_of_the_logits() -> None:
+    logits = np.zeros((2, 3))
+    assert kernel.softmax_cross_entropy(logits, np.array([1, 2]))[1] is logits
+
+
+@pytest.mark.parametrize("cross_entropy", CROSS_ENTROPIES)
+def test_softmax_cross_entropy_by_hand(cross_entropy: CrossEntropy) -> None:
     logits = np.array([[log(1), log(2), log(5)], [log(3), log(3), log(4)]])
-    loss, d_logits = losses.softmax_cross_entropy(logits, np.array([1, 2]))
+    loss, d_logits = cross_entropy(logits, np.array([1, 2]))
     # softmax rows (1, 2, 5)/8 and (3, 3, 4)/10; targets 2/8 and 4/10; mean of two
     assert loss == pytest.approx(-(log(2 / 8) + log(4 / 10)) / 2)
     expected = np.array([[1 / 8, 2 / 8 - 1, 5 / 8], [3 / 10, 3 / 10, 4 / 10 - 1]]) / 2
     np.testing.assert_allclose(d_logits, expected, atol=1e-12)
-    assert d_logits is logits
 
 
+@pytest.mark.parametrize("cross_entropy", CROSS_ENTROPIES)
 @pytest.mark.parametrize("weights", WEIGHTS)
-def test_softmax_cross_entropy_gradient(weights: losses.Weights) -> None:
+def test_softmax_cross_entropy_gradient(
+    weights: losses.Weights, cross_entropy: CrossEntropy
+) -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(4, 6))
     targets = np.array([3, 1, 5, 0])  # 1 is impossible, in the row whose weight may be zero
     impossible = np.array([2]) if not isinstance(weights, np.ndarray) else np.array([1, 2])
 
     def loss() -> float:
-        return losses.softmax_cross_entropy(logits.copy(), targets, weights, impossible)[0]
+        return cross_entropy(logits.copy(), targets, weights, impossible)[0]
 
-    _, d_logits = losses.softmax_cross_entropy(logits.copy(), targets, weights, impossible)
+    _, d_logits = cross_entropy(logits.copy(), targets, weights, impossible)
     report = check_gradients(loss, {"logits": logits}, {"logits": d_logits})
     assert report.worst.relative < TOLERANCE, report
     assert not d_logits[:, impossible].any()
     np.testing.assert_allclose(d_logits.sum(axis=1), 0, atol=1e-15)
 
 
-def test_an_impossible_target_of_weight_zero_does_not_count() -> None:
+@pytest.mark.parametrize("cross_entropy", CROSS_ENTROPIES)
+def test_an_impossible_target_of_weight_zero_does_not_count(cross_entropy: CrossEntropy) -> None:
     logits = np.zeros((2, 4), np.float32)
     weights = np.array([0.0, 1.0], np.float32)
     with np.errstate(all="raise"):
-        loss, d_logits = losses.softmax_cross_entropy(
-            logits, np.array([1, 0]), weights, np.array([1])
-        )
+        loss, d_logits = cross_entropy(logits, np.array([1, 0]), weights, np.array([1]))
     assert loss == pytest.approx(log(3))
     assert not d_logits[0].any()
 
@@ -57,22 +100,24 @@ def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     logits = rng.normal(size=(7, 5))
     targets = rng.integers(0, 5, 7)
-    whole = losses.softmax_cross_entropy(logits.copy(), targets)
-    monkeypatch.setattr(losses, "BLOCK", 10)
-    blocks = losses.softmax_cross_entropy(logits.copy(), targets)
+    whole = kernel.softmax_cross_entropy(logits.copy(), targets)
+    monkeypatch.setattr(kernel, "BLOCK", 10)
+    blocks = kernel.softmax_cross_entropy(logits.copy(), targets)
     assert blocks[0] == pytest.approx(whole[0], rel=1e-14)
     np.testing.assert_array_equal(blocks[1], whole[1])
 
 
-def test_no_rows() -> None:
-    loss, d_logits = losses.softmax_cross_entropy(np.zeros((0, 5)), np.zeros(0, int))
+@pytest.mark.parametrize("cross_entropy", CROSS_ENTROPIES)
+def test_no_rows(cross_entropy: CrossEntropy) -> None:
+    loss, d_logits = cross_entropy(np.zeros((0, 5)), np.zeros(0, int))
     assert loss == 0
     assert d_logits.shape == (0, 5)
 
 
-def test_float32_survives_large_logits() -> None:
+@pytest.mark.parametrize("cross_entropy", CROSS_ENTROPIES)
+def test_float32_survives_large_logits(cross_entropy: CrossEntropy) -> None:
     logits = np.array([[1e4, 0.0, -1e4]], np.float32)
-    loss, d_logits = losses.softmax_cross_entropy(logits, np.array([1]))
+    loss, d_logits = cross_entropy(logits, np.array([1]))
     assert loss == pytest.approx(1e4)
     np.testing.assert_array_equal(d_logits, np.array([[1, -1, 0]], np.float32))
 
@@ -142,7 +187,7 @@ def test_shapes_that_differ_are_refused(loss: Callable[..., object], targets: np
 
 
 @pytest.mark.parametrize("targets", [[-1, 0], [0, 3], [0, 1, 2], [[0], [1]], [0.0, 1.0]])
-@pytest.mark.parametrize("loss", [losses.softmax_cross_entropy, losses.target_log_probs])
+@pytest.mark.parametrize("loss", [*CROSS_ENTROPIES, losses.target_log_probs])
 def test_targets_that_are_no_columns_are_refused(
     loss: Callable[..., object], targets: list[int]
 ) -> None:

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from report_subjects import HOSTILE, subject, verse
+from report_models import HOSTILE, trained_ngram, verse
 
 from lmsuite.models.mixture import Mixture
-from lmsuite.report.contents import Contents, gather
-from lmsuite.report.subject import Subject
+from lmsuite.report.findings import Findings, gather
+from lmsuite.report.model_charts import TrainedModel
 from lmsuite.store.history import HistoryRow
 
 
 @pytest.fixture(scope="session")
-def subjects() -> list[Subject]:
+def models() -> list[TrainedModel]:
     """A word model, two character models (one with a learning curve), their mixture."""
-    words, chars = subject("words", "word", 3, lines=True), subject(HOSTILE, "char", 5)
+    words = trained_ngram("words", "word", 3, lines=True)
+    chars = trained_ngram(HOSTILE, "char", 5)
     curve = [HistoryRow(step, 0.1, 10.0 * step, 2.0, 3.0 / step, 0.1, 100.0) for step in (1, 2, 3)]
-    short = subject("short", "char", 2)
-    short = Subject(short.name, short.model, short.provenance, curve)
+    short = replace(trained_ngram("short", "char", 2), history=curve)
     members = {"chars": chars.model, "short": short.model}
-    return [words, chars, short, Subject("mix", Mixture(members, np.array([0.6, 0.4])))]
+    return [words, chars, short, TrainedModel("mix", Mixture(members, np.array([0.6, 0.4])))]
 
 
 @pytest.fixture(scope="session")
-def contents(subjects: list[Subject]) -> Contents:
+def findings(models: list[TrainedModel]) -> Findings:
     return gather(
-        subjects,
+        models,
         verse(60, seed=3),
         text_name=HOSTILE,
         prompt="my lord",

@@ -406,7 +406,7 @@ def test_a_mixture_whose_weights_are_not_normalised_is_the_same_after_saving(
     for weights in ([0.2, 0.3, 0.2], [1.5, 1.2, 0.3], [0.7, 0.1, 0.1]):
         model = Mixture({"a": ngram, "b": ngram, "c": ngram}, weights)
         save_model(path, model)
-        again = load_model(path)[0]
+        again = load_model(path)
         assert isinstance(again, Mixture)
         assert np.array_equal(again.weights, model.weights)
 

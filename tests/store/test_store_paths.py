@@ -36,7 +36,7 @@ def test_every_form_of_a_path_will_do(
     model = lmsuite.fit("ngram", text, n=2)
     path = form(tmp_path / "new" / "m.safetensors")
     lmsuite.save_model(path, model)
-    assert lmsuite.load_model(path)[0].settings_dict() == model.settings_dict()
+    assert lmsuite.load_model(path).settings_dict() == model.settings_dict()
     assert read_manifest(path).kind == "ngram"
     verify(path)
     assert ModelsFolder(form(tmp_path / "new")).names() == ["m"]  # type: ignore[arg-type]

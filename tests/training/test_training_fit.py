@@ -43,7 +43,7 @@ def test_a_fitted_model_is_that_of_the_command(
     (tmp_path / "text.txt").write_text(play[:30_000], encoding="utf-8")
     fitted = lmsuite.fit(kind, play[:30_000], **settings)
     assert lm("train", kind, "text.txt", *options, "-q", "--models", ".", cwd=tmp_path).done
-    trained, _ = load_model(tmp_path / f"{kind}.safetensors")
+    trained = load_model(tmp_path / f"{kind}.safetensors")
     assert trained.encoder.fingerprint() == fitted.encoder.fingerprint()
     assert trained.settings_dict() == fitted.settings_dict()
     ours, theirs = fitted.arrays(), trained.arrays()

@@ -103,7 +103,7 @@ def _write_page(
     path: Path, title: str, explained: list[TokenExplanation], model: LanguageModel
 ) -> None:
     from lmsuite.files.atomic import replacing
-    from lmsuite.report.heatmap import heatmap_page
+    from lmsuite.report.pages import heatmap_page
 
     page = heatmap_page(title, explained, model.encoder)
     with replacing(path) as stream:

@@ -19,8 +19,7 @@ from lmsuite.errors import LmError, UsageError
 from lmsuite.sources.settings import ReadingSettings
 
 if TYPE_CHECKING:
-    from lmsuite.report.linechart import LineChart
-    from lmsuite.report.vectors import VectorMap
+    from lmsuite.report.charts import LineChart, TokenMap
     from lmsuite.store.opening import OpenedModel
 
 
@@ -80,7 +79,7 @@ def plot(
       lm plot ngram --by-order --text
 
     The map shows the most frequent tokens along the first two principal components of their
-    vectors. Pictures need matplotlib: pip install 'lmsuite[plot]'.
+    vectors.
     """
     from lmsuite.store.opening import open_models
 
@@ -90,34 +89,36 @@ def plot(
         raise UsageError("--on is for --by-order")
     opened = open_models(folder, models, left_out)
     if embedding:
-        drawing: LineChart | VectorMap = _vector_map(opened, tokens)
+        chart: LineChart | TokenMap = _token_map(opened, tokens)
         path = output or Path("embedding.png")
     elif orders:
-        drawing, path = _order_chart(opened, data, reading), output or Path("orders.png")
+        chart, path = _order_chart(opened, data, reading), output or Path("orders.png")
     else:
-        drawing, path = _curves(opened), output or Path("curves.png")
+        chart, path = _curves(opened), output or Path("curves.png")
     if not as_text:
-        _write(path, _picture(drawing, _format_of(path)), as_json=as_json)
+        _write(path, chart, as_json=as_json)
     elif as_json:
-        write_json(asdict(drawing))
+        write_json(asdict(chart))
     else:
-        say(_in_letters(drawing))
+        from lmsuite.report.terminal import chart_as_text
+
+        say(chart_as_text(chart))
 
 
 def _curves(opened: list[OpenedModel]) -> LineChart:
-    from lmsuite.report.subject import Subject, learning_curves
+    from lmsuite.report.model_charts import TrainedModel, learning_curves
 
-    subjects = [Subject.of(each, left_out) for each in opened]
-    chart = learning_curves(subjects)
+    models = [TrainedModel.of(each, left_out) for each in opened]
+    chart = learning_curves(models)
     if chart is None:
         raise LmError(
             "none of these models has a learning curve; lm train rnn and lm train ffnn leave one "
             "beside the model (for n-gram models: lm plot --by-order)"
         )
     drawn = {line.label for line in chart.series}
-    for subject in subjects:
-        if subject.name not in drawn:
-            note(f"left out: {subject.name} has no learning curve, and other validation text")
+    for each in models:
+        if each.name not in drawn:
+            note(f"left out: {each.name} has no learning curve, and other validation text")
     return chart
 
 
@@ -125,8 +126,7 @@ def _order_chart(
     opened: list[OpenedModel], data: str | None, reading: ReadingSettings
 ) -> LineChart:
     from lmsuite.models.ngram import NgramModel
-    from lmsuite.report.orders import by_order, order_chart
-    from lmsuite.report.subject import Subject
+    from lmsuite.report.model_charts import TrainedModel, by_order, order_chart
 
     boundaries = [each.model.encoder.boundaries for each in opened]
     text = None if data is None else read_texts([data], reading, boundaries).text
@@ -139,56 +139,33 @@ def _order_chart(
         if text is not None and "documents" in boundaries:
             predicted = each.model.encoder.boundaries.reads(text)
         rows[each.name] = by_order(each.model, predicted)
-    chart = order_chart([Subject.of(each, left_out) for each in opened], rows)
+    chart = order_chart([TrainedModel.of(each, left_out) for each in opened], rows)
     if chart is None:
         raise LmError("perplexity by order is of n-gram models, and none of these is one")
     return chart
 
 
-def _vector_map(opened: list[OpenedModel], tokens: int) -> VectorMap:
-    from lmsuite.report.vectors import vector_map
+def _token_map(opened: list[OpenedModel], tokens: int) -> TokenMap:
+    from lmsuite.report.model_charts import token_map
 
     having = [each for each in opened if each.model.embedding() is not None] or opened
     if len(having) > 1:
         names = ", ".join(each.name for each in having)
         raise UsageError(f"--embedding draws the map of one model: which one of {names}?")
-    return vector_map(having[0].name, having[0].model, tokens)
+    return token_map(having[0].name, having[0].model, tokens)
 
 
-def _in_letters(drawing: LineChart | VectorMap) -> str:
-    from lmsuite.report.linechart import LineChart
-    from lmsuite.report.terminal import lines_as_text, map_as_text
-
-    return lines_as_text(drawing) if isinstance(drawing, LineChart) else map_as_text(drawing)
-
-
-def _picture(drawing: LineChart | VectorMap, format: str) -> bytes:
-    from lmsuite.report.figures import draw_lines, draw_map
-    from lmsuite.report.linechart import LineChart
-
-    if isinstance(drawing, LineChart):
-        return draw_lines(drawing, format)
-    return draw_map(drawing, format)
-
-
-def _format_of(path: Path) -> str:
-    """The picture's format, which the file's name ends in.
-
-    Raises:
-        UsageError: it is no format of pictures.
-    """
-    suffix = path.suffix.lower().removeprefix(".")
-    if suffix not in ("png", "svg"):
-        raise UsageError(f"{path}: a picture is a .png or .svg file")
-    return suffix
-
-
-def _write(path: Path, content: bytes, *, as_json: bool) -> None:
+def _write(path: Path, chart: LineChart | TokenMap, *, as_json: bool) -> None:
     from lmsuite.files.atomic import replacing
+    from lmsuite.report.drawing import picture_file
 
+    file_format = path.suffix.lower().removeprefix(".")
+    if file_format not in ("png", "svg"):
+        raise UsageError(f"{path}: a picture is a .png or .svg file")
+    picture = picture_file(chart, file_format)
     with replacing(path) as stream:
-        stream.write(content)
+        stream.write(picture)
     if as_json:
-        write_json({"file": str(path), "bytes": len(content)})
+        write_json({"file": str(path), "bytes": len(picture)})
     else:
         say(f"saved {path}")

@@ -64,16 +64,16 @@ def report(
     from lmsuite.analysis.comparability import Comparable, cautions
     from lmsuite.cli.saving import command_line
     from lmsuite.files.atomic import replacing
-    from lmsuite.report.contents import gather
-    from lmsuite.report.model_report import report_page
-    from lmsuite.report.subject import Subject
+    from lmsuite.report.findings import gather
+    from lmsuite.report.model_charts import TrainedModel
+    from lmsuite.report.pages import report_page
     from lmsuite.store.opening import open_models
 
     opened = open_models(folder, models, left_out)
     _refuse_equal_names(opened)
     predicted, text_name = _text(opened, text, reading)
-    contents = gather(
-        [Subject.of(each, left_out) for each in opened],
+    findings = gather(
+        [TrainedModel.of(each, left_out) for each in opened],
         predicted,
         text_name=text_name,
         prompt=unescaped(prompt),
@@ -82,10 +82,10 @@ def report(
     )
     rows = [
         Comparable.of(result, each.model, predicted, is_tuned=each.is_tuned_on(predicted))
-        for result, each in zip(contents.results, opened, strict=True)
+        for result, each in zip(findings.results, opened, strict=True)
     ]
     notes = cautions(rows)
-    page = report_page(contents, title=title, notes=notes, made_by=command_line(context))
+    page = report_page(findings, title=title, notes=notes, made_by=command_line(context))
     with replacing(output) as stream:
         stream.write(page.encode("utf-8"))
     if as_json:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmsuite.cli.novelty import KnownText
 from lmsuite.cli.options import DEFAULT_FOLDER, EncodingOption, ModelArgument, ModelsOption
-from lmsuite.cli.streams import note, piped_input, unescaped, write, write_json
+from lmsuite.cli.streams import note, piped_input, read_texts, unescaped, write, write_json
 from lmsuite.files.plain import decode_text
 from lmsuite.sampling import SamplingSettings
+from lmsuite.sources.settings import ReadingSettings
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from lmsuite.generation import Sample
     from lmsuite.models.interface import LanguageModel
+    from lmsuite.text.encoding import TextEncoder
     from lmsuite.types import IntArray
 
 _SEPARATOR = "---\n"
@@ -74,11 +74,10 @@ def sample(
       echo "My lord," | lm sample ngram --samples 3 --seed 7
 
     Text number k depends on the seed and on k alone, however many there are. A model of lines
-    writes line after line; --stop '\\n' ends after one. Unknown tokens (<unk>)
-    are never drawn. Of the filters, the temperature is applied first, then top-k, top-p, min-p.
+    writes line after line; --stop '\\n' ends after one. A model of documents writes one of them.
+    Unknown tokens (<unk>) are never drawn. Of the filters, the temperature is applied first, then
+    top-k, top-p, min-p.
     """
-    import numpy as np
-
     from lmsuite.generation import sample as draw_samples
     from lmsuite.store.opening import open_model
 
@@ -87,12 +86,11 @@ def sample(
     beginning = _prompt(prompt, encoding, lossless=loaded.encoder.tokenizer.lossless)
     prompt_ids = _prompt_ids(loaded, beginning)
     known = KnownText.read(novelty, loaded.encoder, encoding) if novelty is not None else None
-    rng = np.random.default_rng(seed)
     if samples == 1 and not as_json:
-        texts = [_stream(loaded, settings, rng, beginning, prompt_ids)]
+        texts = [_stream(loaded, settings, seed, beginning, prompt_ids)]
     else:
         texts = []
-        for drawn in draw_samples(loaded, settings, rng, prompt_ids, samples):
+        for drawn in draw_samples(loaded, prompt_ids, settings, seed, samples=samples):
             if as_json:
                 write_json(_as_json(beginning, drawn, known))
             else:
@@ -115,7 +113,7 @@ def _as_json(beginning: str, drawn: Sample, known: KnownText | None) -> dict[str
 def _stream(
     model: LanguageModel,
     settings: SamplingSettings,
-    rng: np.random.Generator,
+    seed: int | None,
     beginning: str,
     prompt_ids: IntArray,
 ) -> str:
@@ -124,10 +122,10 @@ def _stream(
 
     write(beginning)
     pieces = []
-    for piece in stream(model, settings, rng, prompt_ids):
-        if piece:
-            write(piece)
-            pieces.append(piece)
+    for piece in stream(model, prompt_ids, settings, seed):
+        if piece.text:
+            write(piece.text)
+            pieces.append(piece.text)
     if not (pieces[-1] if pieces else beginning).endswith("\n"):
         write("\n")
     return "".join(pieces)
@@ -164,3 +162,50 @@ def _prompt_ids(model: LanguageModel, prompt: str) -> IntArray:
 
 def _closed(text: str) -> str:
     return text if text.endswith("\n") else text + "\n"
+
+
+@dataclass(frozen=True)
+class KnownText:
+    """A text that samples may be copied from."""
+
+    name: str
+    ids: IntArray  # (N,)
+    encoder: TextEncoder
+
+    @classmethod
+    def read(cls, source: str, encoder: TextEncoder, encoding: str) -> KnownText:
+        """The text of this file or name, as the model reads it.
+
+        Raises:
+            DataError: it cannot be read, or is empty.
+        """
+        corpus = read_texts([source], ReadingSettings(encoding=encoding), [encoder.boundaries])
+        return cls(corpus.name, encoder.encode(corpus.text, name=corpus.name), encoder)
+
+    def as_json(self, drawn: str) -> dict[str, Any]:
+        """The figures of one text."""
+        from lmsuite.analysis.novelty import novelty
+
+        found = novelty([self.encoder.encode_prompt(drawn)], self.ids)
+        return {
+            "text": self.name,
+            "copied_tokens": len(found.copied),
+            "copied": self.encoder.decode(found.copied),
+            "novel": {str(order): share for order, share in found.novel.items()},
+        }
+
+    def report(self, drawn: Sequence[str]) -> None:
+        """Tell the figures of all texts together."""
+        from lmsuite.analysis.novelty import novelty
+
+        found = novelty([self.encoder.encode_prompt(each) for each in drawn], self.ids)
+        copied = self.encoder.decode(found.copied)
+        tokens = f"{len(found.copied)} token{'' if len(found.copied) == 1 else 's'}"
+        note(f"longest run that is in {self.name} too: {tokens} {copied!r}")
+        shares = ", ".join(
+            f"{order}: {100 * share:.0f} %"
+            for order, share in found.novel.items()
+            if share is not None
+        )
+        if shares:
+            note(f"n-grams that are not in {self.name}, by order: {shares}")

@@ -10,10 +10,9 @@
 |        | recurrent | (G, B, H)    | h_{t-1} U, the past's part in them                        |
 | s_t    | state     | (S, B, H)    | h_t and what else a cell carries: S = 2 for the LSTM (h, c) |
 
-The drive does not depend on the recurrence. `lmsuite.nn.drive` forms it for all steps at once.
-
 Forward, for t = 1 ... T:
 
+    drive_t     = x_t W + b                                       (0)  for all steps at once
     recurrent_t = h_{t-1} U                                       (1)
     s_t         = step(drive_t, recurrent_t, s_{t-1})             (2)  what a kind of cell is
 
@@ -22,6 +21,8 @@ Backward, for t = T ... 1, where ds_t is the sum of all that reaches s_t:
     d_drive_t, d_recurrent_t, ds_{t-1} = step_back(ds_t)          (2)
     dh_{t-1} += d_recurrent_t Uᵀ                                  (1), by h_{t-1}
     dU       += h_{t-1}ᵀ d_recurrent_t                            (1), by U
+
+(0) does not depend on the recurrence: `lmsuite.nn.drive` has its tuned form, and its reverse.
 
 A cell of your own is a subclass with `step` and `step_back`; `register_cell` gives it a name.
 """
@@ -49,10 +50,6 @@ class Cell(Layer, ABC):
     """G: blocks of H columns in Wx and Wh."""
     states: ClassVar[int] = 1
     """S: arrays of (B, H) in a state, the hidden vector first."""
-    drive_scales: ClassVar[tuple[float, ...]] = ()
-    """What `advance` wants the drive of each gate multiplied by; empty: by one."""
-    recurrent_scales: ClassVar[tuple[float, ...]] = ()
-    """Likewise for h_{t-1} U."""
 
     names: ClassVar[tuple[str, ...]] = ("Wx", "Wh", "b")
     Wx: FloatArray
@@ -61,11 +58,6 @@ class Cell(Layer, ABC):
     d_Wx: FloatArray
     d_Wh: FloatArray
     d_b: FloatArray
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        cls.drive_scales = cls.drive_scales or (1.0,) * cls.gates
-        cls.recurrent_scales = cls.recurrent_scales or (1.0,) * cls.gates
 
     @property
     def hidden_size(self) -> int:
@@ -91,6 +83,12 @@ class Cell(Layer, ABC):
     def start(self, batch_size: int) -> FloatArray:
         """The state (S, B, H) before anything is read: zeros."""
         return np.zeros((self.states, batch_size, self.hidden_size), self.Wh.dtype)
+
+    def drive(self, inputs: FloatArray) -> FloatArray:
+        """Equation (0): the drive (T, G, B, H) of inputs (T, B, D)."""
+        T, B, _ = inputs.shape
+        columns = inputs @ self.Wx + self.b  # (T, B, G·H)
+        return columns.reshape(T, B, self.gates, -1).swapaxes(1, 2)
 
     @abstractmethod
     def step(
@@ -176,8 +174,7 @@ class Cell(Layer, ABC):
     ) -> None:
         """One step without a way back: fills the state `after` (S, B, H).
 
-        `drive` and `recurrent` come times their scales. The memory of `recurrent` is used up;
-        `drive` and the state `before` stay as they are.
+        The memory of `recurrent` is used up; `drive` and the state `before` stay as they are.
         """
         state, _ = self.step(drive, recurrent, np.stack(tuple(before)))
         for there, here in zip(after, state, strict=True):

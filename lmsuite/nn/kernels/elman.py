@@ -10,10 +10,10 @@ from lmsuite.nn import cells
 from lmsuite.nn.cells.cell import State
 from lmsuite.nn.kernels.tuning import (
     after_reset,
-    recurrent_products,
     resets_by_step,
     transposed_products,
 )
+from lmsuite.nn.products import gate_products
 from lmsuite.types import BoolArray, FloatArray
 
 
@@ -36,7 +36,7 @@ class Elman(cells.Elman):
         self, drive: FloatArray, state: FloatArray, resets: BoolArray | None = None
     ) -> tuple[FloatArray, FloatArray, _Run]:
         T, _, B, H = drive.shape
-        times_Wh = recurrent_products(self, B)
+        times_Wh = gate_products(self.Wh, self.gates, B)
         h = np.empty((T + 1, B, H), drive.dtype)
         h[0] = state[0]
         for t, is_reset in enumerate(resets_by_step(resets, T)):

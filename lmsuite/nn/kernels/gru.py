@@ -16,12 +16,12 @@ from lmsuite.nn.kernels.tuning import (
     HALF,
     after_reset,
     pieces_from_the_end,
-    recurrent_products,
     resets_by_step,
     transposed_products,
     write_products,
 )
 from lmsuite.nn.layers import column_sums
+from lmsuite.nn.products import gate_products
 from lmsuite.types import BoolArray, FloatArray
 
 
@@ -34,9 +34,6 @@ class _Run:
 
 
 class GRU(cells.GRU):
-    drive_scales = (1.0, 0.5, 0.5)
-    recurrent_scales = (0.5, 0.5, 1.0)
-
     def advance(
         self, drive: FloatArray, recurrent: FloatArray, before: State, after: State
     ) -> None:
@@ -48,17 +45,15 @@ class GRU(cells.GRU):
         self, drive: FloatArray, state: FloatArray, resets: BoolArray | None = None
     ) -> tuple[FloatArray, FloatArray, _Run]:
         T, _, B, H = drive.shape
-        times_Wh = recurrent_products(self, B)
+        times_Wh = gate_products(self.Wh, self.gates, B)
         h = np.empty((T + 1, B, H), drive.dtype)
         q = np.empty((T, B, H), drive.dtype)
         h[0] = state[0]
         for t, is_reset in enumerate(resets_by_step(resets, T)):
             before = after_reset(h[t], is_reset)
             gates = drive[t]
-            rz = gates[1:]
             recurrent = times_Wh(before)
-            rz += recurrent[:2]
-            rz *= HALF
+            gates[1:] += recurrent[:2]
             self._advance(gates, recurrent[2], before, q[t], h[t + 1])
         return h[1:], h[-1:].copy(), _Run(h, drive, q, resets)
 
@@ -70,12 +65,13 @@ class GRU(cells.GRU):
         q: FloatArray,
         h: FloatArray,
     ) -> None:
-        """One step: x_n, a_r / 2 and a_z / 2 (3, B, H) become the gates; q and h (B, H) are filled.
+        """One step: x_n, a_r and a_z (3, B, H) become the gates; q and h (B, H) are filled.
 
         One tanh serves both sigmoids: sigmoid(x) = (1 + tanh(x/2)) / 2.
         """
         n, r, z = gates
         rz = gates[1:]
+        rz *= HALF
         np.tanh(rz, out=rz)
         rz *= HALF
         rz += HALF

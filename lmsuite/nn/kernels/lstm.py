@@ -16,11 +16,11 @@ from lmsuite.nn.kernels.tuning import (
     HALF,
     after_reset,
     pieces_from_the_end,
-    recurrent_products,
     resets_by_step,
     transposed_products,
     write_products,
 )
+from lmsuite.nn.products import gate_products
 from lmsuite.types import BoolArray, FloatArray
 
 
@@ -34,8 +34,6 @@ class _Run:
 
 
 class LSTM(cells.LSTM):
-    drive_scales = recurrent_scales = (0.5, 0.5, 0.5, 1.0)
-
     def advance(
         self, drive: FloatArray, recurrent: FloatArray, before: State, after: State
     ) -> None:
@@ -47,7 +45,7 @@ class LSTM(cells.LSTM):
         self, drive: FloatArray, state: FloatArray, resets: BoolArray | None = None
     ) -> tuple[FloatArray, FloatArray, _Run]:
         T, _, B, H = drive.shape
-        times_Wh = recurrent_products(self, B)
+        times_Wh = gate_products(self.Wh, self.gates, B)
         h, c = np.empty((2, T + 1, B, H), state.dtype)
         tanh_c = np.empty((T, B, H), state.dtype)
         gates = np.empty((4, T, B, H), state.dtype)
@@ -62,8 +60,6 @@ class LSTM(cells.LSTM):
                 )
             a = times_Wh(h_before)
             a += drive_t
-            oif = a[:3]
-            oif *= HALF
             _advance(a, c_before, c_after, tanh_c_after, h_after)
             gates_t[...] = a
         return h[1:], np.stack((h[-1], c[-1])), _Run(h, c, tanh_c, gates, resets)
@@ -104,10 +100,11 @@ def _advance(
 ) -> None:
     """One step: a (4, B, H) becomes the gates, and c, tanh_c and h (B, H) are filled.
 
-    One tanh serves all gates: sigmoid(x) = (1 + tanh(x/2)) / 2, and a_o, a_i and a_f come halved.
+    One tanh serves all gates: sigmoid(x) = (1 + tanh(x/2)) / 2.
     """
-    np.tanh(a, out=a)
     sigmoids = a[:3]
+    sigmoids *= HALF
+    np.tanh(a, out=a)
     sigmoids *= HALF
     sigmoids += HALF
     o, i, f, g = a

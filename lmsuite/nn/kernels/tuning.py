@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
-from lmsuite.nn.cells.cell import Cell
-from lmsuite.nn.products import GateProducts, RowProducts, by_gate, transposed
+from lmsuite.nn.products import GateProducts, by_gate, transposed
 from lmsuite.types import BoolArray, FloatArray
 
 CACHED = 1 << 17
@@ -15,12 +14,6 @@ CACHED = 1 << 17
 
 HALF = np.array(0.5, np.float32)
 """numpy converts a Python float to an array at every call; this one is converted already."""
-
-
-def recurrent_products(cell: Cell, batch_size: int) -> Callable[[FloatArray], FloatArray]:
-    """h U gate by gate, (B, H) to (G, B, H)."""
-    Wh = by_gate(cell.Wh, cell.gates)
-    return RowProducts(Wh, (1.0,) * cell.gates) if batch_size == 1 else GateProducts(Wh, batch_size)
 
 
 def transposed_products(W: FloatArray, gates: int, batch_size: int) -> GateProducts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from lmsuite.models.ngram import NgramModel, NgramSettings
-from lmsuite.report.subject import Subject
+from lmsuite.report.model_charts import TrainedModel
 from lmsuite.store.records import Provenance, ValidationRecord
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
@@ -25,7 +25,7 @@ def verse(lines: int, seed: int) -> str:
     return text
 
 
-def subject(name: str, tokenizer: str, order: int, *, lines: bool = False) -> Subject:
+def trained_ngram(name: str, tokenizer: str, order: int, *, lines: bool = False) -> TrainedModel:
     """An n-gram model of verse, with a provenance."""
     boundaries = Boundaries.LINES if lines else Boundaries.STREAM
     settings = TextSettings(tokenizer=tokenizer, boundaries=boundaries)
@@ -40,4 +40,4 @@ def subject(name: str, tokenizer: str, order: int, *, lines: bool = False) -> Su
         created="2026-01-01T00:00:00+00:00",
         validation=ValidationRecord(cross_entropy=-valid.mean(), bits_per_char=2.0),
     )
-    return Subject(name, model, provenance)
+    return TrainedModel(name, model, provenance)

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from bigram_model import BigramModel, encoder, random_model, uniform
 
 from lmsuite.errors import LmError, UsageError
 from lmsuite.generation import Filter, SamplingSettings, draw_ids, filtered_probs, sample, stream
-from lmsuite.text.encoding import Boundaries
+from lmsuite.generation.batch import Batch, Continuation, Piece
+from lmsuite.models.interface import LanguageModel, State
+from lmsuite.models.ngram import NgramModel, NgramSettings
+from lmsuite.sampling import NEUTRAL
+from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 from lmsuite.types import FloatArray, IntArray
 
 NO_IDS = np.array([], dtype=np.int32)
 DRAWS = 100_000
+
+
+def streamed(model: LanguageModel, *arguments: Any) -> str:
+    """The texts of all pieces that `stream` gives."""
+    return "".join(piece.text for piece in stream(model, *arguments))
 
 
 def filtered(probs: list[float], **settings: float) -> list[float]:
@@ -129,6 +140,40 @@ def test_a_single_stream_draws_what_a_row_of_a_batch_draws(settings: SamplingSet
     assert alone == together.tolist()
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1e-300, 0.05, 0.8, 1.0, 3.0, 1e300])
+@pytest.mark.parametrize("top_k", [0, 1, 7, 300, 5000])
+@pytest.mark.parametrize("top_p", [5e-324, 0.1, 0.5, 0.9, 0.999, 1 - 1e-12, 1.0])
+def test_few_candidates_leave_what_all_tokens_leave(
+    temperature: float, top_k: int, top_p: float
+) -> None:
+    """The weights that are drawn from are, to the bit, those that sorting every row would give."""
+    rng = np.random.default_rng(6)
+    zipf = np.log(1 / np.arange(1.0, 2001))
+    with np.errstate(divide="ignore"):
+        rows = np.stack(
+            [
+                zipf,
+                rng.permutation(zipf) * 3,
+                np.log(rng.dirichlet(np.full(2000, 0.01))),
+                np.log(rng.integers(0, 4, 2000) / 3.0),  # ties, and no probability
+                np.zeros(2000),
+            ]
+        )
+    settings = SamplingSettings(temperature, top_k, top_p)
+    tokens = Filter(settings, 2000, np.array([UNK, BOS]))
+    marks = rng.random(len(rows))
+    drawn = draw_ids(rows, tokens, marks)
+    for row, mark, token in zip(rows[:, None], marks, drawn, strict=True):
+        ids, sums = tokens.cumulative_weights(row)
+        weights = tokens.weights(row)[0]
+        if settings.filters != NEUTRAL:  # otherwise up to a factor
+            np.testing.assert_array_equal(sums[0], weights.cumsum()[ids])
+        assert not np.delete(weights, ids).any()
+        assert ids[(sums[0] > mark * sums[0, -1]).argmax()] == token
+    if temperature == 0.8 and top_p == 0.5 and top_k < 2000:
+        assert len(tokens.cumulative_weights(rows[:1])[0]) < 400
+
+
 def test_rows_of_hardly_any_probability_are_drawn_from_all_the_same() -> None:
     """What is left by the excluded ids may be too little for a float64."""
     log_probs = np.array([[0.0, -800.0, -801.0], [-0.5, -1.0, -2.0]])
@@ -162,7 +207,7 @@ def test_the_quantile_is_that_of_printed_tables() -> None:
 def test_same_seed_same_text_and_another_seed_another() -> None:
     model = random_model(encoder("abcdefghij\n", "char"))
     settings = SamplingSettings(max_tokens=200)
-    texts = ["".join(stream(model, settings, np.random.default_rng(s), NO_IDS)) for s in (7, 7, 8)]
+    texts = [streamed(model, NO_IDS, settings, s) for s in (7, 7, 8)]
     assert texts[0] == texts[1] != texts[2]
     assert len(texts[0]) == 200
 
@@ -172,17 +217,21 @@ def test_stream_and_sample_write_the_same() -> None:
     model = random_model(text, seed=3)
     settings = SamplingSettings(max_tokens=80)
     prompt = text.encode_prompt("the dog")
-    streamed = "".join(stream(model, settings, np.random.default_rng(1), prompt))
-    (drawn,) = sample(model, settings, np.random.default_rng(1), prompt)
-    assert drawn.text == streamed
-    assert len(drawn.ids) == len(drawn.log_probs) == 80
-    assert text.decode([*prompt, *drawn.ids]) == "the dog" + streamed
+    pieces = list(stream(model, prompt, settings, 1))
+    (drawn,) = sample(model, prompt, settings, 1)
+    assert drawn.text == "".join(piece.text for piece in pieces)
+    assert drawn.ids == [piece.id for piece in pieces]
+    assert drawn.log_probs == [piece.log_prob for piece in pieces]
+    assert [piece.finish_reason for piece in pieces] == [None] * 79 + ["length"]
+    assert text.decode([*prompt, *drawn.ids]) == "the dog" + drawn.text
+    assert sample(model, "the dog", settings, 1) == sample(model, "the dog", seed=1, max_tokens=80)
+    assert sample(model, "the dog", seed=np.random.default_rng(1), max_tokens=80) == [drawn]
 
 
 def test_log_probs_are_the_models_own() -> None:
     model = random_model(encoder("abcdef", "char"))
     settings = SamplingSettings(temperature=0.5, top_k=3, max_tokens=30)
-    (drawn,) = sample(model, settings, np.random.default_rng(1), NO_IDS)
+    (drawn,) = sample(model, NO_IDS, settings, 1)
     expected = model.score(np.array(drawn.ids, dtype=np.int32))
     assert drawn.log_probs == pytest.approx(expected.tolist())
 
@@ -195,8 +244,8 @@ def test_the_prompt_is_read_but_not_repeated() -> None:
     model = BigramModel(text, table)
     prompt = text.encode_prompt("ab")
     rng = np.random.default_rng(0)
-    assert "".join(stream(model, SamplingSettings(max_tokens=4), rng, prompt)) == "cabc"
-    samples = sample(model, SamplingSettings(max_tokens=4), rng, prompt, 3)
+    assert streamed(model, prompt, SamplingSettings(max_tokens=4), rng) == "cabc"
+    samples = sample(model, prompt, SamplingSettings(max_tokens=4), rng, samples=3)
     assert [drawn.text for drawn in samples] == ["cabc"] * 3
 
 
@@ -205,9 +254,7 @@ def test_a_model_of_lines_begins_anew_after_each() -> None:
     # <s> a, a b, b </s>; a step after </s> itself would fail: its row is empty.
     table = np.zeros((5, 5))
     table[BOS, 3] = table[3, 4] = table[4, EOS] = 1.0
-    (drawn,) = sample(
-        BigramModel(text, table), SamplingSettings(max_tokens=7), np.random.default_rng(0), NO_IDS
-    )
+    (drawn,) = sample(BigramModel(text, table), NO_IDS, SamplingSettings(max_tokens=7), 0)
     assert drawn.text == "a b\na b\na"
     assert drawn.ids == [3, 4, EOS, 3, 4, EOS, 3]
 
@@ -227,15 +274,15 @@ def test_stop_texts_end_before_they_appear(stops: tuple[str, ...], expected: str
     table[[0, 1, 2, 3, 4, 5], [3, 3, 3, 4, 5, 3]] = 1.0
     settings = SamplingSettings(max_tokens=12, stop=stops)
     model = BigramModel(text, table)
-    assert "".join(stream(model, settings, np.random.default_rng(0), NO_IDS)) == expected
-    (drawn,) = sample(model, settings, np.random.default_rng(0), NO_IDS)
+    assert streamed(model, NO_IDS, settings, 0) == expected
+    (drawn,) = sample(model, NO_IDS, settings, 0)
     assert drawn.text == expected
 
 
 def test_samples_stop_each_at_its_own_time() -> None:
     model = uniform(encoder("abcdefgh.", "char"))
     settings = SamplingSettings(max_tokens=100, stop=(".",))
-    samples = sample(model, settings, np.random.default_rng(4), NO_IDS, 20)
+    samples = sample(model, NO_IDS, settings, 4, samples=20)
     lengths = {len(drawn.ids) for drawn in samples}
     assert len(lengths) > 5
     for drawn in samples:
@@ -246,7 +293,7 @@ def test_samples_stop_each_at_its_own_time() -> None:
 def test_no_tokens_asked_for_none_given() -> None:
     model = uniform(encoder("ab", "char"))
     settings = SamplingSettings(max_tokens=0)
-    assert "".join(stream(model, settings, np.random.default_rng(0), NO_IDS)) == ""
+    assert streamed(model, NO_IDS, settings, 0) == ""
 
 
 @pytest.mark.parametrize(
@@ -274,34 +321,115 @@ def test_a_text_depends_on_the_seed_and_its_number_alone() -> None:
     model = random_model(text, seed=3)
     settings = SamplingSettings(max_tokens=70, top_p=0.9)  # more than are drawn at a time
     by_number = {
-        samples: [t.ids for t in sample(model, settings, np.random.default_rng(1), NO_IDS, samples)]
+        samples: [t.ids for t in sample(model, NO_IDS, settings, 1, samples=samples)]
         for samples in (1, 2, 5)
     }
     assert by_number[1] == by_number[5][:1]
     assert by_number[2] == by_number[5][:2]
     assert by_number[5][0] != by_number[5][1]
-    streamed = "".join(stream(model, settings, np.random.default_rng(1), NO_IDS))
-    assert streamed == sample(model, settings, np.random.default_rng(1), NO_IDS, 3)[0].text
+    text_alone = streamed(model, NO_IDS, settings, 1)
+    assert text_alone == sample(model, NO_IDS, settings, 1, samples=3)[0].text
 
 
 def test_a_stop_text_can_be_kept_and_may_be_a_string() -> None:
     model = uniform(encoder("a b\n", "char"))
-    whole = sample(model, SamplingSettings(), np.random.default_rng(5), NO_IDS)[0].text
+    whole = sample(model, NO_IDS, SamplingSettings(), 5)[0].text
     stop = whole[20:23]
     for keep in (False, True):
         settings = SamplingSettings(stop=stop, keep_stop=keep)  # type: ignore[arg-type]
         end = whole.index(stop) + (len(stop) if keep else 0)
-        assert sample(model, settings, np.random.default_rng(5), NO_IDS)[0].text == whole[:end]
-        assert "".join(stream(model, settings, np.random.default_rng(5), NO_IDS)) == whole[:end]
+        assert sample(model, NO_IDS, settings, 5)[0].text == whole[:end]
+        assert streamed(model, NO_IDS, settings, 5) == whole[:end]
 
 
 def test_no_samples_are_refused() -> None:
     model = uniform(encoder("a b\n", "word"))
     with pytest.raises(UsageError, match="0 samples: at least 1"):
-        sample(model, SamplingSettings(), np.random.default_rng(1), NO_IDS, 0)
+        sample(model, NO_IDS, SamplingSettings(), 1, samples=0)
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), -1.0])
 def test_a_temperature_is_finite(value: float) -> None:
     with pytest.raises(UsageError, match=f"temperature must be .*at least 0, not {value:g}"):
         SamplingSettings(temperature=value)
+
+
+def test_a_part_of_a_character_waits_for_the_rest() -> None:
+    """The tokens are single bytes, of which these characters have two to four."""
+    written = "größe: 5 € – naïve 😀!\n"
+    how = TextSettings(tokenizer="bpe", bpe_size=256)
+    text, ids = TextEncoder.train(written * 30, how)
+    model = NgramModel.fit(text, ids, NgramSettings(order=6))
+    pieces = list(stream(model, written, temperature=0, max_tokens=len(written.encode())))
+    assert [piece.text for piece in pieces if piece.text] == list(written)
+    assert [piece.text for piece in pieces].count("") == len(written.encode()) - len(written)
+    cut = list(stream(model, "gr", temperature=0, max_tokens=1))
+    assert cut == [("\ufffd", cut[0].id, cut[0].log_prob, "length")]
+    assert sample(model, "gr", temperature=0, max_tokens=1)[0].text == "\ufffd"
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_pieces_hold_back_what_may_begin_a_stop_text(keep: bool) -> None:
+    text = encoder("abc", "char")
+    table = np.zeros((6, 6))
+    table[[0, 1, 2, 3, 4, 5], [3, 3, 3, 4, 5, 3]] = 1.0  # abcabc…
+    model = BigramModel(text, table)
+    pieces = list(stream(model, "", stop="cabca", keep_stop=keep))
+    assert [piece.text for piece in pieces] == ["a", "b", *[""] * 4, "cabca" if keep else ""]
+    assert [piece.finish_reason for piece in pieces] == [None] * 6 + ["stop"]
+    held = list(stream(model, "", stop="cabcx", max_tokens=5))
+    assert [piece.text for piece in held] == ["a", "b", "", "", "cab"]
+    assert held[-1].finish_reason == "length"
+
+
+def test_a_stream_draws_no_more_than_is_asked_for() -> None:
+    drawn = []
+
+    class Counting(BigramModel):
+        def log_probs(self, state: State) -> FloatArray:
+            drawn.append(len(state))
+            return super().log_probs(state)
+
+    text = encoder("abc", "char")
+    pieces = stream(Counting(text, uniform(text).table), "", max_tokens=10**9)
+    assert drawn == []
+    for _ in range(5):
+        next(pieces)
+    assert drawn == [1] * 5
+
+
+def test_what_is_no_prompt_and_no_setting_is_refused_before_anything_is_drawn() -> None:
+    model = uniform(encoder("a b\n", "word"))
+    for call in (sample, stream):
+        with pytest.raises(UsageError, match="ids are whole numbers"):
+            call(model, SamplingSettings())  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="temperature"):
+            call(model, "a", temperature=-1)
+        with pytest.raises(TypeError, match="temp"):
+            call(model, "a", temp=1)
+
+
+def test_texts_with_other_filters_are_drawn_side_by_side() -> None:
+    """Each from its own row, with its own filter, whoever joins or leaves."""
+    model = random_model(encoder("abcdefghij\n", "char"), seed=4)
+    ways = [SamplingSettings(max_tokens=9 + n, top_k=n % 3, temperature=1 + n) for n in range(7)]
+    batch, ids = Batch(model), [[] for _ in ways]  # type: ignore[var-annotated]
+    numbers: list[int] = []
+    for n, how in enumerate(ways):
+        [rng] = np.random.default_rng(n).spawn(1)
+        batch.join([Continuation(model.encoder, NO_IDS, how, rng)], model.start(1))
+        numbers.append(n)
+        while batch.texts:
+            pieces = batch.draw()
+            going = []
+            for row, piece in enumerate(pieces):
+                assert isinstance(piece, Piece)
+                ids[numbers[row]].append(piece.id)
+                if piece.finish_reason is None:
+                    going.append(row)
+            batch.read(going)
+            numbers = [numbers[row] for row in going]
+            if n + 1 < len(ways):
+                break
+    for n, how in enumerate(ways):
+        assert ids[n] == sample(model, NO_IDS, how, n)[0].ids

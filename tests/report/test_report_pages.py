@@ -10,20 +10,21 @@ import numpy as np
 import pytest
 from chromium import EXECUTABLE, Chromium
 from page_reader import PageReader
-from report_subjects import HOSTILE, verse
+from report_models import HOSTILE, verse
 
 from lmsuite.analysis.explanation import explain
-from lmsuite.report.contents import Contents, gather
-from lmsuite.report.heatmap import heatmap_page
-from lmsuite.report.markup import visible
-from lmsuite.report.model_report import report_page
-from lmsuite.report.page import stylesheet
-from lmsuite.report.subject import Subject
+from lmsuite.report import pages
+from lmsuite.report.findings import Findings, gather
+from lmsuite.report.model_charts import TrainedModel
+from lmsuite.report.pages import LEVELS, heatmap_page, level, report_page
+from lmsuite.report.visible import visible
+
+STYLESHEET = Path(pages.__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def whole(contents: Contents) -> str:
-    return report_page(contents, title=HOSTILE, notes=[HOSTILE], made_by=f"lm report {HOSTILE}")
+def whole(findings: Findings) -> str:
+    return report_page(findings, title=HOSTILE, notes=[HOSTILE], made_by=f"lm report {HOSTILE}")
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +59,15 @@ def test_texts_are_shown_as_text(whole: str) -> None:
 
 
 def test_every_class_has_a_style(whole: str) -> None:
-    styled = set(re.findall(r"\.([a-z][\w-]*)", stylesheet()))
+    styled = set(re.findall(r"\.([a-z][\w-]*)", STYLESHEET))
     assert PageReader(whole).classes <= styled | {"h0"}
 
 
-def test_equal_seeds_give_equal_pages(subjects: list[Subject]) -> None:
-    pages = []
+def test_equal_seeds_give_equal_pages(models: list[TrainedModel]) -> None:
+    made = []
     for _ in range(2):
         again = gather(
-            subjects[1:3],
+            models[1:3],
             verse(30, seed=5),
             text_name="t",
             prompt="",
@@ -75,36 +76,68 @@ def test_equal_seeds_give_equal_pages(subjects: list[Subject]) -> None:
         )
         stopped = [replace(each, seconds=1.0, tokens_per_second=1.0) for each in again.results]
         again = replace(again, results=stopped)
-        pages.append(report_page(again, title="t", notes=[], made_by="lm"))
-    assert pages[0] == pages[1]
+        made.append(report_page(again, title="t", notes=[], made_by="lm"))
+    assert made[0] == made[1]
 
 
-def test_lead_is_of_models_that_predict_every_character(contents: Contents) -> None:
-    assert contents.lead is not None
-    assert "words" not in (contents.lead.a, contents.lead.b)
-    bits = {result.model: result.bits_per_char for result in contents.results}
-    assert bits[contents.lead.a] < bits[contents.lead.b]
+def test_lead_is_of_models_that_predict_every_character(findings: Findings) -> None:
+    assert findings.lead is not None
+    assert "words" not in (findings.lead.a, findings.lead.b)
+    bits = {result.model: result.bits_per_char for result in findings.results}
+    assert bits[findings.lead.a] < bits[findings.lead.b]
 
 
-def test_one_model_without_provenance_on_one_line(subjects: list[Subject]) -> None:
-    bare = Subject("bare", subjects[2].model)
-    contents = gather(
+def test_one_model_without_provenance_on_one_line(models: list[TrainedModel]) -> None:
+    bare = TrainedModel("bare", models[2].model)
+    findings = gather(
         [bare], "my lord", text_name="t", prompt="", seed=1, progress=lambda line: None
     )
-    reader = PageReader(report_page(contents, title="t", notes=[], made_by="lm"))
+    reader = PageReader(report_page(findings, title="t", notes=[], made_by="lm"))
     assert reader.faults == []
     assert "curves" not in reader.ids
     assert "bare predicts this text with" in reader.text
 
 
-def test_heat_map_page(subjects: list[Subject]) -> None:
-    model = subjects[3].model
+def test_lede_is_careful(findings: Findings) -> None:
+    first = {name: tokens[:1] for name, tokens in findings.explanations.items()}
+
+    def words(p_value: float | None) -> str:
+        assert findings.lead is not None
+        bits = replace(findings.lead.bits_per_char, p_value=p_value)
+        lead = replace(findings.lead, bits_per_char=bits)
+        said = replace(findings, lead=lead, explanations=first)
+        text = PageReader(report_page(said, title="t", notes=[], made_by="lm")).text
+        return " ".join(text.split())
+
+    sure = words(0.0005)
+    assert "Of the 3 models here that predict every character, " in sure
+    assert "p ≤ 0.001)." in sure
+    assert "may be chance (p = 0.30)." in words(0.3)
+    assert "too short to say how sure that is." in words(None)
+
+
+def test_heat_map_page(models: list[TrainedModel]) -> None:
+    model = models[3].model
     explanations = list(explain(model, f"my lord\n{HOSTILE}\n"))
     page = heatmap_page("my <b>title</b>", explanations, model.encoder)
     reader = PageReader(page)
     assert reader.faults == []
     assert "my <b>title</b>" in reader.text
     assert page.count('tabindex="0"') == len(explanations)
+
+
+def test_levels_of_heat() -> None:
+    assert [level(bits) for bits in (0, 0.49, 0.5, 3.9, 4, 100)] == [0, 0, 1, 3, 4, 7]
+    assert len(LEVELS) == 7
+
+
+def test_heat_map_shows_the_text_itself(findings: Findings) -> None:
+    for each in findings.models:
+        explained = findings.explanations[each.name]
+        markup = heatmap_page("t", explained, each.model.encoder)
+        assert markup.count('class="t h') == len(explained)
+        assert markup.count("×") >= sum(len(one.members) for one in explained)
+        assert markup.count("↵") >= 1
 
 
 def _luminance(colour: str) -> float:
@@ -126,7 +159,7 @@ def test_contrast_by_hand() -> None:
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_all_letters_can_be_read(mode: str) -> None:
-    blocks = re.findall(r":root \{(.*?)\}", stylesheet(), flags=re.S)
+    blocks = re.findall(r":root \{(.*?)\}", STYLESHEET, flags=re.S)
     colours = dict(re.findall(r"--([\w-]+): (#\w{6})", blocks[mode == "dark"]))
     pairs = [(ink, ground) for ink in ("ink", "soft") for ground in ("ground", "raised")]
     pairs += [("accent", "ground"), *((f"s{n}", "ground") for n in range(6))]

@@ -1,0 +1,385 @@
+"""One model, many readers: a thread steps all their texts as one batch.
+
+A step of many texts costs little more than a step of one, so readers who share steps are served
+faster than readers who take turns. Between two steps new texts join, and those leave that have
+ended, that nobody reads any more, or whose reader is slow (`AHEAD`).
+
+What is promised: a text depends on its prompt, settings and seed, not on who is beside it. N-gram
+models and caches give exactly the text and the numbers of `sample`. A network's products of many
+rows are rounded otherwise than those of one: its log-probabilities agree within 1e-5, and its text
+is the same unless a random number falls that close to the border between two tokens.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from lmsuite.errors import LmError, UsageError
+from lmsuite.generation.batch import Batch, Continuation, Piece
+from lmsuite.generation.texts import Seed, prompt_ids
+from lmsuite.models.interface import LanguageModel, State
+from lmsuite.sampling import SamplingSettings
+from lmsuite.types import IntArray
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Future
+
+AHEAD = 64
+"""Pieces that a text may be ahead of its reader; then it waits, and takes no part in steps."""
+
+_PROMPT_AT_ONCE = 256
+"""Ids of a prompt that are read between two steps, so that a long one does not hold up others."""
+
+
+class _Line:
+    """One text on its way from the thread to its reader."""
+
+    def __init__(
+        self, prompt: str | IntArray, settings: SamplingSettings, rng: np.random.Generator
+    ) -> None:
+        self.prompt, self.settings, self.rng = prompt, settings, rng
+        # The thread's own:
+        self.text: Continuation | None = None
+        self.unread: IntArray = np.empty(0, np.int32)  # of the prompt
+        self.state: State = None  # while it is not in the batch
+        # Shared with the reader; each is set by one side alone, or makes no odds if both do.
+        self.pieces: SimpleQueue[Piece | BaseException | None] = SimpleQueue()
+        self.is_closed = False
+        self.is_waiting = False  # for its reader
+        self.sleeper: Future[None] | None = None  # wakes a reader in an event loop
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the reader is so far behind that the text has to wait."""
+        return self.pieces.qsize() >= AHEAD
+
+
+class SharedStream:
+    """The pieces of a text from a `Batcher`, for one reader: ``for`` or ``async for``.
+
+    A reader who leaves early closes it, or drops it: the text then ends at once.
+    """
+
+    def __init__(self, line: _Line, inbox: SimpleQueue[_Line | None]) -> None:
+        """`Batcher.submit` makes one."""
+        self._line, self._inbox = line, inbox
+
+    def __iter__(self) -> Iterator[Piece]:
+        return self
+
+    def __next__(self) -> Piece:
+        if self._line.is_closed:
+            raise StopIteration
+        piece = self._taken(self._line.pieces.get())
+        if piece is None:
+            raise StopIteration
+        return piece
+
+    def __aiter__(self) -> AsyncIterator[Piece]:
+        return self
+
+    async def __anext__(self) -> Piece:
+        if self._line.is_closed:
+            raise StopAsyncIteration
+        piece = self._taken(await self._arrived())
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+    async def _arrived(self) -> Piece | BaseException | None:
+        """What comes next; a task that is cancelled while it waits leaves."""
+        import asyncio
+
+        line = self._line
+        while True:
+            with suppress(Empty):
+                return line.pieces.get_nowait()
+            line.sleeper = sleeper = asyncio.get_running_loop().create_future()
+            if line.pieces.empty():  # else something has come before there was a sleeper
+                try:
+                    await sleeper
+                except asyncio.CancelledError:
+                    self.close()
+                    raise
+
+    def _taken(self, item: Piece | BaseException | None) -> Piece | None:
+        line = self._line
+        if isinstance(item, BaseException):
+            line.is_closed = True
+            raise item
+        if item is None or item.finish_reason:
+            line.is_closed = True
+        elif line.is_waiting and line.pieces.qsize() <= AHEAD // 2:
+            line.is_waiting = False
+            self._inbox.put(line)
+        return item
+
+    def close(self) -> None:
+        """End the text; the reader gets no more pieces."""
+        if not self._line.is_closed:
+            self._line.is_closed = True
+            self._inbox.put(self._line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Batcher:
+    """Steps a model for many readers, in a thread of its own.
+
+    Any thread may `submit`, and any may read. `close` it, or use it in a ``with`` or ``async with``
+    statement.
+    """
+
+    def __init__(self, model: LanguageModel, *, most: int = 64) -> None:
+        """Start the thread.
+
+        Args:
+            model: of any family; it is not changed, so other readers may use it as well.
+            most: how many texts are stepped together; further ones wait until one leaves.
+
+        Raises:
+            UsageError: `most` is below 1.
+        """
+        if most < 1:
+            raise UsageError(f"{most} texts at a time: at least 1 is needed")
+        self._model = model
+        self._inbox: SimpleQueue[_Line | None] = SimpleQueue()
+        self._closing = threading.Lock()
+        self._is_closed = False
+        work = _Work(model, self._inbox, most)
+        self._thread = threading.Thread(target=work.run, name="lmsuite-batcher", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self,
+        prompt: str | IntArray = "",
+        settings: SamplingSettings = SamplingSettings(),
+        seed: Seed = None,
+        **changes: Any,
+    ) -> SharedStream:
+        """One text that continues a prompt; it is begun at once.
+
+        The pieces are those of `stream` (see the module for what of networks), the arguments those
+        of `sample`. What is wrong with a prompt is raised to who reads the pieces.
+
+        Raises:
+            UsageError: a setting is out of bounds, or the batcher is closed.
+        """
+        settings = replace(settings, **changes)
+        [rng] = np.random.default_rng(seed).spawn(1)
+        line = _Line(prompt, settings, rng)
+        with self._closing:
+            if self._is_closed:
+                raise UsageError("the batcher is closed; make another")
+            self._inbox.put(line)
+        return SharedStream(line, self._inbox)
+
+    def close(self) -> None:
+        """End the thread. Readers of texts that have not ended get an `LmError`."""
+        self._end()
+        self._thread.join()
+
+    async def aclose(self) -> None:
+        """As `close`, but an event loop goes on while the thread takes its last step."""
+        import asyncio
+
+        self._end()
+        while self._thread.is_alive():
+            await asyncio.sleep(0.001)
+
+    def _end(self) -> None:
+        with self._closing:
+            if not self._is_closed:
+                self._is_closed = True
+                self._inbox.put(None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+class _Work:
+    """What the thread of a batcher does."""
+
+    def __init__(self, model: LanguageModel, inbox: SimpleQueue[_Line | None], most: int) -> None:
+        self._model, self._inbox, self._most = model, inbox, most
+        self._open: set[_Line] = set()  # all that a reader may wait for
+        self._prompts: deque[_Line] = deque()  # whose prompts are being read
+        self._ready: deque[_Line] = deque()  # which wait for a row
+        self._rows: list[_Line] = []  # of the batch
+        self._batch = Batch(model)
+        self._start: State = None  # made when it is first needed, in the thread
+        self._at_once = _PROMPT_AT_ONCE if model.reach is None else sys.maxsize
+        self._wakened: dict[AbstractEventLoop, list[Future[None]]] = defaultdict(list)
+
+    def run(self) -> None:
+        """Serve until the inbox has None."""
+        while self._receive():
+            try:
+                self._read_prompts()
+                self._fill_rows()
+                if self._rows:
+                    self._step()
+            except Exception as error:  # of all rows, as where memory is out
+                self._end_all(error)
+        self._end_all(LmError("the batcher was closed before the text had ended"))
+
+    def _receive(self) -> bool:
+        """Take in what has come; wait for something if there is nothing else to do."""
+        while True:
+            self._wake()
+            is_idle = not (self._prompts or self._ready or self._rows)
+            try:
+                line = self._inbox.get(block=is_idle)
+            except Empty:
+                return True
+            if line is None:
+                return False
+            if line.is_closed:
+                self._give(line, None)
+            elif line.text is None:
+                self._begin(line)
+            else:
+                self._ready.append(line)
+
+    def _begin(self, line: _Line) -> None:
+        self._open.add(line)
+        try:
+            line.unread = prompt_ids(self._model, line.prompt)
+            line.text = Continuation(self._model.encoder, line.unread, line.settings, line.rng)
+            if self._start is None:
+                self._start = self._model.start(1)
+            line.state = self._start
+        except Exception as error:
+            self._give(line, error)
+        else:
+            if line.settings.max_tokens:
+                (self._prompts if line.unread.size else self._ready).append(line)
+            else:
+                self._give(line, None)
+
+    def _read_prompts(self) -> None:
+        """A part of every prompt."""
+        for _ in range(len(self._prompts)):
+            line = self._prompts.popleft()
+            if line.is_closed:
+                continue
+            part, line.unread = line.unread[: self._at_once], line.unread[self._at_once :]
+            try:
+                line.state = self._model.read(line.state, part)
+            except Exception as error:
+                self._give(line, error)
+                continue
+            (self._prompts if line.unread.size else self._ready).append(line)
+
+    def _fill_rows(self) -> None:
+        """Lines leave the batch that nobody reads, or not fast enough; others take their rows."""
+        staying = []
+        for row, line in enumerate(self._rows):
+            if line.is_full and not line.is_closed:
+                line.state = self._batch.state(row)
+                line.is_waiting = True  # from now on its reader may send it back
+            elif not line.is_closed:
+                staying.append(row)
+        self._rows = [self._rows[row] for row in staying]
+        self._batch.keep(staying)
+        while self._ready and len(self._rows) < self._most:
+            line = self._ready.popleft()
+            if line.text is not None and not line.is_closed:
+                self._batch.join([line.text], line.state)
+                self._rows.append(line)
+                line.state = None
+
+    def _step(self) -> None:
+        staying = []
+        for row, (line, piece) in enumerate(zip(self._rows, self._batch.draw(), strict=True)):
+            self._give(line, piece)
+            if not isinstance(piece, LmError) and piece.finish_reason is None:
+                staying.append(row)
+        self._wake()
+        self._rows = [self._rows[row] for row in staying]
+        self._batch.read(staying)
+
+    def _end_all(self, error: Exception) -> None:
+        for line in tuple(self._open):
+            self._give(line, error)
+        self._prompts.clear()
+        self._ready.clear()
+        self._rows, self._batch = [], Batch(self._model)
+        self._wake()
+
+    def _give(self, line: _Line, item: Piece | BaseException | None) -> None:
+        line.pieces.put(item)
+        if not isinstance(item, Piece) or item.finish_reason:
+            self._open.discard(line)
+        sleeper, line.sleeper = line.sleeper, None
+        if sleeper is not None:
+            self._wakened[sleeper.get_loop()].append(sleeper)
+
+    def _wake(self) -> None:
+        """Wake the readers in event loops, each loop once."""
+        for loop, sleepers in self._wakened.items():
+            with suppress(RuntimeError):  # the loop has ended, and its readers with it
+                loop.call_soon_threadsafe(_end_sleep, sleepers)
+        self._wakened.clear()
+
+
+def _end_sleep(sleepers: list[Future[None]]) -> None:
+    for sleeper in sleepers:
+        if not sleeper.done():
+            sleeper.set_result(None)
+
+
+def astream(
+    model: LanguageModel,
+    prompt: str | IntArray = "",
+    settings: SamplingSettings = SamplingSettings(),
+    seed: Seed = None,
+    **changes: Any,
+) -> AsyncIterator[Piece]:
+    """As `stream`, for ``async for``: the model is stepped in a thread, never in the event loop.
+
+    When its consumer is cancelled or leaves, the work and the thread end.
+
+    Raises:
+        UsageError: a setting is out of bounds. All else is raised to who reads the pieces.
+    """
+    return _pieces(model, prompt, replace(settings, **changes), seed)
+
+
+async def _pieces(
+    model: LanguageModel, prompt: str | IntArray, settings: SamplingSettings, seed: Seed
+) -> AsyncIterator[Piece]:
+    async with Batcher(model) as batcher:
+        async for piece in batcher.submit(prompt, settings, seed):
+            yield piece

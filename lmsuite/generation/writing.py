@@ -1,0 +1,70 @@
+"""The text of ids as they come: what is certain is given, what may yet change is held back."""
+
+from __future__ import annotations
+
+from lmsuite.sampling import SamplingSettings
+from lmsuite.text.encoding import TextEncoder
+from lmsuite.text.settings import Boundaries
+from lmsuite.text.vocabulary import EOS
+from lmsuite.types import IntArray
+
+_SPACING_REACH = 1 << 14
+"""Tokens of a prompt on which the first space may depend. A quotation that is open for longer than
+this, without an empty line, counts as closed."""
+
+
+class Writer:
+    """Makes the characters of one text of its ids; holds back what may become a stop text."""
+
+    stopped = False
+    """Whether the text has ended: a stop text came, or ``</s>`` in a model of documents."""
+
+    def __init__(
+        self, encoder: TextEncoder, settings: SamplingSettings, prompt_ids: IntArray
+    ) -> None:
+        # The end of the prompt is pushed too, since the first space depends on it, but is not
+        # given back.
+        self._decoder = encoder.decoder()
+        self._last = EOS if encoder.boundaries is Boundaries.DOCUMENTS else None
+        self._stops, self._keep_stop = settings.stop, settings.keep_stop
+        self._held = ""
+        before = prompt_ids[-_SPACING_REACH:]
+        self._skip = len(encoder.decode(before))
+        for token in before.tolist():
+            self._pass_on(self._decoder.push(token))
+
+    def push(self, token: int) -> str:
+        """The characters that one more token makes certain."""
+        if token == self._last:
+            rest = self.finish()
+            self.stopped = True
+            return rest
+        return self._pass_on(self._decoder.push(token))
+
+    def finish(self) -> str:
+        """The characters that are left when the text ends here."""
+        rest = self._pass_on(self._decoder.finish())
+        return rest if self.stopped else rest + self._held
+
+    def _pass_on(self, new: str) -> str:
+        if self._skip:
+            skipped = min(self._skip, len(new))
+            self._skip -= skipped
+            new = new[skipped:]
+        if not self._stops:
+            return new
+        text = self._held + new
+        ends = [(at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
+        if ends:
+            self.stopped = True
+            at, stop = min(ends, key=lambda end: (end[0], len(end[1])))
+            return text[: at + len(stop) if self._keep_stop else at]
+        held = max(_overlap(text, stop) for stop in self._stops)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """The length of the longest end of `text` with which `stop` begins."""
+    longest = min(len(text), len(stop) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)

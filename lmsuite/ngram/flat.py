@@ -1,0 +1,111 @@
+"""All orders of a back-off table in one sorted row: one search answers for all of them.
+
+For short texts and small batches, where the number of calls counts and not what each has to do.
+
+The n-grams stand in the row order by order, sorted by their keys: the *place* of the context in the
+row times V plus the last word. Before each order one place stands for the n-gram that is not
+stored, index -1. As a context it has no continuations, and the log back-off weight 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.types import Float64Array, IntArray
+
+_NEVER = -1  # the key of what is not looked for
+_BEYOND = np.iinfo(np.int64).max  # the last key, so that there is always one to look at
+
+_Search = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
+"""The places of contexts, those where the n-grams would stand, and whether they do."""
+
+
+class FlatTable:
+    """What `BackoffTable` does with few ids; its methods of the same names say more."""
+
+    def __init__(
+        self,
+        words: Sequence[IntArray],
+        prefixes: Sequence[IntArray],
+        log_probs: Sequence[NDArray[np.floating]],
+        log_backoffs: Sequence[NDArray[np.floating]],
+    ) -> None:
+        """Put the orders side by side.
+
+        Args:
+            words: of each order, (M,), the last words.
+            prefixes: of each order but the first, (M,), the index of all other words.
+            log_probs: of each order, (M,).
+            log_backoffs: of each order but the last, (M,).
+        """
+        self._size = len(words[0])
+        sizes = [len(order) + 1 for order in words]
+        first = list(accumulate(sizes, initial=1))[:-1]  # the place of each order's index 0
+        self._first = np.array(first, np.int64)[:, None]  # (order, 1)
+        self._keys = np.full(sum(sizes) + 1, _NEVER, np.int64)
+        for n, (prefix, word) in enumerate(zip(prefixes, words[1:], strict=True), start=1):
+            keys = self._keys[first[n] : first[n] + len(word)]
+            np.multiply(prefix + first[n - 1], self._size, keys)
+            keys += word
+            self._keys[first[n] - 1] = self._keys[first[n] - 2]  # in order, and not the first
+        self._keys[-1] = _BEYOND
+        dtype = log_probs[0].dtype
+        self._log_probs, self._log_backoffs = np.zeros((2, len(self._keys)), dtype)
+        self._unigrams = self._log_probs[1:]
+        self._first_context, self._first_found = self._first[:-1], self._first[1:]
+        for values, row in ((log_probs, self._log_probs), (log_backoffs, self._log_backoffs)):
+            for begin, of_order in zip(first, values, strict=False):
+                row[begin : begin + len(of_order)] = of_order
+
+    def extend(self, contexts: NDArray[np.int64], ids: IntArray) -> NDArray[np.int64]:
+        """The contexts (B, order - 1) after each is continued by one id (B,)."""
+        return self._longer(self._search(contexts.T + self._first_context, ids), ids)
+
+    def score_next(
+        self, contexts: NDArray[np.int64], ids: IntArray
+    ) -> tuple[Float64Array, NDArray[np.int64]]:
+        """The log-probability (B,) of one id after each context, and the contexts after it."""
+        search = self._search(contexts.T + self._first_context, ids)
+        return self._scores(search, ids), self._longer(search, ids)
+
+    def score(self, history: NDArray[np.int64]) -> Float64Array:
+        """The log-probability (N,) of every id of a history (N + 1,) but the first."""
+        ids, unknown = history[1:], self._first - 1
+        contexts = np.empty((len(unknown), len(ids)), np.int64)
+        at, found = np.empty_like(contexts[1:]), np.empty(contexts[1:].shape, np.bool_)
+        np.add(history[:-1], 1, contexts[0])
+        contexts[:, :1][1:] = unknown[1:]
+        for row in range(len(at)):
+            _, at[row], found[row] = self._search(contexts[row], ids)
+            # What ends before a word is its context.
+            contexts[row + 1, 1:] = np.where(found[row], at[row], unknown[row + 1])[:-1]
+        return self._scores((contexts[:-1], at, found), ids)
+
+    def _search(self, contexts: NDArray[np.int64], ids: IntArray) -> _Search:
+        """Look for n-grams by the places (..., N) of their contexts and their last words (N,)."""
+        wanted = contexts * self._size
+        wanted += ids
+        at = self._keys.searchsorted(wanted)
+        return contexts, at, self._keys[at] == wanted
+
+    def _scores(self, search: _Search, ids: IntArray) -> Float64Array:
+        """The log-probability of the longest n-gram found, and the weights of longer contexts."""
+        contexts, at, found = search
+        terms = np.empty((len(found) + 1, len(ids)))
+        terms[0] = self._unigrams[ids]
+        terms[1:] = np.where(found, self._log_probs[at], self._log_backoffs[contexts])
+        terms[:-1][found] = 0.0  # a longer one is found
+        scores: Float64Array = np.add.accumulate(terms)[-1]
+        return scores
+
+    def _longer(self, search: _Search, ids: IntArray) -> NDArray[np.int64]:
+        """The contexts (B, order - 1) that end with what was found."""
+        _, at, found = search
+        longer = np.empty_like(at)
+        longer[:1] = ids
+        longer[1:] = np.where(found, at - self._first_found, -1)[:-1]
+        return longer.T

@@ -1,0 +1,165 @@
+"""HTML pages, complete by themselves: style inside, no script, nothing fetched.
+
+The template is `page.html`. It writes whatever a model or a corpus holds as text: every value is
+escaped, its unseen characters shown, unless it is markup that we made.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmsuite.analysis.explanation import TokenExplanation
+from lmsuite.files.records import as_json
+from lmsuite.report.charts import IntervalChart, LineChart, fixed
+from lmsuite.report.drawing import picture_in_page
+from lmsuite.report.findings import Findings, bits_interval, comparison_chart, ranking
+from lmsuite.report.model_charts import TrainedModel, learning_curves, order_chart
+from lmsuite.report.visible import visible
+from lmsuite.text.encoding import TextEncoder
+from lmsuite.text.vocabulary import SPECIALS, UNK
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from markupsafe import Markup
+
+LEVELS = (0.5, 1.0, 2.0, 4.0, 6.0, 9.0, 12.0)
+"""The surprisal in bits at which each of the grounds .h1 to .h7 of a heat map begins."""
+
+_PENDING = "·"  # stands for a token whose characters are complete only with the next
+
+
+def report_page(findings: Findings, *, title: str, notes: Sequence[str], made_by: str) -> str:
+    """The page of ``lm report``: the findings about some models, to read and to show.
+
+    Args:
+        findings: from `lmsuite.report.findings.gather`.
+        title: the heading.
+        notes: what must be known before comparing the figures of the table.
+        made_by: the command that makes this page again.
+    """
+    models = findings.models
+    contenders, others = ranking(models, findings.results)
+    return _template().render(
+        title=title,
+        findings=findings,
+        contenders=contenders,
+        ranked=contenders + others,
+        notes=notes,
+        comparison=_picture(comparison_chart(findings), "comparison-chart"),
+        curves=_picture(learning_curves(models), "curves-chart"),
+        orders=_picture(order_chart(models, findings.orders), "orders-chart"),
+        made_by=made_by,
+    )
+
+
+def heatmap_page(title: str, explanations: Sequence[TokenExplanation], encoder: TextEncoder) -> str:
+    """The page of ``lm explain --html``: a text, each token on a ground as warm as it surprised.
+
+    The details of a token are shown when it is pointed at, tapped, or reached with the Tab key;
+    they are in the page from the beginning, so no script is needed.
+
+    Args:
+        title: of the page.
+        explanations: from `lmsuite.analysis.explanation.explain`, at least one.
+        encoder: the model's own, which knows where spaces go.
+    """
+    return _template().render(title=title, explanations=explanations, encoder=encoder)
+
+
+def level(surprisal: float) -> int:
+    """Which ground a token stands on, 0 to 7, given its surprisal in bits."""
+    return bisect_right(LEVELS, surprisal)
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        finalize=_with_unseen_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"fixed": fixed, "probability": _probability, "level": level}
+    environment.globals |= {
+        "LEVELS": LEVELS,
+        "bits_interval": bits_interval,
+        "pieces": _pieces,
+        "facts": _facts,
+        "origin": _origin,
+    }
+    return environment.get_template("page.html")
+
+
+def _with_unseen_shown(value: Any) -> Any:
+    """A plain string with its unseen characters shown; markup as it is."""
+    return visible(value) if type(value) is str else value
+
+
+def _picture(chart: LineChart | IntervalChart | None, identity: str) -> Markup | None:
+    from markupsafe import Markup
+
+    return None if chart is None else Markup(picture_in_page(chart, identity))
+
+
+def _pieces(
+    explanations: Sequence[TokenExplanation], encoder: TextEncoder
+) -> list[tuple[str, str, TokenExplanation]]:
+    """For each token the space before it, and the characters that it adds to the text."""
+    decoder = encoder.decoder()
+    pieces = []
+    for explanation in explanations:
+        piece = decoder.push(explanation.id)
+        if explanation.id == UNK and explanation.unknown:
+            piece = piece.replace(SPECIALS[UNK], explanation.unknown)
+        word = piece.lstrip(" ") or piece or _PENDING
+        pieces.append((piece.removesuffix(word), word, explanation))
+    return pieces
+
+
+def _probability(value: float) -> str:
+    """A probability or a weight in three digits: 0.412, 0.00731, 2.1e-07."""
+    return f"{value:.3g}" if value < 1e-4 else f"{value:.{3 if value >= 0.1 else 4}f}"
+
+
+def _origin(trained: TrainedModel) -> dict[str, Any]:
+    """Where a model comes from, and what it says of itself."""
+    provenance, summary = trained.provenance, dict(trained.model.summary())
+    if provenance is None:
+        return summary
+    return {
+        "trained on": provenance.corpus,
+        "SHA-256 of that text": provenance.corpus_sha256,
+        "made": provenance.created,
+        "by": f"lmsuite {provenance.version}",
+        **{f"training: {key}": value for key, value in as_json(provenance.training).items()},
+        **summary,
+    }
+
+
+def _facts(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The facts that are known, in words."""
+    return {
+        label.replace("_", " "): _in_words(value)
+        for label, value in facts.items()
+        if value not in (None, "", (), [], {})
+    }
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_in_words(entry)}" for key, entry in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_in_words, value))
+    if isinstance(value, int):
+        return f"{value:,}" if value >= 10_000 else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
