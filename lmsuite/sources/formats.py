@@ -25,6 +25,7 @@ from lmsuite.sources.foreign import BEGINNING, without_foreign
 from lmsuite.sources.settings import Errors, Format, ReadingSettings
 
 _CHUNK = 1 << 20  # bytes read at a time
+_PIECE = 1 << 20  # characters of a plain text at a time, up to the next line end
 _ROWS = 64  # of a table at a time
 _MOST_NAMED = 20  # fields that a message names
 _LONGEST_FIELD = 1 << 30  # characters, of CSV
@@ -143,8 +144,12 @@ def pieces_of_text(text: str, delimiter: str | None) -> Iterator[Piece]:
     """
     ended = text.endswith("\n")
     if delimiter is None:
-        if text:
-            yield Piece(text.removesuffix("\n"), ended)
+        begin, end = 0, len(text) - ended
+        while text and begin <= end:
+            line_end = text.find("\n", begin + _PIECE, end)
+            cut = line_end + 1 if line_end >= 0 else end
+            yield Piece(text[begin:cut], ended and line_end < 0)
+            begin = cut if line_end >= 0 else end + 1
         return
     record: list[str] = []
     for line in text.removesuffix("\n").split("\n"):

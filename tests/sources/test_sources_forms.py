@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 
 from lmsuite.errors import DataError, TextWarning, UsageError
 from lmsuite.files.plain import DOCUMENT_END as END
+from lmsuite.sources import formats
 from lmsuite.sources.corpus import joined, read_corpus
 from lmsuite.sources.finding import ENDINGS, PACKED
 from lmsuite.sources.formats import Piece, pieces_of_text
@@ -302,6 +304,17 @@ def test_a_plain_text_is_cut_at_its_delimiter(
     text: str, delimiter: str | None, pieces: list[tuple[str, bool]]
 ) -> None:
     assert list(pieces_of_text(text, delimiter)) == [Piece(*piece) for piece in pieces]
+
+
+@given(st.text("ab\n", max_size=30), st.integers(1, 5))
+def test_a_long_plain_text_comes_in_pieces_that_end_lines(text: str, size: int) -> None:
+    with mock.patch.object(formats, "_PIECE", size):
+        pieces = list(pieces_of_text(text, None))
+    assert all(piece.text.endswith("\n") for piece in pieces[:-1])
+    assert [piece.ends for piece in pieces] == [False] * (len(pieces) - 1) + (
+        [text.endswith("\n")] if text else []
+    )
+    assert "".join(piece.text + "\n" * piece.ends for piece in pieces) == text
 
 
 FILES = st.lists(
