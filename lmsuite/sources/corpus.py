@@ -99,15 +99,14 @@ def joined(
     end = DOCUMENT_END if documents else "\n"
     is_open = False  # whether the last record lacks its end
     for pieces in files:
-        for number, (text, ends) in enumerate(pieces):
-            if is_open and number == 0:
-                yield end
+        between = end if is_open else ""
+        for text, ends in pieces:
             if settings.skip_symbols:
                 text = _SYMBOL.sub(" ", text)
-            yield text.replace(DOCUMENT_END, " ") if documents else text
-            if ends:
-                yield end
-            is_open = not ends
+            if documents:
+                text = text.replace(DOCUMENT_END, " ")
+            yield f"{between}{text}{end}" if ends else between + text
+            between, is_open = "", not ends
 
 
 # Between what `lmplz` takes for white space.
@@ -124,11 +123,12 @@ def _files(
     """What the files of a source hold, of which not all may be empty."""
     is_empty = True
 
-    def watched(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    def watched(pieces: Iterator[Piece]) -> Iterator[Piece]:
         nonlocal is_empty
-        for piece in pieces:
+        for first in pieces:
             is_empty = False
-            yield piece
+            yield first
+            yield from pieces
 
     if source == _STDIN:
         found: list[File] | None = _stdin(stdin)

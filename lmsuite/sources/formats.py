@@ -197,55 +197,57 @@ def _lines(opened: _Opened, settings: ReadingSettings) -> Iterator[str]:
     decoded(b"", opened.name, encoding)  # refuses an unknown one
     stream = io.BufferedReader(_Stream(opened.texts()), _CHUNK)
     if "\n{".encode(encoding, "replace") == b"\n{":
-        raw = (
-            decoded(line, f"{opened.name}, line {number}", encoding, errors)
-            for number, line in enumerate(stream, start=1)
-        )
-        first = next(raw, "")
-        yield first.removeprefix("\ufeff")
-        yield from raw
+        mark = "\ufeff"
+        for number, line in enumerate(stream, start=1):
+            try:
+                text = line.decode(encoding, errors)
+            except ValueError:
+                text = decoded(line, f"{opened.name}, line {number}", encoding, errors)
+            yield text.removeprefix(mark) if number == 1 else text
     else:  # characters of two bytes or four
         text = decoded(stream.read(), opened.name, encoding, errors)
         yield from io.StringIO(text.removeprefix("\ufeff"), newline="\n")
 
 
 def _json_lines(opened: _Opened, settings: ReadingSettings) -> Iterator[Piece]:
-    records = _Records(opened.name, settings)
+    records = _Records(opened.name, "line", settings)
     for number, line in enumerate(_lines(opened, settings), start=1):
-        if not line.strip():
+        if line.isspace():
             continue
-        where = f"{opened.name}, line {number}"
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(
-                f"{where}: no JSON ({error.msg} at character {error.pos}); it is to hold an object "
-                "on every line, or is no jsonl: {format} text",
+                f"{records.place(number)}: no JSON ({error.msg} at character {error.pos}); it is "
+                "to hold an object on every line, or is no jsonl: {format} text",
                 "format",
             ) from None
         except (ValueError, RecursionError):  # a number of thousands of digits
-            raise DataError(f"{where}: no JSON that can be read: too long or too deep") from None
+            raise DataError(
+                f"{records.place(number)}: no JSON that can be read: too long or too deep"
+            ) from None
         if not isinstance(record, dict):
-            raise DataError(f"{where}: {_called(record)}, where an object is to be")
+            raise DataError(f"{records.place(number)}: {_called(record)}, where an object is to be")
         if settings.field not in record:
-            records.refuse_missing(where, list(record))
-        yield from records.of(record[settings.field], where)
+            records.refuse_missing(records.place(number), list(record))
+        if (piece := records.of(record[settings.field], number)) is not None:
+            yield piece
     records.tell()
 
 
 def _table(opened: _Opened, settings: ReadingSettings, **dialect: Any) -> Iterator[Piece]:
     """A table in text: the first row names the columns."""
     csv.field_size_limit(_LONGEST_FIELD)
-    records = _Records(opened.name, settings)
+    records = _Records(opened.name, "line", settings)
     rows = csv.reader(_lines(opened, settings), strict=True, **dialect)
     header: list[str] = []
     column = 0
     while True:
-        where = f"{opened.name}, line {rows.line_num + 1}"
+        number = rows.line_num + 1  # a row may have several lines
         try:
             row = next(rows, None)
         except csv.Error as error:
-            raise DataError(f"{where}: no row of a table ({error})") from None
+            raise DataError(f"{records.place(number)}: no row of a table ({error})") from None
         if row is None:
             break
         if not row:
@@ -253,14 +255,15 @@ def _table(opened: _Opened, settings: ReadingSettings, **dialect: Any) -> Iterat
         if not header:
             header = row
             if settings.field not in header:
-                records.refuse_missing(where, header)
+                records.refuse_missing(records.place(number), header)
             column = header.index(settings.field)
         elif len(row) != len(header):
             raise DataError(
-                f"{where}: {_counted(row, 'field')}, where the first row has {len(header)}"
+                f"{records.place(number)}: {_counted(row, 'field')}, where the first row has "
+                f"{len(header)}"
             )
-        else:
-            yield from records.of(row[column], where)
+        elif (piece := records.of(row[column], number)) is not None:
+            yield piece
 
 
 def _csv(opened: _Opened, settings: ReadingSettings) -> Iterator[Piece]:
@@ -279,7 +282,7 @@ def _parquet(opened: _Opened, settings: ReadingSettings) -> Iterator[Piece]:
         raise DataError(
             f"{opened.name}: Parquet needs the package pyarrow: pip install 'lmsuite[parquet]'"
         ) from None
-    records = _Records(opened.name, settings)
+    records = _Records(opened.name, "row", settings)
     with opened.unpacked_file() as file:
         row = 0
         try:
@@ -298,7 +301,8 @@ def _parquet(opened: _Opened, settings: ReadingSettings) -> Iterator[Piece]:
             for batch in table.iter_batches(_ROWS, columns=[settings.field], use_threads=False):
                 for text in batch.column(0).to_pylist():
                     row += 1
-                    yield from records.of(text, f"{opened.name}, row {row}")
+                    if (piece := records.of(text, row)) is not None:
+                        yield piece
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
             where = f" after row {row}" if row else ""
             reason = " ".join(str(error).split())[:200]
@@ -324,24 +328,29 @@ _READERS: dict[Format, Reader] = {
 class _Records:
     """What the readers of records have in common."""
 
-    def __init__(self, name: str, settings: ReadingSettings) -> None:
-        self._name, self._settings = name, settings
+    def __init__(self, name: str, unit: str, settings: ReadingSettings) -> None:
+        self._name, self._unit, self._settings = name, unit, settings
         self._without = 0
 
-    def of(self, text: object, where: str) -> Iterator[Piece]:
-        """The record of this text; none if the field is null."""
+    def place(self, number: int) -> str:
+        """What messages call the record that begins in this line or row."""
+        return f"{self._name}, {self._unit} {number}"
+
+    def of(self, text: object, number: int) -> Piece | None:
+        """The record of this text; None if the field is null."""
         if text is None:
             self._without += 1
-            return
+            return None
         if not isinstance(text, str):
             raise DataError(
-                f"{where}: field {_named([self._settings.field])} is {_called(text)}, not text; "
-                "choose one with {field}",
+                f"{self.place(number)}: field {_named([self._settings.field])} is "
+                f"{_called(text)}, not text; choose one with {{field}}",
                 "field",
             )
-        yield Piece(self._whole(text, where).replace("\r\n", "\n").removesuffix("\n"), True)
+        whole = text if text.isascii() else self._whole(text, number)
+        return Piece(whole.replace("\r\n", "\n").removesuffix("\n"), True)
 
-    def _whole(self, text: str, where: str) -> str:
+    def _whole(self, text: str, number: int) -> str:
         """The text, if it has no half characters, which JSON can write."""
         try:
             text.encode()
@@ -349,8 +358,8 @@ class _Records:
             if self._settings.errors is Errors.REPLACE:
                 return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
             raise DataError(
-                f"{where}: half a character at character {error.start} of its text; to have it "
-                "replaced: {errors} replace",
+                f"{self.place(number)}: half a character at character {error.start} of its text; "
+                "to have it replaced: {errors} replace",
                 "errors",
             ) from None
         return text
