@@ -7,6 +7,7 @@ its own random numbers and its own row of the distributions, never on who is bes
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from lmsuite.models.interface import Decoder, LanguageModel, State
 from lmsuite.sampling import SamplingSettings
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, EOS, UNK
-from lmsuite.types import IntArray
+from lmsuite.types import FloatArray, IntArray
 
 _AT_ONCE = 64
 """Numbers drawn from a generator at a time, as many as the same number of draws would give."""
@@ -84,7 +85,9 @@ class Batch:
         self._state: State = None
         self._ids: IntArray = np.empty(0, np.int32)
         self._excluded = np.array([UNK, *model.encoder.impossible], np.int32)
-        self._decoders: dict[int, Decoder] = {}
+        self._texts_end = EOS not in self._excluded
+        self._decoders: dict[int, Decoder] = {}  # by the number of texts that they step
+        self._decoder: Decoder = model
         self._filters: dict[tuple[float, ...], tuple[Filter, list[int]]] = {}
 
     def join(self, texts: Sequence[Continuation], state: State) -> None:
@@ -105,53 +108,55 @@ class Batch:
     def draw(self) -> list[Piece | LmError]:
         """The next piece of every text, or why it has none: no token has any probability there."""
         log_probs = self._decoder.log_probs(self._state)  # (B, V)
-        numbers = np.array([text.number() for text in self.texts])
-        self._ids = np.zeros(len(numbers), np.int32)
         failures: dict[int, LmError] = {}
-
-        def draw(tokens: Filter, rows: list[int]) -> None:
-            all_rows = len(rows) == len(numbers)
-            part = slice(None) if all_rows else rows
-            try:
-                self._ids[part] = draw_ids(log_probs[part], tokens, numbers[part])
-            except LmError as error:
-                if len(rows) == 1:
-                    failures[rows[0]] = error
-                    return
-                for row in rows:
-                    draw(tokens, [row])
-
-        for tokens, rows in self._filters.values():
-            draw(tokens, rows)
-        drawn = log_probs[np.arange(len(numbers)), self._ids]
-        each = zip(self.texts, self._ids.tolist(), drawn.tolist(), strict=True)
+        self._ids = self._drawn(log_probs, failures)
         return [
-            failures[row] if row in failures else text.push(token, log_prob)
-            for row, (text, token, log_prob) in enumerate(each)
+            failures[row] if row in failures else text.push(token, log_probs.item(row, token))
+            for row, (text, token) in enumerate(zip(self.texts, self._ids.tolist(), strict=True))
         ]
+
+    def _drawn(self, log_probs: FloatArray, failures: dict[int, LmError]) -> IntArray:
+        """An id (B,) for every text; a text that can have none is put among the failures."""
+        numbers = np.array([text.number() for text in self.texts])
+        if len(self._filters) == 1:
+            [(tokens, _)] = self._filters.values()
+            with suppress(LmError):  # of some row: then each is drawn for itself
+                return draw_ids(log_probs, tokens, numbers)
+        ids = np.zeros(len(numbers), np.int32)
+        for tokens, rows in self._filters.values():
+            try:
+                ids[rows] = draw_ids(log_probs[rows], tokens, numbers[rows])
+            except LmError:
+                for row in rows:
+                    part = slice(row, row + 1)
+                    try:
+                        ids[part] = draw_ids(log_probs[part], tokens, numbers[part])
+                    except LmError as error:
+                        failures[row] = error
+        return ids
 
     def read(self, rows: Sequence[int]) -> None:
         """Read what was drawn in these rows, as `keep` takes them; the others leave.
 
         After ``</s>`` a text begins anew.
         """
-        ids = self._ids[rows]
-        self.keep(rows)
-        if len(rows):
-            ids = np.where(ids == EOS, np.int32(BOS), ids)
+        ids = self._ids
+        if len(rows) < len(self.texts):
+            ids = ids[rows]
+            self.keep(rows)
+        if self.texts:
+            if self._texts_end:
+                ids = np.where(ids == EOS, np.int32(BOS), ids)
             self._state = self._decoder.step(self._state, ids)
-
-    @property
-    def _decoder(self) -> Decoder:
-        """What steps that many texts; it is made for the next power of two, and kept."""
-        size = 1 << (len(self.texts) - 1).bit_length()
-        if size not in self._decoders:
-            self._decoders[size] = self._model.decoder(size)
-        return self._decoders[size]
 
     def _have(self, texts: list[Continuation]) -> None:
         """These are the texts from now on; those with equal filters are drawn together."""
         self.texts = texts
+        if texts:
+            size = 1 << (len(texts) - 1).bit_length()  # the next power of two
+            if size not in self._decoders:
+                self._decoders[size] = self._model.decoder(size)
+            self._decoder = self._decoders[size]
         known, self._filters = self._filters, {}
         for row, text in enumerate(texts):
             key = text.settings.filters

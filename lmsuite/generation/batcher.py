@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
@@ -52,7 +52,7 @@ class _Line:
         self.text: Continuation | None = None
         self.unread: IntArray = np.empty(0, np.int32)  # of the prompt
         self.state: State = None  # while it is not in the batch
-        # Shared with the reader; each is set by one side alone, or makes no odds if both do.
+        # Shared with the reader, without a lock: what both sides do is harmless done twice.
         self.pieces: SimpleQueue[Piece | BaseException | None] = SimpleQueue()
         self.is_closed = False
         self.is_waiting = False  # for its reader
@@ -62,6 +62,11 @@ class _Line:
     def is_full(self) -> bool:
         """Whether the reader is so far behind that the text has to wait."""
         return self.pieces.qsize() >= AHEAD
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether the reader of a text that waits has caught up."""
+        return self.is_waiting and self.pieces.qsize() <= AHEAD // 2
 
 
 class SharedStream:
@@ -119,7 +124,7 @@ class SharedStream:
             raise item
         if item is None or item.finish_reason:
             line.is_closed = True
-        elif line.is_waiting and line.pieces.qsize() <= AHEAD // 2:
+        elif line.may_go_on:
             line.is_waiting = False
             self._inbox.put(line)
         return item
@@ -237,6 +242,7 @@ class _Work:
         self._prompts: deque[_Line] = deque()  # whose prompts are being read
         self._ready: deque[_Line] = deque()  # which wait for a row
         self._rows: list[_Line] = []  # of the batch
+        self._waiting: set[_Line] = set()  # for their readers
         self._batch = Batch(model)
         self._start: State = None  # made when it is first needed, in the thread
         self._at_once = _PROMPT_AT_ONCE if model.reach is None else sys.maxsize
@@ -251,8 +257,10 @@ class _Work:
                 if self._rows:
                     self._step()
             except Exception as error:  # of all rows, as where memory is out
-                self._end_all(error)
-        self._end_all(LmError("the batcher was closed before the text had ended"))
+                rows, self._rows, self._batch = self._rows, [], Batch(self._model)
+                self._end(rows, error)
+        self._end(tuple(self._open), LmError("the batcher was closed before the text had ended"))
+        self._wake()
 
     def _receive(self) -> bool:
         """Take in what has come; wait for something if there is nothing else to do."""
@@ -266,10 +274,12 @@ class _Work:
             if line is None:
                 return False
             if line.is_closed:
+                self._waiting.discard(line)
                 self._give(line, None)
             elif line.text is None:
                 self._begin(line)
-            else:
+            elif line in self._waiting:  # else it was sent twice
+                self._waiting.remove(line)
                 self._ready.append(line)
 
     def _begin(self, line: _Line) -> None:
@@ -308,7 +318,10 @@ class _Work:
         for row, line in enumerate(self._rows):
             if line.is_full and not line.is_closed:
                 line.state = self._batch.state(row)
-                line.is_waiting = True  # from now on its reader may send it back
+                line.is_waiting = True  # from now on its reader sends it back
+                self._waiting.add(line)
+                if line.may_go_on:  # unless it caught up a moment before
+                    self._inbox.put(line)
             elif not line.is_closed:
                 staying.append(row)
         self._rows = [self._rows[row] for row in staying]
@@ -316,8 +329,8 @@ class _Work:
         while self._ready and len(self._rows) < self._most:
             line = self._ready.popleft()
             if line.text is not None and not line.is_closed:
-                self._batch.join([line.text], line.state)
                 self._rows.append(line)
+                self._batch.join([line.text], line.state)
                 line.state = None
 
     def _step(self) -> None:
@@ -330,13 +343,9 @@ class _Work:
         self._rows = [self._rows[row] for row in staying]
         self._batch.read(staying)
 
-    def _end_all(self, error: Exception) -> None:
-        for line in tuple(self._open):
+    def _end(self, lines: Sequence[_Line], error: Exception) -> None:
+        for line in lines:
             self._give(line, error)
-        self._prompts.clear()
-        self._ready.clear()
-        self._rows, self._batch = [], Batch(self._model)
-        self._wake()
 
     def _give(self, line: _Line, item: Piece | BaseException | None) -> None:
         line.pieces.put(item)
@@ -366,7 +375,7 @@ def astream(
     settings: SamplingSettings = SamplingSettings(),
     seed: Seed = None,
     **changes: Any,
-) -> AsyncIterator[Piece]:
+) -> AsyncGenerator[Piece, None]:
     """As `stream`, for ``async for``: the model is stepped in a thread, never in the event loop.
 
     When its consumer is cancelled or leaves, the work and the thread end.
@@ -379,7 +388,7 @@ def astream(
 
 async def _pieces(
     model: LanguageModel, prompt: str | IntArray, settings: SamplingSettings, seed: Seed
-) -> AsyncIterator[Piece]:
+) -> AsyncGenerator[Piece, None]:
     async with Batcher(model) as batcher:
         async for piece in batcher.submit(prompt, settings, seed):
             yield piece
