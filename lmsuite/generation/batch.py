@@ -85,7 +85,6 @@ class Batch:
         self._state: State = None
         self._ids: IntArray = np.empty(0, np.int32)
         self._excluded = np.array([UNK, *model.encoder.impossible], np.int32)
-        self._texts_end = EOS not in self._excluded
         self._decoders: dict[int, Decoder] = {}  # by the number of texts that they step
         self._decoder: Decoder = model
         self._filters: dict[tuple[float, ...], tuple[Filter, list[int]]] = {}
@@ -138,16 +137,22 @@ class Batch:
     def read(self, rows: Sequence[int]) -> None:
         """Read what was drawn in these rows, as `keep` takes them; the others leave.
 
-        After ``</s>`` a text begins anew.
+        After ``</s>`` a text begins anew: ``<s>`` is read, too.
         """
         ids = self._ids
         if len(rows) < len(self.texts):
             ids = ids[rows]
             self.keep(rows)
-        if self.texts:
-            if self._texts_end:
-                ids = np.where(ids == EOS, np.int32(BOS), ids)
-            self._state = self._decoder.step(self._state, ids)
+        if not self.texts:
+            return
+        self._state = self._decoder.step(self._state, ids)
+        ended = np.flatnonzero(ids == EOS)
+        if len(ended):
+            begun = self._model.select(self._state, ended)
+            begun = self._model.step(begun, np.full(len(ended), BOS, np.int32))
+            now = np.arange(len(ids))
+            now[ended] = len(ids) + np.arange(len(ended))
+            self._state = self._model.select(self._model.join([self._state, begun]), now)
 
     def _have(self, texts: list[Continuation]) -> None:
         """These are the texts from now on; those with equal filters are drawn together."""
