@@ -41,6 +41,9 @@ FEW = 8
 STEPS = 16
 """Steps that are read at a time; few enough for their arrays to stay in the cache."""
 
+STEPS_OF_FEW = 128
+"""Steps of few sequences: the output's weights, read for each window, are larger than the rest."""
+
 PIECES = 64
 """Into how many pieces a long text is cut."""
 
@@ -106,9 +109,12 @@ class SideBySide:
         """Reads segments side by side, the longest first; those that end drop out."""
         readers = self._readers(first.size)
         state = self._model.zero_state(first.size)
-        for t in range(0, int(lengths.max()), STEPS):
+        steps = STEPS if first.size * STEPS > STEPS_OF_FEW else STEPS_OF_FEW // first.size
+        for t in range(0, int(lengths.max()), steps):
             lanes = int(np.sum(lengths > t))
-            state = self._window(readers, first[:lanes] + t, lengths[:lanes] - t, state[:, :lanes])
+            state = self._window(
+                readers, first[:lanes] + t, lengths[:lanes] - t, state[:, :lanes], steps
+            )
 
     def _score_long(self, begin: int, length: int) -> None:
         """One segment, in stretches of at most PIECES pieces."""
@@ -189,10 +195,15 @@ class SideBySide:
         return readers
 
     def _window(
-        self, readers: list[Reader], first: Places, lengths: Places, state: FloatArray
+        self,
+        readers: list[Reader],
+        first: Places,
+        lengths: Places,
+        state: FloatArray,
+        most: int = STEPS,
     ) -> FloatArray:
-        """Scores up to `STEPS` steps of lanes (B,); the state after them."""
-        steps = np.arange(min(STEPS, int(lengths.max())))[:, None]  # (T, 1)
+        """Scores at `most` so many steps of lanes (B,); the state after them."""
+        steps = np.arange(min(most, int(lengths.max())))[:, None]  # (T, 1)
         places = first + steps  # (T, B)
         inside = steps < lengths
         inputs = self._before[np.minimum(places, self._before.size - 1)]
