@@ -172,7 +172,7 @@ class SideBySide:
         state = states[:, pieces]
         for window, there in enumerate(reached):
             t = window * STEPS
-            state = self._window(readers, first[pieces] + t, lengths[pieces] - t, state)
+            state = self._window(readers, first[pieces] + t, lengths[pieces] - t, state, STEPS)
             going_on = lengths[pieces] > t + STEPS
             if ended_otherwise is not None:
                 differs = np.abs(state - there[:, pieces]).max(axis=(0, 2)) > AGREEMENT
@@ -200,7 +200,7 @@ class SideBySide:
         first: Places,
         lengths: Places,
         state: FloatArray,
-        most: int = STEPS,
+        most: int,
     ) -> FloatArray:
         """Scores at `most` so many steps of lanes (B,); the state after them."""
         steps = np.arange(min(most, int(lengths.max())))[:, None]  # (T, 1)
