@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a command within two seconds, whatever it is doing.
+"""Ctrl-C, SIGTERM and SIGHUP end every command within two seconds.
 
 The handler raises an exception, but Python calls it only when the current call of C code returns,
 and such a call may take long. So a thread receives the signal too. It gives the command `PATIENCE`

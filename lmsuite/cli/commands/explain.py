@@ -41,8 +41,8 @@ def explain(
         str | None,
         typer.Argument(
             metavar="TEXT",
-            help="The text itself, in which \\n stands for a line end, \\t for a tab and \\\\ for "
-            "\\; else what is piped in.",
+            help="The text itself: write \\n for a line end, \\t for a tab and \\\\ for \\. "
+            "Without it, the piped text is read.",
             show_default=False,
         ),
     ] = None,

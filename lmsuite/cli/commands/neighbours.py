@@ -17,7 +17,7 @@ def neighbours(
     token: Annotated[
         str,
         typer.Argument(
-            metavar="TOKEN", help="A token that the model knows; \\n stands for a line end."
+            metavar="TOKEN", help="A token that the model knows; write \\n for a line end."
         ),
     ],
     count: Annotated[int, typer.Option("--n", min=1, help="How many neighbours.")] = 10,

@@ -42,7 +42,7 @@ def report(
     ] = "Language models compared",
     prompt: Annotated[
         str,
-        typer.Option("--prompt", help="The beginning of every sample; \\n stands for a line end."),
+        typer.Option("--prompt", help="The beginning of every sample; write \\n for a line end."),
     ] = "",
     seed: SeedOption = 1,
     folder: ModelsOption = DEFAULT_FOLDER,

@@ -29,8 +29,8 @@ def sample(
         str | None,
         typer.Argument(
             metavar="PROMPT",
-            help="The beginning of the text, in which \\n stands for a line end, \\t for a tab and "
-            "\\\\ for \\; else what is piped in; else nothing.",
+            help="The beginning of the text: write \\n for a line end, \\t for a tab and \\\\ for "
+            "\\. Without it, the piped text is read, if there is one.",
             show_default=False,
         ),
     ] = None,
