@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def complete_corpora(incomplete: str) -> list[str]:
-    """The names of corpora that begin so, for the shell's completion."""
+    """The names of corpora that begin with `incomplete`, for the shell's completion."""
     from lmsuite.sources.catalogue import catalogue
 
     return [name for name in catalogue() if name.startswith(incomplete)]
@@ -30,9 +30,9 @@ def list_corpora(as_json: JsonOption = False) -> None:
       lm corpus list
       lm corpus list --json
 
-    A name is given where a file is expected: lm train ngram tinyshakespeare. What is not here yet
-    is downloaded at its first use. CHECKSUM says whether the right checksum is known beforehand
-    (pinned), or only that of the copy first fetched (unpinned).
+    Type a name where a command expects a file: lm train ngram tinyshakespeare. A text that is not
+    here yet is downloaded at its first use. CHECKSUM says whether the right checksum is known
+    beforehand (pinned), or only that of the copy fetched first (unpinned).
     """
     from lmsuite.sources.catalogue import catalogue
 
@@ -90,18 +90,19 @@ def fetch_corpora(
         ),
     ],
     force: Annotated[
-        bool, typer.Option("--force", help="Download again what is here already.")
+        bool, typer.Option("--force", help="Download texts again that are here already.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Download named texts, to be used later.
+    """Download named texts, to use later.
 
     \b
     Examples:
       lm corpus fetch tinyshakespeare
       lm corpus fetch shakespeare --force
 
-    They are kept in the user's cache folder, or in that of the environment variable LM_CACHE.
+    The texts are kept in the user's cache folder, or in the one that the environment variable
+    LM_CACHE names.
     """
     from lmsuite.sources.catalogue import find_entry
 

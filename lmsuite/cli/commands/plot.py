@@ -44,7 +44,7 @@ def plot(
     embedding: Annotated[
         bool,
         typer.Option(
-            "--embedding", help="A map of the vectors that one neural model learned of its tokens."
+            "--embedding", help="A map of the vectors that one neural model learned for its tokens."
         ),
     ] = False,
     tokens: Annotated[
@@ -63,7 +63,7 @@ def plot(
         bool,
         typer.Option(
             "--text",
-            help="Draw with letters, here, instead of a picture; with --json, its numbers.",
+            help="Draw with letters in the terminal, not a picture; with --json, as numbers.",
         ),
     ] = False,
     folder: ModelsOption = DEFAULT_FOLDER,
@@ -111,13 +111,13 @@ def _curves(opened: list[OpenedModel]) -> LineChart:
     chart = learning_curves(models)
     if chart is None:
         raise LmError(
-            "none of these models has a learning curve; lm train rnn and lm train ffnn leave one "
+            "none of these models has a learning curve; lm train rnn and lm train ffnn write one "
             "beside the model (for n-gram models: lm plot --by-order)"
         )
     drawn = {line.label for line in chart.series}
     for each in models:
         if each.name not in drawn:
-            note(f"left out: {each.name} has no learning curve, and other validation text")
+            note(f"left out: {each.name} has no learning curve, and another validation text")
     return chart
 
 
@@ -131,10 +131,10 @@ def _order_chart(opened: list[OpenedModel], data: str | None, encoding: str) -> 
         if isinstance(each.model, NgramModel):
             rows[each.name] = by_order(each.model, each.validation_text() if text is None else text)
         else:
-            note(f"left out: {each.name} ({each.model.kind}) is no n-gram model")
+            note(f"left out: {each.name} ({each.model.kind}) is not an n-gram model")
     chart = order_chart([TrainedModel.of(each, left_out) for each in opened], rows)
     if chart is None:
-        raise LmError("perplexity by order is of n-gram models, and none of these is one")
+        raise LmError("--by-order needs an n-gram model, and none of these is one")
     return chart
 
 
