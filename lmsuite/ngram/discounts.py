@@ -87,7 +87,7 @@ def single_discount_from(counted: IntArray, n: int) -> tuple[Discounts, list[str
 
 
 _ADVICE = (
-    "discounts fall back where a text is tiny or templated, or its tokens are few; "
+    "discounts fall back if a text is tiny or repetitive, or has few different tokens; "
     "try --smoothing witten-bell, which needs none, or give more text"
 )
 

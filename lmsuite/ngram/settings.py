@@ -103,7 +103,7 @@ def _check_smoothing(settings: NgramSettings) -> None:
         )
     if not settings.interpolate_unigrams and smoothing == "add-k":
         raise UsageError(
-            "{interpolate_unigrams} must be true for {smoothing} add-k, which always does so",
+            "{interpolate_unigrams} must be true for {smoothing} add-k, which always does that",
             *("interpolate_unigrams", "smoothing"),
             value=False,
         )

@@ -2,8 +2,8 @@
 
 A drive is a layer: `forward` returns (drive, cache); `backward` takes the gradient by the drive and
 writes the gradients of W and b. A caller that reads many times with the same weights calls
-`lay_out` once, and then what it returns. Tests compare all of this with the definition,
-`Cell.drive`.
+`lay_out` once, and then only the function that it returns. Tests compare all of this with the
+definition, `Cell.drive`.
 
 A vocabulary of V ids has only V different drives x_t W + b. They are the rows of the *input table*
 A W + b (V, G·H), where A is the embedding's table. For a small vocabulary, a row is computed when

@@ -49,7 +49,7 @@ class Layer:
 
     def initialise(self, rng: np.random.Generator) -> None:
         """Fill the parameters with their first values."""
-        raise NotImplementedError(f"{type(self).__name__} does not say where it starts")
+        raise NotImplementedError(f"{type(self).__name__} does not define `initialise`")
 
     def _bind(self) -> None:
         for name in self.names:
