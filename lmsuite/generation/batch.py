@@ -1,7 +1,7 @@
-"""Texts that are continued side by side: one state of the model, a row for each.
+"""Texts that are continued side by side: one state of the model, with a row for each text.
 
-A text may join and leave between any two steps. What is drawn for it depends on its own settings,
-its own random numbers and its own row of the distributions, never on who is beside it.
+A text may join or leave between any two steps. Its tokens depend on its own settings, its own
+random numbers and its own row of the distributions. They never depend on the other texts.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from lmsuite.text.vocabulary import BOS, EOS, UNK
 from lmsuite.types import FloatArray, IntArray
 
 _AT_ONCE = 64
-"""Numbers drawn from a generator at a time, as many as the same number of draws would give."""
+"""Random numbers drawn at a time. They are the same numbers as when drawn one by one."""
 
 
 class Piece(NamedTuple):
-    """What one more token adds to a text."""
+    """The part of a text that one more token adds."""
 
     text: str
-    """The characters that became certain with it. None, if the token is a part of a character, or
-    may begin a stop text."""
+    """The characters that this token makes certain. There are none if it is a part of a character,
+    or if it may begin a stop text."""
     id: int
     """The id of the token."""
     log_prob: float
     """Its log-probability in nats, the model's own, before any filter."""
     finish_reason: Literal["stop", "length"] | None
-    """None but in the last piece: "stop" at a stop text, "length" after `max_tokens`."""
+    """In the last piece "stop" (at a stop text) or "length" (after `max_tokens`); else None."""
 
 
 class Continuation:
-    """One text in the making: its settings, its random numbers, and the text so far."""
+    """One text that is being written: its settings, its random numbers, and its state so far."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Continuation:
         settings: SamplingSettings,
         rng: np.random.Generator,
     ) -> None:
-        """The text that follows `prompt_ids`; it draws from `rng` alone, one number a token."""
+        """The text after `prompt_ids`. It draws one number a token, all from `rng`."""
         self.settings = settings
         self._writer = Writer(encoder, settings, prompt_ids)
         self._numbers = _numbers(rng)
@@ -76,10 +76,10 @@ def _numbers(rng: np.random.Generator) -> Iterator[float]:
 
 
 class Batch:
-    """Some texts, and the state of the model after what each has read: row k is that of text k."""
+    """Some texts, and the state of the model: row k is the state after text k."""
 
     def __init__(self, model: LanguageModel) -> None:
-        """No texts yet."""
+        """A batch without texts."""
         self.texts: list[Continuation] = []
         self._model = model
         self._state: State = None
@@ -90,12 +90,12 @@ class Batch:
         self._filters: dict[tuple[float, ...], tuple[Filter, list[int]]] = {}
 
     def join(self, texts: Sequence[Continuation], state: State) -> None:
-        """More texts, and the state (of as many rows) after their prompts."""
+        """Add texts, and the state after their prompts, one row a text."""
         self._state = self._model.join([self._state, state]) if self.texts else state
         self._have([*self.texts, *texts])
 
     def keep(self, rows: Sequence[int]) -> None:
-        """The texts in these rows, which rise, stay; the others leave."""
+        """Keep the texts in these rows, given in rising order; the other texts leave."""
         if len(rows) < len(self.texts):
             self._state = self._model.select(self._state, rows) if rows else None
             self._have([self.texts[row] for row in rows])
@@ -105,7 +105,7 @@ class Batch:
         return self._model.select(self._state, [row])
 
     def draw(self) -> list[Piece | LmError]:
-        """The next piece of every text, or why it has none: no token has any probability there."""
+        """The next piece of every text, or an error if no token has any probability there."""
         log_probs = self._decoder.log_probs(self._state)  # (B, V)
         failures: dict[int, LmError] = {}
         self._ids = self._drawn(log_probs, failures)
@@ -135,7 +135,7 @@ class Batch:
         return ids
 
     def read(self, rows: Sequence[int]) -> None:
-        """Read what was drawn in these rows, as `keep` takes them; the others leave.
+        """Read the tokens drawn in these rows, given in rising order; the other texts leave.
 
         After ``</s>`` a text begins anew: ``<s>`` is read, too.
         """
@@ -155,7 +155,7 @@ class Batch:
             self._state = self._model.select(self._model.join([self._state, begun]), now)
 
     def _have(self, texts: list[Continuation]) -> None:
-        """These are the texts from now on; those with equal filters are drawn together."""
+        """Set the texts, and group their rows by filter: one call draws for each group."""
         self.texts = texts
         if texts:
             size = 1 << (len(texts) - 1).bit_length()  # the next power of two
