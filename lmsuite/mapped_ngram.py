@@ -52,11 +52,11 @@ class MappedNgram:
             manifest = json.loads(self._header["__metadata__"]["lmsuite"])
             is_known = manifest["format"] <= _NEWEST_FORMAT and manifest["kind"] == "ngram"
             if not is_known or manifest["settings"]["quantize"]:
-                raise ModelFileError(f"{path} is no n-gram model that is not quantized")
+                raise ModelFileError(f"{path} is not an n-gram model, or is quantized")
             self._has_lines = manifest["text"]["boundaries"] == "lines"
             self._order: int = manifest["settings"]["order"]
             if self._order < 1:
-                raise ValueError("its order is no order")
+                raise ValueError("its order is below 1")
             tokens = bytes(self._array("text.vocabulary", "U8"))
             self._tokens = _SEPARATOR + tokens + _SEPARATOR
             if not self._tokens.startswith(_SPECIALS):
@@ -65,7 +65,7 @@ class MappedNgram:
         except OSError as error:
             raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise ModelFileError(f"{path} is no model file, or a damaged one ({error})") from error
+            raise ModelFileError(f"{path} is not a model file, or is damaged ({error})") from error
 
     def _open_orders(self) -> None:
         size = self._tokens.count(_SEPARATOR) - 1

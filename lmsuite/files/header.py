@@ -43,9 +43,9 @@ def _parsed(path: Path, stream: BinaryIO, file_size: int) -> Header:
         raise ModelFileError(f"{path} is empty, no model file")
     length = int.from_bytes(start, "little")
     if len(start) < _LENGTH_BYTES or length > _LONGEST_HEADER:
-        raise _no_model(path, start, "it does not begin as one")
+        raise _no_model(path, start, "it does not begin like one")
     if _LENGTH_BYTES + length > file_size:
-        raise _no_model(path, start, "its header is none, or was cut short")
+        raise _no_model(path, start, "it has no header, or the header was cut short")
     try:
         document = json.loads(stream.read(length).decode("utf-8"))
         metadata = document.pop("__metadata__", {})
@@ -55,7 +55,7 @@ def _parsed(path: Path, stream: BinaryIO, file_size: int) -> Header:
         offsets = [offset for span in spans for offset in span]
         is_offset = [type(offset) is int and 0 <= offset < _LONGEST_FILE for offset in offsets]
         if not all(is_offset) or not isinstance(metadata, dict):
-            raise TypeError("offsets are no places in a file")
+            raise TypeError("an offset lies outside every file")
         data_size = max(offsets, default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise _no_model(path, start, f"its header is damaged ({error})") from error
