@@ -114,7 +114,7 @@ def gradient_report(
     seed = int(rng.integers(1 << 32))
     # Calls that only ask for the loss leave their gradients in a buffer of their own.
     parameters = double.parameters
-    aside = double.over(parameters.values, np.zeros_like(parameters.gradients))
+    aside = double.with_buffers(parameters.values, np.zeros_like(parameters.gradients))
 
     def loss(of: NeuralModel = aside) -> float:
         rng_of_masks = np.random.default_rng(seed)

@@ -112,10 +112,10 @@ class NeuralModel(LanguageModel):
         model.initialise(rng)
         return model
 
-    def begin_at(self, counts: NDArray[np.float64]) -> None:
-        """Sets the output's bias so that an untrained model nearly knows how often each id occurs.
+    def set_output_bias(self, counts: NDArray[np.float64]) -> None:
+        """Set the output's bias to log-frequencies: an untrained model then predicts unigrams.
 
-        Otherwise the first epoch over a large vocabulary goes into learning just that.
+        Otherwise a large vocabulary takes about an epoch to learn them.
 
         Args:
             counts: (V,) of each id in the training text; one is added to each.
@@ -123,8 +123,8 @@ class NeuralModel(LanguageModel):
         bias = np.log((counts + 1) / (counts + 1).sum())
         self.parameters["output.b"][:] = bias
 
-    def over(self, values: FloatArray, gradients: FloatArray) -> Self:
-        """The same model with its parameters in other buffers (P,), which keep their contents."""
+    def with_buffers(self, values: FloatArray, gradients: FloatArray) -> Self:
+        """The same model on other parameter buffers (P,): it uses the values that they hold."""
         parameters = Parameters(self.parameters.shapes, values=values, gradients=gradients)
         return type(self)(self.encoder, self._settings, parameters)
 

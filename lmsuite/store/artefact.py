@@ -1,7 +1,7 @@
 """The model file: one ``.safetensors`` file, complete by itself, without any code.
 
 The names of the encoder's arrays begin with ``text.``, those of the model's with ``model.``. The
-metadata entry ``lmsuite`` holds the manifest as JSON. Every reader of safetensors can open the file.
+metadata entry ``lmsuite`` holds the manifest as JSON. Any reader of safetensors can open the file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def save_model(
     model: LanguageModel,
     provenance: Provenance = UNSAID,
 ) -> None:
-    """Write `model` to `path`: make the folder if it is missing, and replace an old file as a whole.
+    """Write `model` to `path`: make its folder if it is missing, and replace an old file at once.
 
     Raises:
         ModelFileError: the folder is not writable or the disk is full; an old file is unchanged.
@@ -102,7 +102,7 @@ def verify(path: AnyPath) -> None:
     """Read the whole model file `path` and compare its checksum.
 
     Raises:
-        ModelFileError: as `open_model_file`, or a byte of its arrays has changed since it was saved.
+        ModelFileError: as `open_model_file`, or a byte of its arrays is not as it was saved.
     """
     path = Path(path)
     header = read_header(path)

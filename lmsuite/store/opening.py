@@ -54,7 +54,7 @@ class OpenedModel:
         return bool(made.training.tuned) and made.validation.sha256 == text_sha256(text)
 
     def learning_curve(self, left_out: Callable[[LmError], None]) -> list[HistoryRow]:
-        """The rows that the training wrote, one for each validation; empty without a training.
+        """The rows of the training, one for each validation; empty if no steps made the model.
 
         Args:
             left_out: called if the curve belongs to another training: one that still runs, or one

@@ -1,4 +1,4 @@
-"""How a training is run, as opposed to what is trained."""
+"""The settings of a training; those of the model are in `lmsuite.models.settings`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ OPTIMIZERS = (
 )
 SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
 
-_MOST_EPOCHS = 1e9  # more than anybody's time, and few enough to count the steps of
+_MOST_EPOCHS = 1e9  # more than anybody needs, and few enough for a count of their steps
 _CHOSEN = "by the size of the text"
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """The options of a training. It ends with `epochs` or `minutes`, whichever comes first.
+    """The options of a training, which ends after `epochs` or `minutes`, whichever comes first.
 
     Raises:
         UsageError: a value is out of bounds or unknown, or neither end is given.
@@ -51,7 +51,7 @@ class TrainingSettings:
     bptt: int = setting(
         64, minimum=1, shown=_CHOSEN, help="Steps that a gradient is followed back."
     )
-    """Of no account to a feed-forward model."""
+    """A feed-forward model does not use it."""
     optimizer: str = setting("adam", choices=OPTIMIZERS, help="How a gradient becomes an update.")
     then: str | None = setting(
         None,
