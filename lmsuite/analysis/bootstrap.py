@@ -74,7 +74,7 @@ class Bootstrap:
     def __init__(
         self, columns: Float64Array, rng: np.random.Generator, *, resamples: int = RESAMPLES
     ) -> None:
-        """Resample the units, given by their columns (U, K); statistics depend on the sums alone."""
+        """Resample units, given by their columns (U, K); statistics depend on the sums alone."""
         self.units = len(columns)
         # The columns and their products, (U, K + K²): a standard error needs the sums of products.
         products = columns[:, :, None] * columns[:, None, :]

@@ -128,7 +128,7 @@ def _alternatives(
 
 
 def _exp(log_value: float) -> float:
-    """The probability or weight; finite even where a damaged model, or stupid backoff, has none."""
+    """The probability or weight; finite, though a damaged model may have any number."""
     return math.exp(min(log_value, 700.0))
 
 
