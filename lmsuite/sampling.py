@@ -37,7 +37,7 @@ class SamplingSettings:
         maximum=1,
         help="Draw from the tokens at least P times as probable as the best.",
     )
-    max_tokens: int = setting(200, minimum=0, help="How many tokens each text has at most.")
+    max_tokens: int = setting(200, minimum=0, help="The most tokens of each text.")
     stop: tuple[str, ...] = setting(
         (),
         metavar="TEXT",

@@ -71,7 +71,7 @@ class LanguageModel(TextScores, ABC):
     """The tokenizer, vocabulary and boundaries that turn text into this model's ids."""
 
     is_normalised: bool = True
-    """Whether `log_probs` gives probabilities; only the scores of stupid backoff are none."""
+    """Whether `log_probs` gives probabilities; only stupid backoff gives other scores."""
 
     reach: int | None = None
     """The state depends on this number of the last ids alone; None if it depends on all ids."""

@@ -3,9 +3,9 @@
 Segments of a text that each begin with ``<s>`` do not depend on each other, so they form a batch. A
 long text is one segment, in which every step needs the state after the previous step. Read token by
 token, each token would need all the weights for itself, which is slow. But a network forgets: a
-token read a few hundred tokens ago no longer shows in its state. So
+token read a few hundred tokens ago no longer shows in its state. So the method is:
 
-1. the text is cut into pieces, which are read side by side. The state before the first piece is
+1. The text is cut into pieces, which are read side by side. The state before the first piece is
    known; the state before each other piece is guessed to be zero.
 2. Each piece is read again, from the state at the end of the piece before it, until its state
    agrees with the first reading. From there on, the first reading was right.

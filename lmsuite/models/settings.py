@@ -29,7 +29,7 @@ def _unknown_share() -> Any:
 
 
 _OF_HIDDEN = "The share of hidden activations left out at random in training."
-_OF_EMBEDDINGS = "The same share of the embeddings."
+_OF_EMBEDDINGS = "The share of embedding activations left out at random in training."
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class FeedForwardSettings:
     activation: str = setting(
         "tanh", choices=ACTIVATIONS, shown=_CHOSEN, help="The hidden layers' non-linearity."
     )
-    direct: bool = setting(False, help="Connect the embeddings to the output as well.")
+    direct: bool = setting(False, help="Connect the embeddings directly to the output as well.")
     dropout: float = _dropout(_OF_HIDDEN)
     embed_dropout: float = _dropout(_OF_EMBEDDINGS)
     unknown_share: float = _unknown_share()
