@@ -66,7 +66,7 @@ class Interrupts:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and & ignore signals
+                if signal.getsignal(number) is not signal.SIG_IGN:  # set by nohup or &
                     self._before[number] = signal.signal(number, self._request)
         return self
 
