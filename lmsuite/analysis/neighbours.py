@@ -57,7 +57,7 @@ def _without_embedding(model: LanguageModel, name: str) -> str:
             n for n, m in zip(model.names, model.members, strict=True) if m.embedding() is not None
         ]
         if having:
-            return f"{name} is a mixture and has no embedding of its own; use {' or '.join(having)}"
+            return f"{name} is a mixture and has no embedding of its own; ask {' or '.join(having)}"
     return (
         f"{name} ({model.kind}) has no embedding: only feed-forward and recurrent networks learn "
         "vectors of tokens (lm train ffnn, lm train rnn)"
