@@ -13,8 +13,9 @@ from lmsuite.files import AnyPath
 
 _GZIP = b"\x1f\x8b"
 
-# What a gzip file may hold: so many bytes, or so many times its own. Text shrinks to a third or a
-# tenth; a thousandth, which is the limit of the format, takes a file made to fill the memory.
+# A gzip file may unpack to this many bytes, or to this many times its size. gzip makes text three
+# to ten times smaller; a file that shrinks a thousandfold, the format's limit, is made to fill the
+# memory.
 _UNPACKED = 64 << 20
 _RATIO = 100
 
@@ -23,7 +24,7 @@ def read_bytes(path: AnyPath) -> bytes:
     """The file's bytes, as they are.
 
     Raises:
-        DataError: it cannot be read; the message says why.
+        DataError: the file cannot be read; the message says why.
     """
     try:
         return Path(path).read_bytes()
@@ -49,11 +50,12 @@ def read_text(path: AnyPath, encoding: str = "utf-8") -> str:
 def decode_text(raw: bytes, name: str, encoding: str = "utf-8") -> str:
     """Bytes, perhaps compressed by gzip, as text without byte order mark and with LF line ends.
 
-    Where carriage returns are the only line ends, they are read as LF; within lines that end in LF
-    they stay as they are. A `TextWarning` says either.
+    If carriage returns are the only line ends, they become LF. Carriage returns within lines that
+    end in LF stay as they are. In both cases there is a `TextWarning`.
 
     Raises:
-        DataError: they are not in that encoding, or are damaged; the message begins with `name`.
+        DataError: the bytes are not in that encoding, or are damaged; the message begins with
+            `name`.
         UsageError: there is no such encoding.
     """
     plain = unpacked(raw, name) if is_packed(raw) else raw
@@ -104,10 +106,10 @@ def is_packed(raw: bytes) -> bool:
 
 
 def unpacked(raw: bytes, name: str, *, always: int = _UNPACKED, ratio: int = _RATIO) -> bytes:
-    """What a gzip file holds: up to `always` bytes, or `ratio` times the file's own.
+    """The contents of a gzip file: at most `always` bytes, or `ratio` times the file's size.
 
     Raises:
-        DataError: it is damaged, or holds more; the message begins with `name`.
+        DataError: the file is damaged, or holds more; the message begins with `name`.
     """
     limit = max(always, ratio * len(raw))
     try:
