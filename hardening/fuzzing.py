@@ -49,6 +49,8 @@ from typing import Any
 from lmsuite.errors import LmError
 
 importlib.import_module("matplotlib.figure")  # which makes a folder of its own, once
+for part in ("page.html", "page.css"):  # which become code, once
+    importlib.import_module("lmsuite.report.pages").template().environment.get_template(part)
 
 ROOT = Path(__file__).resolve().parents[1]
 ACCEPTED, REFUSED, FAILED = "accepted", "refused", "failed"

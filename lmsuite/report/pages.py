@@ -43,7 +43,7 @@ def report_page(findings: Findings, *, title: str, notes: Sequence[str], made_by
     """
     models = findings.models
     contenders, others = ranking(models, findings.results)
-    return _template().render(
+    return template().render(
         title=title,
         findings=findings,
         contenders=contenders,
@@ -67,7 +67,7 @@ def heatmap_page(title: str, explanations: Sequence[TokenExplanation], encoder: 
         explanations: from `lmsuite.analysis.explanation.explain`, at least one.
         encoder: the model's own, which knows where spaces go.
     """
-    return _template().render(title=title, explanations=explanations, encoder=encoder)
+    return template().render(title=title, explanations=explanations, encoder=encoder)
 
 
 def level(surprisal: float) -> int:
@@ -76,7 +76,8 @@ def level(surprisal: float) -> int:
 
 
 @cache
-def _template() -> Template:
+def template() -> Template:
+    """The template of all pages, made once."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
