@@ -1,4 +1,4 @@
 """Programs that attack the command: fuzzers, kills, edges, long runs.
 
-Each is run as ``python -m hardening.NAME``; each has a short form among the tests.
+Run each as ``python -m hardening.NAME``. The tests contain a short form of each.
 """

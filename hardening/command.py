@@ -1,11 +1,12 @@
-"""``lm``, run by those who test it: in this process, in a fork of it, or in a new one.
+"""Run ``lm`` in a test: in this process, in a fork of it, or in a new process.
 
     lm("eval", "m", "--json", stdin=b"the cat").done.out
 
-`lm`, `lm_fork` and `lm_process` take the same and tell the same. The first is the quickest; the
-second is a process of its own that need not import all again, and can be tampered with; the third
-is what a shell runs. `started` gives a process that is still at work, to be sent signals;
-`on_terminal` has any of the three write to a terminal. Forks and terminals are not for Windows.
+`lm`, `lm_fork` and `lm_process` take the same arguments and return the same record. The first is
+the quickest. The second runs in a forked process, which has all modules already and can be tampered
+with. The third runs what a shell runs. `started` gives a process that is still running, to be sent
+signals; `on_terminal` lets any of the three write to a terminal. `lm_fork` and `on_terminal` do not
+work on Windows.
 """
 
 from __future__ import annotations

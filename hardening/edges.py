@@ -1,11 +1,11 @@
-"""Texts at the edges of what is possible: how long, how large, and is it still right?
+"""Very large and extreme texts: how much time and memory do they take, and is the result right?
 
     python -m hardening.edges [--full] [CASE ...]
 
-Each command runs as a process of its own, under a limit of memory, and is measured. It must end
-with 0 and no traceback; it may take so many bytes of memory for each byte or token of its text; and
-twice the text may take little more than twice the time. Without ``--full`` the texts are an eighth
-of the promised size.
+Each command runs as a process of its own, with limited memory, and is measured. It must end with 0
+and no traceback. Its memory for each byte or token of the text has a limit, and twice the text may
+take little more than twice the time. Without ``--full`` the texts have an eighth of the promised
+size.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Command lines: every option of every command with values that nobody should give it.
+"""Fuzz command lines: every option of every command, with bad values.
 
 ``python -m hardening.fuzz_arguments --runs 20000 --seed 1``
 
-An input is a command line, each argument ended by NUL.
+An input is a command line, in which NUL ends each argument.
 """
 
 from __future__ import annotations

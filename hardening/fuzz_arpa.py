@@ -1,9 +1,9 @@
-"""ARPA files, packed by gzip or not: what is damaged is refused by line, or is a model that works.
+"""Fuzz ARPA files, packed by gzip or not: a damaged one is refused, with its line, or works.
 
     python -m hardening.fuzz_arpa --runs 100000 --seed 1
 
-What is read is used as the commands use it, written again, and must come back the same. One input
-in ten goes through the commands themselves.
+A model that is read is used as the commands use it. Then it is written and read again, and must be
+the same. One input in ten goes through the commands themselves.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What lies beside a model: checkpoints, learning curves, validation texts.
+"""Fuzz the files beside a model: checkpoints, learning curves, validation texts.
 
     python -m hardening.fuzz_checkpoints --runs 100000 --seed 1
 
-An input's first byte says which file it is; the rest is that file. A checkpoint that is accepted is
-trained to the end of its training, and the model that comes of it has to give numbers.
+An input's first byte chooses the file; the rest is its content. The training of an accepted
+checkpoint is resumed and finished, and the resulting model must give numbers.
 """
 
 from __future__ import annotations

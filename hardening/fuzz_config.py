@@ -1,9 +1,10 @@
-"""TOML configs: whatever is in one, `--config` takes it or says in one line why not.
+"""Fuzz TOML configs: `--config` accepts each, or says in one line why not.
 
 ``python -m hardening.fuzz_config --runs 100000 --seed 1``
 
-An input's first byte chooses the command; the rest is the file. What would make a training long or
-large on purpose (hidden sizes, epochs) is typed on the command line, which wins over the file.
+An input's first byte chooses the command; the rest is the file. The settings that could make a
+training long or large (hidden sizes, epochs) are typed on the command line, which wins over the
+file.
 """
 
 from __future__ import annotations

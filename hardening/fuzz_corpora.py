@@ -1,8 +1,8 @@
-"""Corpora in any bytes, under every tokenizer, boundary and encoding: no text brings ``lm`` down.
+"""Fuzz corpora: any bytes, with every tokenizer, boundary and encoding, must not crash ``lm``.
 
 ``python -m hardening.fuzz_corpora --runs 100000 --seed 1``
 
-An input's first four bytes choose what is done with the text and how; the rest is the file.
+An input's first four bytes choose the command and its options; the rest is the file.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Model files of every kind: what is damaged is refused in a sentence, or is a model that works.
+"""Fuzz model files of every kind: a damaged one is refused with a sentence, or works.
 
     python -m hardening.fuzz_models --runs 100000 --seed 1
 
-Most inputs have their checksum put right, so that the damage is met by what checks the contents.
-What opens is used as the commands use it: no traceback, no warning of numpy's, no number that is
-none (NaN). One input in ten goes through the commands themselves.
+Most inputs get a correct checksum, so that the checks of the contents meet the damage. A model that
+opens is used as the commands use it, and must give no traceback, no warning of numpy and no NaN.
+One input in ten goes through the commands themselves.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Prompts and texts for a finished model: as an argument in any bytes, and piped in.
+"""Fuzz prompts and texts for a finished model: any bytes, as an argument or piped in.
 
 ``python -m hardening.fuzz_prompts --runs 100000 --seed 1``
 

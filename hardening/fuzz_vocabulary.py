@@ -1,8 +1,9 @@
-"""Vocabulary files: whatever is in one, `--vocab` takes it or says in one line why not.
+"""Fuzz vocabulary files: `--vocab` accepts each, or says in one line why not.
 
 ``python -m hardening.fuzz_vocabulary --runs 100000 --seed 1``
 
-An input's first byte chooses the tokenizer, the boundaries and the way in; the rest is the file.
+An input's first byte chooses the tokenizer, the boundaries and the way of reading the file; the
+rest is the file.
 """
 
 from __future__ import annotations

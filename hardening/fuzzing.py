@@ -1,18 +1,19 @@
-"""The driver of the fuzzers: many inputs through one target, each under the same five rules.
+"""The driver of the fuzzers: it runs a target on many inputs, each under the same five rules.
 
     main("ARPA files", target, make_inputs)  # python -m hardening.fuzz_arpa --runs 9 --seed 1
 
-A target is given the bytes of one input and does with them what the commands would. It either
-returns (accepted) or raises an `LmError` (refused). All else is a failure:
+A target gets the bytes of one input and uses them as the commands would. It either returns
+(accepted) or raises an `LmError` (refused). Everything else is a failure:
 
-* any other exception, and the death of the process;
-* more than so many seconds;
-* more than so many megabytes of address space beyond what the process had before;
+* any other exception, or the death of the process;
+* more seconds than the limit;
+* more new megabytes of address space than the limit;
 * a file written, removed or renamed outside the folder that the target runs in;
-* code run that is no module of this program or its libraries, a process started, a socket opened.
+* code run from outside the modules of this program and its libraries, a process started, a socket
+  opened.
 
 Targets run in a forked child, which serves input after input until one kills it. Its current folder
-is an empty one of its own; what it prints is thrown away. It needs Linux.
+is empty and its own; its output is thrown away. The driver needs Linux.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ from typing import Any
 from lmsuite.errors import LmError
 
 importlib.import_module("matplotlib.figure")  # which makes a folder of its own, once
+for part in ("page.html", "page.css"):  # which become code, once
+    importlib.import_module("lmsuite.report.pages").template().environment.get_template(part)
 
 ROOT = Path(__file__).resolve().parents[1]
 ACCEPTED, REFUSED, FAILED = "accepted", "refused", "failed"

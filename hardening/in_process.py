@@ -1,4 +1,4 @@
-"""``lm`` in this process, thousands of times: what it was given, what it said, and how it ended."""
+"""Run ``lm`` in this process, thousands of times: its input, its output and its exit code."""
 
 from __future__ import annotations
 

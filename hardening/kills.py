@@ -1,15 +1,15 @@
-"""SIGKILL at random moments of everything that writes: the old file or the new one, whole.
+"""SIGKILL every command that writes, at random moments: the old or the new file must be whole.
 
     python -m hardening.kills --kills 100 --seed 1 [--writer NAME ...]
 
-Each writer (a command) is run over and over in one folder, in two variants by turns, and killed:
-half the time at a moment drawn from its duration, half the time at a drawn step of its writing (a
-file opened, flushed, renamed, removed), or up to 3 ms after it. After each kill every file is
-verified; nothing is tidied up between the kills, so that what is left behind would pile up. At
-last the writer runs undisturbed, and nothing but its files may be there.
+Each writer (a command) runs again and again in one folder, in two alternating variants, and is
+killed. Half of the kills come at a random moment of its run. The others come at a random step of
+its writing (a file opened, flushed, renamed, removed), or up to 3 ms after it. After each kill
+every file is verified. Nothing is tidied up between the kills, so files that are left behind would
+pile up. At last the writer runs undisturbed, and only its own files may be there.
 
-Most runs are forks of this process, which has everything imported; every tenth is a process of its
-own. It needs Linux.
+Most runs are forks of this process, which has all modules already; every tenth is a process of its
+own. The program needs Linux.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""A long training with others at work in its folder: memory stays flat, every read sees a model.
+"""A long training beside other commands: memory stays flat, and every read sees a whole model.
 
     python -m hardening.long_run --minutes 30
 
-A network is trained under the name of a model that is there already, with a checkpoint every five
-seconds. All the while that model is sampled, evaluated and checked, and an n-gram model beside it
-is trained anew and sampled. Memory is what the training's processes have for themselves and their
-share of the rest (PSS), after the first two minutes. It needs Linux.
+A network is trained under the name of an existing model, with a checkpoint every five seconds.
+Meanwhile that model is sampled, evaluated and checked, and an n-gram model in the same folder is
+trained again and sampled. Memory is the training's own memory and its share of shared memory (PSS),
+for all its processes, after the first two minutes. The program needs Linux.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Damage: to bytes, to JSON, to safetensors files, with their checksums put right or not.
+"""Damage bytes, JSON and safetensors files, with the checksums corrected or not.
 
-Every function is given a generator first, and gives the same for the same one.
+Every function takes a generator first; the same generator gives the same damage.
 """
 
 from __future__ import annotations

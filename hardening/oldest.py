@@ -1,6 +1,6 @@
 """The oldest versions that ``pyproject.toml`` allows, as requirements for pip.
 
-Run as ``python -m hardening.oldest > oldest.txt``; ``.ci/oldest`` installs them and runs the
+Run ``python -m hardening.oldest > oldest.txt``; ``.ci/oldest`` installs these versions and runs the
 tests.
 """
 

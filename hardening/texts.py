@@ -1,4 +1,4 @@
-"""Text as hostile as text can be, in every encoding and none: what the fuzzers of text feed."""
+"""Hostile texts for the fuzzers, in every encoding and in none."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Texts of hardly any tokens, through every model, every smoothing and every command.
+"""Texts of very few tokens, through every model, every smoothing and every command.
 
-Each command works, or says in one line what is wrong; `in_process.lm` sees to that. What a model
-says of such a text must add up all the same.
+Each command works, or says in one line what is wrong; `in_process.lm` checks that. A model's
+probabilities for such a text must still add up.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where commands are attacked: a folder with a server beside it."""
+"""The place where commands are attacked: a folder with a server beside it."""
 
 from __future__ import annotations
 

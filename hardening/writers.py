@@ -1,4 +1,4 @@
-"""Everything that writes: the commands that are killed, and what they may leave."""
+"""The commands that write: how to run and kill them, and the files that they may leave."""
 
 from __future__ import annotations
 

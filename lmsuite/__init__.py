@@ -1,11 +1,11 @@
 """Language models for the shell and for Python: n-gram, feed-forward and recurrent, in numpy.
 
-The command is ``lm`` (``lm --help``). This is the same from Python, as a tutorial; it is run as a
-test, so it is true.
+The command is ``lm`` (``lm --help``). This tutorial does the same from Python. It is run as a test,
+so its outputs are true.
 
-**Text becomes ids.** A corpus is a file, standard input (``-``) or a name; ``play`` is embedded.
-The last tenth is set aside for validation, and the encoder (tokenizer, vocabulary, boundaries) is
-made of the rest alone.
+**Text becomes ids.** A corpus is a file, standard input (``-``) or a name; ``play`` comes with the
+package. The last tenth is set aside for validation. The encoder (tokenizer, vocabulary, boundaries)
+is made from the rest only.
 
 >>> import lmsuite
 >>> import numpy as np
@@ -16,14 +16,14 @@ made of the rest alone.
 >>> encoder.decode(encoder.encode("Good masters, I walked nine miles."))
 'Good masters, I walked nine miles.'
 
-**Ids become a model.** Modified Kneser-Ney is the default smoothing, estimated as KenLM does.
+**Ids become a model.** The default smoothing is modified Kneser-Ney, estimated as in KenLM.
 
 >>> trigram = lmsuite.NgramModel.fit(encoder, ids, lmsuite.NgramSettings(order=3))
 >>> trigram.table.sizes == (len(encoder.vocabulary), *trigram.table.sizes[1:])
 True
 
 **A model is a distribution over the next token, given a state.** States are values: a step makes a
-new one, and the old one can be returned to. Units are nats.
+new state, and you can still use the old one. Units are nats.
 
 >>> state = trigram.start(batch_size=1)
 >>> for token in encoder.encode_prompt("THE TIDE-"):
@@ -32,20 +32,21 @@ new one, and the old one can be returned to. Units are nats.
 >>> round(float(np.exp(log_probs).sum()), 4)
 1.0
 
-`score` gives the log-probability of every token of a text at once, which is fast.
+`score` gives the log-probabilities of all tokens of a text in one fast call.
 
 >>> scores = trigram.score(encoder.encode(valid))
 >>> bool((scores < 0).all())
 True
 
-**All that `lm train` does** is one call: it divides the text, makes the encoder, chooses by the
-size of the text what is not given, and teaches a network what an unknown word is.
+**One call does all that `lm train` does.** It divides the text and makes the encoder. Settings that
+you do not give get values that suit the size of the text. A network also learns what an unknown
+word is.
 
 >>> small = lmsuite.fit("rnn", train[:20_000], tokenizer="char", hidden=16, epochs=1)
 >>> small.encoder.decode(small.encoder.encode("Good masters"))
 'Good masters'
 
-**Models are compared by one evaluation**, whatever their family.
+**One evaluation compares models** of all families.
 
 >>> unigram = lmsuite.NgramModel.fit(encoder, ids, lmsuite.NgramSettings(order=1))
 >>> better = lmsuite.evaluate(trigram, valid, name="trigram")
@@ -53,8 +54,8 @@ size of the text what is not given, and teaches a network what an unknown word i
 >>> better.tokens == worse.tokens and better.perplexity < worse.perplexity / 3
 True
 
-**A neural model** begins with random weights, and `train` gives it better ones. It needs the
-validation ids to know when to stop. (This one is tiny, for the sake of the test.)
+**A neural model** begins with random weights, and `train` improves them. `train` needs the
+validation ids to know when to stop. (This model is tiny, so that the test is fast.)
 
 >>> network = lmsuite.Recurrent.initial(
 ...     encoder, lmsuite.RecurrentSettings(hidden=16, embed=8), np.random.default_rng(1)
@@ -70,7 +71,8 @@ validation ids to know when to stop. (This one is tiny, for the sake of the test
 >>> lmsuite.evaluate(trained, short, name="trained").cross_entropy < untrained.cross_entropy
 True
 
-**Sampling**: the same seed gives the same text, whole or in pieces, each drawn when asked for.
+**Sampling**: the same seed gives the same text, whole or in pieces. `stream` draws each piece when
+you ask for it.
 
 >>> warm = lmsuite.SamplingSettings(temperature=0.8, max_tokens=20)
 >>> [one] = lmsuite.sample(trigram, "My lord,", warm, seed=7)
@@ -78,7 +80,7 @@ True
 >>> "".join(piece.text for piece in pieces) == one.text, pieces[-1].finish_reason
 (True, 'length')
 
-`astream` is for event loops; a `Batcher` steps one model for many readers at once.
+`astream` is for event loops. A `Batcher` steps one model for many readers at once.
 
 >>> with lmsuite.Batcher(trigram) as batcher:
 ...     streams = [batcher.submit("My lord,", warm, seed) for seed in (7, 8)]
@@ -86,7 +88,7 @@ True
 >>> texts[0] == one.text
 True
 
-**Models are saved** as one file each, complete by itself; ``lm`` reads it as well.
+**A model is saved** as one file, which holds all that is needed; ``lm`` reads it, too.
 
 >>> from pathlib import Path
 >>> lmsuite.save_model(Path("trigram.safetensors"), trigram)
@@ -94,7 +96,7 @@ True
 >>> bool((again.score(ids) == trigram.score(ids)).all())
 True
 
-N-gram models are exchanged with other programs as ARPA files.
+ARPA files exchange n-gram models with other programs.
 
 >>> with open("trigram.arpa", "wb") as stream:
 ...     trigram.to_arpa(stream)
@@ -107,14 +109,14 @@ from __future__ import annotations
 
 import importlib
 
-TYPE_CHECKING = False  # typing itself is not needed to run
+TYPE_CHECKING = False  # type checkers take it as True; importing typing would take time
 if TYPE_CHECKING:
     from typing import Any
 
 __version__ = "0.1.0"
 
-# Public names and where they live. Each is imported when it is first asked for, so that the
-# command line, which imports this package too, does not wait for numpy before it needs it.
+# Public names and their modules. Each is imported when it is first used: the command line imports
+# this package, too, and must not wait for numpy.
 _HOMES = {
     "Alternative": "lmsuite.analysis.explanation",
     "AnyPath": "lmsuite.files",

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 
 class LmError(Exception):
-    """Something that the user can mend; the message is the whole explanation."""
+    """An error that the user can correct; its message says all that the user needs to know."""
 
     exit_code = 1
 
@@ -23,19 +23,19 @@ class LmError(Exception):
 
         Args:
             message: one line; a setting is named by its field in braces.
-            fields: the fields that the message names so, the one at fault first.
-            value: what that field was given.
+            fields: the fields that the message names in braces, the one at fault first.
+            value: the value of the field at fault.
         """
         super().__init__(message, *fields)
         self.message, self.fields, self.value = message, fields, value
 
     @property
     def field(self) -> str:
-        """The setting at fault; empty if the message is of none."""
+        """The setting at fault; empty if the message names no setting."""
         return self.fields[0] if self.fields else ""
 
     def spelled(self, spelling: Callable[[str], str]) -> str:
-        """The message with every field as `spelling` has it."""
+        """The message; `spelling` says how each field is written in it."""
         message = self.message
         for field in self.fields:
             message = message.replace(f"{{{field}}}", spelling(field))
@@ -46,11 +46,11 @@ class LmError(Exception):
 
 
 class TextWarning(UserWarning):
-    """Something odd about a text, which is read all the same; the command line makes it a note."""
+    """A text has something odd, but is read all the same; the command line prints it as a note."""
 
 
 class DataError(LmError):
-    """The text, corpus or vocabulary given is not usable as it is."""
+    """The text, corpus or vocabulary given cannot be used as it is."""
 
 
 class ModelFileError(LmError):

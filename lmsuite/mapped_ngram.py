@@ -1,16 +1,16 @@
-"""A saved n-gram model opened with the standard library alone, to score a few lines.
+"""Open a saved n-gram model with the standard library alone, to score a few lines.
 
-To start numpy takes several times as long as to map a model file and to look up the words of a
-line. Who does that in a process of its own for each line, as shell scripts do, is better served by
-this. The numbers are those of `lmsuite.NgramModel.score`, to the bit.
+Importing numpy takes several times as long as mapping a model file and looking up the words of a
+line. So this module is for shell scripts, which start a process for each line. The numbers are
+those of `lmsuite.NgramModel.score`, to the bit.
 
 ::
 
     from lmsuite.mapped_ngram import MappedNgram
     print(MappedNgram("models/ngram.safetensors").score("a line of text".split()))
 
-Only what a look-up touches is read, and no look-up reaches beyond the file, whatever it holds; but
-a damaged file is not recognised as `lmsuite.load_model` recognises it.
+Only those parts of the file are read that a look-up needs. No look-up reads beyond the end of the
+file, even if the file is damaged. But most damage goes unnoticed: `lmsuite.load_model` checks more.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-# Of `memoryview.cast`.
+# Type in the file -> format for `memoryview.cast`.
 _FORMATS: dict[str, Any] = {"U8": "B", "U16": "H", "U32": "I", "F32": "f"}
 _UNK, _BOS, _EOS = "<unk>", "<s>", "</s>"
 _SEPARATOR = b"\xff"
@@ -35,13 +35,13 @@ _NEWEST_FORMAT = 1
 
 
 class MappedNgram:
-    """An n-gram model that is not quantized; `score` is all that it does."""
+    """An n-gram model that is not quantized; it can only `score`."""
 
     def __init__(self, path: str) -> None:
         """Map the model file `path`.
 
         Raises:
-            ModelFileError: it cannot be read, or is no such file.
+            ModelFileError: the file cannot be read, or is not such a model.
         """
         try:
             with open(path, "rb") as stream:  # noqa: PTH123 (pathlib takes longer to start)
@@ -52,11 +52,11 @@ class MappedNgram:
             manifest = json.loads(self._header["__metadata__"]["lmsuite"])
             is_known = manifest["format"] <= _NEWEST_FORMAT and manifest["kind"] == "ngram"
             if not is_known or manifest["settings"]["quantize"]:
-                raise ModelFileError(f"{path} is no n-gram model that is not quantized")
+                raise ModelFileError(f"{path} is not an n-gram model, or is quantized")
             self._has_sequences = manifest["text"]["boundaries"] != "stream"
             self._order: int = manifest["settings"]["order"]
             if self._order < 1:
-                raise ValueError("its order is no order")
+                raise ValueError("its order is below 1")
             tokens = bytes(self._array("text.vocabulary", "U8"))
             self._tokens = _SEPARATOR + tokens + _SEPARATOR
             if not self._tokens.startswith(_SPECIALS):
@@ -65,7 +65,7 @@ class MappedNgram:
         except OSError as error:
             raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise ModelFileError(f"{path} is no model file, or a damaged one ({error})") from error
+            raise ModelFileError(f"{path} is not a model file, or is damaged ({error})") from error
 
     def _open_orders(self) -> None:
         size = self._tokens.count(_SEPARATOR) - 1
@@ -87,10 +87,11 @@ class MappedNgram:
         return self._data[begin:end].cast(_FORMATS[kind])
 
     def score(self, tokens: Sequence[str]) -> list[float]:
-        """The natural log-probability of every token at the beginning of a text.
+        """The natural log-probability of every token of `tokens`, which begin a text.
 
-        Tokens are as the model's tokenizer gives them. In a model of lines they are one line, of
-        documents one document, and the last number is that of its end.
+        The tokens are as the model's tokenizer gives them. For a model that reads lines, they are
+        one line, and the last number is for the end of that line; for one that reads documents,
+        they are one document.
 
         Raises:
             DataError: a token is reserved.
@@ -113,15 +114,15 @@ class MappedNgram:
         return scores
 
     def _id(self, token: str) -> int:
-        """The number of separators before the token in the list of all."""
+        """The id of a token: the number of separators before it in the list of all tokens."""
         spelled = token.encode("utf-8", "surrogatepass")
-        place = self._tokens.find(_SEPARATOR + spelled + _SEPARATOR)
-        return self._tokens.count(_SEPARATOR, 0, place) if place >= 0 else self._id(_UNK)
+        begin = self._tokens.find(_SEPARATOR + spelled + _SEPARATOR)
+        return self._tokens.count(_SEPARATOR, 0, begin) if begin >= 0 else self._id(_UNK)
 
     def _step(self, contexts: list[int], word: int) -> tuple[float, list[int]]:
         """The log-probability of a word, and the contexts after it.
 
-        Contexts are those of `lmsuite.ngram.table`, up to the longest one stored.
+        Contexts are indices as in `lmsuite.ngram.table`, up to the longest context stored.
         """
         total: float = self._log_probs[0][word]
         longer = [word]
@@ -135,7 +136,7 @@ class MappedNgram:
         return total, longer[: self._order - 1]
 
     def _find(self, length: int, context: int, word: int) -> int | None:
-        """The place of the n-gram of a context of this length and a word, if it is stored."""
+        """The index of the n-gram "context, word", with a context of this length, if stored."""
         first_child, words = self._first_child[length - 1], self._words[length - 1]
         end = min(first_child[context + 1], len(words))
         at = bisect_left(words, word, first_child[context], max(first_child[context], end))

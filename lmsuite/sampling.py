@@ -1,4 +1,4 @@
-"""How text is drawn from a model: the choices, without what carries them out."""
+"""The settings of sampling, without the code that uses them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SamplingSettings:
         maximum=1,
         help="Draw from the tokens at least P times as probable as the best.",
     )
-    max_tokens: int = setting(200, minimum=0, help="How many tokens each text has at most.")
+    max_tokens: int = setting(200, minimum=0, help="The most tokens of each text.")
     stop: tuple[str, ...] = setting(
         (),
         metavar="TEXT",
@@ -55,7 +55,7 @@ class SamplingSettings:
 
     @property
     def filters(self) -> tuple[float, int, float, float]:
-        """What changes a distribution before a token is drawn from it."""
+        """The settings that change a distribution before a token is drawn from it."""
         return self.temperature, self.top_k, self.top_p, self.min_p
 
 

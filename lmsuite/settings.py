@@ -1,4 +1,4 @@
-"""One declaration of a setting: the field of a frozen dataclass, and all that follows from it.
+"""A setting is declared once, as a field of a frozen dataclass; the rest follows from that.
 
 ::
 
@@ -9,12 +9,12 @@
         def __post_init__(self) -> None:
             check(self)
 
-The field's annotation is the setting's type, its default the default. `check` holds a value to that
-type, its bounds and its choices, and takes the name of an enumeration's member for the member.
-`read` makes the dataclass of what a file has recorded. The command line makes the option of the
-same declaration (`lmsuite.cli.options`), with its help.
+The field's annotation is the setting's type; the field's default is the setting's default. `check`
+compares a value with the type, the bounds and the choices, and accepts the name of an enumeration's
+member for the member. `read` makes the dataclass from the values that a file has recorded. The
+command line makes an option, with its help, from the same declaration (`lmsuite.cli.options`).
 
-Types: ``int``, ``float``, ``bool``, ``str``, an enumeration of strings, ``tuple[int, ...]`` and
+Types: ``int``, ``float``, ``bool``, ``str``, an enumeration of strings, ``tuple[int, ...]``,
 ``tuple[str, ...]``, and each of these or None.
 """
 
@@ -41,26 +41,26 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Setting:
-    """What a field declares beside its name, its type and its default."""
+    """What a field declares besides its name, its type and its default."""
 
     help: str
     option: str | None
-    """As typed: ``--lr``, or ``--tied/--untied``; None if no user is to choose it."""
+    """As typed: ``--lr``, or ``--tied/--untied``; None if the user cannot choose the value."""
     minimum: float | None
     above: float | None
     maximum: float | None
     below: float | None
     choices: tuple[str, ...]
-    """All values that a text may have; empty for any."""
+    """The strings that the setting accepts; empty if it accepts all."""
     unlisted: tuple[str, ...] | Callable[[], Iterable[str]]
-    """Further ones, which a record or a program may have but which are not offered."""
+    """More strings that it accepts, from a file or a program; the help does not list them."""
     metavar: str | None
     shown: str | bool | None
-    """What the help shows for the default, if not the default; False for nothing."""
+    """What the help shows as the default; None for the default itself, False for nothing."""
 
     @property
     def limits(self) -> str:
-        """The bounds in words, as "at least 0 and below 1"; empty without."""
+        """The bounds in words, as "at least 0 and below 1"; empty if there are no bounds."""
         named = [
             ("at least", self.minimum),
             ("above", self.above),
@@ -96,7 +96,7 @@ def setting(
 ) -> Any:
     """A field of a settings dataclass; the arguments are the fields of `Setting`.
 
-    The option is ``--`` and the field's name, with dashes, unless another one is given.
+    The default option is ``--`` and the field's name, with dashes.
     """
     declared = Setting(
         help, option, minimum, above, maximum, below, choices, unlisted, metavar, shown
@@ -110,16 +110,16 @@ class Declared:
 
     name: str
     kind: type[Any]
-    """The type of a value: of each one if there are `many`."""
+    """The type of the value, or of each value if there are `many`."""
     optional: bool
     many: bool
     default: Any
-    """`dataclasses.MISSING` if it must be given."""
+    """`dataclasses.MISSING` if the user must give a value."""
     setting: Setting
 
     @property
     def option(self) -> str | None:
-        """What a user types for it, as ``--max-vocab``; None if it is no option."""
+        """What a user types, as ``--max-vocab``; None if the command line has no such option."""
         if self.setting.option is None:
             return None
         return self.setting.option or "--" + self.name.replace("_", "-")
@@ -130,16 +130,16 @@ class Declared:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The texts to choose from; empty if any value of the type will do."""
+        """The strings to choose from; empty if every value of the type is allowed."""
         if issubclass(self.kind, StrEnum):
             return tuple(member.value for member in self.kind)
         return self.setting.choices
 
     def checked(self, value: Any) -> Any:
-        """The value as its type has it: a member for its name, a float for a whole number.
+        """The value in its declared type: a member from its name, a float from a whole number.
 
         Raises:
-            UsageError: it is of another type, out of bounds, or none of the choices.
+            UsageError: the value is of another type, out of bounds, or none of the choices.
         """
         if value is None and self.optional:
             return None
@@ -172,7 +172,7 @@ class Declared:
         return number
 
     def _may_be(self, value: str) -> bool:
-        """Whether a text is one of the choices, or one that is not listed."""
+        """Whether a string is one of the choices, listed or not."""
         unlisted = self.setting.unlisted
         return value in self.choices or value in (unlisted() if callable(unlisted) else unlisted)
 
@@ -210,7 +210,7 @@ def _declared(field: dataclasses.Field[Any], hint: Any) -> Declared:
 
 
 def check(settings: Any) -> None:
-    """Hold every setting of a frozen dataclass to its declaration: for ``__post_init__``.
+    """Check every setting of a frozen dataclass against its declaration: for ``__post_init__``.
 
     Raises:
         UsageError: a value is of another type, out of bounds, or none of the choices.
@@ -223,12 +223,12 @@ def read(settings: type[T], recorded: Mapping[str, Any], model: str) -> T:
     """The settings that a file has recorded as plain JSON values.
 
     Args:
-        settings: their dataclass.
-        recorded: what the file has.
-        model: what messages call the file's model, as in "the rnn model".
+        settings: the dataclass of the settings.
+        recorded: the values in the file, by name.
+        model: how messages name the file's model, as "the rnn model".
 
     Raises:
-        ModelFileError: a setting is missing or unknown, or not what the dataclass declares.
+        ModelFileError: a setting is missing, unknown, or against its declaration.
     """
     for name in sorted(declarations(settings).keys() ^ recorded.keys()):
         what = "lacks the" if name in declarations(settings) else "has an unknown"

@@ -1,8 +1,8 @@
-"""What a terminal may be sent: text, but no orders.
+"""Protect a terminal: control characters in a text are spelled out, never sent.
 
 A terminal obeys control characters: they move the cursor, change the title, paste, answer. A model
-writes whatever it was trained on, and a file may have any name; so on a terminal control characters
-are shown (``\\x1b``), not sent. A pipe or a file gets every text as it is.
+can write every character of its training text, and a file can have any name. So a terminal gets
+control characters spelled out (``\\x1b``). A pipe or a file gets every text as it is.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-# C0 but tab and newline, DEL, C1; and the marks that turn the direction of writing around, with
-# which a text can show something else than it says (U+202A to U+202E, U+2066 to U+2069).
+# C0 without tab and newline, DEL, and C1. Then the marks that reverse the direction of writing
+# (U+202A to U+202E, U+2066 to U+2069): with them a text can look different from what it says.
 _CONTROLS = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"]
 _TURNS = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 
@@ -27,16 +27,16 @@ def shown(text: str) -> str:
 
 
 class Guarded:
-    """A text stream to a terminal, for which every text is made harmless on its way.
+    """A text stream to a terminal that writes every text as `shown` spells it out.
 
-    All else is that of the stream; ``unguarded`` is the stream itself.
+    Everything else is passed on to the stream itself, which is ``unguarded``.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self.unguarded = stream
 
     def write(self, text: str) -> int:
-        """Write what `shown` makes of `text`; the number of its characters."""
+        """Write `shown(text)` and return the number of characters in `text`."""
         self.unguarded.write(shown(text))
         return len(text)
 
@@ -50,7 +50,10 @@ class Guarded:
 
 
 def guard() -> None:
-    """Guard standard output and standard error, each if it is a terminal; open them if closed."""
+    """Guard standard output and standard error where they are terminals.
+
+    A stream that is closed is opened on the null device.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -60,8 +63,8 @@ def guard() -> None:
 
 
 def unguarded(stream: TextIO) -> TextIO:
-    """The stream for those who draw: a bar, a bold heading. What they are given is theirs to check.
+    """The stream itself, for code that draws a bar or a bold heading.
 
-    To be used for what is known to be harmless, or has been through `shown`.
+    Such code may write only text that is known to be harmless, or that comes from `shown`.
     """
     return stream.unguarded if isinstance(stream, Guarded) else stream

@@ -18,7 +18,7 @@ from lmsuite.generation import sample
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.store.artefact import open_model_file, save_model
 from lmsuite.store.records import Provenance
-from lmsuite.text.vocabulary import BOS
+from lmsuite.text.vocabulary import BOS, EOS
 from lmsuite.types import FloatArray, IntArray
 
 pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -142,6 +142,15 @@ def test_the_score_of_the_next_id_is_that_of_the_distribution(case: Case) -> Non
         np.testing.assert_allclose(
             model.log_probs(after), model.log_probs(model.step(state, ids)), atol=1e-5
         )
+
+
+def test_a_drawn_text_has_the_log_probabilities_of_its_score(case: Case) -> None:
+    """Also after ``</s>``, where ``<s>`` is read as well."""
+    model = model_of(case)
+    for text in sample(model, "", seed=3, samples=3, max_tokens=40):
+        ids = np.array(text.ids, np.int32)
+        read = np.insert(ids, np.flatnonzero(ids == EOS) + 1, BOS)
+        np.testing.assert_allclose(text.log_probs, model.score(read), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("samples", [1, 3])

@@ -75,10 +75,10 @@ def test_reserved_tokens_are_refused(tmp_path: Path) -> None:
 def test_other_models_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     model = saved(path, TEXT, Boundaries.LINES, quantize=True)
-    with pytest.raises(ModelFileError, match="not quantized"):
+    with pytest.raises(ModelFileError, match="is quantized"):
         MappedNgram(str(path))
     save_model(path, CacheModel(model.encoder, CacheSettings()))
-    with pytest.raises(ModelFileError, match="no n-gram model"):
+    with pytest.raises(ModelFileError, match="not an n-gram model"):
         MappedNgram(str(path))
 
 

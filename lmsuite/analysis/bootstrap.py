@@ -1,18 +1,19 @@
 """Confidence intervals and p-values by resampling the units of a text.
 
-A text is one draw among the texts that could have been given. Its *units* (lines, or blocks of
-tokens) are drawn again with replacement, as many as there are, and a figure is computed of each
-such text: how it varies over them is how uncertain it is (Efron 1979). Tokens hang together within
-a unit and should hardly do so between, so neighbours are joined until `MOST_UNITS` are left.
+A text is a random sample of the texts that could have been given. Its *units* (lines, or blocks of
+tokens) are drawn again with replacement, as many as there are, and a statistic is computed for each
+such resampled text. Its spread over these texts shows how uncertain it is (Efron 1979). Tokens of
+one unit depend on each other; tokens of different units should hardly do so. So neighbouring units
+are joined until at most `MOST_UNITS` are left.
 
 The interval is the studentised one ("bootstrap-t", Efron and Tibshirani 1993, "An Introduction to
-the Bootstrap", chapter 12): what is resampled is t* = (s* - s) / se*, with the standard error of
-each resampled text, and
+the Bootstrap", chapter 12). For a statistic s, each resampled text gives t* = (s* - s) / se*, with
+its own standard error se*. Then
 
     [s - t*(97.5 %) se,  s - t*(2.5 %) se],    p = 2 min(P(t* >= s/se), P(t* <= s/se)).
 
-The simpler percentile interval (Koehn 2004) rejects a true null hypothesis at 0.05 too often where
-units are few: about 11 % of the time with ten of them, where this one stands at 6 %. Every figure
+The simpler percentile interval (Koehn 2004) rejects a true null hypothesis at 0.05 too often if
+there are few units: with ten units in about 11 % of cases, this interval in 6 %. Every statistic
 is a smooth function of sums over units; its standard error comes from its gradient (delta method).
 """
 
@@ -28,54 +29,54 @@ from numpy.typing import NDArray
 from lmsuite.types import Float64Array
 
 Statistic: TypeAlias = Callable[[Float64Array], tuple[Float64Array, Float64Array]]
-"""From sums (..., K) of K columns over all units: the figure (...) and its gradient (..., K)."""
+"""From sums (..., K) of K columns over all units: the value (...) and its gradient (..., K)."""
 
-RESAMPLES = 1999  # with the text itself, of which 50 are 2.5 %
+RESAMPLES = 1999  # 2000 with the text itself; 2.5 % of them are 50
 FEWEST_UNITS = 5
 MOST_UNITS = 500
-BLOCK = 50  # tokens that a block has at least
+BLOCK = 50  # the fewest tokens of a block
 
-_ROUNDING = 1e-7  # of a figure: a smaller standard error is rounding
+_ROUNDING = 1e-7  # share of a value; a smaller standard error is only rounding
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, its interval and p-value; those are None where there are too few units."""
+    """A statistic's value, interval and p-value; with too few units only the value."""
 
     value: float
-    low: float | None  # of the interval of 95 %
+    low: float | None  # lower end of the 95 % interval
     high: float | None
     p_value: float | None  # two-sided, of the hypothesis that the true value is 0
 
 
 def joined(units: NDArray[Any]) -> NDArray[np.int64]:
-    """Unit numbers 0, 1, 2, … made fewer, at most `MOST_UNITS`, by joining neighbours evenly."""
+    """Join neighbouring units evenly, so that the unit numbers 0, 1, … are at most `MOST_UNITS`."""
     count = int(units.max()) + 1 if units.size else 0
     kept = min(count, MOST_UNITS)
     return units.astype(np.int64) * kept // max(count, 1)
 
 
 def blocks(tokens: int) -> NDArray[np.int64]:
-    """The number of the block that each of so many tokens is in, (tokens,)."""
+    """The number of the block of each of so many tokens, (tokens,)."""
     count = min(max(tokens // BLOCK, 1), MOST_UNITS)
     return np.arange(tokens, dtype=np.int64) * count // max(tokens, 1)
 
 
 def sums_over(units: NDArray[np.int64], *columns: NDArray[Any] | float) -> Float64Array:
-    """The sums (U, K) over each unit of K columns of values (M,), given each value's unit (M,)."""
+    """The sums (U, K) of K columns of values (M,) over each unit; units (M,) gives each value's."""
     spread = (np.broadcast_to(column, units.shape) for column in columns)
     return np.stack([np.bincount(units, weights=column) for column in spread], axis=1)
 
 
 class Bootstrap:
-    """One text's units, and the sums over them of the text and of R resampled texts."""
+    """The sums over the units of a text, and over those of R resampled texts."""
 
     def __init__(
         self, columns: Float64Array, rng: np.random.Generator, *, resamples: int = RESAMPLES
     ) -> None:
-        """Resample units given by their columns (U, K), whose sums the statistics are made of."""
+        """Resample units, given by their columns (U, K); statistics depend on the sums alone."""
         self.units = len(columns)
-        # Sums of products too: what a standard error is computed from, (U, K + K²).
+        # The columns and their products, (U, K + K²): a standard error needs the sums of products.
         products = columns[:, :, None] * columns[:, None, :]
         extended = np.concatenate([columns, products.reshape(self.units, -1)], axis=1)
         self._width = columns.shape[1]
@@ -84,31 +85,30 @@ class Bootstrap:
             self._resampled = _resampling(self.units, rng, resamples) @ extended  # (R, K + K²)
 
     def estimate(self, statistic: Statistic) -> Estimate:
-        """The figure of the text, with interval and p-value if there are `FEWEST_UNITS`."""
-        figure, figure_error = self._with_error(statistic, self._sums)
-        value, error = float(figure), float(figure_error)
+        """The statistic of the text; with interval and p-value if there are `FEWEST_UNITS`."""
+        value, error = map(float, self._with_error(statistic, self._sums))
         if self.units < FEWEST_UNITS:
             return Estimate(value, None, None, None)
         if error <= _ROUNDING * abs(value):  # all units alike
             least = 2 / (1 + len(self._resampled))
             return Estimate(value, value, value, least if value else 1.0)
         values, errors = self._with_error(statistic, self._resampled)
-        # A resampled text of units that are all alike does not tell its error.
+        # If all units of a resampled text are alike, its own standard error is 0: take the text's.
         errors[errors <= _ROUNDING * abs(value)] = error
         deviations = np.sort((values - value) / errors)
         tail = (len(deviations) + 1) * 25 // 1000
         low, high = deviations[tail - 1], deviations[-tail]
         observed = value / error
         beyond = min((deviations >= observed).sum(), (deviations <= observed).sum())
-        # Counting the text itself as one of its resamplings keeps p above 0. It is at most 0.05
-        # exactly where the interval leaves out 0.
+        # The text itself counts as one of the resampled texts, so p is above 0. It is at most 0.05
+        # exactly if 0 lies outside the interval.
         p_value = min(1.0, 2 * (1 + int(beyond)) / (1 + len(deviations)))
         return Estimate(value, float(value - high * error), float(value - low * error), p_value)
 
     def _with_error(
         self, statistic: Statistic, sums: Float64Array
     ) -> tuple[Float64Array, Float64Array]:
-        """The figure (...) and its standard error (...) from sums (..., K + K²)."""
+        """The statistic (...) and its standard error (...) from sums (..., K + K²)."""
         plain = sums[..., : self._width]
         value, gradient = statistic(plain)
         products = sums[..., self._width :].reshape(*plain.shape, self._width)
@@ -119,7 +119,7 @@ class Bootstrap:
 
 
 def ratio(numerator: int, denominator: int, *, scale: float = 1.0) -> Statistic:
-    """One column's sum over another's, times `scale`: nats a token, bits a character."""
+    """One column's sum divided by another's, times `scale`: nats per token, bits per character."""
 
     def statistic(sums: Float64Array) -> tuple[Float64Array, Float64Array]:
         top, bottom = sums[..., numerator], sums[..., denominator]

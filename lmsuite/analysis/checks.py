@@ -1,4 +1,4 @@
-"""Checks of a model against what it promises: sums, scores step by step, gradients."""
+"""Check a model: its probabilities sum to one, scores equal those of steps, gradients are right."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lmsuite.text.vocabulary import BOS
 SUM_LIMIT = 1e-5
 SCORE_LIMIT = 1e-4
 GRADIENT_LIMIT = 1e-6
-STATES = 50  # along a random text
-TEXTS, LENGTH = 2, 4  # of the batch on which gradients are compared
+STATES = 50  # tokens of the random text, one state before each
+TEXTS, LENGTH = 2, 4  # size of the batch on which gradients are compared
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The worst that a check found."""
+    """The largest error that a check found."""
 
     what: str
     where: str
@@ -34,12 +34,12 @@ class Finding:
 
 
 def check_distributions(model: LanguageModel, rng: np.random.Generator) -> Finding:
-    """How far from one the probabilities sum, in the states along a text of random tokens."""
+    """How far the sum of probabilities is from one, in the states along a text of random tokens."""
     state = model.start(1)
     errors = []
     for token in rng.integers(0, len(model.encoder.vocabulary), STATES):
         log_probs = model.log_probs(state)[0].astype(np.float64)
-        with np.errstate(over="ignore"):  # infinite is far enough from one
+        with np.errstate(over="ignore"):  # an infinite sum is an infinite error
             errors.append(abs(float(np.exp(log_probs).sum()) - 1))
         state = model.step(state, np.array([token], np.int32))
     worst = int(np.argmax(np.nan_to_num(errors, nan=np.inf)))
@@ -47,9 +47,9 @@ def check_distributions(model: LanguageModel, rng: np.random.Generator) -> Findi
 
 
 def check_scores(model: LanguageModel, rng: np.random.Generator) -> Finding:
-    """How far, in nats a token, `score` is from the chain of steps along a random text.
+    """How far, in nats per token, `score` is from the chain of steps along a random text.
 
-    A network also runs the text as training does, and cell by cell by the plain definition.
+    A network also runs the text as in training, and cell by cell by the plain definition.
     """
     what = "scores are those of the steps"
     tokens = rng.integers(0, len(model.encoder.vocabulary), STATES).astype(np.int32)
@@ -79,10 +79,10 @@ def _differences(scores: NDArray[np.float64], expected: NDArray[np.float64]) -> 
 
 
 def check_network(model: NeuralModel, samples: int, rng: np.random.Generator) -> list[Finding]:
-    """Relative errors of the gradients of a network of this architecture, an entry an array.
+    """The largest relative gradient error of each array of a network of this architecture.
 
-    The batch is of random tokens with a ``<s>`` among them, the carried state is random, and
-    dropout leaves out the same activations each time.
+    The batch has random tokens and a ``<s>``. The carried state is random. Dropout leaves out the
+    same activations each time.
     """
     report = gradient_report(model, samples, rng)
     return [
@@ -102,8 +102,8 @@ def gradient_report(
     """`check_gradients` of a model of the same architecture, in float64, freshly initialised.
 
     Args:
-        model: its settings and vocabulary are taken, not its weights.
-        samples: gradients compared in each array; None compares all.
+        model: only its settings and vocabulary are used, not its weights.
+        samples: how many gradients of each array to compare; None for all.
         rng: for weights, tokens and the choice of gradients.
     """
     double = type(model).initial(model.encoder, model.settings, rng, np.float64)
@@ -112,9 +112,9 @@ def gradient_report(
     arrays, width = double.carry_shape
     carry = rng.standard_normal((arrays, TEXTS, width))
     seed = int(rng.integers(1 << 32))
-    # Calls that only ask for the loss leave their gradients in a buffer of their own.
+    # Calls for the loss alone write their gradients to another buffer.
     parameters = double.parameters
-    aside = double.over(parameters.values, np.zeros_like(parameters.gradients))
+    aside = double.with_buffers(parameters.values, np.zeros_like(parameters.gradients))
 
     def loss(of: NeuralModel = aside) -> float:
         rng_of_masks = np.random.default_rng(seed)

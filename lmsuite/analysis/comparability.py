@@ -1,4 +1,4 @@
-"""Which figures of several models can be compared, and what a reader must know before."""
+"""Which results of several models can be compared, and what a reader must know first."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from lmsuite.models.interface import LanguageModel
 
 @dataclass(frozen=True)
 class Comparable:
-    """One evaluation, and what decides with which others it can be compared."""
+    """One evaluation, with the facts that decide which others it can be compared with."""
 
     result: Evaluation
     text: str
-    """What tells the text from others."""
+    """The text that was scored."""
     tokenization: str
+    """How text becomes tokens, as JSON."""
     vocabulary: str
-    """Fingerprint."""
+    """The encoder's fingerprint."""
     lossless: bool
     is_normalised: bool
     is_tuned: bool
-    """Whether the text has chosen the weights of this mixture."""
+    """Whether this is a mixture whose weights were fitted to the text."""
 
     @classmethod
     def of(
         cls, result: Evaluation, model: LanguageModel, text: str, *, is_tuned: bool
     ) -> Comparable:
-        """What decides it for `model`, whose `result` on `text` this is."""
+        """The facts about `model` and its `result` on `text`."""
         return cls(
             result=result,
             text=text,
@@ -42,12 +43,12 @@ class Comparable:
 
 
 def same_tokens(rows: Sequence[Comparable]) -> bool:
-    """Whether all models cut a text into the same tokens, so that perplexities compare."""
+    """Whether all models cut a text into the same tokens; else perplexities cannot be compared."""
     return not _different(row.tokenization for row in rows)
 
 
 def cautions(rows: Sequence[Comparable]) -> list[str]:
-    """What a reader must know before comparing the figures."""
+    """What a reader must know before comparing the results."""
     notes = []
     if _different(row.text for row in rows):
         notes.append(
@@ -88,7 +89,7 @@ def cautions(rows: Sequence[Comparable]) -> list[str]:
 
 
 def tuned_on_it(name: str) -> str:
-    """The caution about a mixture whose weights come from the text that it is measured on."""
+    """The caution about a mixture that is evaluated on the text that its weights were fitted to."""
     return f"{name} has its weights from this very text: another one is fairer."
 
 

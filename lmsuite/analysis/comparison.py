@@ -1,12 +1,14 @@
-"""Is one model better than another on a text, by how much, and where.
+"""Is one model better than another on a text? By how much, and where?
 
-Differences are A's minus B's, in nats a token, bits a character and perplexity: negative where A is
-better. Their intervals and p-values come from a paired bootstrap (`lmsuite.analysis.bootstrap`):
-both models are scored on the same resampled texts, so what makes a text hard for both cancels.
+A difference is A's value minus B's, in nats per token, bits per character or perplexity; it is
+negative if A is better. Its interval and p-value come from a paired bootstrap
+(`lmsuite.analysis.bootstrap`): both models are scored on the same resampled texts, so the
+difficulty of a text, which is common to both, cancels.
 
-Models of the same tokens are compared token by token. Others meet at lines, the smallest pieces of
-text that both predict whole, each with its end; a token counts for the line it ends in. Nats a
-token and perplexity then have no common denominator and are left out: bits a character has.
+Models with the same tokens are compared token by token. Others are compared line by line: a line
+with its end is the smallest piece of text that both predict as a whole. A token belongs to the line
+in which it ends. Then the numbers of tokens differ, so nats per token and perplexity are left out;
+bits per character can still be compared.
 """
 
 from __future__ import annotations
@@ -35,13 +37,13 @@ from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.types import Float64Array, IntArray
 
 PLACES = 10
-_CONTEXT = 12  # tokens shown before a place, and half as many after it
-_TIE = 1e-6  # nats: two models' scores of one token that are as good as equal
+_CONTEXT = 12  # tokens shown before a place; half as many are shown after it
+_TIE = 1e-6  # nats; two scores that differ by no more count as equal
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where two models differ: a token in its context, or a whole line (then without context)."""
+    """A place where two models differ: a token in its context, or a whole line without context."""
 
     line: int  # from 1
     before: str
@@ -58,10 +60,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Figures:
-    """One model on the text."""
+    """The results of one model on the text."""
 
     tokens: int
-    oov: int  # of them <unk>
+    oov: int  # how many of the tokens are <unk>
     nats_per_token: float
     bits_per_char: float
     perplexity: float
@@ -69,7 +71,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Tally:
-    """Of how many tokens, or lines where the tokens differ, A gives the higher probability."""
+    """How many tokens (or lines, if the tokens differ) A predicts with the higher probability."""
 
     won: int
     lost: int
@@ -78,28 +80,28 @@ class Tally:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Model A against model B on one text. Differences are A - B: negative where A is better."""
+    """Model A against model B on one text. Differences are A - B: negative if A is better."""
 
     a: str
     b: str
     same_tokens: bool
     figures: tuple[Figures, Figures]  # of A and of B
-    nats_per_token: Estimate | None  # None unless the tokens are the same
+    nats_per_token: Estimate | None  # None if the tokens differ
     bits_per_char: Estimate
-    perplexity: Estimate | None  # None unless the tokens are the same
-    unit: str  # what was resampled
+    perplexity: Estimate | None  # None if the tokens differ
+    unit: str  # what was resampled: "lines", for example
     units: int
     tally: Tally
-    places: tuple[Place, ...]  # where they differ most, by falling size of the difference
+    places: tuple[Place, ...]  # the largest differences, the largest first
 
 
 @dataclass(frozen=True)
 class _Scored:
-    """One model's prediction of the text."""
+    """One model's scores of the text."""
 
-    ids: IntArray  # (M,) the predicted ones
+    ids: IntArray  # (M,) the predicted tokens
     log_probs: Float64Array  # (M,)
-    lines: NDArray[np.int64]  # (M,) in which line each ends
+    lines: NDArray[np.int64]  # (M,) the line in which each token ends
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,8 @@ class _Lines:
     """The lines of the text; what ends a document ends a line, too."""
 
     texts: list[str]
-    chars: Float64Array  # (L,) characters, each line's end among them
-    units: NDArray[np.int64]  # (L,) each one's own number, or its document's
+    chars: Float64Array  # (L,) characters of each line, with its end
+    units: NDArray[np.int64]  # (L,) the number of each line, or of its document
     unit: str  # "line" or "document"
 
     @classmethod
@@ -133,7 +135,7 @@ def compare(
     *,
     names: tuple[str, str],
 ) -> Comparison:
-    """Compare two models on a text, with resampling drawn from `rng`.
+    """Compare two models on a text; `rng` draws the resampled texts.
 
     If one model is of documents, the text is one of documents, of which the other reads the lines.
 
@@ -153,7 +155,7 @@ def compare(
 
 
 def perplexity_difference(a_minus_b: int, a: int, tokens: int) -> Statistic:
-    """exp(A/N) - exp(B/N) from the columns of sums of A - B, of A, and of N, by their numbers."""
+    """exp(A/N) - exp(B/N), from the sums A - B, A and N; the arguments are their column numbers."""
 
     def statistic(sums: Float64Array) -> tuple[Float64Array, Float64Array]:
         count = sums[..., tokens]
@@ -248,7 +250,7 @@ def _line_sums(scored: _Scored, lines: int) -> Float64Array:
 
 
 def _chars_of_tokens(line_of: NDArray[np.int64], lines: _Lines) -> Float64Array:
-    """The characters of each line spread evenly over its tokens, (M,)."""
+    """The characters of each line, divided evenly among its tokens, (M,)."""
     tokens = np.bincount(line_of, minlength=len(lines.texts))
     return (lines.chars / np.maximum(tokens, 1))[line_of]
 
@@ -294,7 +296,7 @@ def _places_of_tokens(
 
 
 def _around(encoder: TextEncoder, ids: IntArray, i: int) -> tuple[str, str]:
-    """The text before and after token i, with the spaces that belong between."""
+    """The text before and after token i, each with the spaces between it and the token."""
     first = max(i - _CONTEXT, 0)
     before, through, whole = (
         encoder.decode(ids[first:end]) for end in (i, i + 1, i + 1 + _CONTEXT // 2)
@@ -306,12 +308,12 @@ def _around(encoder: TextEncoder, ids: IntArray, i: int) -> tuple[str, str]:
 def lines_of_tokens(encoder: TextEncoder, text: str, ids: IntArray) -> NDArray[np.int64]:
     """The line (M,), from 0, in which each predicted token of the text ends.
 
+    A line's end, a newline or ``</s>``, belongs to that line. The end of a document ends a line.
+
     Args:
-        encoder: of the ids.
+        encoder: the encoder of the ids.
         text: the text.
         ids: (N,), ``encoder.encode(text)``; all but ``<s>`` are predicted.
-
-    A line's own end, a newline or ``</s>``, belongs to it. What ends a document ends a line.
     """
     if encoder.boundaries is Boundaries.LINES:
         begun: NDArray[np.int64] = (np.cumsum(ids == BOS) - 1)[ids != BOS]

@@ -1,17 +1,18 @@
-"""How well a model predicts a text: every figure derives from one total in nats.
+"""How well a model predicts a text: every result follows from one total in nats.
 
 The total is L = -sum of ln p(token | history) over all M predicted tokens (all ids but ``<s>``),
 in float64. Then
 
-* cross-entropy = L / M, in nats a token;
-* perplexity = exp(L / M): out-of-vocabulary tokens are charged the probability of ``<unk>``;
+* cross-entropy = L / M, in nats per token;
+* perplexity = exp(L / M): out-of-vocabulary (OOV) tokens have the probability of ``<unk>``;
 * perplexity without OOV: the same, with those tokens left out of the sum *and* of the count (they
   stay in the histories), as KenLM's ``query`` prints it;
 * bits per character = L / (C ln 2), C the characters of the text with their newlines: the one
-  figure that models of different tokens have in common.
+  result that can be compared between models with different tokens.
 
-How far the perplexity would vary over other texts of the kind is estimated by bootstrap over the
-lines of the text, or blocks of tokens in stream mode (`lmsuite.analysis.bootstrap`).
+The interval of the perplexity shows how much it would vary over other texts of the same kind. It
+comes from a bootstrap over the lines of the text, or over blocks of tokens in stream mode
+(`lmsuite.analysis.bootstrap`).
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ from lmsuite.types import Float64Array, IntArray
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model on one text. Perplexities are infinite where a token had probability zero."""
+    """One model on one text. Perplexities are infinite if a token has probability zero."""
 
     model: str
     kind: str
-    tokens: int  # M, the predicted ones, </s> among them
+    tokens: int  # M, the predicted tokens, with every </s>
     oov: int  # how many of them are <unk>
     zero_tokens: int  # how many of them have probability zero
-    cross_entropy: float  # nats a token
+    cross_entropy: float  # nats per token
     perplexity: float
-    perplexity_interval: tuple[float, float] | None  # of 95 %; None: no rng, or too short a text
+    perplexity_interval: tuple[float, float] | None  # 95 %; None without rng, or if text is short
     perplexity_without_oov: float  # nan if every token is <unk>
     chars: int
     bits_per_char: float
@@ -56,10 +57,14 @@ def evaluate(
     block: int | None = None,
     rng: np.random.Generator | None = None,
 ) -> Evaluation:
-    """Score `text` with `model`, shown as `name`.
+    """Score `text` with `model`.
 
-    With `block`, in blocks of so many predicted tokens, each with no context before it. With `rng`,
-    the perplexity has an interval, found with its help.
+    Args:
+        model: the model.
+        text: the text.
+        name: the name of the model in tables.
+        block: score in blocks of so many predicted tokens, each without context before it.
+        rng: for the interval of the perplexity; without it there is none.
 
     Raises:
         DataError: the text has no token.
@@ -99,7 +104,7 @@ def evaluate(
 
 
 def in_blocks(ids: IntArray, block: int) -> IntArray:
-    """`ids` with an ``<s>`` before each run of `block` predicted tokens, where none stands yet.
+    """`ids` with an ``<s>`` before each run of `block` predicted tokens, unless there is one.
 
     Raises:
         UsageError: `block` is not positive.
@@ -112,7 +117,7 @@ def in_blocks(ids: IntArray, block: int) -> IntArray:
 
 
 def _score_blocks(model: LanguageModel, ids: IntArray, block: int) -> Float64Array:
-    """The scores (M,) of ids from `in_blocks`; what remembers a text begins each block anew."""
+    """The scores (M,) of ids from `in_blocks`; each block begins without a memory of the text."""
     if not model.remembers_text:
         return model.score(ids)
     cuts = np.flatnonzero(ids != BOS)[block::block] - 1
@@ -138,5 +143,5 @@ def _interval(
 
 
 def perplexity_of(nats: float) -> float:
-    """e to the power of nats a token; infinite where a float cannot hold it."""
+    """e to the power of nats per token; infinite if a float cannot hold it."""
     return math.exp(nats) if nats < 700 else math.inf

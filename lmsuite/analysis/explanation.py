@@ -1,9 +1,9 @@
-"""Why a model gave each token of a text the probability that it did.
+"""Explain the probability that a model gives to each token of a text.
 
-For an n-gram model the probability is a product: the back-off weight of every context that was
-given up, from the longest down, and the probability of the n-gram that was found. For a mixture it
-is a sum over the members; a member's share of it is the posterior probability that the token came
-from that member.
+For an n-gram model the probability is a product. Its factors are the back-off weights of the
+contexts that were given up, from the longest to the shortest, and the probability of the n-gram
+that was found. For a mixture the probability is a sum over the members; a member's share of the sum
+is the posterior probability that the token came from that member.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ALTERNATIVES = 5
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another token that could have stood here."""
+    """Another token that could follow here."""
 
     text: str
     prob: float
@@ -37,7 +37,7 @@ class Alternative:
 class Factor:
     """One factor of an n-gram's probability.
 
-    With `token`, p(token | context); without, the back-off weight of the context.
+    With a `token` it is p(token | context); without, the back-off weight of the context.
     """
 
     context: tuple[str, ...]
@@ -47,18 +47,18 @@ class Factor:
 
 @dataclass(frozen=True)
 class TokenExplanation:
-    """One token of a text, and how its probability came about."""
+    """One token of a text, with the explanation of its probability."""
 
     text: str  # the token, as a table shows it
-    unknown: str  # what the text has here, if the model reads it as <unk>; else empty
-    located: Token  # what the text has here, exactly, and where
+    unknown: str  # the token of the text, if the model reads it as <unk>; else empty
+    located: Token  # the exact token of the text, and its position
     id: int
     log_prob: float
     rank: int  # 1: no token is more probable here
     alternatives: tuple[Alternative, ...]  # the most probable other tokens
     order: int | None  # of the n-gram found; None in other models
-    factors: tuple[Factor, ...]  # of n-gram models; their product is the probability
-    members: tuple[Contribution, ...]  # of mixtures; weight times prob sums to the probability
+    factors: tuple[Factor, ...]  # in n-gram models; their product is the probability
+    members: tuple[Contribution, ...]  # in mixtures; the sum of weight times prob is `prob`
 
     @property
     def prob(self) -> float:
@@ -67,7 +67,7 @@ class TokenExplanation:
 
     @property
     def surprisal(self) -> float:
-        """In bits."""
+        """Minus the binary logarithm of the probability, in bits."""
         return -self.log_prob / math.log(2)
 
 
@@ -87,10 +87,10 @@ def _explanations(model: LanguageModel, text: str, ids: IntArray) -> Iterator[To
     located = model.encoder.located(text)
     state = model.start(1)
     decoder = model.decoder(1)
-    for place, token in enumerate(ids.tolist()):
+    for i, token in enumerate(ids.tolist()):
         if token != BOS:
-            yield _explained(model, decoder.log_probs(state)[0], state, ids[:place], next(located))
-        state = decoder.step(state, ids[place : place + 1])
+            yield _explained(model, decoder.log_probs(state)[0], state, ids[:i], next(located))
+        state = decoder.step(state, ids[i : i + 1])
 
 
 def _explained(
@@ -128,7 +128,7 @@ def _alternatives(
 
 
 def _exp(log_value: float) -> float:
-    """The probability or weight; finite, though a model of scores, or a damaged one, has any."""
+    """The probability or weight; finite, though a damaged model may have any number."""
     return math.exp(min(log_value, 700.0))
 
 
@@ -146,7 +146,7 @@ def _factors(
     longest_first = sorted(trace.log_backoffs, reverse=True)
     weights = [Factor(context(n), None, _exp(weight)) for n, weight in longest_first]
     if not model.encoder.boundaries.has_sequences:
-        # The beginning of a stream is no context: it has no continuations, and its weight is 1.
+        # In a stream <s> is no real context: it has no continuations, and its weight is 1.
         weights = [factor for factor in weights if factor.context[0] != SPECIALS[BOS]]
     found = Factor(context(trace.order - 1), model.encoder.token_text(token), _exp(trace.log_prob))
     return trace.order, (*weights, found)

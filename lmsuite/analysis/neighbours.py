@@ -1,4 +1,4 @@
-"""Which tokens a model has learned to treat alike: those nearest in its embedding."""
+"""The tokens nearest to a token in a model's embedding: the model treats them alike."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lmsuite.text.vocabulary import UNK
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A token and how near it is."""
+    """A token, and how near it is to the given token."""
 
     text: str
     id: int
@@ -25,10 +25,10 @@ def neighbours(model: LanguageModel, token: str, count: int, *, name: str) -> li
     """The `count` tokens nearest to `token`, by falling cosine, ties by id.
 
     Args:
-        model: one that has an embedding.
-        token: as text; it must be one token for the model, and known.
-        count: how many; tokens that no text can continue with are left out.
-        name: what messages call the model.
+        model: a model that has an embedding.
+        token: a text that is one token for the model, and known to it.
+        count: how many; impossible tokens such as ``<s>`` are left out.
+        name: how messages name the model.
 
     Raises:
         UsageError: the model has no embedding.

@@ -1,14 +1,15 @@
-"""Is a sample new, or copied from the text that the model learned?
+"""Is a sample new, or copied from the training text?
 
-Two figures: the longest run of tokens that stands in the text as it stands in the sample, and for
-n-grams of several lengths the share of the sample's that the text does not have. Neither a run nor
-an n-gram crosses a line start ``<s>``.
+There are two measures. One is the longest run of tokens that the sample and the text share. The
+other is, for several n, the share of the sample's n-grams that the text does not have. Neither a
+run nor an n-gram crosses a line start ``<s>``.
 
-Only windows that the sample *and* the text have are followed. Each window of the sample is given a
-*rank*, equal for equal windows; a window of the text has the rank of the sample's equal one, or -1.
-Ranks of windows of lengths a and b, side by side, rank windows of length a + b (the prefix doubling
-of Karp, Miller and Rosenberg 1972), so that the longest run is found in steps that double and then
-halve: O((N + M) log run) operations on arrays for a text of N and a sample of M tokens.
+The method follows only the windows that sample *and* text have. Each window of the sample has a
+*rank*; equal windows have equal ranks. A window of the text has the rank of an equal window of the
+sample, or -1 if there is none. From the ranks of adjacent windows of lengths a and b follow ranks
+for windows of length a + b (prefix doubling, Karp, Miller and Rosenberg 1972). So the length of the
+longest run is found in steps that double and then halve: O((N + M) log run) array operations for a
+text of N tokens and a sample of M.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ _Ranks = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Novelty:
-    """What in the sample is new, and what is not."""
+    """How much of the sample is new, and what is copied."""
 
     tokens: int  # of the sample
-    copied: IntArray  # the ids of the longest run that the text has too, the first of equals
-    novel: dict[int, float | None]  # order -> share of n-grams not in the text; None: too short
+    copied: IntArray  # ids of the longest run that the text has too; of equal ones, the first
+    novel: dict[int, float | None]  # order -> share of new n-grams; None if the sample is too short
 
 
 @dataclass(frozen=True)
 class _Windows:
     """All windows of one length that text and sample have in common.
 
-    An entry belongs to the window that begins there, and is -1 where that window crosses a line
+    Entry i is the rank of the window that begins at token i. It is -1 if that window crosses a line
     start, reaches beyond the end, or is only in the sample or only in the text.
     """
 
@@ -50,8 +51,8 @@ class _Windows:
 
 
 def novelty(samples: Sequence[IntArray], text: IntArray) -> Novelty:
-    """Compare `samples`, ids of each, with `text`, ids (N,) by the same encoder."""
-    # A line start before every sample keeps them apart.
+    """Compare `samples`, the ids of each, with `text`, ids (N,) of the same encoder."""
+    # A line start before every sample: no run crosses from one sample to the next.
     joined = np.concatenate([np.zeros(0, np.int32), *(np.append(BOS, ids) for ids in samples)])
     single = _single(joined.astype(np.int64), text.astype(np.int64))
     begins = joined != BOS
@@ -60,8 +61,8 @@ def novelty(samples: Sequence[IntArray], text: IntArray) -> Novelty:
         windows = _longer(windows, single)
         if order in ORDERS:
             novel[order] = _share_novel(windows, begins)
-    place, length = _longest_run(single)
-    return Novelty(int(begins.sum()), joined[place : place + length].astype(np.int32), novel)
+    start, length = _longest_run(single)
+    return Novelty(int(begins.sum()), joined[start : start + length].astype(np.int32), novel)
 
 
 def _single(sample: _Ranks, text: _Ranks) -> _Windows:
@@ -71,7 +72,7 @@ def _single(sample: _Ranks, text: _Ranks) -> _Windows:
 
 
 def _longer(first: _Windows, second: _Windows) -> _Windows:
-    """Windows of both lengths together: a window of `first`, then one of `second`."""
+    """Windows of a + b tokens: a window of `first` (a tokens), then one of `second` (b tokens)."""
     size = 1 + max(second.text.max(initial=-1), second.sample.max(initial=-1))
 
     def side_by_side(left: _Ranks, right: _Ranks) -> _Ranks:
@@ -87,36 +88,39 @@ def _longer(first: _Windows, second: _Windows) -> _Windows:
 
 
 def _shared(length: int, text: _Ranks, sample: _Ranks) -> _Windows:
-    """Windows whose numbers (any, or -1) text and sample share, ranked among the sample's."""
+    """The windows that text and sample share, ranked among the sample's.
+
+    Equal windows are given by equal numbers, of any size; -1 stands for no window.
+    """
     numbers = np.unique(sample[sample >= 0])
     text, sample = _ranked(text, numbers), _ranked(sample, numbers)
-    in_text = np.zeros(len(numbers) + 1, bool)  # the last for -1
+    in_text = np.zeros(len(numbers) + 1, bool)  # the last entry is for -1
     in_text[text] = True
     in_text[-1] = False
     return _Windows(length, text, np.where(in_text[sample], sample, -1))
 
 
 def _ranked(windows: _Ranks, numbers: _Ranks) -> _Ranks:
-    """The place of each window's number among the sorted `numbers`; -1 where it is not there."""
+    """The index of each window's number in the sorted `numbers`; -1 if it is not there."""
     ranks = np.full(len(windows), -1, np.int64)
     if not len(numbers):
         return ranks
     known = np.flatnonzero(windows >= 0)
-    places = np.searchsorted(numbers, windows[known]).clip(max=len(numbers) - 1)
-    found = numbers[places] == windows[known]
-    ranks[known[found]] = places[found]
+    nearest = np.searchsorted(numbers, windows[known]).clip(max=len(numbers) - 1)
+    found = numbers[nearest] == windows[known]
+    ranks[known[found]] = nearest[found]
     return ranks
 
 
 def _share_novel(windows: _Windows, begins: NDArray[np.bool_]) -> float | None:
     """The share of the sample's windows that the text does not have."""
-    starts = np.concatenate(([0], np.cumsum(~begins)))  # line starts before each place
+    starts = np.concatenate(([0], np.cumsum(~begins)))  # number of line starts before each token
     whole = np.flatnonzero(starts[windows.length :] == starts[: -windows.length])
     return float((windows.sample[whole] < 0).mean()) if len(whole) else None
 
 
 def _longest_run(single: _Windows) -> tuple[int, int]:
-    """Where in the sample the longest shared window begins, and how long it is."""
+    """The start of the longest shared window in the sample, and its length."""
     powers = [single]
     while (powers[-1].sample >= 0).any():
         powers.append(_longer(powers[-1], powers[-1]))

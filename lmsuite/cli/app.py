@@ -24,22 +24,22 @@ _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 @dataclass
 class Session:
-    """What every command can learn of the run it belongs to, as ``context.obj``."""
+    """Facts about this run of ``lm``; every command finds them in ``context.obj``."""
 
     arguments: list[str]
     debug: bool = False
     options: dict[str, str] = field(default_factory=dict)
-    """What the option of each setting is in the command that runs."""
+    """The option of each setting in the command that runs."""
 
     def spelled(self, setting: str) -> str:
-        """What a user types for a setting of the library."""
+        """The option that a user types for a setting of the library."""
         from lmsuite.cli.settings_options import spelled
 
         return spelled(setting, self.options)
 
 
 class _Command(TyperCommand):
-    """A command that tells the session what its options are."""
+    """A command that gives its options to the session."""
 
     options: dict[str, str]
 
@@ -110,7 +110,7 @@ class _LazyGroup(TyperGroup):
 
 
 def make_group(path: str = "") -> Any:
-    """The group of the commands that begin with the words of `path`; all of ``lm`` if empty."""
+    """The group of the commands that begin with the words of `path`; without words, all of lm."""
     application = typer.Typer(
         name=path or "lm",
         cls=_LazyGroup,
@@ -129,7 +129,7 @@ def make_group(path: str = "") -> Any:
 
 
 def _group() -> None:
-    """What a group does before its command: nothing."""
+    """Do nothing before the command of a group."""
 
 
 def _print_version(value: bool) -> None:
@@ -153,9 +153,9 @@ def _lm(
       lm sample ngram "My lord," --temp 0.8
       lm eval
 
-    A TEXT is a file, `-` for standard input, or a name from `lm corpus list`; without one, what is
-    piped in, or else the embedded play. A MODEL is a name in the models folder (`lm models`), or a
-    file.
+    A TEXT is a file, `-` for standard input, or a name from `lm corpus list`. Without one, lm reads
+    what is piped in, or else the embedded play. A MODEL is a name in the models folder
+    (`lm models`), or a file.
     """
 
 
@@ -201,13 +201,17 @@ def _common_options() -> list[Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 data or disk, 2 usage; 130, 143, 129 by a signal."""
+    """Run the command line and exit.
+
+    The exit code is 0 for success, 1 for an error in data, a model or the disk, and 2 for wrong
+    usage. After SIGINT, SIGTERM or SIGHUP it is 130, 143 or 129.
+    """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks is escaped
+        if isinstance(stream, io.TextIOWrapper):  # escape what the encoding cannot write
             stream.reconfigure(errors="backslashreplace")
     guard()
     be_quiet(False)
     session = Session(list(sys.argv[1:] if arguments is None else arguments))
     with heeding_signals(), reporting_failures(lambda: session.debug, session.spelled):
-        # also of printing the help
+        # Here as well as in the group, because printing the help may fail too.
         make_group()(args=session.arguments, prog_name="lm", obj=session)

@@ -1,4 +1,4 @@
-"""``--config FILE.toml``: options from a file; what is typed on the command line wins."""
+"""``--config FILE.toml``: options from a file. Options on the command line win over the file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def apply_config(context: typer.Context, file: Path | None) -> Path | None:
     values joined by commas.
 
     Raises:
-        DataError: the file cannot be read or is no TOML.
-        UsageError: a key is no option of this command.
+        DataError: the file cannot be read or is not TOML.
+        UsageError: a key is not an option of this command.
     """
     if file is None or context.resilient_parsing:
         return file
@@ -29,7 +29,7 @@ def apply_config(context: typer.Context, file: Path | None) -> Path | None:
         option = "--" + key.replace("_", "-")
         if option not in known:
             raise UsageError(
-                f"{file}: {key!r} is no option of {context.command_path} "
+                f"{file}: {key!r} is not an option of {context.command_path} "
                 f"(known: {', '.join(name.removeprefix('--') for name in known)})"
             )
         name, turned_off = known[option]
@@ -43,7 +43,7 @@ def apply_config(context: typer.Context, file: Path | None) -> Path | None:
 
 
 def _options(context: typer.Context) -> dict[str, tuple[str, bool]]:
-    """Long options of the command: the parameter of each, and whether it is the negative form."""
+    """For each long option of the command, its parameter and whether it turns that one off."""
     known: dict[str, tuple[str, bool]] = {}
     for parameter in context.command.params:
         if parameter.param_type_name == "option" and parameter.name not in ("config", "debug"):
@@ -53,7 +53,11 @@ def _options(context: typer.Context) -> dict[str, tuple[str, bool]]:
 
 
 def _single(value: Any, file: Path, key: str) -> Any:
-    """`value`, which is one, and no number of a size that TOML does not promise to carry."""
+    """Return `value`, unless it is a table, a list, or a number beyond TOML's 64 bits.
+
+    Raises:
+        UsageError: it is one of these.
+    """
     if isinstance(value, dict):
         raise UsageError(f"{file}: {key!r} is a table; options stand at the top of the file")
     if isinstance(value, list):
@@ -69,6 +73,6 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror or error}") from error
     except ValueError as error:
-        raise DataError(f"{file} is no TOML: {error}") from error
+        raise DataError(f"{file} is not TOML: {error}") from error
     except RecursionError as error:
-        raise DataError(f"{file} is no TOML for options: it is nested too deep") from error
+        raise DataError(f"{file} is not TOML for options: it is nested too deeply") from error

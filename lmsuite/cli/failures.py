@@ -1,4 +1,4 @@
-"""What becomes of an exception: one line on stderr and an exit code, never a traceback."""
+"""Turn an exception into one line on stderr and an exit code, without a traceback."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def reporting_failures(
 ) -> Iterator[None]:
     """Exit with one line on stderr for every failure that a user can mend.
 
-    Where a message names settings, `spelling` says what each is called on the command line.
-    A closed pipe (``lm sample … | head``) ends the program quietly with 0. Anything that is a
-    mistake of the program itself passes through, so that its traceback can be reported.
+    `spelling` turns the name of a setting in a message into its option on the command line.
+    A closed pipe (``lm sample … | head``) ends the program quietly with 0. A mistake of the program
+    itself passes through, so that a user can report its traceback.
     """
     try:
         yield
@@ -36,7 +36,7 @@ def reporting_failures(
         if debug() and not isinstance(failure, _INTERRUPTS):
             raise
         message, code = _explained(failure, spelling)
-        with suppress(OSError):  # the exit code has still to be right
+        with suppress(OSError):  # the exit code is right even if nothing can be printed
             sys.stderr.write(f"{message}\n")
             sys.stderr.flush()
         raise SystemExit(code) from None
@@ -66,5 +66,8 @@ def _flush_or_discard() -> None:
 
 
 def _discard_stdout() -> None:
-    """Let the interpreter's own flush at exit go nowhere: the reader has gone."""
+    """Send the rest of standard output to nowhere: its reader has gone.
+
+    Otherwise the interpreter's flush at exit would fail.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

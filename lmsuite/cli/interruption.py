@@ -1,9 +1,9 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a command within two seconds, whatever it is doing.
+"""Ctrl-C, SIGTERM and SIGHUP end every command within two seconds.
 
-The handler raises as soon as Python looks for signals: after the call of C code that it is in. One
-such call may take long. So a thread, which the system tells of the signal too, gives the command
-`PATIENCE` seconds to end by itself, and then ends it. Nothing is lost by that: a file is replaced
-at once or not at all, and what a process leaves behind is removed by the next that writes there.
+The handler raises an exception, but Python calls it only when the current call of C code returns,
+and such a call may take long. So a thread receives the signal too. It gives the command `PATIENCE`
+seconds to end by itself, and then ends the process. Nothing is lost: a file is replaced at once or
+not at all, and the next process that writes to a folder removes what an ended one left there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SIGNALS = tuple(
 class InterruptedCommand(BaseException):
     """A signal asked the command to end.
 
-    No KeyboardInterrupt: those typer ends with 130, whatever the signal was.
+    It is not a KeyboardInterrupt, because typer answers that with exit code 130 for every signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -41,8 +41,8 @@ class InterruptedCommand(BaseException):
 def heeding_signals() -> Iterator[None]:
     """Within this context a signal raises `InterruptedCommand`, or ends the process soon after.
 
-    A signal that is ignored at the start, as `nohup` and a shell's background jobs have it, stays
-    ignored. Away from the main thread, where signals cannot be caught, nothing changes.
+    A signal that is ignored at the start stays ignored: `nohup` and a shell's background jobs need
+    that. Outside the main thread nothing changes, because signals cannot be caught there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -59,7 +59,7 @@ def heeding_signals() -> Iterator[None]:
 
 @contextmanager
 def _watched(heeded: frozenset[int]) -> Iterator[None]:
-    """With the thread; Windows, whose pipes cannot be waited for, does without."""
+    """Within this context the thread watches. Not for Windows, which cannot wait for a pipe."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     earlier = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -76,7 +76,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _watch(reading: int, heeded: frozenset[int]) -> None:
-    """Waits for a signal, then for the command to end; ends it if it does not."""
+    """Wait for a signal, then for the command to end; end it if it does not."""
     first = 0
     deadline = None
     while True:
@@ -93,7 +93,7 @@ def _watch(reading: int, heeded: frozenset[int]) -> None:
 
 
 def _end(number: int) -> None:
-    """Ends this process and those that it has started."""
+    """End this process and those that it has started."""
     if "multiprocessing" in sys.modules:
         import multiprocessing
 

@@ -1,4 +1,4 @@
-"""What the two neural training commands do: settings, `fit_network`, and what is printed."""
+"""The work of ``lm train ffnn`` and ``lm train rnn``: settings, `fit_network`, printed results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def train_network(
         training: settings of the training that the user gave.
         kind: the class of the model.
         architecture: settings of the model that the user gave.
-        resume: go on with the training that the checkpoint is of.
+        resume: continue the training of the checkpoint.
     """
     from lmsuite.training.fit import fit_network
     from lmsuite.training.loop import TrainingFiles
@@ -71,7 +71,7 @@ def train_network(
 
 
 def _announce(prepared: Prepared, model: NeuralModel, settings: TrainingSettings) -> None:
-    """Say what is about to be trained, so that what was chosen can be changed."""
+    """Print the network and its settings before training, so that a user can change them."""
     facts = model.settings_dict()
     facts.pop("unknown_share")
     options = {name: value for name, value in facts.items() if value is not False}
@@ -96,7 +96,7 @@ def _typed(value: Any) -> str:
 
 
 def _may_resume(prepared: Prepared, files: TrainingFiles) -> bool:
-    """Whether there is something to resume; a training killed at its very start begins again.
+    """Whether there is a checkpoint; a training killed before its first one begins again.
 
     Raises:
         ModelFileError: the training is finished.
@@ -114,7 +114,7 @@ def _may_resume(prepared: Prepared, files: TrainingFiles) -> bool:
 
 @contextmanager
 def _saying_how_to_resume(prepared: Prepared) -> Iterator[None]:
-    """Complete the message of an interruption by the command that goes on."""
+    """Add the command that resumes the training to the message of an interruption."""
     from lmsuite.training.interrupts import TrainingInterruptedError
 
     try:

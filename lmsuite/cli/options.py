@@ -20,7 +20,7 @@ DEFAULT_FOLDER = Path("models")
 
 
 def complete_models(context: typer.Context, incomplete: str) -> list[str]:
-    """The names of models that begin so, for the shell's completion."""
+    """The names of models that begin with `incomplete`, for the shell's completion."""
     from lmsuite.store.folder import ModelsFolder
 
     given = context.params.get("folder", context.params.get("models"))
@@ -92,7 +92,7 @@ ResumeOption = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """What every ``lm train`` command can be told: the text, its tokens, where the model goes.
+    """The options of every ``lm train`` command: the text, its tokens, where the model goes.
 
     None stands for an option that was not given; `lmsuite.cli.preparing` knows the defaults.
     """
@@ -142,5 +142,5 @@ class TrainingOptions:
 
     @property
     def quiet(self) -> bool:
-        """Whether no progress is to be shown."""
+        """Whether to show no progress."""
         return is_quiet()

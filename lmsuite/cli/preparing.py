@@ -1,6 +1,6 @@
-"""What every training has in common: before it, the text; after it, the saving and the report.
+"""The steps before and after every training: read the text; save the model and print results.
 
-A training command is then three steps: `prepare`, the training itself, `finish`.
+A training command is three steps: `prepare`, the training itself, `finish`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _MOST_FILES = 1000  # whose checksums a model file records: a tenth of a megabyt
 class Prepared:
     """A text made ready to train on."""
 
-    name: str  # of the model to be
-    folder: ModelsFolder  # where it is to be saved
+    name: str  # of the new model
+    folder: ModelsFolder  # where to save it
     corpus: Corpus
     ready: TrainingText
     command: str
@@ -93,7 +93,7 @@ def _validation(options: TrainingOptions) -> Validation:
 
 
 def _encoded_as_another(options: TrainingOptions, like: str) -> tuple[Corpus, TrainingText]:
-    """The text, and it made ready with the encoder and the split of the model `like`."""
+    """Read the text, and encode it with the encoder and the split of the model `like`."""
     from lmsuite.store.opening import open_model
     from lmsuite.training.training_text import Validation, make_ready
 
@@ -124,18 +124,18 @@ def finish(
     network: FittedNetwork | None = None,
     checkpoint: Path | None = None,
 ) -> None:
-    """Evaluate the model on the validation text, save it, and tell the user what there is now.
+    """Evaluate the model on the validation text, save it, and print the results.
 
     Args:
         prepared: what it was trained on.
         model: the finished model.
         seconds: how long the training took.
-        network: what else there is to say of a network.
-        checkpoint: of the training, which is not needed any more when the model is saved.
+        network: further results, if the model is a network.
+        checkpoint: of the training; it is removed when the model is saved.
 
     Raises:
-        ModelFileError: the model cannot be saved; one that was there before is unharmed. The
-            message says where the model is instead.
+        ModelFileError: the model cannot be saved. An older model of this name is unharmed. The
+            message says where the new model is.
     """
     from lmsuite.store.records import Provenance, TrainingRecord
     from lmsuite.training.validated import ValidatedModel
@@ -161,8 +161,8 @@ def finish(
         made.save(folder)
     except ModelFileError as error:
         place = made.save_elsewhere()
-        way_on = f"the new model is in {place} instead, for you to move" if place else ""
-        raise ModelFileError(f"{error}; {way_on or _way_on(prepared, checkpoint)}") from error
+        moved = f"the new model is in {place} instead, for you to move" if place else ""
+        raise ModelFileError(f"{error}; {moved or _remedy(prepared, checkpoint)}") from error
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     baseline = network.baseline if network else None
@@ -183,16 +183,14 @@ def finish(
         say(f"baseline    {verdict}")
 
 
-def _way_on(prepared: Prepared, checkpoint: Path | None) -> str:
-    """What has become of a model that could be saved nowhere, and what to do."""
+def _remedy(prepared: Prepared, checkpoint: Path | None) -> str:
+    """What to do about a model that could be saved nowhere, if anything can be done."""
     if checkpoint is None or not checkpoint.exists():
-        return (
-            "the new model is lost, for there is no room in the folder for temporary files either"
-        )
+        return "the new model is lost: it cannot be saved in the folder for temporary files either"
     command = resuming(prepared.command)
     return f"the new model is in its checkpoint: make it possible to write there, then {command}"
 
 
 def resuming(command: str) -> str:
-    """The command that goes on with the training that `command` began."""
+    """The command that resumes the training that `command` began."""
     return command.removesuffix(" --resume") + " --resume"

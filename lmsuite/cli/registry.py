@@ -1,9 +1,9 @@
-"""The table of commands: what ``lm --help`` lists, and where each command's code is found.
+"""The table of commands: the lines of ``lm --help``, and the place of each command's code.
 
-A command is a function in a module of its own; nothing of it is imported before the command is
-invoked, completed, or its own help is shown, so that ``lm --help`` stays quick. To add a command:
-write the function (its docstring is its help) and add its line here. The first line of the
-docstring is repeated as `Entry.help`; a test holds the two together.
+A command is a function in a module of its own. The module is imported only to run the command, to
+complete its arguments or to show its help, so ``lm --help`` stays quick. To add a command, write
+the function and add its line here. The docstring of the function is the command's help. Its first
+line is repeated as `Entry.help`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """Where a command is, and the line that ``--help`` of its group shows."""
+    """The place of a command, and its line in the ``--help`` of its group."""
 
     target: str  # "module:function" below lmsuite.cli.commands
     help: str
@@ -20,7 +20,7 @@ class Entry(NamedTuple):
 
 GROUPS = {
     "train": "Train a model on a text.",
-    "corpus": "Texts that can be named instead of a file.",
+    "corpus": "Texts that can be used by name, without a file.",
 }
 
 COMMANDS = {
@@ -35,7 +35,7 @@ COMMANDS = {
         "compare:compare", "Tell whether one model is better than another, and where."
     ),
     "explain": Entry("explain:explain", "Show how a model came to the probability of each token."),
-    "neighbours": Entry("neighbours:neighbours", "List the tokens nearest to one in an embedding."),
+    "neighbours": Entry("neighbours:neighbours", "List a token's nearest tokens in an embedding."),
     "prune": Entry("prune:prune", "Make an n-gram model smaller."),
     "convert": Entry("convert:convert", "Turn an ARPA file into a model file, or back."),
     "check": Entry("check:check", "Verify a model: sums of probabilities, scores, gradients."),
@@ -48,9 +48,9 @@ COMMANDS = {
     "tokenize": Entry("tokenize:tokenize", "Show the tokens of a text."),
     "corpus list": Entry("corpus:list_corpora", "List the texts that have a name."),
     "corpus show": Entry(
-        "corpus:show_corpus", "Show where a named text comes from, or what a text is taken to be."
+        "corpus:show_corpus", "Show where a named text comes from, or how a text is read."
     ),
-    "corpus fetch": Entry("corpus:fetch_corpora", "Download named texts, to be used later."),
+    "corpus fetch": Entry("corpus:fetch_corpora", "Download named texts, to use later."),
     "demo": Entry("demo:demo", "Train, compare and sample models of the embedded play."),
 }
-"""By the words that a user types, in the order of ``--help``."""
+"""The commands by the words that a user types, in the order of ``--help``."""

@@ -1,4 +1,4 @@
-"""A finished model on the command line: who may write it, and what is said of it."""
+"""Save a finished model: reserve its file, and print its figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def reserve(context: typer.Context, path: Path) -> None:
-    """Be the only one who writes the model file `path` until the command ends.
+    """Make this process the only writer of the model file `path` until the command ends.
 
     Raises:
         ModelFileError: another process writes it, or the folder cannot be written.
@@ -30,7 +30,7 @@ def reserve(context: typer.Context, path: Path) -> None:
 
 
 def announce(folder: ModelsFolder, made: ValidatedModel) -> None:
-    """Print how the model does, where it was saved, and what to do next."""
+    """Print how well the model predicts, where it was saved, and what to do next."""
     path = folder.path(made.name)
     show_fact("validation", _in_words(made), width=12)
     say(f"saved       {path} ({path.stat().st_size / 1e6:.1f} MB)")
@@ -38,7 +38,7 @@ def announce(folder: ModelsFolder, made: ValidatedModel) -> None:
 
 
 def facts_of(folder: ModelsFolder, made: ValidatedModel) -> dict[str, Any]:
-    """What `announce` prints, as values: the same for every command that makes a model."""
+    """The facts that `announce` prints, as values; the same for each command that makes a model."""
     path = folder.path(made.name)
     recorded = asdict(made.provenance.validation).items()
     return {
@@ -52,7 +52,7 @@ def facts_of(folder: ModelsFolder, made: ValidatedModel) -> dict[str, Any]:
 
 
 def _in_words(made: ValidatedModel) -> str:
-    """How a model does on its validation text."""
+    """The model's figures on its validation text, in words."""
     result, record = made.result, made.provenance.validation
     if result is None:
         if record.split == "none":

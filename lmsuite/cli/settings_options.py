@@ -1,4 +1,4 @@
-"""Options made of the settings that dataclasses declare (`lmsuite.settings`).
+"""Options on the command line, made from the settings of dataclasses (`lmsuite.settings`).
 
 A command takes the dataclass as one parameter, and `expanded` shows typer an option for each of its
 settings::
@@ -7,12 +7,11 @@ settings::
 
     def train(given: Annotated[Given, WalkSettings]) -> None: ...
 
-The first is given the finished dataclass. The second is given a dictionary of those settings alone
-that the user gave, for commands that choose the others themselves. Other dataclasses, such as
-`lmsuite.cli.options.TrainingOptions`, hold parameters of typer as their fields, which several
-commands share.
+`walk` receives the finished dataclass. `train` receives a dictionary with only those settings that
+the user gave, because it chooses the others itself. A dataclass without settings, such as
+`lmsuite.cli.options.TrainingOptions`, holds parameters of typer that several commands share.
 
-What the library calls by its field, a user types as an option: `spelled`.
+The library names a setting by its field; `spelled` gives the option that a user types for it.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ from lmsuite.errors import UsageError
 from lmsuite.settings import Declared, declarations
 
 Given: TypeAlias = dict[str, Any]
-"""The settings that a user gave, by their names."""
+"""The settings that a user gave, by name."""
 
 
 @dataclass(frozen=True)
 class Without:
-    """Settings of a dataclass that a command has no use for: a note beside it in `Annotated`."""
+    """The settings of a dataclass that a command does not use: a note beside it in `Annotated`."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Only:
-    """The settings that a command has a use for, with the option of each: likewise a note."""
+    """The only settings of a dataclass that a command uses, and their options: such a note, too."""
 
     options: dict[str, str]
 
@@ -54,7 +53,7 @@ class _Option:
     """
 
     def __init__(self, declared: Declared, parameter: str, *, given: bool) -> None:
-        """An option that typer knows as `parameter`; None in place of its default if `given`."""
+        """Make an option that typer knows as `parameter`; if `given`, its default is None."""
         self._declared, self.parameter, self._given = declared, parameter, given
         self.name = declared.name
         self.typed, *_ = forms = str(declared.option).split("/")
@@ -119,7 +118,7 @@ class _Option:
         )
 
     def _typed_default(self) -> Any:
-        """The default as typer is to have it; None for none."""
+        """The default in the form that typer takes; None if there is none."""
         default = self._declared.default
         if default is MISSING or default in (None, ()):
             return None
@@ -153,10 +152,10 @@ class _Option:
         return forms[0] if forms else None
 
     def value(self, typed: Any) -> Any:
-        """The setting's value, of what was `taken`.
+        """The setting's value, made from the value that `taken` gave.
 
         Raises:
-            UsageError: it is no list of whole numbers where that is meant.
+            UsageError: the setting takes a list of whole numbers, and `typed` is not one.
         """
         declared = self._declared
         if typed is None and self._is_enum_flag:
@@ -169,7 +168,7 @@ class _Option:
 
 
 def _help(declared: Declared) -> str:
-    """The help, and the bounds, if they go beyond what anybody expects."""
+    """The help, with the bounds unless they are obvious."""
     limits = declared.setting.limits
     if limits in ("", "at least 0", "at least 1"):
         return declared.setting.help
@@ -195,7 +194,7 @@ def _numbers(typed: str, declared: Declared) -> tuple[int, ...]:
 def expanded(command: Callable[..., None]) -> Callable[..., None]:
     """`command` with a parameter for each setting and field of the dataclasses that it takes.
 
-    The attribute `options` of the result says what the option of each setting is.
+    The attribute `options` of the result maps each setting to its option.
     """
     hints = get_type_hints(command, include_extras=True)
     own = {name for name, hint in hints.items() if not _dataclass_of(hint)}
@@ -216,12 +215,12 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 class _Taken:
-    """One thing that a command takes, by name: the parameters that typer is to have for it."""
+    """One parameter of a command, and the parameters of typer that stand for it."""
 
     def __init__(self, name: str, hint: Any, default: Any, own: set[str]) -> None:
-        """What a parameter or field of this name and type stands for.
+        """Find the parameters of typer for a parameter or field of this name and type.
 
-        A setting that is called as one of the `own` parameters of the command gets another name.
+        If a setting has the name of one of the command's `own` parameters, it gets another one.
         """
         self.name = name
         self.parameters: list[inspect.Parameter] = []
@@ -274,14 +273,14 @@ def _offered(settings: type[Any], notes: tuple[Without | Only, ...]) -> list[tup
 
 
 def _dataclass_of(hint: Any) -> type[Any] | None:
-    """The dataclass that a parameter of this type stands for, if it does for one."""
+    """The dataclass in this type of a parameter, or None."""
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[1]
     return hint if isinstance(hint, type) and is_dataclass(hint) else None
 
 
 def spelled(field: str, options: Mapping[str, str]) -> str:
-    """What a user types for a setting: as in these options, or else as in those of a command."""
+    """What a user types for a setting: its option in `options`, or else in some other command."""
     return options.get(field) or _spelled_somewhere().get(field) or "--" + field.replace("_", "-")
 
 

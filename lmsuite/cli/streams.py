@@ -1,4 +1,4 @@
-"""What flows in and out: is something piped in, and what a terminal may be sent."""
+"""Standard input, output and error: read piped texts; print results, notes and JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 
 
 def unescaped(argument: str) -> str:
-    """A text given as an argument, with ``\\n``, ``\\t`` and ``\\\\`` as what they stand for."""
+    """The text of an argument, in which ``\\n``, ``\\t`` and ``\\\\`` are read as escapes."""
     return re.sub(r"\\([nt\\])", lambda escape: _ESCAPES[escape[1]], argument)
 
 
@@ -39,12 +39,12 @@ def be_quiet(quiet: bool = True) -> None:
 
 
 def is_quiet() -> bool:
-    """Whether no progress is to be shown: the option -q."""
+    """Whether the user asked for no progress (option -q)."""
     return _quiet.get()
 
 
 def piped_input() -> BinaryIO | None:
-    """Standard input, if someone has connected it; not a terminal, not /dev/null."""
+    """Standard input if something is piped in; None if it is a terminal or /dev/null."""
     from lmsuite.sources.corpus import is_piped
 
     if sys.stdin is None or not is_piped(sys.stdin.buffer):
@@ -90,10 +90,10 @@ def read_texts(
 
 
 def printable(text: str) -> str:
-    """`text` as standard output will have it, for those who count its columns.
+    """`text` as standard output will show it, for code that counts its columns.
 
-    A terminal is shown control characters instead of obeying them (`lmsuite.terminal`); a pipe or a
-    file gets the text as it is.
+    On a terminal, control characters are spelled out (`lmsuite.terminal`). A pipe or a file gets
+    the text as it is.
     """
     return shown(text) if sys.stdout.isatty() else text
 
@@ -102,7 +102,8 @@ def write(text: str) -> None:
     """Show text on standard output at once, without a line end of its own.
 
     Raises:
-        LmError: it cannot be written, unless the reader of a pipe has gone.
+        BrokenPipeError: the reader of a pipe has gone.
+        LmError: the text cannot be written for another reason.
     """
     try:
         sys.stdout.write(text)
@@ -129,9 +130,9 @@ def say_in_bold(line: str) -> None:
 
 
 def note(message: str, *, quiet: bool = False) -> None:
-    """Tell the user something beside the results, on standard error, unless `quiet`.
+    """Print a message beside the results, on standard error, unless `quiet`.
 
-    If nobody can be told, because the disk of a log file is full, the work goes on all the same.
+    If it cannot be printed, because the disk of a log file is full, the work goes on.
     """
     if not quiet:
         with suppress(OSError):
@@ -140,7 +141,7 @@ def note(message: str, *, quiet: bool = False) -> None:
 
 
 def left_out(error: LmError) -> None:
-    """Tell the user why a thing is not among the results."""
+    """Tell the user why something is missing from the results."""
     from lmsuite.cli.settings_options import spelled
 
     note(f"left out: {error.spelled(lambda field: spelled(field, {}))}")
@@ -148,7 +149,7 @@ def left_out(error: LmError) -> None:
 
 @contextmanager
 def warnings_as_notes() -> Iterator[None]:
-    """Show what the library warns of in a text as notes, a line each."""
+    """Print each warning of the library about a text as a note of one line."""
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, TextWarning):
@@ -172,17 +173,20 @@ def write_json(value: Any) -> None:
 
 
 def json_line(value: Any) -> str:
-    """One line of strict JSON; what is not finite (a perplexity after a zero) is null.
+    """One line of strict JSON; a number that is not finite is null.
 
-    It is the same for a terminal and a pipe: what a terminal would obey is written by its number,
-    as JSON itself demands of C0.
+    An example is the perplexity of a text with a token of probability zero. A terminal and a pipe
+    get the same line: control characters are escaped, as JSON itself requires for C0.
     """
     text = json.dumps(json_ready(value), ensure_ascii=False, allow_nan=False)
     return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", text) + "\n"
 
 
 def write_all(lines: Iterable[str]) -> None:
-    """Show lines, each with its end, on standard output, many at a time; the first at once."""
+    """Write lines to standard output: the first at once, the others many at a time.
+
+    Each line brings its own line end.
+    """
     held: list[str] = []
     size, enough = 0, 1
     for line in lines:

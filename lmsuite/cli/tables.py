@@ -14,7 +14,7 @@ from lmsuite.terminal import unguarded
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, and whether what stands below it is numbers, which are aligned to the right."""
+    """A heading, and whether the column holds numbers, which are aligned to the right."""
 
     heading: str
     number: bool = False
@@ -60,7 +60,7 @@ def show_remark(remark: str) -> None:
 
 
 def _wrapped(line: str, taken: int) -> list[str]:
-    """`line` at words for what is left of a terminal's width; in one for a pipe."""
+    """`line`, broken between words to fit a terminal beside `taken` columns; whole for a pipe."""
     if not sys.stdout.isatty():
         return [line]
     room = max(shutil.get_terminal_size().columns - taken, 10)

@@ -21,7 +21,7 @@ _BAR = "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"
 
 @contextmanager
 def reporter_for(*, quiet: bool) -> Iterator[Reporter]:
-    """The reporter that suits where standard error goes."""
+    """The reporter for standard error: a bar on a terminal, lines in a pipe, messages if quiet."""
     if quiet:
         yield Messages()
     elif sys.stderr.isatty():
@@ -32,7 +32,7 @@ def reporter_for(*, quiet: bool) -> Iterator[Reporter]:
 
 
 class Messages:
-    """Nothing but what the user must know."""
+    """Only the messages that the user must know."""
 
     def stepped(self, progress: float, tokens: int, loss: float, rate: float) -> None:
         pass
@@ -65,14 +65,14 @@ class Lines(Messages):
 def _bar() -> Iterator[Reporter]:
     from tqdm import tqdm
 
-    # Its monitor would be a second thread in a process that is about to fork.
+    # The monitor of tqdm would be a second thread in a process that is about to fork.
     tqdm.monitor_interval = 0
     with tqdm(total=1.0, bar_format=_BAR, file=unguarded(sys.stderr), dynamic_ncols=True) as bar:
         yield Bar(bar)
 
 
 class Bar(Messages):
-    """A bar that grows with the share done, and the latest figures behind it."""
+    """A bar that grows with the share done, followed by the latest figures."""
 
     def __init__(self, bar: Any) -> None:
         self._bar = bar

@@ -1,4 +1,4 @@
-"""Files that change at once or not at all, locks, texts and arrays in files: no model is known."""
+"""Files replaced as a whole, locks, text files, arrays in files; nothing here knows of models."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ import os
 from typing import TypeAlias
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
-"""The name of a file, as every public function takes it."""
+"""The name of a file; every public function accepts both types."""

@@ -1,4 +1,4 @@
-"""Writing a file so that at every moment either the old one or the new one is there, whole."""
+"""Replace a file: at every moment the old file or the new file is there, complete."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lmsuite.files.disk import replaced
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A stream whose bytes become the file `path` when the block ends without an exception.
 
-    After an exception `path` is what it was, and nothing else is left (`files.disk.replaced`).
-    What cannot be replaced (``/dev/stdout``, a named pipe) is written to directly.
+    After an exception `path` is unchanged, and no other file is left (`files.disk.replaced`).
+    A target that cannot be replaced (``/dev/stdout``, a named pipe) is written to directly.
 
     Raises:
         ModelFileError: the folder is missing or not writable, or the disk is full.

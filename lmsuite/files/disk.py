@@ -1,8 +1,8 @@
-"""Files that change at once, and files that one process locks at a time.
+"""Replace files as a whole, and let one process at a time lock a file.
 
-A lock is the operating system's (`filelock`): it ends with the process, however that ends, and
-forked workers, who may live a moment longer, have no part in it. What a killed process leaves on
-the disk is therefore known to be nobody's, and removed by the next who writes in that folder.
+A lock is the operating system's (`filelock`). It ends when the process ends, even if the process
+is killed. Forked workers, which may live a moment longer, do not hold it. So a temporary file
+without a lock was left by a killed process; the next process that writes in that folder removes it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 TEMPORARY, LOCK = ".lmsuite-tmp", ".lmsuite-lock"
-TIMEOUT = 0.25  # seconds; who looks whether a file is locked, locks it for less than a thousandth
+TIMEOUT = 0.25  # seconds; a process that only tests for a lock holds it for less than 0.001 s
 _POLL = 0.01
 _MOST_MISSING = 100  # levels of folders
 _STALE = re.compile(rf"\.(.+)(?:{LOCK}|(?<=\.[0-9a-f]{{8}}){TEMPORARY})", re.DOTALL)
@@ -28,22 +28,22 @@ _NO_LOCKS = (errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # a netwo
 
 
 class LockedError(Exception):
-    """Somebody has locked the file already; the message is the note that they left."""
+    """The file is locked already; the message is the note of the process that locked it."""
 
 
 @contextmanager
 def replaced(target: Path) -> Iterator[BinaryIO]:
     """A stream whose bytes become the file `target` when the block ends without an exception.
 
-    They are written to a temporary file in the same folder, flushed to the disk, and renamed.
-    After an exception the temporary file is gone and `target` is what it was.
+    The bytes go to a temporary file in the same folder, which is flushed to disk and then renamed.
+    After an exception the temporary file is gone and `target` is unchanged.
 
     Raises:
         OSError: the folder is missing or not writable, or the disk is full.
     """
     name = f"{target.name}.{secrets.token_hex(4)}"
     temporary = target.with_name(f".{name}{TEMPORARY}")
-    with locked(target.with_name(name), "", wait=True):  # so that nobody takes it for stale
+    with locked(target.with_name(name), "", wait=True):  # or else `remove_stale` would remove it
         try:
             with temporary.open("xb") as stream:
                 yield stream
@@ -59,18 +59,18 @@ def replaced(target: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def locked(path: Path, note: str, *, wait: bool = False) -> Iterator[None]:
-    """Lock `path`, there or not, against all others who would; reading needs no lock.
+    """Lock `path`, so that nobody else can lock it; reading needs no lock.
 
-    A hidden file beside it carries the lock; it is gone afterwards. Where the file system knows no
-    locks, nobody is kept out.
+    A hidden file beside `path` carries the lock; it is removed afterwards. On a file system without
+    locks, this does nothing.
 
     Args:
-        path: what to lock; its folder must be there.
-        note: what others are told, in one line.
-        wait: wait for whoever has locked it, instead of raising.
+        path: the file to lock; it need not exist, but its folder must.
+        note: one line that others read when they find the lock.
+        wait: wait until the lock is free, instead of raising.
 
     Raises:
-        LockedError: it is locked, perhaps by this very process.
+        LockedError: `path` is locked already, perhaps by this process.
         OSError: the folder is missing or cannot be written.
     """
     remove_stale(path.parent)
@@ -79,11 +79,11 @@ def locked(path: Path, note: str, *, wait: bool = False) -> Iterator[None]:
 
 
 def make_folders(folder: Path) -> None:
-    """Make `folder` and those above it, unless they are there.
+    """Make `folder` and the folders above it, unless they exist.
 
     Raises:
-        OSError: one of them cannot be made, or so many are missing that it must be a mistake: what
-            would be made could not be removed by most programs, whose stack is too small.
+        OSError: a folder cannot be made, or more than 100 are missing, which must be a mistake.
+            Most programs could not remove so deep a tree: their stack is too small.
     """
     missing = list(takewhile(lambda level: not level.is_dir(), (folder, *folder.parents)))
     if len(missing) > _MOST_MISSING:
@@ -109,10 +109,10 @@ def remove_stale(folder: Path) -> None:
 
 @contextmanager
 def _lock_file(file: Path, note: str, timeout: float) -> Iterator[bool]:
-    """Have the file `file` locked, which is made if need be and then removed.
+    """Lock the file `file`: make it if it is missing, and remove it at the end.
 
     Yields:
-        Whether it is locked: not where the file system knows no locks.
+        Whether it is locked; False on a file system without locks.
     """
     from filelock import FileLock, Timeout
 
@@ -124,12 +124,12 @@ def _lock_file(file: Path, note: str, timeout: float) -> Iterator[bool]:
         on_acquired=partial(_write_note, note.encode("utf-8", "backslashreplace")),
     )
     process = os.getpid()
-    # filelock would make a folder that is missing, and wait for one that takes no file.
+    # filelock itself would make a missing folder, and would wait for a folder that is read-only.
     os.close(os.open(file, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666))
     try:
         lock.acquire()
         with suppress(OSError):
-            file.chmod(0o666)  # what is left behind, others may remove
+            file.chmod(0o666)  # so that others can remove the file, if this process is killed
     except Timeout:
         raise LockedError(_read_note(file)) from None
     except OSError as error:
@@ -147,7 +147,7 @@ def _lock_file(file: Path, note: str, timeout: float) -> Iterator[bool]:
 def _write_note(note: bytes, descriptor: int) -> None:
     with suppress(OSError):  # on a full disk the lock holds without a note
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, b"\n" + note)  # Windows lets nobody read the first byte
+        os.write(descriptor, b"\n" + note)  # on Windows nobody else can read the first byte
 
 
 def _read_note(file: Path) -> str:
@@ -158,10 +158,10 @@ def _read_note(file: Path) -> str:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where folders can be flushed (not on Windows)."""
+    """Flush a folder to disk, so that a rename survives a power cut; not possible on Windows."""
     if os.name != "posix":
         return
-    with suppress(OSError):  # the file is in its place; not every file system knows how
+    with suppress(OSError):  # some file systems cannot do it; the file is in its place anyway
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The head of a safetensors file, checked against the file's length before anything is read."""
+"""The header of a safetensors file, checked against the file's length before arrays are read."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _LONGEST_FILE = 1 << 62
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says it holds."""
+    """The contents of a safetensors file, as its header describes them."""
 
     metadata: dict[str, str]
     arrays: dict[str, dict[str, Any]]  # name -> dtype, shape, data_offsets
-    data_start: int  # where the arrays' bytes begin
-    data_size: int  # and how many there are
+    data_start: int  # position of the arrays' first byte
+    data_size: int  # bytes of all arrays
 
 
 def read_header(path: Path) -> Header:
-    """The head of the file `path`.
+    """The header of the file `path`.
 
     Raises:
-        ModelFileError: it is missing, cut short, too long, or no safetensors file.
+        ModelFileError: the file is missing, cut short, too long, or not a safetensors file.
     """
     try:
         with path.open("rb") as stream:
@@ -43,19 +43,19 @@ def _parsed(path: Path, stream: BinaryIO, file_size: int) -> Header:
         raise ModelFileError(f"{path} is empty, no model file")
     length = int.from_bytes(start, "little")
     if len(start) < _LENGTH_BYTES or length > _LONGEST_HEADER:
-        raise _no_model(path, start, "it does not begin as one")
+        raise _no_model(path, start, "it does not begin like one")
     if _LENGTH_BYTES + length > file_size:
-        raise _no_model(path, start, "its header is none, or was cut short")
+        raise _no_model(path, start, "it has no header, or the header was cut short")
     try:
         document = json.loads(stream.read(length).decode("utf-8"))
         metadata = document.pop("__metadata__", {})
-        places = [entry["data_offsets"] for entry in document.values()]
-        if not all(isinstance(place, list) for place in places):
+        spans = [entry["data_offsets"] for entry in document.values()]
+        if not all(isinstance(span, list) for span in spans):
             raise TypeError("an array has no beginning and end")
-        offsets = [offset for place in places for offset in place]
-        is_place = [type(offset) is int and 0 <= offset < _LONGEST_FILE for offset in offsets]
-        if not all(is_place) or not isinstance(metadata, dict):
-            raise TypeError("offsets are no places in a file")
+        offsets = [offset for span in spans for offset in span]
+        is_offset = [type(offset) is int and 0 <= offset < _LONGEST_FILE for offset in offsets]
+        if not all(is_offset) or not isinstance(metadata, dict):
+            raise TypeError("an offset lies outside every file")
         data_size = max(offsets, default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise _no_model(path, start, f"its header is damaged ({error})") from error

@@ -17,7 +17,7 @@ def read_bytes(path: AnyPath) -> bytes:
     """The file's bytes, as they are.
 
     Raises:
-        DataError: it cannot be read; the message says why.
+        DataError: the file cannot be read; the message says why.
     """
     try:
         return Path(path).read_bytes()
@@ -43,12 +43,13 @@ def read_text(path: AnyPath, encoding: str = "utf-8") -> str:
 def decode_text(raw: bytes, name: str, encoding: str = "utf-8", errors: str = "strict") -> str:
     """Bytes, perhaps compressed, as text without byte order mark and with LF line ends.
 
-    Where carriage returns are the only line ends, they are read as LF; within lines that end in LF
-    they stay as they are. A `TextWarning` says either. What is no text in the encoding is refused,
-    or with errors ``replace`` becomes U+FFFD.
+    If carriage returns are the only line ends, they become LF. Carriage returns within lines that
+    end in LF stay as they are. In both cases there is a `TextWarning`. Bytes that are not text in
+    the encoding are refused; with errors ``replace`` they become U+FFFD.
 
     Raises:
-        DataError: they are not in that encoding, or are damaged; the message begins with `name`.
+        DataError: the bytes are not in that encoding, or are damaged; the message begins with
+            `name`.
         UsageError: there is no such encoding.
     """
     inside = " of its unpacked contents" if packing_of(raw) else ""

@@ -1,6 +1,6 @@
 """Typed records: dataclasses that are written as JSON, and read back with every value checked.
 
-The annotation of a field is its type in the file, its name the name of the entry::
+Each field is an entry in the file, with the field's name and the field's type::
 
     @dataclass(frozen=True)
     class Walk:
@@ -8,11 +8,11 @@ The annotation of a field is its type in the file, its name the name of the entr
         slope: float = 0.0
         place: str | None = None
 
-* An entry that is missing takes the field's default. Without one it is an error, as is an entry
-  that no field knows.
-* None and NaN are left out. JSON has no infinite number: null is written for it, where a
-  `MaybeInfinite` stands.
-* A field of `others` takes, by name, all entries that have no field of their own.
+* If an entry is missing, the field takes its default. If it has no default, that is an error. An
+  entry without a field is an error too.
+* None and NaN are left out. JSON has no infinite number: an infinite `MaybeInfinite` is written as
+  null.
+* A field made by `others` takes, by name, all entries that have no field of their own.
 
 Types: ``str``, ``bool``, ``int``, ``float`` (finite), `Count`, `MaybeInfinite`, other records, each
 of these or None, a ``list``, ``tuple`` or ``dict`` (from ``str``) of them, and ``Any`` for plain
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 def named(entry: str) -> Any:
-    """A field that is None by default, whose entry in the file has another name."""
+    """A field that is None by default; `entry` is its name in the file."""
     return dataclasses.field(default=None, metadata={_ENTRY: entry})
 
 
@@ -77,7 +77,7 @@ def read(record: type[T], document: Any) -> T:
     """The record that was written as this JSON object.
 
     Raises:
-        ValueError: it is no such record; the message names the entry and what is wrong with it.
+        ValueError: the object is no such record; the message names the entry and its fault.
     """
     if not isinstance(document, Mapping):
         raise ValueError("it is no JSON object")
@@ -94,20 +94,20 @@ def read(record: type[T], document: Any) -> T:
         raise ValueError(f"the entry {min(rest)!r} is unknown")
     try:
         return record(**values)
-    except LmError as error:  # a check of its own
+    except LmError as error:  # from the record's own `__post_init__`
         raise ValueError(str(error)) from None
 
 
 @cache
 def _fields(record: Any) -> list[tuple[dataclasses.Field[Any], str, Any]]:
-    """Each field with its entry's name and its type; that of `others` at the end."""
+    """Each field with its entry's name and its type; the field of `others` comes last."""
     hints = get_type_hints(record, include_extras=True)
     fields = sorted(dataclasses.fields(record), key=lambda field: _OTHERS in field.metadata)
     return [(field, field.metadata.get(_ENTRY, field.name), hints[field.name]) for field in fields]
 
 
 def _value(hint: Any, value: Any, entry: str) -> Any:
-    """The value of an entry, which is to be of the type that `hint` says."""
+    """The value of an entry, checked against the type `hint`."""
     alternatives = [each for each in get_args(hint) if each is not NoneType]
     if NoneType in get_args(hint):
         (hint,) = alternatives
@@ -151,10 +151,10 @@ def _number(hint: Any, value: Any, entry: str) -> int | float:
 
 
 def require_shallow(document: Any, levels: int) -> None:
-    """Refuse JSON that is nested more deeply than who walks through it later has stack for.
+    """Refuse JSON of more than so many levels: later recursion could overflow the stack.
 
     Raises:
-        ValueError: it is.
+        ValueError: the JSON is nested more deeply.
     """
     entries = document.values() if isinstance(document, Mapping) else document
     for entry in entries:

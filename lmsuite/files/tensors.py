@@ -1,11 +1,12 @@
-"""The safetensors format: arrays written one after the other, and mapped into memory to be read.
+"""The safetensors format: write arrays one after the other, and map them into memory to read them.
 
 Layout: eight bytes n (little-endian), n bytes of JSON, then the arrays' bytes to the end of file.
-The JSON names each array's type, shape and place. Any reader of safetensors can open what `write`
-writes; what `mapped` gives costs no reading until it is used, however long the file.
+The JSON gives each array's type, shape and offsets. Every reader of safetensors can open the files
+of `write`. The arrays of `mapped` are read from disk only when they are used.
 
-The library `safetensors` reads a file by copying it, keeps the pages of mapped arrays while it
-writes them, writes to a path alone, and does not tell a file cut short from one with bytes added.
+The library `safetensors` is not used here, for four reasons. It reads a file by copying it. While
+it writes mapped arrays, it keeps their pages in memory. It writes only to a path, not to a stream.
+It does not tell a file cut short from a file with bytes added.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 def write(
     stream: BinaryIO, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
 ) -> None:
-    """Write `arrays` and `metadata`; the same ones give the same bytes.
+    """Write `arrays` and `metadata`; equal input gives equal bytes.
 
-    The widest types come first, so that every array is aligned; among them, names rise.
+    The widest types come first, so that every array is aligned; within a type, names are sorted.
     """
     ordered = sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
     document: dict[str, Any] = {"__metadata__": dict(metadata)}
@@ -66,9 +67,9 @@ def write(
 
 
 def release_pages(array: NDArray[Any]) -> None:
-    """Tell the system that the pages of an array, if it is mapped, are not needed for now.
+    """If an array is mapped, tell the system that its pages are not needed for now.
 
-    They count as memory of the process as long as it holds them.
+    Otherwise they keep counting as memory of this process.
     """
     owner: Any = array
     while isinstance(owner, np.ndarray):
@@ -80,7 +81,7 @@ def release_pages(array: NDArray[Any]) -> None:
 
 
 def raw_bytes(array: NDArray[Any]) -> memoryview:
-    """The array's bytes in C order, little-endian; a view of them where they lie so already."""
+    """The array's bytes in C order, little-endian; a view if they are in that order already."""
     plain = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
     return plain.reshape(-1).view(np.uint8).data
 
@@ -89,14 +90,14 @@ def mapped(path: Path, header: Header) -> dict[str, NDArray[Any]]:
     """The arrays of the file by name, read-only; their bytes are read when they are used.
 
     Raises:
-        ModelFileError: the file cannot be mapped, or its header does not describe arrays that lie
-            side by side.
+        ModelFileError: the file cannot be mapped, or its header describes arrays that overlap or
+            leave gaps.
     """
-    places = _places(path, header)
-    if not any(dtype.itemsize * prod(shape) for dtype, shape, _ in places.values()):
+    layout = _layout(path, header)
+    if not any(dtype.itemsize * prod(shape) for dtype, shape, _ in layout.values()):
         return {
             name: _shaped(path, name, np.zeros(0, dtype), shape)
-            for name, (dtype, shape, _) in places.items()
+            for name, (dtype, shape, _) in layout.items()
         }
     try:
         with path.open("rb") as stream:
@@ -112,20 +113,20 @@ def mapped(path: Path, header: Header) -> dict[str, NDArray[Any]]:
             np.frombuffer(memory, dtype, count=prod(shape), offset=header.data_start + offset),
             shape,
         )
-        for name, (dtype, shape, offset) in places.items()
+        for name, (dtype, shape, offset) in layout.items()
     }
 
 
 def _shaped(path: Path, name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     try:
         return values.reshape(shape)
-    except (ValueError, OverflowError) as error:  # more dimensions than numpy has, or longer ones
+    except (ValueError, OverflowError) as error:  # too many dimensions for numpy, or too long ones
         raise ModelFileError(f"{path} is damaged: array {name!r} has no such shape") from error
 
 
-def _places(path: Path, header: Header) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
-    """Type, shape and offset of every array, which fill the file without gap or overlap."""
-    places: dict[str, tuple[np.dtype[Any], tuple[int, ...], int]] = {}
+def _layout(path: Path, header: Header) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
+    """Type, shape and offset of every array; the arrays fill the file without gap or overlap."""
+    layout: dict[str, tuple[np.dtype[Any], tuple[int, ...], int]] = {}
     expected = 0
     by_offset = sorted(header.arrays.items(), key=lambda item: item[1]["data_offsets"])
     for name, entry in by_offset:
@@ -139,6 +140,6 @@ def _places(path: Path, header: Header) -> dict[str, tuple[np.dtype[Any], tuple[
             ) from error
         if not sizes_are_counts or begin != expected or end - begin != dtype.itemsize * prod(shape):
             raise ModelFileError(f"{path} is damaged: array {name!r} does not lie where it should")
-        places[name] = (dtype, shape, begin)
+        layout[name] = (dtype, shape, begin)
         expected = end
-    return places
+    return layout

@@ -1,12 +1,13 @@
-"""Texts that are continued side by side: one state of the model, a row for each.
+"""Texts that are continued side by side: one state of the model, with a row for each text.
 
-A text may join and leave between any two steps. What is drawn for it depends on its own settings,
-its own random numbers and its own row of the distributions, never on who is beside it.
+A text may join or leave between any two steps. Its tokens depend on its own settings, its own
+random numbers and its own row of the distributions. They never depend on the other texts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,29 +19,29 @@ from lmsuite.models.interface import Decoder, LanguageModel, State
 from lmsuite.sampling import SamplingSettings
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, EOS, UNK
-from lmsuite.types import IntArray
+from lmsuite.types import FloatArray, IntArray
 
 _AT_ONCE = 64
-"""Numbers drawn from a generator at a time, as many as the same number of draws would give."""
+"""Random numbers drawn at a time. They are the same numbers as when drawn one by one."""
 
 
 class Piece(NamedTuple):
-    """What one more token adds to a text."""
+    """The part of a text that one more token adds."""
 
     text: str
-    """The characters that became certain with it. None, if the token is a part of a character, or
-    may begin a stop text."""
+    """The characters that this token makes certain. There are none if it is a part of a character,
+    or if it may begin a stop text."""
     id: int
     """The id of the token."""
     log_prob: float
     """Its log-probability in nats, the model's own, before any filter."""
     finish_reason: Literal["stop", "length"] | None
-    """None but in the last piece: "stop" at a stop text or the end of a document, "length" after
-    `max_tokens`."""
+    """In the last piece "stop" (at a stop text, or the end of a document) or "length" (after
+    `max_tokens`); else None."""
 
 
 class Continuation:
-    """One text in the making: its settings, its random numbers, and the text so far."""
+    """One text that is being written: its settings, its random numbers, and its state so far."""
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class Continuation:
         settings: SamplingSettings,
         rng: np.random.Generator,
     ) -> None:
-        """The text that follows `prompt_ids`; it draws from `rng` alone, one number a token."""
+        """The text after `prompt_ids`. It draws one number a token, all from `rng`."""
         self.settings = settings
         self._writer = Writer(encoder, settings, prompt_ids)
         self._numbers = _numbers(rng)
@@ -76,25 +77,26 @@ def _numbers(rng: np.random.Generator) -> Iterator[float]:
 
 
 class Batch:
-    """Some texts, and the state of the model after what each has read: row k is that of text k."""
+    """Some texts, and the state of the model: row k is the state after text k."""
 
     def __init__(self, model: LanguageModel) -> None:
-        """No texts yet."""
+        """A batch without texts."""
         self.texts: list[Continuation] = []
         self._model = model
         self._state: State = None
         self._ids: IntArray = np.empty(0, np.int32)
         self._excluded = np.array([UNK, *model.encoder.impossible], np.int32)
-        self._decoders: dict[int, Decoder] = {}
+        self._decoders: dict[int, Decoder] = {}  # by the number of texts that they step
+        self._decoder: Decoder = model
         self._filters: dict[tuple[float, ...], tuple[Filter, list[int]]] = {}
 
     def join(self, texts: Sequence[Continuation], state: State) -> None:
-        """More texts, and the state (of as many rows) after their prompts."""
+        """Add texts, and the state after their prompts, one row a text."""
         self._state = self._model.join([self._state, state]) if self.texts else state
         self._have([*self.texts, *texts])
 
     def keep(self, rows: Sequence[int]) -> None:
-        """The texts in these rows, which rise, stay; the others leave."""
+        """Keep the texts in these rows, given in rising order; the other texts leave."""
         if len(rows) < len(self.texts):
             self._state = self._model.select(self._state, rows) if rows else None
             self._have([self.texts[row] for row in rows])
@@ -104,55 +106,63 @@ class Batch:
         return self._model.select(self._state, [row])
 
     def draw(self) -> list[Piece | LmError]:
-        """The next piece of every text, or why it has none: no token has any probability there."""
+        """The next piece of every text, or an error if no token has any probability there."""
         log_probs = self._decoder.log_probs(self._state)  # (B, V)
-        numbers = np.array([text.number() for text in self.texts])
-        self._ids = np.zeros(len(numbers), np.int32)
         failures: dict[int, LmError] = {}
-
-        def draw(tokens: Filter, rows: list[int]) -> None:
-            all_rows = len(rows) == len(numbers)
-            part = slice(None) if all_rows else rows
-            try:
-                self._ids[part] = draw_ids(log_probs[part], tokens, numbers[part])
-            except LmError as error:
-                if len(rows) == 1:
-                    failures[rows[0]] = error
-                    return
-                for row in rows:
-                    draw(tokens, [row])
-
-        for tokens, rows in self._filters.values():
-            draw(tokens, rows)
-        drawn = log_probs[np.arange(len(numbers)), self._ids]
-        each = zip(self.texts, self._ids.tolist(), drawn.tolist(), strict=True)
+        self._ids = self._drawn(log_probs, failures)
         return [
-            failures[row] if row in failures else text.push(token, log_prob)
-            for row, (text, token, log_prob) in enumerate(each)
+            failures[row] if row in failures else text.push(token, log_probs.item(row, token))
+            for row, (text, token) in enumerate(zip(self.texts, self._ids.tolist(), strict=True))
         ]
 
+    def _drawn(self, log_probs: FloatArray, failures: dict[int, LmError]) -> IntArray:
+        """An id (B,) for every text; a text that can have none is put among the failures."""
+        numbers = np.array([text.number() for text in self.texts])
+        if len(self._filters) == 1:
+            [(tokens, _)] = self._filters.values()
+            with suppress(LmError):  # of some row: then each is drawn for itself
+                return draw_ids(log_probs, tokens, numbers)
+        ids = np.zeros(len(numbers), np.int32)
+        for tokens, rows in self._filters.values():
+            try:
+                ids[rows] = draw_ids(log_probs[rows], tokens, numbers[rows])
+            except LmError:
+                for row in rows:
+                    part = slice(row, row + 1)
+                    try:
+                        ids[part] = draw_ids(log_probs[part], tokens, numbers[part])
+                    except LmError as error:
+                        failures[row] = error
+        return ids
+
     def read(self, rows: Sequence[int]) -> None:
-        """Read what was drawn in these rows, as `keep` takes them; the others leave.
+        """Read the tokens drawn in these rows, given in rising order; the other texts leave.
 
-        After ``</s>`` a text begins anew.
+        After ``</s>`` a text begins anew: ``<s>`` is read, too.
         """
-        ids = self._ids[rows]
-        self.keep(rows)
-        if len(rows):
-            ids = np.where(ids == EOS, np.int32(BOS), ids)
-            self._state = self._decoder.step(self._state, ids)
-
-    @property
-    def _decoder(self) -> Decoder:
-        """What steps that many texts; it is made for the next power of two, and kept."""
-        size = 1 << (len(self.texts) - 1).bit_length()
-        if size not in self._decoders:
-            self._decoders[size] = self._model.decoder(size)
-        return self._decoders[size]
+        ids = self._ids
+        if len(rows) < len(self.texts):
+            ids = ids[rows]
+            self.keep(rows)
+        if not self.texts:
+            return
+        self._state = self._decoder.step(self._state, ids)
+        ended = np.flatnonzero(ids == EOS)
+        if len(ended):
+            begun = self._model.select(self._state, ended)
+            begun = self._model.step(begun, np.full(len(ended), BOS, np.int32))
+            now = np.arange(len(ids))
+            now[ended] = len(ids) + np.arange(len(ended))
+            self._state = self._model.select(self._model.join([self._state, begun]), now)
 
     def _have(self, texts: list[Continuation]) -> None:
-        """These are the texts from now on; those with equal filters are drawn together."""
+        """Set the texts, and group their rows by filter: one call draws for each group."""
         self.texts = texts
+        if texts:
+            size = 1 << (len(texts) - 1).bit_length()  # the next power of two
+            if size not in self._decoders:
+                self._decoders[size] = self._model.decoder(size)
+            self._decoder = self._decoders[size]
         known, self._filters = self._filters, {}
         for row, text in enumerate(texts):
             key = text.settings.filters

@@ -1,13 +1,13 @@
 """One model, many readers: a thread steps all their texts as one batch.
 
-A step of many texts costs little more than a step of one, so readers who share steps are served
-faster than readers who take turns. Between two steps new texts join, and those leave that have
-ended, that nobody reads any more, or whose reader is slow (`AHEAD`).
+A step of many texts costs little more than a step of one. So readers who share steps are served
+faster than readers who take turns. Between two steps new texts join. A text leaves when it has
+ended, when nobody reads it any more, or when its reader is slow (`AHEAD`).
 
-What is promised: a text depends on its prompt, settings and seed, not on who is beside it. N-gram
-models and caches give exactly the text and the numbers of `sample`. A network's products of many
-rows are rounded otherwise than those of one: its log-probabilities agree within 1e-5, and its text
-is the same unless a random number falls that close to the border between two tokens.
+The promise: a text depends on its prompt, settings and seed, not on the other texts. N-gram models
+and caches give exactly the text and the numbers of `sample`. A network rounds a product of many
+rows differently from a product of one. So its log-probabilities agree within 1e-5. Its text is the
+same, unless a random number falls so close to the border between two tokens.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
 
 AHEAD = 64
-"""Pieces that a text may be ahead of its reader; then it waits, and takes no part in steps."""
+"""A text may be so many pieces ahead of its reader. Then it waits, outside the batch."""
 
 _PROMPT_AT_ONCE = 256
-"""Ids of a prompt that are read between two steps, so that a long one does not hold up others."""
+"""Ids of a prompt that are read between two steps, so a long prompt does not delay other texts."""
 
 
 class _Line:
@@ -48,11 +48,11 @@ class _Line:
         self, prompt: str | IntArray, settings: SamplingSettings, rng: np.random.Generator
     ) -> None:
         self.prompt, self.settings, self.rng = prompt, settings, rng
-        # The thread's own:
+        # Used by the thread alone:
         self.text: Continuation | None = None
         self.unread: IntArray = np.empty(0, np.int32)  # of the prompt
         self.state: State = None  # while it is not in the batch
-        # Shared with the reader; each is set by one side alone, or makes no odds if both do.
+        # Shared with the reader, without a lock: what both sides do is harmless done twice.
         self.pieces: SimpleQueue[Piece | BaseException | None] = SimpleQueue()
         self.is_closed = False
         self.is_waiting = False  # for its reader
@@ -60,14 +60,19 @@ class _Line:
 
     @property
     def is_full(self) -> bool:
-        """Whether the reader is so far behind that the text has to wait."""
+        """Whether the text must wait, because its reader is too far behind."""
         return self.pieces.qsize() >= AHEAD
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether the reader of a text that waits has caught up."""
+        return self.is_waiting and self.pieces.qsize() <= AHEAD // 2
 
 
 class SharedStream:
-    """The pieces of a text from a `Batcher`, for one reader: ``for`` or ``async for``.
+    """The pieces of a text from a `Batcher`, for one reader: use ``for`` or ``async for``.
 
-    A reader who leaves early closes it, or drops it: the text then ends at once.
+    To stop early, close the stream or delete it: the text then ends at once.
     """
 
     def __init__(self, line: _Line, inbox: SimpleQueue[_Line | None]) -> None:
@@ -97,7 +102,7 @@ class SharedStream:
         return piece
 
     async def _arrived(self) -> Piece | BaseException | None:
-        """What comes next; a task that is cancelled while it waits leaves."""
+        """The next item. If the task is cancelled while it waits, the stream is closed."""
         import asyncio
 
         line = self._line
@@ -105,7 +110,7 @@ class SharedStream:
             with suppress(Empty):
                 return line.pieces.get_nowait()
             line.sleeper = sleeper = asyncio.get_running_loop().create_future()
-            if line.pieces.empty():  # else something has come before there was a sleeper
+            if line.pieces.empty():  # else an item came before there was a sleeper
                 try:
                     await sleeper
                 except asyncio.CancelledError:
@@ -119,7 +124,7 @@ class SharedStream:
             raise item
         if item is None or item.finish_reason:
             line.is_closed = True
-        elif line.is_waiting and line.pieces.qsize() <= AHEAD // 2:
+        elif line.may_go_on:
             line.is_waiting = False
             self._inbox.put(line)
         return item
@@ -143,16 +148,16 @@ class SharedStream:
 class Batcher:
     """Steps a model for many readers, in a thread of its own.
 
-    Any thread may `submit`, and any may read. `close` it, or use it in a ``with`` or ``async with``
-    statement.
+    Any thread may `submit` a prompt and read the pieces. `close` the batcher, or use it in a
+    ``with`` or ``async with`` statement.
     """
 
     def __init__(self, model: LanguageModel, *, most: int = 64) -> None:
         """Start the thread.
 
         Args:
-            model: of any family; it is not changed, so other readers may use it as well.
-            most: how many texts are stepped together; further ones wait until one leaves.
+            model: of any family. It is not changed, so others may use it at the same time.
+            most: how many texts are stepped together. More texts wait until one leaves.
 
         Raises:
             UsageError: `most` is below 1.
@@ -174,10 +179,11 @@ class Batcher:
         seed: Seed = None,
         **changes: Any,
     ) -> SharedStream:
-        """One text that continues a prompt; it is begun at once.
+        """Begin a text that continues a prompt; returns the stream of its pieces.
 
-        The pieces are those of `stream` (see the module for what of networks), the arguments those
-        of `sample`. What is wrong with a prompt is raised to who reads the pieces.
+        The pieces are those of `stream` (for networks, see the module's docstring), and the
+        arguments are those of `sample`. If the prompt is wrong, reading the pieces raises the
+        error.
 
         Raises:
             UsageError: a setting is out of bounds, or the batcher is closed.
@@ -197,7 +203,7 @@ class Batcher:
         self._thread.join()
 
     async def aclose(self) -> None:
-        """As `close`, but an event loop goes on while the thread takes its last step."""
+        """As `close`, but the event loop continues while the thread takes its last step."""
         import asyncio
 
         self._end()
@@ -229,7 +235,7 @@ class Batcher:
 
 
 class _Work:
-    """What the thread of a batcher does."""
+    """The work of a batcher's thread."""
 
     def __init__(self, model: LanguageModel, inbox: SimpleQueue[_Line | None], most: int) -> None:
         self._model, self._inbox, self._most = model, inbox, most
@@ -237,13 +243,14 @@ class _Work:
         self._prompts: deque[_Line] = deque()  # whose prompts are being read
         self._ready: deque[_Line] = deque()  # which wait for a row
         self._rows: list[_Line] = []  # of the batch
+        self._waiting: set[_Line] = set()  # for their readers
         self._batch = Batch(model)
-        self._start: State = None  # made when it is first needed, in the thread
+        self._start: State = None  # made in the thread, when it is first needed
         self._at_once = _PROMPT_AT_ONCE if model.reach is None else sys.maxsize
         self._wakened: dict[AbstractEventLoop, list[Future[None]]] = defaultdict(list)
 
     def run(self) -> None:
-        """Serve until the inbox has None."""
+        """Serve until None comes out of the inbox."""
         while self._receive():
             try:
                 self._read_prompts()
@@ -251,11 +258,13 @@ class _Work:
                 if self._rows:
                     self._step()
             except Exception as error:  # of all rows, as where memory is out
-                self._end_all(error)
-        self._end_all(LmError("the batcher was closed before the text had ended"))
+                rows, self._rows, self._batch = self._rows, [], Batch(self._model)
+                self._end(rows, error)
+        self._end(tuple(self._open), LmError("the batcher was closed before the text had ended"))
+        self._wake()
 
     def _receive(self) -> bool:
-        """Take in what has come; wait for something if there is nothing else to do."""
+        """Take all lines from the inbox; wait for one if there is nothing else to do."""
         while True:
             self._wake()
             is_idle = not (self._prompts or self._ready or self._rows)
@@ -266,10 +275,12 @@ class _Work:
             if line is None:
                 return False
             if line.is_closed:
+                self._waiting.discard(line)
                 self._give(line, None)
             elif line.text is None:
                 self._begin(line)
-            else:
+            elif line in self._waiting:  # else it was sent twice
+                self._waiting.remove(line)
                 self._ready.append(line)
 
     def _begin(self, line: _Line) -> None:
@@ -289,7 +300,7 @@ class _Work:
                 self._give(line, None)
 
     def _read_prompts(self) -> None:
-        """A part of every prompt."""
+        """Read a part of every prompt."""
         for _ in range(len(self._prompts)):
             line = self._prompts.popleft()
             if line.is_closed:
@@ -303,12 +314,15 @@ class _Work:
             (self._prompts if line.unread.size else self._ready).append(line)
 
     def _fill_rows(self) -> None:
-        """Lines leave the batch that nobody reads, or not fast enough; others take their rows."""
+        """Remove lines that nobody reads, or reads too slowly; waiting lines take their rows."""
         staying = []
         for row, line in enumerate(self._rows):
             if line.is_full and not line.is_closed:
                 line.state = self._batch.state(row)
-                line.is_waiting = True  # from now on its reader may send it back
+                line.is_waiting = True  # from now on its reader sends it back
+                self._waiting.add(line)
+                if line.may_go_on:  # unless it caught up a moment before
+                    self._inbox.put(line)
             elif not line.is_closed:
                 staying.append(row)
         self._rows = [self._rows[row] for row in staying]
@@ -316,8 +330,8 @@ class _Work:
         while self._ready and len(self._rows) < self._most:
             line = self._ready.popleft()
             if line.text is not None and not line.is_closed:
-                self._batch.join([line.text], line.state)
                 self._rows.append(line)
+                self._batch.join([line.text], line.state)
                 line.state = None
 
     def _step(self) -> None:
@@ -330,13 +344,9 @@ class _Work:
         self._rows = [self._rows[row] for row in staying]
         self._batch.read(staying)
 
-    def _end_all(self, error: Exception) -> None:
-        for line in tuple(self._open):
+    def _end(self, lines: Sequence[_Line], error: Exception) -> None:
+        for line in lines:
             self._give(line, error)
-        self._prompts.clear()
-        self._ready.clear()
-        self._rows, self._batch = [], Batch(self._model)
-        self._wake()
 
     def _give(self, line: _Line, item: Piece | BaseException | None) -> None:
         line.pieces.put(item)
@@ -366,20 +376,20 @@ def astream(
     settings: SamplingSettings = SamplingSettings(),
     seed: Seed = None,
     **changes: Any,
-) -> AsyncIterator[Piece]:
+) -> AsyncGenerator[Piece, None]:
     """As `stream`, for ``async for``: the model is stepped in a thread, never in the event loop.
 
-    When its consumer is cancelled or leaves, the work and the thread end.
+    When its reader is cancelled or stops, the work and the thread end.
 
     Raises:
-        UsageError: a setting is out of bounds. All else is raised to who reads the pieces.
+        UsageError: a setting is out of bounds. Reading the pieces raises all other errors.
     """
     return _pieces(model, prompt, replace(settings, **changes), seed)
 
 
 async def _pieces(
     model: LanguageModel, prompt: str | IntArray, settings: SamplingSettings, seed: Seed
-) -> AsyncIterator[Piece]:
+) -> AsyncGenerator[Piece, None]:
     async with Batcher(model) as batcher:
         async for piece in batcher.submit(prompt, settings, seed):
             yield piece

@@ -1,8 +1,8 @@
-"""Texts that a model writes: whole, or piece by piece as the caller asks for them.
+"""Texts that a model writes: whole, or piece by piece when the caller asks.
 
-Text k of a call draws from the k-th child of the generator that its seed makes
-(``numpy.random.Generator.spawn``), one number a token. So it depends on the seed and on k alone:
-not on how many others there are, on when they stop, or on how they are batched.
+The seed of a call makes a random generator. Text k draws from the k-th child of this generator
+(``numpy.random.Generator.spawn``), one number a token. So text k depends only on the seed and on k,
+not on the other texts.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from lmsuite.sampling import SamplingSettings
 from lmsuite.types import IntArray
 
 Seed: TypeAlias = int | np.random.Generator | None
-"""The same seed gives the same text; of one generator each call takes the next texts; None: new."""
+"""The same integer gives the same text. With a generator, each call gives the next texts. None
+gives a new text at every call."""
 
 
 @dataclass
 class Sample:
-    """One text drawn: what follows the prompt."""
+    """One text drawn, without the prompt."""
 
     text: str = ""
     ids: list[int] = field(default_factory=list)
-    """The ids of its tokens; where it stopped, those of the stop text are among them."""
+    """The ids of its tokens, including those of the stop text at which it stopped."""
     log_probs: list[float] = field(default_factory=list)
-    """The log-probability of each in nats, the model's own, before any filter."""
+    """The log-probability of each token in nats, the model's own, before any filter."""
 
 
 def sample(
@@ -53,12 +54,12 @@ def sample(
         model: of any family.
         prompt: the beginning, as text or as ids (N,).
         settings: how tokens are drawn, and when to stop.
-        seed: decides the texts.
-        samples: how many.
-        changes: settings by their names, as ``temperature=0.8, max_tokens=40``.
+        seed: decides the texts; see `Seed`.
+        samples: the number of texts.
+        changes: settings by name, such as ``temperature=0.8, max_tokens=40``.
 
     Raises:
-        UsageError: a setting is out of bounds, or there are fewer samples than one.
+        UsageError: a setting is out of bounds, or `samples` is below 1.
         DataError: the prompt holds a reserved token, or an id out of range.
         LmError: the model gives no token any probability.
     """
@@ -82,10 +83,11 @@ def stream(
     seed: Seed = None,
     **changes: Any,
 ) -> Iterator[Piece]:
-    """One text that continues a prompt, a `Piece` a token, each drawn when it is asked for.
+    """One text that continues a prompt, one `Piece` a token, drawn when the caller asks for it.
 
-    The texts of the pieces make what `sample` gives with the same seed. What is not certain is held
-    back: a part of a character until it is whole, what may begin a stop text until it does not.
+    Joined, the texts of the pieces are the text that `sample` gives with the same seed. A piece
+    holds only characters that are certain: a character waits until all its bytes are there, and
+    characters that may begin a stop text wait until it is clear that they do not.
 
     The arguments and the errors are those of `sample`.
     """
@@ -95,10 +97,10 @@ def stream(
 
 
 def prompt_ids(model: LanguageModel, prompt: str | IntArray) -> IntArray:
-    """The ids (N,) of a prompt: as many of the last ones as the model needs.
+    """The ids (N,) of a prompt. Of a long text, only the end that the model needs is encoded.
 
     Raises:
-        UsageError, DataError: it is neither text nor ids, or holds a reserved token.
+        UsageError, DataError: the prompt is neither text nor ids, or holds a reserved token.
     """
     if isinstance(prompt, str):
         return model.encoder.encode_prompt(prompt, last=model.reach)
@@ -108,7 +110,7 @@ def prompt_ids(model: LanguageModel, prompt: str | IntArray) -> IntArray:
 def _side_by_side(
     model: LanguageModel, prompt: IntArray, settings: SamplingSettings, seed: Seed, samples: int
 ) -> Iterator[list[Piece | None]]:
-    """The next pieces of all texts, until the last has ended; None for those that have."""
+    """The next pieces of all texts, until the last text ends; None for texts that have ended."""
     texts = [
         Continuation(model.encoder, prompt, settings, rng)
         for rng in np.random.default_rng(seed).spawn(samples)

@@ -1,4 +1,4 @@
-"""The text of ids as they come: what is certain is given, what may yet change is held back."""
+"""From ids to text, one at a time: characters that are certain are given, others are held back."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from lmsuite.text.vocabulary import EOS
 from lmsuite.types import IntArray
 
 _SPACING_REACH = 1 << 14
-"""Tokens of a prompt on which the first space may depend. A quotation that is open for longer than
-this, without an empty line, counts as closed."""
+"""The first space may depend on so many tokens at the end of a prompt. A quotation that stays open
+for more tokens than this, without an empty line, counts as closed."""
 
 
 class Writer:
-    """Makes the characters of one text of its ids; holds back what may become a stop text."""
+    """Makes text from the ids of one text; holds back characters that may begin a stop text."""
 
     stopped = False
     """Whether the text has ended: a stop text came, or ``</s>`` in a model of documents."""
@@ -22,8 +22,8 @@ class Writer:
     def __init__(
         self, encoder: TextEncoder, settings: SamplingSettings, prompt_ids: IntArray
     ) -> None:
-        # The end of the prompt is pushed too, since the first space depends on it, but is not
-        # given back.
+        # The first space depends on the end of the prompt. So that is pushed, too, and skipped in
+        # the text that is given.
         self._decoder = encoder.decoder()
         self._last = EOS if encoder.boundaries is Boundaries.DOCUMENTS else None
         self._stops, self._keep_stop = settings.stop, settings.keep_stop
@@ -34,7 +34,7 @@ class Writer:
             self._pass_on(self._decoder.push(token))
 
     def push(self, token: int) -> str:
-        """The characters that one more token makes certain."""
+        """Add a token; returns the characters that it makes certain."""
         if token == self._last:
             rest = self.finish()
             self.stopped = True
@@ -42,7 +42,7 @@ class Writer:
         return self._pass_on(self._decoder.push(token))
 
     def finish(self) -> str:
-        """The characters that are left when the text ends here."""
+        """End the text here; returns the characters that were held back."""
         rest = self._pass_on(self._decoder.finish())
         return rest if self.stopped else rest + self._held
 
@@ -65,6 +65,6 @@ class Writer:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """The length of the longest end of `text` with which `stop` begins."""
+    """The length of the longest end of `text` that is a beginning of `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)

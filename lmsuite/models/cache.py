@@ -1,4 +1,4 @@
-r"""The decaying unigram cache: what was said a moment ago is likely to be said again.
+r"""The decaying unigram cache: a token read a moment ago is likely to come again.
 
 Kuhn and De Mori (1990), "A cache-based natural language model for speech recognition", with the
 exponential decay of Clarkson and Robinson (1997), "Language model adaptation using mixtures and an
@@ -6,12 +6,12 @@ exponentially decaying cache". A token read i tokens ago weighs d^i, with d = 2^
 
     p(w | h) = (sum of d^i over w in h + u(w)) / (sum of d^i over all of h + 1),
 
-where u, uniform over the possible tokens, stands for a text of which little is known yet: an empty
-memory gives u, and a token never read is never impossible.
+where u is uniform over the possible tokens. An empty memory gives u, and a token that was never
+read still has a probability.
 
-The memory is of the whole text: in LINES mode, too, it is kept from line to line. It holds every
-token that is predicted, ``</s>`` among them, but not ``<unk>``: one unknown word does not make the
-next one likely to be the same. Alone this is a poor model; it is meant as a member of a mixture.
+The memory is of the whole text; in LINES mode, too, it is kept from line to line. It holds every
+token that is predicted, also ``</s>``, but not ``<unk>``: after one unknown word, the next one is
+not likely to be the same. Alone this is a poor model; it is meant as a member of a mixture.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class CacheModel(LanguageModel):
 
     def step(self, state: NDArray[np.float64], ids: IntArray) -> NDArray[np.float64]:
         ids = self.checked(ids)
-        # While a token is read that is not remembered, the memory does not fade either.
-        rows = np.flatnonzero(self._remembered[ids])
+        # A token that is not remembered does not decay the memory either.
+        remembering = np.flatnonzero(self._remembered[ids])
         state = state.copy()
-        state[rows] *= self._decay
-        state[rows, ids[rows]] += 1.0
+        state[remembering] *= self._decay
+        state[remembering, ids[remembering]] += 1.0
         return state
 
     def read(self, state: NDArray[np.float64], ids: IntArray) -> NDArray[np.float64]:
@@ -85,7 +85,7 @@ class CacheModel(LanguageModel):
         remembered = self._remembered[predicted]
         own = self._uniform[predicted]
         own[remembered] += self._weights_before(predicted[remembered])
-        # All of i tokens weighs 1 + d + … + d^(i-1).
+        # i tokens together weigh 1 + d + … + d^(i-1).
         read = np.cumsum(remembered) - remembered
         everything = -np.expm1(read * np.log(self._decay)) / (1 - self._decay)
         with np.errstate(divide="ignore"):
@@ -94,17 +94,17 @@ class CacheModel(LanguageModel):
         return scores
 
     def _weights_before(self, ids: IntArray) -> NDArray[np.float64]:
-        """The weight (M,) that each of the ids (M,) has in the memory of those before it.
+        """The weight (M,) that each of the ids (M,) has in the memory of the ids before it.
 
-        Over the places of one token the weight obeys a_k = D_k a_(k-1) + 1, D_k the decay between
-        two places; all such recurrences are run at once, doubling the reach of each sum per pass
-        (Hillis and Steele 1986, "Data parallel algorithms").
+        Just after its k-th occurrence, a token has the weight a_k = D_k a_(k-1) + 1, where D_k is
+        the decay since the occurrence before. The recurrences of all tokens run at once; each pass
+        doubles the reach of every sum (Hillis and Steele 1986, "Data parallel algorithms").
         """
         order = np.argsort(ids, kind="stable")
         decays = np.zeros(len(ids))
         same = ids[order[1:]] == ids[order[:-1]]
         decays[1:][same] = self._decay ** np.diff(order)[same]
-        after = np.ones(len(ids))  # a: just after each place
+        after = np.ones(len(ids))  # a: just after each occurrence
         reach, carried = 1, decays.copy()
         while carried[reach:].any():
             after[reach:] += carried[reach:] * after[:-reach]

@@ -5,7 +5,7 @@
     C           embedding       (V, m)      a vector for each token
     x           x               (B, (n-1)m) the vectors of the window, one after another
     H, d        hidden layers   ((n-1)m, h) a = f(x H + d); more layers stack on it
-    U, W, b     output          (h, V)      y = b + a U, and + x W with direct connections
+    U, W, b     output          (h, V)      y = b + a U; with direct connections, + x W
 
     P(w_t | window) = softmax(y)                                                       (eq. 1)
 
@@ -38,7 +38,7 @@ def windows(
 ) -> IntArray:
     """The `context` ids before each position (B,), oldest first: (context, B).
 
-    ids (N,); since (B,) is where the reading of each begins: what lies before is ``<s>``.
+    ids (N,); since (B,) is the first position that each may read: before it, all is ``<s>``.
     """
     read = positions + np.arange(-context, 0)[:, None]
     return np.where(read >= since, ids[np.maximum(read, 0)], np.int32(BOS))
@@ -78,12 +78,12 @@ class FeedForward(NeuralModel):
         for layer in [*self._layers, self._output]:
             layer.initialise(rng)
 
-    def _hidden(
+    def _forward(
         self, inputs: IntArray, rng: np.random.Generator | None = None
     ) -> tuple[FloatArray, list[Any]]:
-        """What the output reads (B, D) of windows (context, B), and the caches.
+        """The output layer's input (B, D) for windows (context, B), and the caches.
 
-        With dropout if given rng.
+        With dropout if `rng` is given.
         """
         caches: list[Any] = []
         vectors, cache = self._embedding.forward(inputs.T)  # (B, context, m)
@@ -101,11 +101,11 @@ class FeedForward(NeuralModel):
 
     def _logits(self, inputs: IntArray) -> FloatArray:
         """Logits (B, V) of windows (context, B)."""
-        logits, _ = self._output.forward(self._hidden(inputs)[0])
+        logits, _ = self._output.forward(self._forward(inputs)[0])
         return logits
 
     def _backward(self, d_top: FloatArray, caches: list[Any]) -> None:
-        """The gradients below the output, from that of what it read (B, D)."""
+        """The gradients below the output layer, from the gradient of its input (B, D)."""
         size = self._settings.hidden[-1]
         d_a, d_direct = d_top[:, :size], d_top[:, size:]
         for layer in reversed(self._layers):
@@ -123,11 +123,11 @@ class FeedForward(NeuralModel):
             return super().largest_sum()
         inputs = largest = self.largest("embedding.table")
         for name in (f"hidden.{i}" for i in range(len(self._layers))):
-            rows = self.parameters.shapes[f"{name}.W"][0]
-            largest = rows * largest * self.largest(f"{name}.W") + self.largest(f"{name}.b")
-        rows = self.parameters.shapes["output.W"][0]
-        # Greater than every sum before it, if the weights after it are not small.
-        last = rows * max(inputs, largest) * self.largest("output.W") + self.largest("output.b")
+            terms = self.parameters.shapes[f"{name}.W"][0]
+            largest = terms * largest * self.largest(f"{name}.W") + self.largest(f"{name}.b")
+        terms = self.parameters.shapes["output.W"][0]
+        # If the output's weights are small, a sum before it may be greater than the last.
+        last = terms * max(inputs, largest) * self.largest("output.W") + self.largest("output.b")
         return max(largest, last)
 
     def backpropagate(
@@ -139,21 +139,22 @@ class FeedForward(NeuralModel):
         weight: float,
         rng: np.random.Generator,
     ) -> float:
-        top, caches = self._hidden(inputs, rng)
+        top, caches = self._forward(inputs, rng)
         loss, d_top = output_loss(self._output, top, targets, weight, self.encoder.impossible)
         self._embedding.d_table[...] = 0
         self._backward(d_top, caches)
         return loss
 
     def example(
-        self, rng: np.random.Generator, lanes: int, length: int
+        self, rng: np.random.Generator, batch_size: int, length: int
     ) -> tuple[IntArray, IntArray]:
         possible = self._possible()
-        return rng.choice(possible, (self._settings.context, lanes)), rng.choice(possible, lanes)
+        inputs = rng.choice(possible, (self._settings.context, batch_size))
+        return inputs, rng.choice(possible, batch_size)
 
     @property
     def reach(self) -> int:  # type: ignore[override]  # a fact of the architecture
-        """The window."""
+        """The length of the window."""
         context: int = self._settings.context
         return context
 
@@ -173,16 +174,15 @@ class FeedForward(NeuralModel):
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         ids = self.checked(ids)
-        places = np.arange(ids.size)
-        since = np.maximum.accumulate(np.where(ids == BOS, places, 0))
+        since = np.maximum.accumulate(np.where(ids == BOS, np.arange(ids.size), 0))
         positions = np.flatnonzero(ids != BOS)
-        rows = max(16, LOGITS_AT_ONCE // len(self.encoder.vocabulary))
+        at_once = max(16, LOGITS_AT_ONCE // len(self.encoder.vocabulary))
         scores = np.empty(positions.size)
-        for begin in range(0, positions.size, rows):
-            chunk = positions[begin : begin + rows]
+        for begin in range(0, positions.size, at_once):
+            chunk = positions[begin : begin + at_once]
             inputs = windows(ids, chunk, since[chunk], self._settings.context)
             logits = self._logits(inputs)
-            scores[begin : begin + rows] = target_log_probs(
+            scores[begin : begin + at_once] = target_log_probs(
                 logits, ids[chunk], self.encoder.impossible
             )
         return scores

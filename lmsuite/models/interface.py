@@ -1,23 +1,22 @@
-"""What every language model promises, whatever its family.
+"""The contract of every language model, of any family.
 
-A model is a distribution over the next token given a *state*, and the state is a value: `start`
-makes one, `step` makes the next one from it, nothing is ever mutated, so a state can be kept,
-copied and returned to. The same three methods fit an n-gram history, a feed-forward window and a
-recurrent hidden vector.
+A model is a distribution over the next token given a *state*. A state is a value: `start` makes
+one, `step` makes the next one from it, and neither is ever changed. So a state can be kept, copied
+and returned to. It can be an n-gram history, a feed-forward window or a recurrent hidden vector.
 
 Letters as in `lmsuite.types`, and M predicted tokens. Units are nats.
 
 Invariants, tested for every model and every smoothing in ``tests/test_contract.py``:
 
-* ``logsumexp(log_probs(state)) == 0`` to 1e-5, and the ids in ``text.impossible`` have
-  probability zero (``<s>`` always; ``</s>`` too in stream mode, where a text has no end). Models
-  with ``is_normalised`` false (stupid backoff) are excused from the sum alone.
-* ``score(ids)`` equals the chain of `step`s and `log_probs`, to 1e-4 a token; `read` is that chain
-  of steps, and `score_next` a step together with the log-probability of what is read.
+* ``logsumexp(log_probs(state)) == 0`` to 1e-5, and the ids in ``encoder.impossible`` have
+  probability zero (``<s>`` always; ``</s>`` too in stream mode, where a text has no end). If
+  ``is_normalised`` is false (stupid backoff), only the sum may differ.
+* ``score(ids)`` equals the chain of `step`s and `log_probs`, to 1e-4 nats per token. `read` equals
+  that chain of steps. `score_next` is a step, with the log-probability of the ids that it reads.
 * `select` and `join` treat the rows of a state alike in every family, and states of equal
   `state_key` have equal futures.
-* A model is not changed by being read: any number of threads share one. Whoever takes many steps
-  asks for a `decoder`, which has buffers of its own, for one thread at a time.
+* Reading does not change a model, so any number of threads can share it. For many steps, ask for a
+  `decoder`: it has buffers of its own, and serves one thread at a time.
 * `restore` of `settings_dict`, `arrays` and the encoder gives an equal model: same scores, to the
   bit.
 * Training twice with the same seed on the same machine gives the same arrays, to the bit.
@@ -37,15 +36,15 @@ from lmsuite.models.text_scores import TextScores
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.types import Array, FloatArray, IntArray
 
-# What a state holds is the model's own business; callers only pass it on.
+# Each model defines what its states hold; callers only pass them on.
 State: TypeAlias = Any
 
 
 class Decoder(Protocol):
-    """What steps a model for one reader, as `LanguageModel` does, but quickly.
+    """Makes the steps of a `LanguageModel` for one reader, but quickly.
 
-    It is for one thread at a time, and for batches of at most the size that it was made for. Its
-    states are the model's. It serves as long as the weights stay as they are.
+    A decoder is for one thread at a time, and for batches of at most the size that it was made for.
+    Its states are the model's states. It is valid as long as the weights do not change.
     """
 
     def step(self, state: State, ids: IntArray) -> State:
@@ -66,57 +65,57 @@ class LanguageModel(TextScores, ABC):
     """
 
     kind: ClassVar[str]
-    """The name in artefacts and tables: ``ngram``, ``ffnn``, ``rnn``, ``mixture``."""
+    """The name in model files and tables: ``ngram``, ``ffnn``, ``rnn``, ``mixture``, ``cache``."""
 
     encoder: TextEncoder
     """The tokenizer, vocabulary and boundaries that turn text into this model's ids."""
 
     is_normalised: bool = True
-    """Whether `log_probs` are probabilities; only stupid backoff's scores are not."""
+    """Whether `log_probs` gives probabilities; only stupid backoff gives other scores."""
 
     reach: int | None = None
-    """How many of the ids read last determine the state; None if all of them do."""
+    """The state depends on this number of the last ids alone; None if it depends on all ids."""
 
     remembers_text: bool = False
-    """Whether a state keeps, beyond every ``<s>``, a memory of the whole text (a cache does)."""
+    """Whether a state keeps a memory of the text before an ``<s>``, as a cache does."""
 
     @property
     @abstractmethod
     def settings(self) -> Any:
-        """The model's frozen dataclass of settings, all values JSON-serialisable."""
+        """The model's settings: a frozen dataclass, all of whose values JSON can hold."""
 
     @abstractmethod
     def start(self, batch_size: int) -> State:
-        """The state of `batch_size` texts of which nothing has been read (after ``<s>``)."""
+        """The state of `batch_size` texts at their beginning, after ``<s>``."""
 
     def null_context(self, batch_size: int) -> State:
-        """The state of `batch_size` texts of which nothing is known, not even that they begin here.
+        """The state of `batch_size` texts without known context: they need not begin here.
 
-        A stream has no other beginning, so in STREAM mode this is `start`.
+        In STREAM mode this is `start`, because a stream has no ``<s>`` between its sentences.
 
         Raises:
-            UsageError: the model knows sentences from their ``<s>`` alone.
+            UsageError: the model can read a sentence only from its ``<s>``.
         """
         if not self.encoder.boundaries.has_sequences:
             return self.start(batch_size)
         raise UsageError(
-            f"a model of kind {self.kind} has read every sentence from its beginning, and has no "
-            "probability without one; leave bos=True"
+            f"a model of kind {self.kind} can read a sentence only from its beginning; "
+            "leave bos=True"
         )
 
     def matched_order(self, state: State, token_id: int) -> int | None:
         """The order of the n-gram that predicts an id after a state of batch size 1.
 
-        None in a model that is not made of n-grams.
+        None if the model has no n-grams.
         """
         return None
 
     @abstractmethod
     def step(self, state: State, ids: IntArray) -> State:
-        """The state after each text of the batch is continued by one token, ids (B,).
+        """The state after one more token of each text of the batch, ids (B,).
 
-        ``<s>`` is allowed as a token and leads back to `start`; a model that `remembers_text` keeps
-        its memory of the text, and forgets all else.
+        The token ``<s>`` leads back to `start`; a model that `remembers_text` keeps its memory of
+        the text, and forgets all else.
         """
 
     @abstractmethod
@@ -124,16 +123,16 @@ class LanguageModel(TextScores, ABC):
         """Natural log-probabilities of the next token, (B, V)."""
 
     def decoder(self, batch_size: int) -> Decoder:
-        """What takes many steps of up to `batch_size` texts quickly: this model, or its buffers."""
+        """A decoder that makes many steps of up to `batch_size` texts quickly; here the model."""
         return self
 
     def read(self, state: State, ids: IntArray) -> State:
-        """The state (of one text) after the text is continued by ids (N,): N steps, but quickly."""
+        """The state of one text after N more ids (N,): N steps, but quickly."""
         ids = self.checked(ids)
         known = len(ids) if self.reach is None else self.reach
         decoder = self.decoder(1)
-        for place in range(max(0, len(ids) - known), len(ids)):
-            state = decoder.step(state, ids[place : place + 1])
+        for i in range(max(0, len(ids) - known), len(ids)):
+            state = decoder.step(state, ids[i : i + 1])
         return state
 
     def score_next(self, state: State, ids: IntArray) -> tuple[NDArray[np.float64], State]:
@@ -143,18 +142,18 @@ class LanguageModel(TextScores, ABC):
         return log_probs.astype(np.float64), after
 
     rows_axis: ClassVar[int] = 0
-    """The axis of a state's array that counts the texts of the batch."""
+    """The axis of a state's array that runs over the texts of the batch."""
 
     def select(self, state: State, rows: Sequence[int] | IntArray) -> State:
-        """The state of these texts of a batch, in this order; a text may be named repeatedly."""
+        """The state of these texts of a batch, in this order; a text may be selected repeatedly."""
         return np.take(state, np.asarray(rows, np.intp), axis=self.rows_axis)
 
     def join(self, states: Sequence[State]) -> State:
-        """The state of all texts of some batches, one batch after the other."""
+        """One state of the texts of several batches, one batch after the other."""
         return np.concatenate(states, axis=self.rows_axis)
 
     def state_key(self, state: State, row: int) -> Hashable:
-        """What tells the state of one text from others: equal keys have equal futures."""
+        """A key of the state of one text; states of equal keys have equal futures."""
         key: bytes = np.take(state, row, axis=self.rows_axis).tobytes()
         return key
 
@@ -167,18 +166,18 @@ class LanguageModel(TextScores, ABC):
 
     @abstractmethod
     def arrays(self) -> Mapping[str, Array]:
-        """What the model has learned, by name: all that `restore` needs besides settings, text."""
+        """The learned arrays, by name: all that `restore` needs besides encoder and settings."""
 
     @classmethod
     @abstractmethod
     def restore(
         cls, encoder: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
     ) -> Self:
-        """The model whose `settings_dict` and `arrays` these are.
+        """The model that gave this encoder, `settings_dict` and `arrays`.
 
         Raises:
-            ModelFileError: a setting or an array is missing, superfluous, or has a shape, dtype or
-                value that does not fit the others; the message names it.
+            ModelFileError: a setting or an array is missing or unknown, or its shape, dtype or
+                value does not fit the others; the message names it.
         """
 
     @abstractmethod
@@ -186,7 +185,7 @@ class LanguageModel(TextScores, ABC):
         """Facts for ``lm info``, by label, in the order to show: sizes, discounts, notes."""
 
     def embedding(self) -> FloatArray | None:
-        """The learned vector of every token, (V, E); None in a model that has none."""
+        """The learned vector of every token, (V, E); None if the model has no embedding."""
         return None
 
     def checked(self, ids: IntArray) -> IntArray:
@@ -215,10 +214,10 @@ def checked_ids(ids: ArrayLike, vocabulary_size: int) -> IntArray:
     if array.ndim != 1:
         raise UsageError(f"ids have one dimension, not the shape {array.shape}")
     if array.dtype != np.int32:
-        # Wider numbers are compared before they are cut off, and -1 before it wraps around.
+        # A conversion could cut off large numbers and make negative ones wrap around: check first.
         _require_in_range(array, vocabulary_size)
         array = array.astype(np.int32)
-    # Seen as unsigned numbers, negative ids lie above all others: one reduction finds both.
+    # As unsigned numbers, negative ids are larger than all others: one reduction finds both faults.
     if array.size and np.maximum.reduce(array.view(np.uint32)) >= vocabulary_size:
         _require_in_range(array, vocabulary_size)
     return array

@@ -6,9 +6,10 @@ probability w_k p_k(i) / p(i), and the new weight is the mean of these shares,
 
     w_k  <-  w_k g_k,    g_k = (1/M) sum_i p_k(i) / p(i).
 
-The log-likelihood is concave in the weights, so there is one maximum, and a known distance to it:
-no weights give more than ln(max_k g_k) nats a token above the present ones (Cover 1984, "An
-algorithm for maximizing expected log investment return", theorem 3). That is when to stop.
+The log-likelihood is concave in the weights, so there is one maximum, and the distance to it has a
+known bound: no weights gain more than ln(max_k g_k) nats per token over the present ones (Cover
+1984, "An algorithm for maximizing expected log investment return", theorem 3). EM stops when this
+bound is small.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import DataError
 
-_CLOSE_ENOUGH = 1e-7  # nats a token that the best weights could still gain
+_CLOSE_ENOUGH = 1e-7  # nats per token that the best weights could still gain
 _MOST_ROUNDS = 20_000
 
 
@@ -28,14 +29,14 @@ def em_weights(log_probs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """The weights (K,) with which K members together predict a text best.
 
     Args:
-        log_probs: of every member, for each of the M tokens of the text, in nats.
+        log_probs: for every member, those (M,) of the M tokens of the text, in nats.
 
     Raises:
-        DataError: there is no token to which a member gives a probability.
+        DataError: no token has a probability above 0 from any member.
     """
     stacked = np.stack(log_probs)  # (K, M)
     best = stacked.max(axis=0)
-    # A token that no member can predict is lost whatever the weights are.
+    # A token that no member can predict has probability 0 for all weights: leave it out.
     possible = best > -np.inf
     if not possible.any():
         raise DataError("no weights can be found: the text has no token that a member can predict")
@@ -46,7 +47,7 @@ def em_weights(log_probs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         weights *= gains
         if np.log(gains.max()) < _CLOSE_ENOUGH:
             break
-    # EM approaches a corner of the simplex without end; where one is the maximum, it is taken.
+    # If the maximum is a corner of the simplex, EM approaches it but never reaches it: take it.
     with np.errstate(divide="ignore"):
         alone = np.log(probs).mean(axis=1)
     corner = int(alone.argmax())

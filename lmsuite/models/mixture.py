@@ -1,11 +1,11 @@
 """Linear interpolation: several models that predict together, p(w | h) = sum_k w_k p_k(w | h).
 
-The weights are those that predict a held-out text best, by EM (`lmsuite.models.interpolation`). A
-cache among the members (`lmsuite.models.cache`) has its half-life chosen on the same text, from
-powers of two: for each the best weights are found, and the best of all is kept.
+EM finds the weights that predict a held-out text best (`lmsuite.models.interpolation`). If a cache
+is among the members (`lmsuite.models.cache`), the same text chooses its half-life, from powers of
+two: EM finds the weights for each half-life, and the best mixture is kept.
 
-A mixture is complete in itself: its settings and arrays contain those of its members, the arrays of
-member i below ``i.``.
+A mixture is complete in itself: its settings and arrays contain those of its members. The names of
+the arrays of member i begin with ``i.``.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from lmsuite.text.encoding import TextEncoder
 from lmsuite.types import Array, FloatArray, IntArray
 
 MOST_MODELS = 100
-"""How many models a mixture may be of, those of mixtures in it counted with it."""
+"""The most models in a mixture; the models of mixtures within it are counted too."""
 
 MOST_LEVELS = 8
-"""How deep mixtures may lie in mixtures."""
+"""The most levels of mixtures within mixtures."""
 
 _SUMS_TO_ONE = 1e-12
 
 HALF_LIVES = tuple(float(2**k) for k in range(2, 15))
-"""The half-lives, in tokens, among which that of a cache is chosen."""
+"""The half-lives, in tokens, that are tried for a cache."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """What a mixture keeps of a member, besides its arrays."""
+    """The description of a member in the mixture's settings."""
 
     name: str
     kind: str
@@ -49,23 +49,23 @@ class Member:
 
 @dataclass(frozen=True)
 class MixtureSettings:
-    """Who is mixed."""
+    """The members of a mixture, in order."""
 
     members: tuple[Member, ...]
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one member had to do with the probability of a token."""
+    """One member's part in the probability of a token."""
 
     name: str
     weight: float
-    prob: float  # the member's own
-    share: float  # weight times prob, over the mixture's probability: its posterior
+    prob: float  # the member's own probability of the token
+    share: float  # posterior of the member: weight times prob, over the mixture's probability
 
 
 class DifferentTokensError(DataError):
-    """A model that was to predict the same tokens as another does not."""
+    """Two models were meant to predict the same tokens, but do not."""
 
     def __init__(self, reference: str, other: str) -> None:
         super().__init__(
@@ -85,11 +85,11 @@ class Mixture(LanguageModel):
     def __init__(
         self, members: Mapping[str, LanguageModel], weights: Sequence[float] | NDArray[np.float64]
     ) -> None:
-        """The mixture of `members`, by name, with weights (K,) that are scaled to sum to one.
+        """The mixture of `members`, by name; the weights (K,) are scaled to sum to one.
 
         Raises:
-            UsageError, DifferentTokensError: see `check_members`; or the weights are of another
-                number, negative, or all zero.
+            UsageError, DifferentTokensError: see `check_members`; or there are more or fewer
+                weights than members, or a weight is negative, or all are zero.
         """
         check_members(members)
         self.names = tuple(members)
@@ -109,13 +109,13 @@ class Mixture(LanguageModel):
         weights: Sequence[float] | None = None,
         scores: Mapping[str, NDArray[np.float64]] | None = None,
     ) -> Self:
-        """The mixture that suits a text best.
+        """The mixture that predicts a text best.
 
         Args:
-            members: by name. The half-life that a cache among them has is not looked at.
-            ids: the text (N,), which no member was trained on.
-            weights: of the members, if only the half-life is to be found.
-            scores: what `member_scores` gives, where the caller has it.
+            members: by name. If a cache is among them, its half-life is chosen anew.
+            ids: the text (N,); no member should have been trained on it.
+            weights: fixed weights of the members; then only the half-life is chosen.
+            scores: the result of `member_scores`, if the caller has it.
 
         Raises:
             UsageError, DifferentTokensError: see `check_members`.
@@ -182,7 +182,7 @@ class Mixture(LanguageModel):
     def contributions(self, state: tuple[State, ...], token_id: int) -> tuple[Contribution, ...]:
         """How each member predicts one token after a state of batch size 1."""
         logs = np.array([logs[0, token_id] for logs in self._log_probs(state)])
-        probs = np.exp(np.minimum(logs, 700.0))  # finite, though a damaged model has any number
+        probs = np.exp(np.minimum(logs, 700.0))  # finite, even if the model is damaged
         parts = self.weights * probs
         shares = parts / parts.sum() if parts.sum() else np.zeros(len(parts))
         columns = zip(self.names, self.weights, probs, shares, strict=True)
@@ -203,8 +203,8 @@ class Mixture(LanguageModel):
     ) -> Self:
         of_member: dict[str, dict[str, Array]] = {}
         for name, array in arrays.items():
-            place, rest = name.split(".", 1) if "." in name else ("", name)
-            of_member.setdefault(place, {})[rest] = array
+            number, rest = name.split(".", 1) if "." in name else ("", name)
+            of_member.setdefault(number, {})[rest] = array
         weights = of_member.pop("", {})
         if weights.keys() != {"weights"} or weights["weights"].dtype != np.float64:
             raise ModelFileError("a mixture has one array of its own, the float64 'weights'")
@@ -233,7 +233,7 @@ class Mixture(LanguageModel):
 
 @dataclass(frozen=True)
 class _MixtureDecoder:
-    """A decoder of every member."""
+    """A decoder made of the members' decoders."""
 
     members: Sequence[Decoder]
     weights: NDArray[np.float64]  # (K,)
@@ -256,20 +256,21 @@ def check_members(members: Mapping[str, LanguageModel]) -> None:
     """Refuse members that cannot be mixed.
 
     Raises:
-        UsageError: there are fewer than two, or more than `MOST_MODELS` or `MOST_LEVELS`; there
-            are two caches; or one gives scores that are no probabilities.
-        DifferentTokensError: one has other tokens than the first.
+        UsageError: there are fewer than two members; there are more than `MOST_MODELS` models or
+            `MOST_LEVELS` levels; there are two caches; or a member gives scores that are no
+            probabilities.
+        DifferentTokensError: a member has other tokens than the first.
     """
     if len(members) < 2:
-        raise UsageError("a mixture has two members or more")
+        raise UsageError("a mixture needs two members or more")
     models, levels = _extent(members.values())
     if models > MOST_MODELS or levels > MOST_LEVELS:
         raise UsageError(
-            f"a mixture of {models} models in {levels} levels: it may be of {MOST_MODELS} in "
-            f"{MOST_LEVELS}"
+            f"a mixture of {models} models in {levels} levels is too large; it can have "
+            f"{MOST_MODELS} models in {MOST_LEVELS} levels"
         )
     if sum(isinstance(member, CacheModel) for member in members.values()) > 1:
-        raise UsageError("one cache is enough: leave the other out")
+        raise UsageError("a mixture can have one cache; leave the others out")
     (first, reference), *others = members.items()
     strangers = [
         (name, member) for name, member in others if member.encoder is not reference.encoder
@@ -290,7 +291,7 @@ def check_members(members: Mapping[str, LanguageModel]) -> None:
 def member_scores(
     members: Mapping[str, LanguageModel], ids: IntArray
 ) -> dict[str, NDArray[np.float64]]:
-    """The log-probabilities (M,) that every member but a cache gives the text `ids` (N,)."""
+    """The log-probabilities (M,) of the text `ids` (N,) from every member that is no cache."""
     return {
         name: member.score(ids)
         for name, member in members.items()
@@ -304,13 +305,13 @@ def _candidates(
     scores: Mapping[str, NDArray[np.float64]],
     caches: list[str],
 ) -> Iterator[tuple[Mapping[str, LanguageModel], list[NDArray[np.float64]]]]:
-    """The members and their scores, once for every half-life that their cache could have."""
+    """The members and their scores; if there is a cache, once for each half-life to try."""
     if not caches:
         yield members, [scores[name] for name in members]
         return
-    text = members[caches[0]].encoder
+    encoder = members[caches[0]].encoder
     for half_life in HALF_LIVES:
-        cache = CacheModel(text, CacheSettings(half_life))
+        cache = CacheModel(encoder, CacheSettings(half_life))
         with_cache = {**scores, caches[0]: cache.score(ids)}
         yield {**members, caches[0]: cache}, [with_cache[name] for name in members]
 
@@ -334,21 +335,25 @@ def _checked_weights(
             "weights",
             value=weights,
         )
-    if abs(total - 1) > _SUMS_TO_ONE:  # those of a file do, and stay as they are
+    if abs(total - 1) > _SUMS_TO_ONE:  # weights from a file sum to one, and must not change
         checked /= total
     return checked
 
 
 def _extent(members: Iterable[LanguageModel]) -> tuple[int, int]:
-    """How many models these are, those in mixtures among them included, and in how many levels."""
+    """How many models these are, with those within mixtures, and how many levels they have."""
     inner = [_extent(m.members) if isinstance(m, Mixture) else (1, 0) for m in members]
     return sum(models for models, _ in inner), 1 + max(levels for _, levels in inner)
 
 
 def _require_few(settings: Mapping[str, Any], left: int = MOST_LEVELS) -> int:
-    """The number of models that a mixture's settings describe, before any of them is made."""
+    """The number of models that a mixture's settings describe; checked before any is made.
+
+    Raises:
+        ModelFileError: there are too many models, levels or caches.
+    """
     if not left:
-        raise ModelFileError(f"mixtures lie in mixtures, more than {MOST_LEVELS} levels deep")
+        raise ModelFileError(f"the mixture has more than {MOST_LEVELS} levels of mixtures")
     members = _described(settings)
     caches = sum(member.kind == CacheModel.kind for member in members)
     models = sum(
@@ -356,7 +361,7 @@ def _require_few(settings: Mapping[str, Any], left: int = MOST_LEVELS) -> int:
         for member in members
     )
     if caches > 1 or models > MOST_MODELS:
-        raise ModelFileError(f"a mixture of {models} models, {caches} of them caches, is none")
+        raise ModelFileError(f"a mixture cannot have {models} models, {caches} of them caches")
     return models
 
 

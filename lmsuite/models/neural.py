@@ -1,4 +1,4 @@
-"""What the neural models share: parameters in one buffer, gradients, save and restore."""
+"""The common part of the neural models: parameters in one buffer, gradients, save and restore."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from lmsuite.text.encoding import TextEncoder
 from lmsuite.types import Array, FloatArray, IntArray
 
 LOGITS_AT_ONCE = 1 << 21
-"""How many logits a scoring pass holds at a time: 8 MB in float32."""
+"""How many logits are held at a time in scoring: 8 MB in float32."""
 
 
-_LARGEST_SUM = float(np.finfo(np.float32).max) / 16  # of numbers that are added up once more
+_LARGEST_SUM = float(np.finfo(np.float32).max) / 16  # room for one more addition of such sums
 
 
 class NeuralModel(LanguageModel):
     """A language model that is trained by gradient descent.
 
-    The training loop knows no more of a model than this: it fills a batch's inputs and targets,
-    calls `backpropagate`, and changes `parameters.values` along `parameters.gradients`.
+    The training loop needs no more of a model than this: it gives the inputs and targets of a batch
+    to `backpropagate`, and changes `parameters.values` along `parameters.gradients`.
     """
 
     settings_type: ClassVar[type]
     parameters: Parameters
 
     def __init__(self, encoder: TextEncoder, settings: Any, parameters: Parameters) -> None:
-        """A model over `parameters` as they are; `initial` makes one to be trained."""
+        """A model with these `parameters`; `initial` makes an untrained one."""
         self.encoder = encoder
         self._settings = settings
         self.parameters = parameters
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy is made as every model is, over a copy of the parameters: layers share these."""
+        """A copy is made by the constructor, so that its layers share the copied parameters."""
         return type(self), (self.encoder, self._settings, self.parameters)
 
     @property
@@ -56,7 +56,7 @@ class NeuralModel(LanguageModel):
 
     @abstractmethod
     def initialise(self, rng: np.random.Generator) -> None:
-        """Fills the parameters with where training starts."""
+        """Fill the parameters with the values from which training starts."""
 
     @abstractmethod
     def backpropagate(
@@ -68,14 +68,14 @@ class NeuralModel(LanguageModel):
         weight: float,
         rng: np.random.Generator,
     ) -> float:
-        """Fills `parameters.gradients` with that of `weight` times the summed loss of a batch.
+        """Fill `parameters.gradients` with the gradient of `weight` times a batch's summed loss.
 
         Args:
             inputs: (T, B), or (context, B) for a feed-forward model.
             targets: (T, B), or (B,).
-            carry: (*carry_shape[:1], B, *carry_shape[1:]), the state before the batch; overwritten
-                by the state after it. No gradient flows through it.
-            weight: of each token; one over the size of the whole batch makes the loss a mean.
+            carry: (*carry_shape[:1], B, *carry_shape[1:]), the state before the batch, which is
+                overwritten by the state after it. No gradient flows through it.
+            weight: of each token; 1 / (number of the batch's tokens) makes the loss a mean.
             rng: for dropout.
 
         Returns:
@@ -84,17 +84,17 @@ class NeuralModel(LanguageModel):
 
     @abstractmethod
     def example(
-        self, rng: np.random.Generator, lanes: int, length: int
+        self, rng: np.random.Generator, batch_size: int, length: int
     ) -> tuple[IntArray, IntArray]:
-        """Random inputs and targets of `lanes` sequences, for a gradient check."""
+        """Random inputs and targets of `batch_size` sequences, for a gradient check."""
 
     def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
-        """As `score`, for each other way in which the network can be run over ids (N,)."""
+        """As `score`, once for each other way in which the network can be run over ids (N,)."""
         return []
 
     @property
     def carry_shape(self) -> tuple[int, int]:
-        """How many arrays of what length each lane carries from batch to batch."""
+        """The number and the length of the arrays that each lane carries from batch to batch."""
         return (0, 0)
 
     @classmethod
@@ -112,10 +112,10 @@ class NeuralModel(LanguageModel):
         model.initialise(rng)
         return model
 
-    def begin_at(self, counts: NDArray[np.float64]) -> None:
-        """Sets the output's bias so that an untrained model nearly knows how often each id occurs.
+    def set_output_bias(self, counts: NDArray[np.float64]) -> None:
+        """Set the output's bias to log-frequencies: an untrained model then predicts unigrams.
 
-        Otherwise the first epoch over a large vocabulary goes into learning just that.
+        Otherwise a large vocabulary takes about an epoch to learn them.
 
         Args:
             counts: (V,) of each id in the training text; one is added to each.
@@ -123,8 +123,8 @@ class NeuralModel(LanguageModel):
         bias = np.log((counts + 1) / (counts + 1).sum())
         self.parameters["output.b"][:] = bias
 
-    def over(self, values: FloatArray, gradients: FloatArray) -> Self:
-        """The same model with its parameters in other buffers (P,), which keep their contents."""
+    def with_buffers(self, values: FloatArray, gradients: FloatArray) -> Self:
+        """The same model on other parameter buffers (P,): it uses the values that they hold."""
         parameters = Parameters(self.parameters.shapes, values=values, gradients=gradients)
         return type(self)(self.encoder, self._settings, parameters)
 
@@ -141,7 +141,7 @@ class NeuralModel(LanguageModel):
         restored = cls._restore_settings(settings)
         values = sum(array.size for array in arrays.values())
         if any(value > values for value in asdict(restored).values() if type(value) is int):
-            # Before anything is done for every layer.
+            # Checked first: `shapes` would take long for a damaged number of layers.
             raise ModelFileError(f"the {cls.kind} model is smaller than its settings say")
         shapes = cls.shapes(len(encoder.vocabulary), restored)
         for name in shapes.keys() ^ arrays.keys():
@@ -162,10 +162,10 @@ class NeuralModel(LanguageModel):
         return model
 
     def require_sound(self) -> None:
-        """Refuse weights of which no probabilities can be computed.
+        """Refuse weights from which no probabilities can be computed.
 
         Raises:
-            ModelFileError: one is not finite, or they are so large that a sum would overflow.
+            ModelFileError: a weight is not finite, or so large that a sum would overflow.
         """
         for name in self.parameters:
             if not np.isfinite(self.parameters[name]).all():
@@ -176,10 +176,10 @@ class NeuralModel(LanguageModel):
             )
 
     def largest_sum(self) -> float:
-        """A bound of every sum of products that the model computes, whatever it reads.
+        """An upper bound of every sum of products that the model computes, for any input.
 
-        This one holds where only bounded activations are weighted: none is greater than one, or
-        than the greatest entry of an embedding.
+        This one is for models whose activations are bounded: each is at most one, or at most the
+        greatest entry of an embedding.
         """
         inputs = max(1.0, self.largest("embedding.table"))
         sums = (max(self.parameters.shapes[n]) * self.largest(n) for n in self.parameters)
@@ -195,12 +195,12 @@ class NeuralModel(LanguageModel):
         return read(cls.settings_type, settings, f"the {cls.kind} model")
 
     def _possible(self) -> IntArray:
-        """The ids that may be predicted."""
+        """The ids that can be predicted."""
         everything = np.arange(len(self.encoder.vocabulary), dtype=np.int32)
         return np.setdiff1d(everything, self.encoder.impossible)
 
     def _unknown_note(self) -> str:
-        """How the model came to know unknown words, for `summary`."""
+        """How the model learned about unknown words, for `summary`."""
         share = self._settings.unknown_share
         if share == 0:
             return "as in the training text"
@@ -210,7 +210,7 @@ class NeuralModel(LanguageModel):
 def dropped(
     dropout: Dropout, array: FloatArray, rng: np.random.Generator | None
 ) -> tuple[FloatArray, FloatArray | None]:
-    """The array with some of it dropped, and the mask; as it is, without rng."""
+    """The array after dropout, and the mask; without `rng`, the array unchanged, and None."""
     if rng is None:
         return array, None
     return dropout.forward(array, dropout.mask(rng, array.shape, array.dtype))

@@ -1,7 +1,7 @@
 """The n-gram model: a text encoder and a back-off table.
 
-What estimates, prunes and reads ARPA files is imported when it is used: a saved model needs none
-of it.
+The code that estimates, prunes and reads ARPA files is imported when it is used: a saved model does
+not need it.
 """
 
 from __future__ import annotations
@@ -33,35 +33,35 @@ from lmsuite.types import Array, FloatArray, IntArray
 
 __all__ = ["SMOOTHINGS", "NgramModel", "NgramSettings", "Trace"]
 
-# What a gzipped ARPA file may hold: so many bytes, or so many times its own. Its numbers of nine
-# digits shrink to a third.
+# A gzipped ARPA file may unpack to this many bytes, or to this many times its size. gzip makes
+# numbers of nine digits three times smaller.
 _UNPACKED = 1 << 20
 _RATIO = 20
 
 
 @dataclass(frozen=True)
 class Trace:
-    """How the model came to one probability; natural logarithms."""
+    """How the model computed one probability; natural logarithms."""
 
     id: int
     """The word."""
     context: tuple[int, ...]
-    """The longest context that the model knows, the last ids of the history."""
+    """The longest context that the model knows: the last ids of the history."""
     order: int
     """The order of the n-gram found: 1 + the number of context words used."""
     log_prob: float
-    """That n-gram's log-probability."""
+    """The log-probability of that n-gram."""
     log_backoffs: tuple[tuple[int, float], ...]
     """(number of context words, log back-off weight) for each longer context that was given up."""
 
     @property
     def total(self) -> float:
-        """The log-probability of the word: that of the n-gram and the weights, added up."""
+        """The log-probability of the word: the sum of `log_prob` and the back-off weights."""
         return self.log_prob + sum(weight for _, weight in self.log_backoffs)
 
 
 class NgramModel(LanguageModel):
-    """A distribution over the next token given the last order - 1 ones."""
+    """A distribution over the next token, given the last order - 1 tokens."""
 
     kind: ClassVar[str] = "ngram"
 
@@ -73,7 +73,7 @@ class NgramModel(LanguageModel):
         discounts: tuple[Discounts, ...] = (),
         messages: tuple[str, ...] = (),
     ) -> None:
-        """A model from its parts; `fit` makes one from text."""
+        """A model from its parts; `fit` makes a model from text."""
         self.encoder = encoder
         self._settings = settings
         self.table = table
@@ -97,24 +97,24 @@ class NgramModel(LanguageModel):
         memory: int | None = None,
         dtype: DTypeLike = np.float32,
     ) -> Self:
-        """Estimate a model from ids (N,) as `text.encode` gives them.
+        """Estimate a model from ids (N,), as `encoder.encode` gives them.
 
         Args:
-            text: the encoder of the ids.
+            encoder: the encoder of the ids.
             ids: the training text.
             settings: order, smoothing and the rest.
-            held_out: ids of other text, to which jelinek-mercer's weights are fitted; without it
-                the last tenth of the training text is set aside for that.
-            memory: bytes that the process is to keep to, with temporary files for what does not
-                fit; the model is the same. For Kneser-Ney, without entropy pruning.
+            held_out: ids of another text, to fit jelinek-mercer's weights to; without it, the last
+                tenth of the training text is set aside for that.
+            memory: the most bytes that the process may use; what does not fit goes to temporary
+                files, and the model is the same. Only for Kneser-Ney without entropy pruning.
             dtype: of the table's logarithms. float64 is for checks of the method: such a model
                 cannot be restored from its arrays, which are float32 in every model file.
 
         Raises:
             TrainingError: the text is shorter than the order, or has only one kind of token; or
                 temporary files cannot be written.
-            UsageError: the settings are out of range or contradict each other, or the memory is
-                too little for the text.
+            UsageError: the settings are out of range or contradict each other, or `memory` is too
+                little for the text.
         """
         from lmsuite.ngram.estimate import estimate
 
@@ -132,15 +132,15 @@ class NgramModel(LanguageModel):
 
     @property
     def reach(self) -> int:  # type: ignore[override]  # a fact of the table
-        """The words of the longest context."""
+        """The number of words of the longest context."""
         return self.table.order - 1
 
     def start(self, batch_size: int) -> State:
-        """The state of `batch_size` texts of which nothing has been read."""
+        """The state of `batch_size` texts at their beginning, after ``<s>``."""
         return self.table.start(batch_size)
 
     def null_context(self, batch_size: int) -> State:
-        """The state of `batch_size` texts of which nothing is known (B, order - 1)."""
+        """The state (B, order - 1) of `batch_size` texts without known context."""
         return np.full_like(self.start(batch_size), -1)
 
     def matched_order(self, state: State, token_id: int) -> int:
@@ -148,7 +148,7 @@ class NgramModel(LanguageModel):
         return self.table.trace(state, token_id).order
 
     def step(self, state: State, ids: IntArray) -> State:
-        """The state after each text of the batch is continued by one token, ids (B,)."""
+        """The state after one more token of each text of the batch, ids (B,)."""
         return self.table.extend(state, self.checked(ids))
 
     def log_probs(self, state: State) -> FloatArray:
@@ -156,7 +156,7 @@ class NgramModel(LanguageModel):
         return self.table.log_probs(state)
 
     def score_next(self, state: State, ids: IntArray) -> tuple[NDArray[np.float64], State]:
-        """As `LanguageModel.score_next`, from the n-grams of the ids alone."""
+        """As `LanguageModel.score_next`; only the n-grams that end with the ids are looked up."""
         return self.table.score_next(state, self.checked(ids))
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
@@ -172,7 +172,7 @@ class NgramModel(LanguageModel):
         return predicted
 
     def trace(self, history: IntArray, id: int) -> Trace:
-        """How the probability of `id` after `history`, ids (N,) from the beginning, comes about."""
+        """How the probability of `id` is computed after `history`, ids (N,) from the beginning."""
         state = self.start(1)
         (id,) = self.checked(np.array([id])).tolist()
         recent = np.concatenate(([BOS], self.checked(history)))[-self.table.order :]
@@ -185,11 +185,11 @@ class NgramModel(LanguageModel):
         return Trace(id, context, match.order, match.log_prob, match.log_backoffs)
 
     def prune_entropy(self, threshold: float) -> Self:
-        """A smaller model, without n-grams that lower perplexity by a part below `threshold`.
+        """A smaller model, without n-grams that lower perplexity by a share below `threshold`.
 
         Raises:
-            UsageError: the threshold is not above 0, or the model holds scores.
-            ModelFileError: its numbers are far from probabilities, as after damage to its file.
+            UsageError: the threshold is not above 0, or the model is of stupid backoff.
+            ModelFileError: the model's numbers are no probabilities: its file may be damaged.
         """
         from lmsuite.ngram.entropy_pruning import entropy_pruned
 
@@ -198,15 +198,15 @@ class NgramModel(LanguageModel):
             raise UsageError("{entropy_prune} must be above 0, not 0", "entropy_prune", value=0)
         with np.errstate(over="ignore", invalid="ignore"):
             table = entropy_pruned(self.table, threshold)
-        table.check()  # of weights above all reason comes what is no number
+        table.check()  # damaged weights may be so large that NaN comes out
         return type(self)(self.encoder, settings, table, self.discounts, self.messages)
 
     @classmethod
     def from_arpa(cls, path: AnyPath) -> Self:
-        """The model in an ARPA file, gzipped or not; it reads text split at white space.
+        """The model in an ARPA file, gzipped or not; it splits text at white space.
 
-        Where the file gives ``</s>`` a probability, a line is a sentence; where not, the text is
-        one stream, and the white space among the tokens, escaped by `to_arpa`, is restored.
+        If the file gives ``</s>`` a probability, a line is a sentence. If not, the text is one
+        stream, and tokens of white space, which `to_arpa` has escaped, are restored.
 
         Raises:
             ModelFileError: the file is missing, malformed or cut short; the message names the line.
@@ -220,17 +220,17 @@ class NgramModel(LanguageModel):
         if model.table.orders[0].log_probs[EOS] == -np.inf:
             boundaries = Boundaries.STREAM
             tokens = tuple(map(unescaped, tokens))
-        text = TextEncoder(make_tokenizer("whitespace"), Vocabulary(tokens), boundaries)
+        encoder = TextEncoder(make_tokenizer("whitespace"), Vocabulary(tokens), boundaries)
         settings = NgramSettings(order=model.table.order, smoothing=IMPORTED)
         model.table.make_flat()
-        return cls(text, settings, model.table)
+        return cls(encoder, settings, model.table)
 
     def to_arpa(self, target: BinaryIO | AnyPath) -> None:
         """Write the model as an ARPA file, UTF-8, to a stream or a path.
 
         Raises:
-            ModelFileError: two tokens would be written alike, or one cannot be written; a file that
-                was there before is unharmed.
+            ModelFileError: two tokens would be written alike, or a token cannot be written; an
+                older file is unchanged.
         """
         if isinstance(target, str | os.PathLike):
             with replacing(Path(target)) as stream:
@@ -254,7 +254,7 @@ class NgramModel(LanguageModel):
             writer.detach()
 
     def arrays(self) -> Mapping[str, Array]:
-        """The table, in bytes if it is quantized; discounts (order, 3) and messages (UTF-8)."""
+        """The arrays of the table (uint8 if quantized), discounts (order, 3), messages (UTF-8)."""
         discounts = [discounts.as_tuple() for discounts in self.discounts]
         arrays = quantized_arrays(self.table) if self._settings.quantize else self.table.arrays()
         return {
@@ -267,10 +267,10 @@ class NgramModel(LanguageModel):
     def restore(
         cls, encoder: TextEncoder, settings: Mapping[str, Any], arrays: Mapping[str, Array]
     ) -> Self:
-        """The model whose `settings_dict`, `arrays` and encoder these are.
+        """The model that gave this encoder, `settings_dict` and `arrays`.
 
         Raises:
-            ModelFileError: a setting or an array is missing, superfluous or does not fit.
+            ModelFileError: a setting or an array is missing or unknown, or does not fit.
         """
         restored = _settings_from(settings, arrays)
         learned = dict(arrays)
@@ -315,9 +315,9 @@ def _read_unzipped(path: Path) -> bytes:
 
 
 def _settings_from(given: Mapping[str, Any], arrays: Mapping[str, Array]) -> NgramSettings:
-    """The settings that a manifest holds."""
+    """The settings in a manifest."""
     settings = read(NgramSettings, given, "the n-gram model")
-    if settings.order > len(arrays):  # before anything is done for every order
+    if settings.order > len(arrays):  # checked first: a damaged order could make long loops
         raise ModelFileError(f"the n-gram model has no arrays for its order {settings.order}")
     return settings
 

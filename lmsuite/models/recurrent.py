@@ -1,15 +1,15 @@
 """The recurrent language model of Mikolov et al. (2010): Elman, GRU or LSTM layers, stacked.
 
     symbol      here            shape
-    w_t         inputs          (T, B)       ids; <s> puts its sequence back to the zero state
+    w_t         inputs          (T, B)       ids; <s> resets the state of its sequence to zero
     C           embedding       (V, E)       a vector for each token
-    h^l_t       hidden          (T, B, H)    layer l reads layer l-1, the first the embeddings
+    h^l_t       hidden          (T, B, H)    layer l reads layer l-1; layer 1 the embeddings
     W, b        output          (H, V)       y_t = h^L_t W + b; with tied embeddings W = Cᵀ
 
     P(w_{t+1} | w_1 … w_t) = softmax(y_t)
 
-Dropout, if any, is on the embeddings, between layers and before the output, never on the way
-through time: Zaremba et al. (2014); with `variational` one mask serves a whole window of time.
+Dropout, if any, is on the embeddings, between layers and before the output, but never between time
+steps (Zaremba et al. 2014). With `variational`, all steps of a window have the same mask.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Recurrent(NeuralModel):
     def _state_of(self, layer: int) -> slice:
         return slice(layer * self._states, (layer + 1) * self._states)
 
-    def _hidden(
+    def _forward(
         self,
         inputs: IntArray,
         state: FloatArray,
@@ -104,7 +104,7 @@ class Recurrent(NeuralModel):
     ) -> tuple[FloatArray, FloatArray, list[Any]]:
         """Top hidden vectors (T, B, H) of ids (T, B), the state after them, and the caches.
 
-        With dropout if given rng.
+        With dropout if `rng` is given.
         """
         caches: list[Any] = []
         after = np.empty_like(state)
@@ -121,7 +121,7 @@ class Recurrent(NeuralModel):
         return below, after, caches
 
     def _backward(self, d_hidden: FloatArray, caches: list[Any]) -> None:
-        """The gradients below the output, from that of the top hidden vectors (T, B, H)."""
+        """The gradients below the output layer, from that of the top hidden vectors (T, B, H)."""
         layers = zip(self._drives, self._layers, caches, strict=True)
         for drive, layer, (drive_cache, cache) in reversed(list(layers)):
             d_drive, _ = layer.backward(d_hidden, None, cache)
@@ -137,24 +137,24 @@ class Recurrent(NeuralModel):
         rng: np.random.Generator,
     ) -> float:
         self._embedding.d_table[...] = 0
-        hidden, carry[...], caches = self._hidden(inputs, carry, inputs == BOS, rng)
-        rows, mask = dropped(self._dropout, hidden, rng)
-        T, B, H = rows.shape
-        loss, d_rows = output_loss(
+        hidden, carry[...], caches = self._forward(inputs, carry, inputs == BOS, rng)
+        top, mask = dropped(self._dropout, hidden, rng)
+        T, B, H = top.shape
+        loss, d_top = output_loss(
             self._output,
-            rows.reshape(T * B, H),
+            top.reshape(T * B, H),
             targets.reshape(-1),
             weight,
             self.encoder.impossible,
         )
-        self._backward(self._dropout.backward(d_rows.reshape(T, B, H), mask), caches)
+        self._backward(self._dropout.backward(d_top.reshape(T, B, H), mask), caches)
         return loss
 
     def example(
-        self, rng: np.random.Generator, lanes: int, length: int
+        self, rng: np.random.Generator, batch_size: int, length: int
     ) -> tuple[IntArray, IntArray]:
-        possible = self._possible()
-        return rng.choice(possible, (length, lanes)), rng.choice(possible, (length, lanes))
+        possible, shape = self._possible(), (length, batch_size)
+        return rng.choice(possible, shape), rng.choice(possible, shape)
 
     def zero_state(self, batch_size: int) -> FloatArray:
         """The state before even ``<s>`` is read."""
@@ -166,7 +166,7 @@ class Recurrent(NeuralModel):
         return np.repeat(self.step(self.zero_state(1), begins), batch_size, axis=1)
 
     def step(self, state: FloatArray, ids: IntArray) -> FloatArray:
-        """As the equations have it; a `decoder`, which is held to this, has it quicker."""
+        """By the equations; a `decoder` is quicker, and tests hold it to this."""
         ids = self.checked(ids)[None]  # (1, B)
         return self._by_the_equations(ids, state, ids == BOS)[1]
 
@@ -179,7 +179,7 @@ class Recurrent(NeuralModel):
     ) -> tuple[FloatArray, FloatArray]:
         """Top hidden vectors (T, B, H) of ids (T, B), and the state after them.
 
-        By the loop over the plain `step` of each cell.
+        Each layer loops over the plain `step` of its cell.
         """
         after = np.empty_like(state)
         x, _ = self._embedding.forward(ids)
@@ -194,33 +194,33 @@ class Recurrent(NeuralModel):
     def read(self, state: FloatArray, ids: IntArray) -> FloatArray:
         ids = self.checked(ids)
         begins = np.flatnonzero(ids == BOS)
-        if begins.size:  # what was read before the last <s> is forgotten
+        if begins.size:  # the last <s> resets the state: start there
             return SideBySide(self).read(self.zero_state(1), ids[begins[-1] :])
         return SideBySide(self).read(state, ids)
 
     @property
     def recurrence_size(self) -> int:
-        """Multiply-adds of the recurrence in a step of one sequence."""
+        """The multiply-adds of the recurrent weights in one step of one sequence."""
         return sum(layer.Wh.size for layer in self._layers)
 
     def output_weights(self) -> FloatArray:
-        """What the top hidden vectors are multiplied by, (H, V)."""
+        """The weights (H, V) of the output layer."""
         return self._output.weights
 
     def output_bias(self) -> FloatArray:
-        """What is added to the products, (V,): for an impossible id, what leaves it impossible."""
+        """The bias (V,) of the output layer; minus infinity for an impossible id."""
         bias = self._output.b.copy()
         bias[self.encoder.impossible] = -np.inf
         return bias
 
-    def readers(self, rows: int) -> list[Reader]:
-        """A reader of each layer, for as long as the weights stay."""
-        return [Reader(drive, rows) for drive in self._drives]
+    def readers(self, batch_size: int) -> list[Reader]:
+        """A reader for each layer; the readers are valid as long as the weights do not change."""
+        return [Reader(drive, batch_size) for drive in self._drives]
 
     def read_window(
         self, readers: list[Reader], ids: IntArray, state: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Top hidden vectors (T, B, H) of ids (T, B) from a state on, and the state after them."""
+        """Top hidden vectors (T, B, H) of ids (T, B) after `state`, and the state after them."""
         after = np.empty_like(state)
         below: Any = ids
         for i, reader in enumerate(readers):
@@ -235,18 +235,19 @@ class Recurrent(NeuralModel):
         """By the cells' `forward`, and by the equations."""
         positions = np.flatnonzero(ids != BOS)
         inputs = np.concatenate([[BOS], ids[:-1]])[:, None]  # (N, 1)
-        hidden, _, _ = self._hidden(inputs, self.zero_state(1), inputs == BOS)
+        fast, _, _ = self._forward(inputs, self.zero_state(1), inputs == BOS)
         plain, _ = self._by_the_equations(inputs, self.zero_state(1), inputs == BOS)
-        return [self.score_rows(rows[positions, 0], ids[positions]) for rows in (hidden, plain)]
+        targets = ids[positions]
+        return [self.target_scores(hidden[positions, 0], targets) for hidden in (fast, plain)]
 
-    def score_rows(self, hidden: FloatArray, targets: IntArray) -> NDArray[np.float64]:
-        """Log-probability (n,) of each target after its top hidden vector (n, H)."""
+    def target_scores(self, hidden: FloatArray, targets: IntArray) -> NDArray[np.float64]:
+        """The log-probability (n,) of each target after its top hidden vector (n, H)."""
         at_once = max(16, LOGITS_AT_ONCE // len(self.encoder.vocabulary))
         scores = np.empty(targets.size)
         for begin in range(0, targets.size, at_once):
-            rows = slice(begin, begin + at_once)
-            logits, _ = self._output.forward(hidden[rows])
-            scores[rows] = target_log_probs(logits, targets[rows], self.encoder.impossible)
+            part = slice(begin, begin + at_once)
+            logits, _ = self._output.forward(hidden[part])
+            scores[part] = target_log_probs(logits, targets[part], self.encoder.impossible)
         return scores
 
     def summary(self) -> Mapping[str, Any]:

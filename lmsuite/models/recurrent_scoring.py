@@ -1,19 +1,19 @@
-"""Scoring with a recurrent network: whatever can be read side by side is.
+"""Scoring with a recurrent network: parts of a text are read side by side, as one batch.
 
-Segments of a text that each begin with ``<s>`` know nothing of one another, and are read as the
-lanes of a batch. A long text is one segment, in which every step needs the state after the step
-before; read one token at a time, all the weights pass through the processor for each. But a
-network forgets: what it read a few hundred tokens ago no longer shows in its state. So
+Segments of a text that each begin with ``<s>`` do not depend on each other, so they form a batch. A
+long text is one segment, in which every step needs the state after the previous step. Read token by
+token, each token would need all the weights for itself, which is slow. But a network forgets: a
+token read a few hundred tokens ago no longer shows in its state. So the method is:
 
-1. the text is cut into pieces that are read side by side, all but the first from a guess at the
-   state before them: zero;
-2. each piece is read again from the state in which the piece before it ended, until its state
-   agrees with what the first reading had there; from there on the first reading was right;
-3. where they do not come to agree before the piece ends, that piece ended in another state than was
-   thought, so the next one is read again. In the worst case, of a network that forgets nothing, all
-   pieces are read one after another, as the text would have been to begin with.
+1. The text is cut into pieces, which are read side by side. The state before the first piece is
+   known; the state before each other piece is guessed to be zero.
+2. Each piece is read again, from the state at the end of the piece before it, until its state
+   agrees with the first reading. From there on, the first reading was right.
+3. If the two readings do not agree before the piece ends, the state at its end was wrong, so the
+   next piece is read again. In the worst case, if the network forgets nothing, all pieces are read
+   one after another.
 
-The scores are those of reading it token by token, up to the rounding of the states (`AGREEMENT`).
+The scores are those of reading token by token, up to the rounding of the states (`AGREEMENT`).
 """
 
 from __future__ import annotations
@@ -32,29 +32,33 @@ from lmsuite.nn.threads import side_by_side, thread_count
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray, IntArray
 
-LANES = 32
-"""Sequences that one thread reads side by side."""
+GROUP = 32
+"""The most sequences (segments or pieces) that one thread reads side by side."""
 
 FEW = 8
 """Fewer sequences than this are not worth a thread of their own."""
 
 STEPS = 16
-"""Steps that are read at a time; few enough for their arrays to stay in the cache."""
+"""The steps of a window, which is read at once; so few that its arrays stay in the cache."""
+
+STEPS_OF_FEW = 128
+"""Steps of few sequences: the output's weights, read for each window, are larger than the rest."""
 
 PIECES = 64
-"""Into how many pieces a long text is cut."""
+"""The number of pieces into which a stretch of a long text is cut."""
 
 PIECE = (512, 2048)
-"""Tokens of a piece, at least (there are fewer pieces) and at most (the text is cut in several)."""
+"""The fewest and the most tokens of a piece. A shorter text has fewer pieces than `PIECES`; a
+longer text is read in several stretches."""
 
 AGREEMENT = 1e-5
-"""Two readings agree if no number of their states differs by more. Rounding alone leaves trained
-networks up to 3e-6 apart; the mean over a text of 10^5 tokens then agrees to 1e-9 nats."""
+"""Two readings agree if no number of their states differs by more. In trained networks, rounding
+alone makes differences up to 3e-6; the mean over a text of 10^5 tokens then agrees to 1e-9 nats."""
 
 ROUNDS = 3
-"""How often all pieces in doubt are read again together, before it is one after another."""
+"""How often all doubtful pieces are read again together; after that, they are read in order."""
 
-Places = NDArray[np.int64]
+Positions = NDArray[np.int64]
 
 
 class SideBySide:
@@ -63,10 +67,10 @@ class SideBySide:
     def __init__(self, model: RecurrentStack) -> None:
         self._model = model
         self._targets: IntArray | None = None  # None: nothing is scored
-        self._thread = threading.local()  # whose readers it keeps, from one batch to the next
+        self._thread = threading.local()  # keeps each thread's readers from batch to batch
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
-        """Log-probability of each id that is not ``<s>``, as `LanguageModel.score` has it."""
+        """The log-probability of each id that is not ``<s>``, as `LanguageModel.score`."""
         positions = np.flatnonzero(ids != BOS)
         self._targets = ids[positions]
         self._before = np.where(positions > 0, ids[positions - 1], np.int32(BOS))
@@ -81,13 +85,13 @@ class SideBySide:
         return self._scores
 
     def read(self, state: FloatArray, ids: IntArray) -> FloatArray:
-        """The state (…, 1, …) after ids (N,), no ``<s>`` after the first; nothing is scored."""
+        """The state (…, 1, …) after ids (N,); only the first may be ``<s>``. Nothing is scored."""
         self._before, self._targets = ids, None
         windows = -(-min(max(ids.size // PIECES, PIECE[0]), PIECE[1]) // STEPS)
         whole = ids.size // (windows * STEPS) * windows * STEPS
         most = PIECES * windows * STEPS
         if whole <= windows * STEPS:
-            whole = 0  # a single piece has none beside it
+            whole = 0  # a single piece has no other piece to be read with
         with _one_blas_thread if whole else nullcontext():
             for begin in range(0, whole, most):
                 state = self._score_pieces(begin, min(most, whole - begin), windows, state)
@@ -97,21 +101,24 @@ class SideBySide:
             _, state = self._model.read_window(readers, window, state)
         return state
 
-    def _score_short(self, first: Places, lengths: Places) -> None:
-        """Segments as lanes, those of like length together."""
+    def _score_short(self, first: Positions, lengths: Positions) -> None:
+        """Segments side by side, in groups of similar length."""
         order = np.argsort(-lengths, kind="stable")
         side_by_side([partial(self._score_group, first[g], lengths[g]) for g in _groups(order)])
 
-    def _score_group(self, first: Places, lengths: Places) -> None:
-        """Reads segments side by side, the longest first; those that end drop out."""
+    def _score_group(self, first: Positions, lengths: Positions) -> None:
+        """Read segments side by side, the longest first; a segment drops out when it ends."""
         readers = self._readers(first.size)
         state = self._model.zero_state(first.size)
-        for t in range(0, int(lengths.max()), STEPS):
-            lanes = int(np.sum(lengths > t))
-            state = self._window(readers, first[:lanes] + t, lengths[:lanes] - t, state[:, :lanes])
+        steps = STEPS if first.size * STEPS > STEPS_OF_FEW else STEPS_OF_FEW // first.size
+        for t in range(0, int(lengths.max()), steps):
+            left = int(np.sum(lengths > t))
+            state = self._window(
+                readers, first[:left] + t, lengths[:left] - t, state[:, :left], steps
+            )
 
     def _score_long(self, begin: int, length: int) -> None:
-        """One segment, in stretches of at most PIECES pieces."""
+        """One segment, in stretches of at most `PIECES` pieces."""
         state = self._model.zero_state(1)
         end = begin + length
         while begin < end:
@@ -122,15 +129,15 @@ class SideBySide:
             begin += stretch
 
     def _score_pieces(self, begin: int, length: int, windows: int, state: FloatArray) -> FloatArray:
-        """A stretch of a text in pieces of `windows` windows, read from `state` (…, 1, …).
+        """Score a stretch of a text, after `state` (…, 1, …), in pieces of `windows` windows.
 
-        Returns the state after it, if the last piece is as long as the others.
+        Returns the state after the stretch, if the last piece is as long as the others.
         """
         offsets = np.arange(0, length, windows * STEPS)
         first, lengths = begin + offsets, np.minimum(length - offsets, windows * STEPS)
         states = self._model.zero_state(first.size)
         states[:, :1] = state
-        # After every window the state of each piece: (windows, arrays, pieces, H).
+        # The state of each piece after each window: (windows, arrays, pieces, H).
         reached = np.empty((windows, *states.shape), states.dtype)
         guess = partial(self._read_pieces, first, lengths, states, reached)
         side_by_side([partial(guess, group) for group in _groups(np.arange(first.size))])
@@ -150,23 +157,24 @@ class SideBySide:
 
     def _read_pieces(
         self,
-        first: Places,
-        lengths: Places,
+        first: Positions,
+        lengths: Positions,
         states: FloatArray,
         reached: FloatArray,
         pieces: NDArray[np.intp],
         ended_otherwise: list[int] | None = None,
     ) -> None:
-        """Reads some pieces from their `states`, noting in `reached` the states on the way.
+        """Read some pieces from their `states`, and note in `reached` the state after each window.
 
-        With a list to note those in that ended in another state than `reached` had, a piece is
-        left where its state agrees with that.
+        With the list `ended_otherwise`, this is a second reading. It stops in a piece where its
+        state agrees with the first reading's, in `reached`. The list gets the pieces that end in
+        another state than in the first reading.
         """
         readers = self._readers(pieces.size)
         state = states[:, pieces]
         for window, there in enumerate(reached):
             t = window * STEPS
-            state = self._window(readers, first[pieces] + t, lengths[pieces] - t, state)
+            state = self._window(readers, first[pieces] + t, lengths[pieces] - t, state, STEPS)
             going_on = lengths[pieces] > t + STEPS
             if ended_otherwise is not None:
                 differs = np.abs(state - there[:, pieces]).max(axis=(0, 2)) > AGREEMENT
@@ -179,42 +187,47 @@ class SideBySide:
                 if not pieces.size:
                     return
 
-    def _readers(self, lanes: int) -> list[Reader]:
-        """This thread's own: a reader's memory serves one reading at a time."""
-        if lanes < LANES // 2:
-            return self._model.readers(lanes)
+    def _readers(self, size: int) -> list[Reader]:
+        """This thread's readers for so many sequences; a reader can do one reading at a time."""
+        if size < GROUP // 2:
+            return self._model.readers(size)
         if not hasattr(self._thread, "readers"):
-            self._thread.readers = self._model.readers(LANES)
+            self._thread.readers = self._model.readers(GROUP)
         readers: list[Reader] = self._thread.readers
         return readers
 
     def _window(
-        self, readers: list[Reader], first: Places, lengths: Places, state: FloatArray
+        self,
+        readers: list[Reader],
+        first: Positions,
+        lengths: Positions,
+        state: FloatArray,
+        most: int,
     ) -> FloatArray:
-        """Scores up to `STEPS` steps of lanes (B,); the state after them."""
-        steps = np.arange(min(STEPS, int(lengths.max())))[:, None]  # (T, 1)
-        places = first + steps  # (T, B)
+        """Score at most `most` steps of sequences (B,); return the state after them."""
+        steps = np.arange(min(most, int(lengths.max())))[:, None]  # (T, 1)
+        positions = first + steps  # (T, B)
         inside = steps < lengths
-        inputs = self._before[np.minimum(places, self._before.size - 1)]
+        inputs = self._before[np.minimum(positions, self._before.size - 1)]
         hidden, state = self._model.read_window(readers, inputs, state)
         if self._targets is None:
             return state
-        rows = places[inside]
-        self._scores[rows] = self._model.score_rows(hidden[inside], self._targets[rows])
+        scored = positions[inside]
+        self._scores[scored] = self._model.target_scores(hidden[inside], self._targets[scored])
         return state
 
 
-def _groups(lanes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Lanes in groups of at most LANES, in at least two if there are enough for two threads."""
-    count = max(-(-lanes.size // LANES), min(2, lanes.size // FEW))
-    return [group for group in np.array_split(lanes, max(1, count)) if group.size]
+def _groups(sequences: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Groups of at most `GROUP` sequences; two or more if there are enough for two threads."""
+    count = max(-(-sequences.size // GROUP), min(2, sequences.size // FEW))
+    return [group for group in np.array_split(sequences, max(1, count)) if group.size]
 
 
 class _OneBlasThread:
-    """While anyone is inside, BLAS uses one thread: threads of ours and its own would fight.
+    """Within this context, BLAS uses one thread: its threads and ours would fight for the cores.
 
-    The limit is the whole process's. Of several readers that come and go, the first sets it and the
-    last puts it back; were each to put back what it found, the limit would stay.
+    The limit is for the whole process. If several threads are inside, the first sets the limit and
+    the last restores the old one. If each restored what it had found, the limit could stay.
     """
 
     def __init__(self) -> None:

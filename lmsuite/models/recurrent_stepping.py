@@ -1,8 +1,8 @@
-"""Reading on with a recurrent network, one token of each text at a time, as sampling does.
+"""Step a recurrent network by one token of each text, as sampling does.
 
-A step of one text is little work and many calls: what does not change from one step to the next is
-laid out once, and no more is done at each than the equations ask for. A step of many texts at once
-is split over threads.
+For one text, a step is little work but many calls. So all that does not change from step to step is
+prepared once, and a step computes the equations and nothing else. A step of many texts is split
+over threads.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray, IntArray
 
 THREADED_STEP = 1 << 24
-"""Multiply-adds of the recurrence from which a step of a batch is split over threads."""
+"""A step of a batch with at least so many multiply-adds in the recurrence is split over threads."""
 
 
 @dataclass(frozen=True)
-class _Lanes:
-    """Some texts of a batch, and what reads them: a reader for each layer."""
+class _Part:
+    """Some texts of a batch, with a reader for each layer."""
 
-    part: slice
+    texts: slice
     readers: list[Reader]
 
 
 class RecurrentDecoder:
-    """Steps of up to `batch_size` texts with the weights as they are now, and what they predict."""
+    """Steps and predictions for up to `batch_size` texts, with the present weights."""
 
     def __init__(self, model: RecurrentStack, batch_size: int) -> None:
-        """Lay out the weights of `model`."""
+        """Prepare the weights of `model`."""
         self._checked = model.checked
         self._states = model.carry_shape[0] // model.settings.layers
         self._top = model.carry_shape[0] - self._states
         work = batch_size * model.recurrence_size
-        parts = thread_count() if work >= THREADED_STEP else 1
-        edges = [batch_size * i // parts for i in range(parts + 1)]
-        self._lanes = [
-            _Lanes(slice(begin, end), model.readers(end - begin))
+        count = thread_count() if work >= THREADED_STEP else 1
+        edges = [batch_size * i // count for i in range(count + 1)]
+        self._parts = [
+            _Part(slice(begin, end), model.readers(end - begin))
             for begin, end in pairwise(edges)
             if end > begin
         ]
@@ -56,36 +56,36 @@ class RecurrentDecoder:
 
     @property
     def parts(self) -> int:
-        """Over how many threads a step is split."""
-        return len(self._lanes)
+        """The number of threads over which a step is split."""
+        return len(self._parts)
 
     def step(self, state: FloatArray, ids: IntArray) -> FloatArray:
-        """The state after one more id (B,) of each text; ``<s>`` puts a text back to zero first."""
+        """The state after one more id (B,) of each text; ``<s>`` first resets its state to zero."""
         ids = self._checked(ids)
         begins = ids == BOS
         if np.count_nonzero(begins):
             state = np.where(begins[:, None], state.dtype.type(0), state)
         after = np.empty_like(state)
-        lanes_needed = [lanes for lanes in self._lanes if lanes.part.start < len(ids)]
+        needed = [part for part in self._parts if part.texts.start < len(ids)]
         with threads.taking_turns:
             side_by_side(
                 [
                     partial(
-                        self._step_lanes,
-                        lanes.readers,
-                        state[:, lanes.part],
-                        ids[lanes.part],
-                        after[:, lanes.part],
+                        self._step_part,
+                        part.readers,
+                        state[:, part.texts],
+                        ids[part.texts],
+                        after[:, part.texts],
                     )
-                    for lanes in lanes_needed
+                    for part in needed
                 ]
             )
         return after
 
-    def _step_lanes(
+    def _step_part(
         self, readers: list[Reader], before: FloatArray, ids: IntArray, after: FloatArray
     ) -> None:
-        """A step of some texts, through all layers."""
+        """One step of some texts, through all layers, written to `after`."""
         S = self._states
         below: IntArray | FloatArray = ids
         for i, reader in enumerate(readers):
@@ -94,15 +94,16 @@ class RecurrentDecoder:
             below = after[i * S]
 
     def log_probs(self, state: FloatArray) -> NDArray[np.float64]:
-        """Log-probabilities (B, V) of the next token, from the top hidden vectors of a state."""
+        """The log-probabilities (B, V) of the next token, from a state's top hidden vectors."""
         top = state[self._top]  # (B, H)
         logits = np.empty((len(top), len(self._bias)), top.dtype)
-        # A threaded BLAS and the threads of `step` would fight: products that need none get none.
+        # BLAS's threads would fight with those of `step`. OpenBLAS computes products up to `SMALL`
+        # in one thread, so the product is cut into such ones if it can be.
         at_once = SMALL // self._output.size or len(top) or 1
         with threads.taking_turns:
             for begin in range(0, len(top), at_once):
-                part = slice(begin, begin + at_once)
-                np.matmul(top[part], self._output, out=logits[part])
+                chunk = slice(begin, begin + at_once)
+                np.matmul(top[chunk], self._output, out=logits[chunk])
         logits += self._bias
         return log_softmax(logits)
 

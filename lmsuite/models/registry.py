@@ -1,4 +1,4 @@
-"""Which class a model file's ``kind`` names; imported only when such a model is met."""
+"""The class for each ``kind`` of model in a model file; it is imported when it is needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MODELS = {
     "mixture": "lmsuite.models.mixture:Mixture",
     "cache": "lmsuite.models.cache:CacheModel",
 }
-"""Kind to ``module:class``."""
+"""Kind -> ``module:class``."""
 
 
 def model_class(kind: str) -> type[LanguageModel]:

@@ -1,4 +1,4 @@
-"""The log-probability of every line or document of a text: as if it were alone, or in context."""
+"""The log-probability of every line or document of a text: each alone, or in its context."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lmsuite.types import IntArray
 
 
 class Scorer(Protocol):
-    """What of a `LanguageModel` is needed to score lines."""
+    """The part of a `LanguageModel` that is needed to score lines."""
 
     encoder: TextEncoder
     remembers_text: bool
@@ -29,15 +29,15 @@ class Sentence(NamedTuple):
     text: str
     """The line as it was given, without its end."""
     end: str
-    """What ends it; empty if the text ends without."""
+    """What ends the line or document; empty if the text ends without it."""
     ids: IntArray
-    """(M,) the predicted tokens, that of the line's end among them."""
+    """(M,) the predicted tokens, with the token of the line's end."""
     log_probs: NDArray[np.float64]
     """(M,) in nats."""
 
     @property
     def log_prob(self) -> float:
-        """Of the whole line, in nats."""
+        """The log-probability of the whole line, in nats."""
         return float(self.log_probs.sum())
 
     @property
@@ -53,10 +53,11 @@ def score_sentences(
 
     Args:
         model: any model.
-        text: the lines, each ended by a newline, which the last may lack; documents likewise.
-        in_context: a line has those before it as its context, as in `evaluate`. Otherwise each gets
-            what it gets when it is the only line of a text.
-        name: what error messages call the text.
+        text: the lines; each ends with a newline, which the last may lack. The same holds for
+            documents and their ends.
+        in_context: the lines before a line are its context, as in `evaluate`. Otherwise each line
+            is scored as if it were the only line of a text.
+        name: how error messages name the text.
 
     Raises:
         DataError: the text holds a reserved token.
@@ -70,7 +71,7 @@ def score_sentences(
     else:
         log_probs = model.score(ids)
     stops = np.cumsum(lengths).tolist()
-    # White space after the last line end has no tokens, and is no line.
+    # White space after the last line end has no tokens: it is not a line.
     unit_end = model.encoder.boundaries.end
     for line, stop, length in zip(_units(text, unit_end), stops, lengths.tolist(), strict=False):
         tokens = slice(stop - length, stop)
@@ -84,7 +85,7 @@ def _running(encoder: TextEncoder, ids: IntArray) -> IntArray:
 
 
 def _scores_alone(model: Scorer, ids: IntArray) -> NDArray[np.float64]:
-    """Line by line, for a model whose memory outlives ``<s>``."""
+    """Line by line, for a model that keeps a memory of the text beyond ``<s>``."""
     starts = np.flatnonzero(ids == BOS)
     scores = [model.score(line) for line in np.split(ids, starts[1:])]
     return np.concatenate(scores) if scores else np.zeros(0)

@@ -1,4 +1,4 @@
-"""The architectures of the networks, and how fast a cache forgets: the choices alone."""
+"""The settings of the networks and of the cache, without the code of the models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _unknown_share() -> Any:
 
 
 _OF_HIDDEN = "The share of hidden activations left out at random in training."
-_OF_EMBEDDINGS = "The same share of the embeddings."
+_OF_EMBEDDINGS = "The share of embedding activations left out at random in training."
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class FeedForwardSettings:
     activation: str = setting(
         "tanh", choices=ACTIVATIONS, shown=_CHOSEN, help="The hidden layers' non-linearity."
     )
-    direct: bool = setting(False, help="Connect the embeddings to the output as well.")
+    direct: bool = setting(False, help="Connect the embeddings directly to the output as well.")
     dropout: float = _dropout(_OF_HIDDEN)
     embed_dropout: float = _dropout(_OF_EMBEDDINGS)
     unknown_share: float = _unknown_share()
@@ -64,7 +64,7 @@ class FeedForwardSettings:
 
 
 def _registered() -> Iterable[str]:
-    """The cells that there are, those of `lmsuite.nn.register_cell` among them."""
+    """All cells, also those from `lmsuite.nn.register_cell`."""
     from lmsuite.nn import kernels
 
     return kernels.CELLS
@@ -75,8 +75,8 @@ class RecurrentSettings:
     """The architecture of a recurrent network.
 
     Raises:
-        UsageError: a size is below one, a rate outside [0, 1), a cell unknown, or the embeddings
-            are to be tied but differ in size from the hidden layer.
+        UsageError: a size is below one, a rate outside [0, 1), a cell unknown; or `tied` is True,
+            but the embeddings and the hidden layers differ in size.
     """
 
     cell: str = setting(
@@ -112,7 +112,8 @@ class CacheSettings:
     """How fast the cache forgets.
 
     Raises:
-        UsageError: the half-life is not positive, or so short or long that no decay is left.
+        UsageError: the half-life is not positive, or so short or long that its decay rounds to 0
+            or 1.
     """
 
     half_life: float = setting(
@@ -123,12 +124,13 @@ class CacheSettings:
         check(self)
         if not 0 < self.decay < 1:
             raise UsageError(
-                f"no float is the decay of a {{half_life}} of {self.half_life:g} tokens",
+                f"a {{half_life}} of {self.half_life:g} tokens is too short or too long: its decay "
+                "would be 0 or 1",
                 "half_life",
                 value=self.half_life,
             )
 
     @property
     def decay(self) -> float:
-        """What a token weighs after one more."""
+        """The weight of a token after one more token, from 0 to 1."""
         return float(2.0 ** (-1.0 / self.half_life))

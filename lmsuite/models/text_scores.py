@@ -1,9 +1,8 @@
-"""What a model says of a text, asked in text: what notebooks and decoders type.
+"""Scores of a text that is given as a string, for notebooks and decoders.
 
-In LINES mode a line is a sentence, in DOCUMENTS mode a document is, and a text without any is the
-empty sentence, whose probability is that of its end. The names are KenLM's where KenLM has one:
-`logprob` is its ``score``, `full_scores` its ``full_scores``; logarithms are natural unless a
-`base` is given.
+In LINES mode a line is a sentence, in DOCUMENTS mode a document is. A text without any is the empty
+sentence; its probability is that of its end. `logprob` is KenLM's ``score``; `full_scores` is its
+``full_scores``. Logarithms are natural unless a `base` is given.
 """
 
 from __future__ import annotations
@@ -23,49 +22,49 @@ from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, UNK
 from lmsuite.types import IntArray
 
 Unit = Literal["word", "token", "line"]
-"""What `TextScores.surprisal` gives one record each."""
+"""The units of text of which `TextScores.surprisal` gives one record each."""
 
 
 class FullScore(NamedTuple):
-    """One token of a sentence and its score, as of KenLM's ``full_scores``."""
+    """One token of a sentence and its score, as in KenLM's ``full_scores``."""
 
     word: str
     """The text of the token; ``</s>`` at the end of a sentence."""
     log_prob: float
     order: int | None
-    """The order of the n-gram that was found; None in a model that is not made of n-grams."""
+    """The order of the n-gram that was found; None if the model has no n-grams."""
     oov: bool
-    """Whether the model reads it as ``<unk>``."""
+    """Whether the model reads the token as ``<unk>``."""
 
 
 @dataclass(frozen=True)
 class Surprisal:
-    """One word, token or line of a text, and how unexpected it was."""
+    """The surprisal of one word, token or line of a text."""
 
     sentence: int
     """The number of its line or document, from 1."""
     word: str
     """Its text; the end of a sentence is ``</s>``, in STREAM mode a newline."""
     start: int
-    """Where it begins in its line or document, in characters."""
+    """Its beginning in the line or document, in characters."""
     end: int
-    """Where it ends."""
+    """Its end in the line, in characters."""
     surprisal: float
     """Minus the logarithm of its probability: the sum over its tokens."""
     tokens: int
-    """How many tokens it has, spaces before it among them."""
+    """The number of its tokens, with those of the spaces before it."""
     oov: int
-    """How many of them the model does not know."""
+    """How many of these tokens the model does not know."""
 
 
 class _Model(Scorer, Protocol):
-    """What of a `LanguageModel` is needed here; its docstrings say more."""
+    """The part of a `LanguageModel` that is needed here; its docstrings say more."""
 
     def start(self, batch_size: int) -> Any:
         """The state after ``<s>``."""
 
     def null_context(self, batch_size: int) -> Any:
-        """The state after nothing known."""
+        """The state without known context."""
 
     def score_next(self, state: Any, ids: IntArray) -> tuple[NDArray[np.float64], Any]:
         """The log-probability (B,) of one id (B,) after each text, and the state after it."""
@@ -75,24 +74,24 @@ class _Model(Scorer, Protocol):
 
 
 class TextScores:
-    """The part of every model that is asked in text."""
+    """The methods of every model that take a text as a string."""
 
     def logprob(
         self: _Model, text: str, *, bos: bool = True, eos: bool = True, base: float = math.e
     ) -> float:
-        """The log-probability of a text: of its tokens, each after all those before it.
+        """The log-probability of a text: the sum over its tokens, each given all tokens before it.
 
         Args:
             text: a sentence, or several lines.
-            bos: begin every sentence after ``<s>``. Otherwise it is read as a part of a sentence
-                of which nothing else is known; n-gram models alone can do that. In STREAM mode,
-                where there is no ``<s>``, it changes nothing.
-            eos: count the end of every sentence, ``</s>``, which STREAM mode does not have.
+            bos: begin every sentence after ``<s>``. If False, a sentence begins without known
+                context, which only n-gram models can do. STREAM mode has no ``<s>``: there `bos`
+                changes nothing.
+            eos: count the end of every sentence, ``</s>``. STREAM mode has none.
             base: of the logarithm: 10 as in KenLM, 2 for bits.
 
         Raises:
             DataError: the text holds a reserved token.
-            UsageError: the base is none, or `bos` is False and the model has no such state.
+            UsageError: the base is invalid, or `bos` is False and the model needs ``<s>``.
         """
         unit = _log_of(base)
         ids = self.encoder.encode_sentence(text)
@@ -106,13 +105,13 @@ class TextScores:
     ) -> float:
         """The log-probability that `text` follows `context`, log p(text | context).
 
-        Both are read as one text, so a space between them belongs to one of them:
-        ``logprob_given("The king", " is here")``. With the log-probability of the tokens of the
-        context it makes that of the whole.
+        Both are read as one text, so a space between them must be part of one of them:
+        ``logprob_given("The king", " is here")``. Added to the log-probability of the context's
+        tokens, it gives that of the whole.
 
         Raises:
-            DataError: a token reaches from the one into the other, or is reserved.
-            UsageError: the base is none.
+            DataError: a token is partly in the context and partly in the text, or is reserved.
+            UsageError: the base is invalid.
         """
         unit = _log_of(base)
         whole, seam = context + text, len(context)
@@ -120,8 +119,8 @@ class TextScores:
         for _, start, end in self.encoder.tokenizer.located(whole):
             if start < seam < end:
                 raise DataError(
-                    f"{whole[start:end]!r} is one token, of which the context has a part; end the "
-                    "context where a token ends, mostly before a space"
+                    f"the context ends within the token {whole[start:end]!r}; end it where a token "
+                    "ends, mostly before a space"
                 )
             if end > seam or start >= seam:
                 break
@@ -131,10 +130,10 @@ class TextScores:
         return float(self.score(ids)[before:][counted[before:]].sum()) / unit
 
     def perplexity(self: _Model, text: str) -> float:
-        """The perplexity of a text, ``</s>`` and unknown words counted, as `evaluate` gives it.
+        """The perplexity of a text, as `evaluate` gives it; ``</s>`` and unknown words count.
 
         Raises:
-            DataError: the text has no tokens, or a reserved one.
+            DataError: the text has no tokens, or a reserved token.
         """
         scores = self.score(self.encoder.encode_sentence(text))
         if not len(scores):
@@ -145,10 +144,10 @@ class TextScores:
     def full_scores(
         self: _Model, sentence: str, *, bos: bool = True, eos: bool = True, base: float = math.e
     ) -> Iterator[FullScore]:
-        """Every token of a sentence with its log-probability, order and whether it is unknown.
+        """Every token of a sentence, with its log-probability and order, and whether it is unknown.
 
-        The arguments are those of `logprob`, which is the sum. To know the orders, the model reads
-        token by token.
+        The arguments are those of `logprob`, which is the sum of these log-probabilities. To find
+        the orders, the model reads token by token.
 
         Raises:
             DataError, UsageError: as `logprob`.
@@ -175,25 +174,25 @@ class TextScores:
         in_context: bool = False,
         base: float = 2.0,
     ) -> list[Surprisal]:
-        """How unexpected every word of a text is; ``pandas.DataFrame`` takes the list as it is.
+        """The surprisal of every word of a text; ``pandas.DataFrame`` takes the list as it is.
 
-        A word is what stands between white space, whatever the tokens: the surprisals of its
-        tokens are summed, those of the spaces before it with them, so that the words of a line have
-        together what the line has. The end of a line is a word of its own.
+        A word is a stretch without white space, whatever the tokenizer. Its surprisal is the sum
+        over its tokens and the tokens of the spaces before it. So the surprisals of a line's words
+        add up to the surprisal of the line. The end of a line is a word of its own.
 
         Args:
             text: lines, each a sentence.
             by: ``word``, ``token`` or ``line``.
-            in_context: a line has those before it as its context. Otherwise each is scored as if it
-                were alone.
+            in_context: the lines before a line are its context. Otherwise each line is scored as if
+                it were alone.
             base: of the logarithm; 2 gives bits.
 
         Raises:
             DataError: the text holds a reserved token.
-            UsageError: `by` or the base is none.
+            UsageError: `by` or the base is invalid.
         """
         if by not in _GROUPINGS:
-            raise UsageError(f"surprisal by {by!r}: it is by {', '.join(_GROUPINGS)}")
+            raise UsageError(f"{{by}} must be one of {', '.join(_GROUPINGS)}, not {by!r}", "by")
         unit, group = _log_of(base), _GROUPINGS[by]
         lines = list(score_sentences(self, text, in_context=in_context))
         boundaries = self.encoder.boundaries
@@ -221,7 +220,7 @@ def _log_of(base: float) -> float:
 
 
 def _scores_without_beginning(model: _Model, ids: IntArray) -> NDArray[np.float64]:
-    """As `score`, but after the null context where ``<s>`` would be."""
+    """As `score`, but every sentence begins with the null context instead of ``<s>``."""
     if not model.encoder.boundaries.has_sequences:
         return model.score(ids)
     scores = []
@@ -235,7 +234,7 @@ def _scores_without_beginning(model: _Model, ids: IntArray) -> NDArray[np.float6
     return np.array(scores)
 
 
-_Group = tuple[int, str, int, int]  # how many tokens, their text, from where to where
+_Group = tuple[int, str, int, int]  # number of tokens, their text, its start and end
 
 
 def _by_token(line: Sentence, tokens: list[Token]) -> Iterator[_Group]:
@@ -249,7 +248,7 @@ def _by_line(line: Sentence, tokens: list[Token]) -> Iterator[_Group]:
 
 
 def _by_word(line: Sentence, tokens: list[Token]) -> Iterator[_Group]:
-    """Tokens without white space between them; it goes with what follows, or else precedes."""
+    """Tokens without white space between them; white space belongs to the word after it, if any."""
     groups: list[list[Token]] = []
     joins = False  # whether the next token belongs to the last group
     end = 0
@@ -260,7 +259,7 @@ def _by_word(line: Sentence, tokens: list[Token]) -> Iterator[_Group]:
             groups[-1].append(token)
         else:
             groups.append([token])
-        # So far the group is white space, or the token ends with it.
+        # The group is only white space so far, or the token ends with white space.
         joins = text.isspace() and (joins or is_cut)
         end = token.end if not text[-1:].isspace() else -1
     if joins and len(groups) > 1:

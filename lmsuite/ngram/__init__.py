@@ -2,11 +2,11 @@
 
 1. `counting` finds the n-grams of every order; `partitioned` does the same within a given amount
    of memory, on `disk_arrays`.
-2. `discounts` come from counts of counts; `smoothing` holds an estimator a paper, each of which
-   answers with shares and leftover weights; `pruning` leaves out rare n-grams.
-3. `recursion` makes probabilities of them; `estimate` goes through all these steps as `settings`
-   say.
-4. The finished `table` finds n-grams by its `lookup`; `arpa` files are put together by `assembly`.
+2. `discounts` come from counts of counts; `smoothing` has one estimator for each paper, which gives
+   shares and leftover weights; `pruning` leaves out rare n-grams.
+3. `recursion` turns these into probabilities; `estimate` does all these steps as `settings` say.
+4. The finished `table` finds n-grams by its `lookup`, or by `flat` for short texts; `assembly`
+   makes a table from the n-grams of an `arpa` file.
 5. `entropy_pruning` and `quantizing` make a finished table smaller, and `refitting` makes its
    distributions sum to one again.
 """

@@ -1,4 +1,4 @@
-"""ARPA files: the text format in which n-gram models are exchanged. The one place of log10.
+"""ARPA files: the text format in which programs exchange n-gram models. Only here is log10 used.
 
 ::
 
@@ -14,18 +14,18 @@
     ...
     \\end\\
 
-Conventions, those of lmplz where it has any:
+Conventions (those of lmplz, if it has any):
 
-* the probability printed for ``<s>`` is 0 and means nothing; any other value is read, too;
-* a probability or weight of zero is written -99, and -99 or less is read as zero;
-* a file without ``<unk>`` gives unknown words the probability zero (KenLM makes it 10^-100), and
+* the probability printed for ``<s>`` is 0 and means nothing; any other value is accepted, too;
+* a probability or weight of zero is written as -99, and -99 or less is read as zero;
+* if a file has no ``<unk>``, unknown words have the probability zero (in KenLM 10^-100), and
   ``<UNK>`` is read as ``<unk>``;
-* tokens that hold white space are written with each such character as ``<0x20>``;
-* n-grams that longer ones begin or end with, and that the file lacks (as those pruned by SRILM do),
-  are added with the probability that backing off gives them, which changes nothing;
+* in a token, each white-space character is written as its code, a space as ``<0x20>``;
+* the beginning and the end of each n-gram should be in the file, too. If one is missing (SRILM's
+  pruning does that), it is added with its backed-off probability, which changes nothing;
 * n-grams in which ``<s>`` follows another word are left out: no history contains them.
 
-Numbers are written with nine digits, from which the same 32-bit values are read again.
+Numbers are written with nine digits, so the same 32-bit values are read again.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ from lmsuite.text.vocabulary import BOS, SPECIALS, UNK
 from lmsuite.types import FloatArray
 
 _LN10 = float(np.log(10.0))
-_ZERO = -99.0  # what stands for the logarithm of zero
-_LARGEST = 1e38  # in nats, too, a 32-bit number
-_HIGHEST_ORDER = 100  # the work that a file can make grows with its square
+_ZERO = -99.0  # stands for the logarithm of zero
+_LARGEST = 1e38  # a number that fits 32 bits, also in nats
+_HIGHEST_ORDER = 100  # the time to read a file may grow with the square of its order
 _WHITE_SPACE = re.compile("[\0\t\n\v\f\r ]")
 _ESCAPED = re.compile("<0x(00|09|0A|0B|0C|0D|20)>")
 _COUNT = re.compile(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,18})")
@@ -65,7 +65,7 @@ _COUNT = re.compile(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,18})")
 
 @dataclass(frozen=True)
 class ArpaModel:
-    """What an ARPA file holds."""
+    """The contents of an ARPA file."""
 
     tokens: tuple[str, ...]
     """The vocabulary: `SPECIALS`, then the unigrams in the order of the file."""
@@ -76,14 +76,14 @@ def write_arpa(table: BackoffTable, tokens: Sequence[str], stream: TextIO) -> No
     """Write the table; `tokens` (V,) are the words of its ids.
 
     Raises:
-        ModelFileError: two tokens would be written alike.
+        ModelFileError: the file would have the same word for two tokens.
     """
     words = [escaped(token) for token in tokens]
     if len(set(words)) < len(words):
         twice = Counter(words).most_common(1)[0][0]
         raise ModelFileError(
-            f"two tokens of the model would both be {twice!r} in an ARPA file, which knows no "
-            "white space in tokens; rename one of them in the training text"
+            f"two tokens of the model would both be {twice!r} in an ARPA file, whose tokens cannot "
+            "contain white space; rename one of them in the training text"
         )
     stream.write("\\data\\\n")
     stream.writelines(f"ngram {n}={size}\n" for n, size in enumerate(table.sizes, start=1))
@@ -108,12 +108,12 @@ def write_arpa(table: BackoffTable, tokens: Sequence[str], stream: TextIO) -> No
 
 
 def escaped(token: str) -> str:
-    """The token with every white-space character written as ``<0x20>``."""
+    """The token with every white-space character written as its code, a space as ``<0x20>``."""
     return _WHITE_SPACE.sub(lambda match: f"<0x{ord(match[0]):02X}>", token)
 
 
 def unescaped(word: str) -> str:
-    """The token that `escaped` made this of."""
+    """The token from which `escaped` made this word."""
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), word)
 
 
@@ -123,7 +123,7 @@ def _to_log10(values: Logs) -> FloatArray:
 
 
 def read_arpa(data: bytes, name: str) -> ArpaModel:
-    """The model in the bytes of an ARPA file, which messages call `name`.
+    """The model in the bytes of an ARPA file. Messages call the file `name`.
 
     Raises:
         ModelFileError: the file is malformed or cut short; the message names the line.
@@ -132,23 +132,23 @@ def read_arpa(data: bytes, name: str) -> ArpaModel:
     unigrams = reader.section(1)
     tokens, vocabulary = _vocabulary(reader, unigrams)
     ngrams = [dense_unigrams(reader.ngrams(unigrams, vocabulary), len(tokens))]
-    del unigrams  # the words of a section take ten times its bytes: one is held at a time
+    del unigrams  # in memory, words take ten times the bytes of their section: hold one section
     for n in range(2, reader.order + 1):
         ngrams.append(without_inner_starts(reader.ngrams(reader.section(n), vocabulary)))
     try:
         return ArpaModel(tokens, table_of(ngrams))
     except RepeatedNgramError as error:
-        raise reader.error(error.line, "this n-gram stands there twice") from None
+        raise reader.error(error.line, "the file has this n-gram twice") from None
     except TooManyMissingError:
         raise ModelFileError(
-            f"{name}: of nearly all its n-grams the beginnings and ends are missing, so that it "
-            "would take many times its size to add them"
+            f"{name}: the beginnings and ends of nearly all its n-grams are missing; with them the "
+            "model would be many times the size of the file"
         ) from None
 
 
 @dataclass(frozen=True)
 class _Section:
-    """The lines of one order, split; M of them."""
+    """The M lines of one order, split into fields."""
 
     order: int
     words: list[list[bytes]]
@@ -158,12 +158,12 @@ class _Section:
     weights: FloatArray
     """(M,) in nats."""
     lines: NDArray[np.int64]
-    """(M,) where they stand in the file, from 0."""
+    """(M,) their line numbers in the file, from 0."""
 
 
 @dataclass(frozen=True)
 class _Mark:
-    """A line that begins with a backslash: the bytes begin to end of the file, its end within."""
+    """A line that begins with a backslash: the bytes from begin to end, with its line end."""
 
     text: bytes
     begin: int
@@ -171,7 +171,7 @@ class _Mark:
 
 
 def _marks(data: bytes) -> Iterator[_Mark]:
-    """All marks of a file, without a look at the lines between."""
+    """All marks of a file, found without reading the lines between them."""
     at = data.find(b"\\")
     while at >= 0:
         begin = data.rfind(b"\n", 0, at) + 1
@@ -182,18 +182,18 @@ def _marks(data: bytes) -> Iterator[_Mark]:
 
 
 class _Reader:
-    """The structure of a file: where its sections begin and how long they should be."""
+    """The structure of a file: the place of each section, and its declared length."""
 
     def __init__(self, data: bytes, name: str) -> None:
         self._name = name
         if data.startswith(b"mmap lm http"):
             raise ModelFileError(
-                f"{name}: this is a binary of KenLM's; give the ARPA file that it was built from"
+                f"{name}: this is a binary of KenLM; give the ARPA file from which it was built"
             )
         self._data = data
         marks = list(dropwhile(lambda mark: mark.text != b"\\data\\", _marks(data)))
         if not marks:
-            raise self.error(0, "no \\data\\ in the file, so it is no ARPA file")
+            raise self.error(0, "the file has no \\data\\, so it is not an ARPA file")
         self._declared = self._counts(marks[0], marks[1].begin if marks[1:] else len(data))
         self.order = len(self._declared)
         expected = [f"\\{n}-grams:".encode() for n in range(1, self.order + 1)] + [b"\\end\\"]
@@ -208,7 +208,7 @@ class _Reader:
         self._marks = marks[1 : len(expected) + 1]
 
     def _line_at(self, place: int) -> int:
-        """The number of the line, from 0, in which a byte stands."""
+        """The number, from 0, of the line that contains this byte."""
         return self._data.count(b"\n", 0, place)
 
     def error(self, line: int, what: str) -> ModelFileError:
@@ -269,14 +269,14 @@ class _Reader:
             weights = self._numbers(fields[n + 1 :: width], lines, "back-off weight")
         too_large = np.flatnonzero(weights > largest_log_backoff(self.order))
         if len(too_large):
-            raise self.error(lines[too_large[0]], "the back-off weight is above all reason")
+            raise self.error(lines[too_large[0]], "the back-off weight is too large")
         if n == self.order and weights.any():
             at = lines[np.flatnonzero(weights)[0]]
             raise self.error(at, "n-grams of the highest order have no back-off weight")
         return _Section(n, words, probs, weights, lines)
 
     def _numbers(self, fields: list[bytes], lines: NDArray[np.int64], what: str) -> FloatArray:
-        """The logarithms to base 10 in the fields (M,), as natural ones."""
+        """The logarithms in the fields (M,), converted from base 10 to nats."""
         try:
             values = np.fromiter(map(float, fields), dtype=np.float64, count=len(fields))
         except ValueError:
@@ -284,11 +284,11 @@ class _Reader:
         wrong = np.flatnonzero(~(values < _LARGEST))
         if len(wrong):
             shown = fields[wrong[0]].decode(errors="replace")
-            raise self.error(lines[wrong[0]], f"{shown!r:.100} is no {what}")
+            raise self.error(lines[wrong[0]], f"{shown!r:.100} is not a {what}")
         return np.where(values <= _ZERO, -np.inf, np.maximum(values, _ZERO) * _LN10)
 
     def ngrams(self, section: _Section, vocabulary: dict[bytes, int]) -> Ngrams:
-        """The n-grams of a section, their words as ids."""
+        """The n-grams of a section, with ids instead of words."""
         ids = np.empty((len(section.lines), section.order), dtype=np.int64)
         for column, words in enumerate(section.words):
             ids[:, column] = np.fromiter(
@@ -303,7 +303,7 @@ class _Reader:
 
 
 def _filled_up(lines: bytes, width: int) -> list[bytes]:
-    """The fields of lines of which some lack the last, a back-off weight of 0."""
+    """The fields of all lines. If a line lacks its last field, the back-off weight, that is 0."""
     rows = (line.split() for line in BytesIO(lines))
     return [field for row in rows if row for field in (*row, b"0")[:width]]
 
@@ -316,7 +316,7 @@ def _number_or_nan(field: bytes) -> float:
 
 
 def _vocabulary(reader: _Reader, unigrams: _Section) -> tuple[tuple[str, ...], dict[bytes, int]]:
-    """The tokens, and the ids of the words as the file spells them."""
+    """The tokens, and the id of each word as the file writes it."""
     vocabulary = {special.encode(): number for number, special in enumerate(SPECIALS)}
     (words,) = unigrams.words
     if SPECIALS[UNK].encode() not in words:
@@ -325,7 +325,8 @@ def _vocabulary(reader: _Reader, unigrams: _Section) -> tuple[tuple[str, ...], d
     seen: set[bytes] = set()
     for word, line in zip(words, unigrams.lines.tolist(), strict=True):
         if word in seen:
-            raise reader.error(line, f"the unigram {word.decode(errors='replace')!r} stands twice")
+            shown = word.decode(errors="replace")
+            raise reader.error(line, f"the file has the unigram {shown!r} twice")
         seen.add(word)
         if word in vocabulary:
             continue
@@ -333,5 +334,5 @@ def _vocabulary(reader: _Reader, unigrams: _Section) -> tuple[tuple[str, ...], d
         try:
             tokens.append(word.decode())
         except UnicodeDecodeError:
-            raise reader.error(line, "not UTF-8; convert the file to it") from None
+            raise reader.error(line, "the word is not UTF-8; convert the file to UTF-8") from None
     return tuple(tokens), vocabulary

@@ -1,8 +1,8 @@
-"""A back-off table of n-grams as a file lists them: in any order, and perhaps not all there.
+"""A back-off table from the n-grams of a file: they may be unsorted, and some may be missing.
 
-The n-grams of each order are sorted by the index of their prefix, order by order. Those that longer
-ones begin or end with, and that are missing, are added with the probability that backing off gives
-them, which changes nothing.
+Order by order, the n-grams are sorted by the index of their prefix. A table needs the beginning and
+the end of each n-gram, too. If one is missing, it is added with its backed-off probability, which
+changes nothing.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from lmsuite.ngram.table import BackoffTable
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray
 
-_MOST_ADDED = 1 << 18  # words of n-grams that a file lacks, and so many for every word it has
+# Words of missing n-grams that may be added: so many, and so many more for each word of the file.
+_MOST_ADDED = 1 << 18
 _ADDED_FOR_ONE = 6
 
 
 @dataclass(frozen=True)
 class Ngrams:
-    """The n-grams of one order, M of them, in any order."""
+    """The M n-grams of one order, sorted or not."""
 
     ids: NDArray[np.int64]
     """(M, n)"""
@@ -33,11 +34,11 @@ class Ngrams:
     log_backoffs: FloatArray
     """(M,)"""
     lines: NDArray[np.int64]
-    """(M,) where they stand in the file."""
+    """(M,) their line numbers in the file."""
 
 
 class RepeatedNgramError(Exception):
-    """An n-gram stands twice."""
+    """The file has an n-gram twice."""
 
     def __init__(self, line: int) -> None:
         super().__init__(line)
@@ -45,11 +46,11 @@ class RepeatedNgramError(Exception):
 
 
 class TooManyMissingError(Exception):
-    """To add the n-grams that longer ones begin or end with would take too much memory."""
+    """The missing beginnings and ends of n-grams would take too much memory."""
 
 
 def dense_unigrams(unigrams: Ngrams, vocabulary_size: int) -> Ngrams:
-    """Unigrams of all ids, in order; those that the file lacks have no probability."""
+    """Unigrams of all ids, in order. If the file lacks one, its probability is zero."""
     probs, weights = np.full(vocabulary_size, -np.inf), np.zeros(vocabulary_size)
     probs[unigrams.ids[:, 0]] = unigrams.log_probs
     weights[unigrams.ids[:, 0]] = unigrams.log_backoffs
@@ -59,7 +60,7 @@ def dense_unigrams(unigrams: Ngrams, vocabulary_size: int) -> Ngrams:
 
 
 def without_inner_starts(ngrams: Ngrams) -> Ngrams:
-    """Those in which ``<s>`` is at most the first word."""
+    """The n-grams in which ``<s>`` is not a word after the first."""
     keep = ~(ngrams.ids[:, 1:] == BOS).any(axis=1)
     if keep.all():
         return ngrams
@@ -69,11 +70,13 @@ def without_inner_starts(ngrams: Ngrams) -> Ngrams:
 
 
 def table_of(ngrams: Sequence[Ngrams]) -> BackoffTable:
-    """The table of the n-grams of each order; the unigrams are dense, and no ``<s>`` is within.
+    """The table of these n-grams, one entry of the sequence an order.
+
+    They have been through `dense_unigrams` and `without_inner_starts`.
 
     Raises:
-        RepeatedNgramError: an n-gram stands twice.
-        TooManyMissingError: too much would have to be added.
+        RepeatedNgramError: an n-gram is there twice.
+        TooManyMissingError: too many n-grams would have to be added.
     """
     vocabulary_size = len(ngrams[0].ids)
     prefixes, words = [np.empty(0, dtype=np.int64)], [np.arange(vocabulary_size)]
@@ -100,22 +103,22 @@ def table_of(ngrams: Sequence[Ngrams]) -> BackoffTable:
 def _index(
     ids: NDArray[np.int64], keys: Sequence[NDArray[np.int64]], vocabulary_size: int
 ) -> NDArray[np.int64] | None:
-    """The index (M,) of n-grams ids (M, n) in their order, from the sorted keys of each order.
+    """The index (M,) of the n-grams ids (M, n) among those of their order; None if one is missing.
 
-    None if one is not there.
+    `keys` are sorted, one array for each order from 2 on.
     """
     index = ids[:, 0]
     for column, known in zip(ids.T[1:], keys, strict=False):
         wanted = index * vocabulary_size + column
         index = np.searchsorted(known, wanted)
-        # A key that no n-gram has, so that there is always one to look at.
+        # The -1 is no n-gram's key; with it, every index points at a key.
         if (np.append(known, -1)[index] != wanted).any():
             return None
     return index
 
 
 def _closed(ngrams: Sequence[Ngrams]) -> list[Ngrams]:
-    """The n-grams, and all that longer ones begin or end with, as if backed off to."""
+    """The n-grams, and their missing beginnings and ends with backed-off probabilities."""
     known: list[dict[tuple[int, ...], tuple[float, float]]] = []
     for of_order in ngrams:
         values = zip(of_order.log_probs.tolist(), of_order.log_backoffs.tolist(), strict=True)

@@ -1,13 +1,13 @@
 """Counting: every n-gram of every order, as sorted integer arrays.
 
-An n-gram of order n is known by its *index* among the sorted n-grams of that order; the index of a
-unigram is its id. An n-gram is then a pair, the index of its prefix (all but its last word) in
-order n - 1 and its last word, and its order's arrays are sorted by that pair, which is to say by
-its words. So the continuations of a context lie side by side.
+The *index* of an n-gram is its place among the sorted n-grams of its order; the index of a unigram
+is its id. An n-gram is stored as a pair: the index of its prefix (all words but the last) in order
+n - 1, and its last word. The arrays of an order are sorted by this pair, and so by the words. The
+continuations of a context therefore lie side by side.
 
-The method is that of a suffix array built by refinement: the positions of the text are kept sorted
-by the n - 1 words that start there, and only the runs that are not yet told apart are sorted by the
-next word. What the longer orders cost falls with the number of n-grams seen once.
+The method builds a suffix array by refinement. The positions of the text are sorted by the n - 1
+words that start there. Then only positions whose n - 1 words are equal are sorted by the next word.
+The more n-grams occur only once, the less work is left for the longer orders.
 
 Letters: N ids, V vocabulary, M n-grams of one order.
 """
@@ -22,27 +22,27 @@ import numpy as np
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import BoolArray, IntArray
 
-_AT_ONCE = 1 << 22  # positions told apart at a time, few enough that memory is mostly results
+_AT_ONCE = 1 << 22  # positions refined at a time, few enough that memory is mostly results
 _IN_CACHE = 1 << 18  # positions sorted at a time
 _NOTHING = np.empty(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
 class CountedOrder:
-    """The n-grams of one order, sorted by their words; M of them."""
+    """The M n-grams of one order, sorted by their words."""
 
     prefix: IntArray
-    """(M,) the index in order n - 1 of all words but the last; 0 for unigrams."""
+    """(M,) the index, in order n - 1, of all words but the last; 0 for unigrams."""
     word: IntArray
     """(M,) the last word."""
     suffix: IntArray
-    """(M,) the index in order n - 1 of all words but the first; 0 for unigrams."""
+    """(M,) the index, in order n - 1, of all words but the first; 0 for unigrams."""
     count: IntArray
-    """(M,) how often the n-gram occurs."""
+    """(M,) the number of times that the n-gram occurs."""
     sentence_starts: slice
     """The n-grams whose first word is ``<s>``."""
     openings: IntArray
-    """The n-grams that begin the text where no ``<s>`` stands before it, each once."""
+    """The n-grams at the beginning of a text that has no ``<s>`` before it, each once."""
 
     def __len__(self) -> int:
         return len(self.word)
@@ -61,7 +61,7 @@ class NgramCounts:
         return len(self.orders)
 
     def contexts(self, n: int) -> int:
-        """How many contexts n-grams of order n can have: the number of (n - 1)-grams."""
+        """The number of contexts of order n, which is the number of (n - 1)-grams."""
         return len(self.orders[n - 2]) if n > 1 else 1
 
 
@@ -70,9 +70,9 @@ def count_ngrams(
 ) -> NgramCounts:
     """Count the n-grams of ids (N,), each below `vocabulary_size`.
 
-    With `sentences`, ``<s>`` may begin an n-gram but never stands within one (lines, as lmplz
-    counts them); it has no count of its own, since it is never predicted. Without, no n-gram
-    contains ``<s>``, and the text begins with nothing before it.
+    With `sentences`, ``<s>`` may only be the first word of an n-gram (lines, as lmplz counts them).
+    It has no count of its own, because it is never predicted. Without `sentences`, no n-gram
+    contains ``<s>``, and nothing precedes the first word of the text.
     """
     ids = np.ascontiguousarray(ids, dtype=np.int32)
     is_boundary = ids == BOS
@@ -107,9 +107,9 @@ def count_ngrams(
 def _next_order(
     ids: IntArray, is_boundary: BoolArray, position: IntArray, group: IntArray, n: int
 ) -> tuple[list[Runs], IntArray, IntArray]:
-    """What `refined` gives, part by part, and all positions with the index of their n-grams.
+    """The runs of order n, part by part; then all positions, and the index of the n-gram at each.
 
-    The two arrays are made of the memory of position and group, which is not theirs any more.
+    The last two arrays overwrite `position` and `group`.
     """
     found = [Runs(*[_NOTHING] * 6)]
     size = kept = begin = 0
@@ -125,7 +125,7 @@ def _next_order(
 
 
 def text_openings(is_boundary: BoolArray, sentences: bool) -> IntArray:
-    """The positions at which the text begins with no ``<s>`` before it, and after each ``<s>``."""
+    """The beginning of the text, and the positions after each ``<s>``; none with `sentences`."""
     openings = np.flatnonzero(~is_boundary & np.concatenate(([True], is_boundary[:-1])))
     return openings[:0] if sentences else openings
 
@@ -141,7 +141,7 @@ def count_unigrams(ids: IntArray, vocabulary_size: int, openings: IntArray) -> C
 
 
 def word_ranges(ids: IntArray, vocabulary_size: int, positions: int) -> list[int]:
-    """The first words of ranges of about so many positions, and the end of the last."""
+    """The first word of each range of about so many positions, and the end of the last range."""
     before = np.concatenate(([0], np.cumsum(np.bincount(ids, minlength=vocabulary_size))))
     cuts = [0]
     while cuts[-1] < vocabulary_size:
@@ -153,7 +153,10 @@ def word_ranges(ids: IntArray, vocabulary_size: int, positions: int) -> list[int
 def sorted_by_word(
     ids: IntArray, is_boundary: BoolArray, words: tuple[int, int], sentences: bool
 ) -> tuple[IntArray, IntArray]:
-    """The positions (K,) at which words of a range start n-grams, by word; and the words there."""
+    """The positions (K,) at which a word of the range starts an n-gram, and the words there.
+
+    Both are sorted by word.
+    """
     belongs = (ids >= words[0]) & (ids < words[1])
     if not sentences:
         belongs &= ~is_boundary
@@ -165,26 +168,26 @@ def sorted_by_word(
 
 @dataclass(frozen=True)
 class Runs:
-    """Positions told apart by one word more: K positions, M runs of equal n-grams."""
+    """K positions, sorted by the n-grams that start there, in M runs of equal n-grams."""
 
     position: IntArray
     """(K,) where n-grams start, sorted by the n-grams."""
     run: IntArray
-    """(K,) which of the runs each belongs to."""
+    """(K,) the number of the run to which each position belongs."""
     first: IntArray
     """(M,) the first position of each run."""
     prefix: IntArray
-    """(M,) the group that each run comes from: the index of its n-gram's prefix."""
+    """(M,) the group of the run: the index of its n-gram's prefix."""
     word: IntArray
-    """(M,) the last word."""
+    """(M,) the last word of the n-gram."""
     count: IntArray
-    """(M,) how many positions."""
+    """(M,) the number of positions."""
 
 
 def refined(
     ids: IntArray, is_boundary: BoolArray, position: IntArray, group: IntArray, n: int
 ) -> Runs:
-    """Positions sorted by their (n - 1)-grams, of which group says which, sorted by n-grams."""
+    """Sort positions by their n-grams; they are sorted by (n - 1)-grams, whose index is `group`."""
     goes_on = position < len(ids) - (n - 1)
     goes_on[goes_on] = ~is_boundary[position[goes_on] + (n - 1)]
     position, group = position[goes_on], group[goes_on]
@@ -204,19 +207,19 @@ def refined(
 
 
 def extensions(prefix: IntArray, shorter: slice) -> slice:
-    """The n-grams whose prefixes (M,), which rise, are in `shorter`."""
+    """The range of n-grams whose prefix is in `shorter`; the prefixes (M,) are sorted."""
     low, high = np.searchsorted(prefix, [shorter.start, shorter.stop]).tolist()
     return slice(low, high)
 
 
 def opened(index_at: IntArray, openings: IntArray) -> IntArray:
-    """The n-grams that start at `openings`, each once; `index_at` (N,) is -1 where none starts."""
+    """The n-grams that start at `openings`, each once; `index_at` (N,) is -1 if none starts."""
     found = np.unique(index_at[openings])
     return found[found >= 0]
 
 
 def _sort_within_groups(group: IntArray, word: IntArray, position: IntArray) -> None:
-    """Sort word, and position with it, within each run of equal group, in place and stably."""
+    """Sort `word` within each group, stably and in place, and `position` along with it."""
     begin = 0
     while begin < len(group):
         end = _group_end(group, begin, _IN_CACHE)
@@ -225,23 +228,23 @@ def _sort_within_groups(group: IntArray, word: IntArray, position: IntArray) -> 
         unsorted = np.concatenate((same, [False])) | np.concatenate(([False], same))
         slots = begin + np.flatnonzero(unsorted)
         if len(slots):
-            order = _order(group[slots], word[slots])
-            word[slots] = word[slots[order]]
-            position[slots] = position[slots[order]]
+            sorting = _sorting(group[slots], word[slots])
+            word[slots] = word[slots[sorting]]
+            position[slots] = position[slots[sorting]]
         begin = end
 
 
 def _group_end(group: IntArray, begin: int, portion: int) -> int:
-    """The end of the group that holds the last of a portion that begins there."""
+    """The end of a portion from `begin` on, extended to the end of its last group."""
     last = group[min(begin + portion, len(group)) - 1]
     return begin + int(np.searchsorted(group[begin:], last, side="right"))
 
 
-def _order(group: IntArray, word: IntArray) -> IntArray:
-    """The stable order (K,) of pairs of group, already sorted, and word.
+def _sorting(group: IntArray, word: IntArray) -> IntArray:
+    """The permutation (K,) that sorts the pairs (group, word) stably; `group` is already sorted.
 
-    Group, word and place are packed into one integer where they fit, since numpy sorts integers
-    several times faster than it sorts indices to them, unless they have 16 bits (radix sort).
+    numpy sorts integers several times faster than it sorts indices. So group, word and place are
+    packed into one integer, if they fit. With 16 bits, sorting indices is fast (radix sort).
     """
     if group[0] == group[-1] and word.max() < 1 << 16:
         return np.argsort(word.astype(np.uint16), kind="stable")

@@ -1,14 +1,15 @@
 """The discounts of Kneser-Ney and absolute smoothing, from counts of counts.
 
-With n_r the number of n-grams of an order that were counted r times, and Y = n_1 / (n_1 + 2 n_2):
+n_r is the number of n-grams of an order that were counted r times, and Y = n_1 / (n_1 + 2 n_2):
 
 * one discount D = Y (Ney, Essen & Kneser 1994);
 * three discounts D_r = r - (r + 1) Y n_{r+1} / n_r for r = 1, 2 and 3 or more (Chen & Goodman 1999,
   of modified Kneser-Ney).
 
-Small texts, and orders in which nearly everything is frequent (characters), give no usable
-discounts: some n_r is zero, or a D_r falls outside of 0 ... r. Then that order takes the fallback
-of ``lmplz --discount_fallback``, 0.5, 1 and 1.5 (0.75 where there is one discount), and says so.
+Small texts give no usable discounts, nor do orders in which nearly all n-grams are frequent
+(characters): some n_r is zero, or some D_r is not between 0 and r. Then the order takes the
+fallback of ``lmplz --discount_fallback``: 0.5, 1 and 1.5 (or 0.75 as the one discount). A message
+says so.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from lmsuite.types import FloatArray, IntArray
 
 
 def counts_of_counts(count: IntArray, highest: int) -> IntArray:
-    """How many n-grams were counted r times, for r = 0 ... highest; (highest + 1,)."""
+    """The number of n-grams that were counted r times, for r = 0 ... highest: (highest + 1,)."""
     return np.bincount(np.minimum(count, highest + 1), minlength=highest + 1)[: highest + 1]
 
 
 @dataclass(frozen=True)
 class Discounts:
-    """What is taken off counts of 1, 2, and 3 or more, in one order."""
+    """The amounts subtracted from counts of 1, of 2, and of 3 or more, in one order."""
 
     one: float
     two: float
     three: float
 
     def of(self, count: IntArray) -> FloatArray:
-        """The discount of each count; of 0 it is 0."""
+        """The discount of each count; a count of 0 has the discount 0."""
         discount = np.array([0.0, self.one, self.two, self.three])[np.minimum(count, 3)]
         return np.asarray(discount, dtype=np.float64)
 
@@ -49,12 +50,12 @@ SINGLE_FALLBACK = Discounts(0.75, 0.75, 0.75)
 
 
 def modified_discounts(count: IntArray, n: int) -> tuple[Discounts, list[str]]:
-    """Chen & Goodman's three discounts for the n-grams of order n, and what there is to say."""
+    """Chen & Goodman's three discounts for order n, and messages about them."""
     return modified_discounts_from(counts_of_counts(count, 4), n)
 
 
 def modified_discounts_from(counted: IntArray, n: int) -> tuple[Discounts, list[str]]:
-    """The same, from how many n-grams were counted 0 ... 4 times."""
+    """As `modified_discounts`, from the numbers of n-grams that were counted 0 ... 4 times."""
     of_count = counted.astype(np.float64)
     missing = [r for r in (1, 2, 3) if not of_count[r]]
     if missing:
@@ -71,12 +72,12 @@ def modified_discounts_from(counted: IntArray, n: int) -> tuple[Discounts, list[
 
 
 def single_discount(count: IntArray, n: int) -> tuple[Discounts, list[str]]:
-    """The one discount n_1 / (n_1 + 2 n_2) for the n-grams of order n, and what there is to say."""
+    """The one discount n_1 / (n_1 + 2 n_2) for order n, and messages about it."""
     return single_discount_from(counts_of_counts(count, 2), n)
 
 
 def single_discount_from(counted: IntArray, n: int) -> tuple[Discounts, list[str]]:
-    """The same, from how many n-grams were counted 0, 1, 2 (and more) times."""
+    """As `single_discount`, from the numbers of n-grams that were counted 0, 1, 2, ... times."""
     _, once, twice, *_ = counted.tolist()
     if not once or not twice:
         reason = f"no {n}-gram has a count of {2 if once else 1}"
@@ -86,13 +87,13 @@ def single_discount_from(counted: IntArray, n: int) -> tuple[Discounts, list[str
 
 
 _ADVICE = (
-    "discounts fall back where a text is tiny or templated, or its tokens are few; "
+    "discounts fall back if a text is tiny or repetitive, or has few different tokens; "
     "try --smoothing witten-bell, which needs none, or give more text"
 )
 
 
 def advised(messages: Iterable[str]) -> tuple[str, ...]:
-    """What there is to say of all orders, and then what to do about it."""
+    """The messages about all orders, followed by advice if there are any."""
     said = tuple(messages)
     return (*said, _ADVICE) if said else ()
 

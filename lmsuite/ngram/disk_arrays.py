@@ -1,7 +1,7 @@
 """Long arrays on disk: written once from front to back, then read in pieces.
 
-Each is a temporary file without a name, in the folder for such files (``TMPDIR`` names another),
-so that it is gone when the last user of it is, however the program ends.
+Each array is a temporary file without a name, in the folder for such files (``TMPDIR`` can name
+another folder). So the file disappears when its last user ends, even if the program is killed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class DiskArray:
         return self._length
 
     def append(self, values: NDArray[Any]) -> None:
-        """Write values (K,) behind what is there.
+        """Write values (K,) at the end.
 
         Raises:
             TrainingError: the disk is full.
@@ -61,12 +61,12 @@ class DiskArray:
         return values
 
     def chunks(self) -> Iterator[NDArray[Any]]:
-        """All values, some millions at a time."""
+        """All values, about two million at a time."""
         for begin in range(0, self._length, _CHUNK):
             yield self.read(begin, min(begin + _CHUNK, self._length))
 
     def mapped(self) -> NDArray[Any]:
-        """All values, read-only, in memory only while they are used."""
+        """All values, read-only. They stay on disk; the system reads the parts that are used."""
         if not self._length:
             return np.empty(0, dtype=self._dtype)
         memory = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)

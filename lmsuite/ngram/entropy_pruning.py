@@ -1,20 +1,20 @@
-"""Entropy pruning: leaving out the n-grams that a model can best do without (Stolcke 1998).
+"""Entropy pruning: leave out the n-grams that a model needs least (Stolcke 1998).
 
 Without the n-gram hw, its word has the backed-off probability alpha'(h) p(w | h'), and the
-context's back-off weight alpha(h) becomes alpha'(h). What this changes in the distribution of the
-model is the relative entropy
+context's back-off weight alpha(h) becomes alpha'(h). The change of the model's distribution is
+measured by the relative entropy
 
     D = -p(h) { p(w|h) [log p(w|h') + log alpha'(h) - log p(w|h)]
                 + [log alpha'(h) - log alpha(h)] (1 - sum of p(v|h) over the v stored after h) },
 
-and e^D - 1 is the part by which perplexity rises on text of the model's own making. N-grams for
-which it is below the threshold are left out, each judged as if it were the only one; then the
-back-off weights are made to fit what remains.
+and e^D - 1 is the relative rise of perplexity on text that the model itself generates. An n-gram is
+left out if this is below the threshold. Each is judged as if it were the only one. Then new
+back-off weights are computed for the n-grams that remain.
 
-An n-gram stays if a longer one that stays begins with it, or ends with it: the probabilities of
-those that stay then stay as they are. p(h) is the product of the model's own probabilities, as in
-SRILM; in Kneser-Ney models, whose lower orders are no marginals, it is a rough guide only (Chelba
-et al. 2010).
+An n-gram stays if a longer n-gram stays that begins or ends with it. So all n-grams that stay keep
+their probabilities. p(h) is the product of the model's own probabilities, as in SRILM. The lower
+orders of Kneser-Ney models are not marginals, so there p(h) is only a rough guide (Chelba et al.
+2010).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lmsuite.types import FloatArray
 
 
 def entropy_pruned(table: BackoffTable, threshold: float) -> BackoffTable:
-    """The table without the n-grams that raise perplexity by a part below `threshold`."""
+    """The table without the n-grams whose loss raises perplexity by a part below `threshold`."""
     suffixes = all_suffixes(table)
     keeps: list[NDArray[np.bool_]] = []
     needed = np.zeros(table.sizes[-1], dtype=bool)
@@ -45,7 +45,7 @@ def entropy_pruned(table: BackoffTable, threshold: float) -> BackoffTable:
 def perplexity_rises(table: BackoffTable) -> list[FloatArray]:
     """e^D - 1 of every n-gram (M,), for orders 2, 3, ..."""
     suffixes = all_suffixes(table)
-    # <s> is no word with a probability, but there are as many as </s> (as SRILM reckons).
+    # <s> has no probability, but occurs as often as </s>, so it gets the same (as in SRILM).
     context_log_probs = table.orders[0].log_probs.astype(np.float64)
     context_log_probs[BOS] = context_log_probs[EOS]
     rises = []
@@ -60,7 +60,7 @@ def perplexity_rises(table: BackoffTable) -> list[FloatArray]:
             new_weight = np.log((unseen + probs) / (unseen_lower + lower))
             own = probs * (np.log(lower) + new_weight - np.log(probs))
             others = unseen * (new_weight - weight)
-        # 0 log 0 = 0: what has no probability contributes nothing.
+        # 0 log 0 = 0: an n-gram of probability zero contributes nothing.
         divergence = -np.where(probs > 0, own, 0.0) - np.where(weight > -np.inf, others, 0.0)
         rises.append(np.expm1(np.exp(context_log_probs)[prefix] * divergence))
         context_log_probs = context_log_probs[prefix] + table.orders[n - 1].log_probs
@@ -68,7 +68,7 @@ def perplexity_rises(table: BackoffTable) -> list[FloatArray]:
 
 
 def _without(table: BackoffTable, keeps: list[NDArray[np.bool_]]) -> BackoffTable:
-    """The table of the n-grams to keep, with back-off weights that make it sum to one."""
+    """The table with only the n-grams to keep; new back-off weights make its sums one."""
     prefixes = [np.empty(0, dtype=np.int64)]
     lost = []
     for n in range(2, table.order + 1):

@@ -42,7 +42,7 @@ _MOST = 1 << 31  # positions and counts have 32 bits
 
 @dataclass(frozen=True)
 class Estimate:
-    """A finished table, and how it came about."""
+    """A finished table, the discounts that made it, and messages about them."""
 
     table: BackoffTable
     discounts: tuple[Discounts, ...]
@@ -62,10 +62,10 @@ def estimate(
 ) -> Estimate:
     """Estimate an n-gram model from ids (N,).
 
-    `impossible` ids have probability 0; with `sentences` the ids are lines between ``<s>`` and
-    ``</s>``, without they are one sequence. `held_out` is for jelinek-mercer. With a `memory`, in
-    bytes, the process does not take more than that, and what does not fit is on disk. All is
-    computed in float64; the table is of `dtype` (with a `memory`, float32).
+    `impossible` ids have probability 0. With `sentences`, the ids are lines between ``<s>`` and
+    ``</s>``; without, they are one sequence. `held_out` is for jelinek-mercer. `memory`, in bytes,
+    is the most that the process takes; the rest of its data is on disk. All is computed in float64;
+    the table has `dtype` (with `memory`, float32).
 
     Raises:
         TrainingError: the text is shorter than the order, or has only one kind of token.
@@ -106,7 +106,7 @@ def _estimate_partitioned(
         ids, len(base), settings.order, sentences=sentences, positions=positions
     )
     require_ngrams(counts.lengths)
-    adjusted = partitioned.adjusted_columns(counts)
+    adjusted = partitioned.adjust_partitioned(counts)
     found = partitioned.discounts_of(*adjusted, settings)
     discounts = [of_order for of_order, _ in found]
     table = partitioned.smooth_partitioned(counts, adjusted, discounts, base, settings.prune)
@@ -115,7 +115,7 @@ def _estimate_partitioned(
 
 
 def smooth(counts: NgramCounts, possible: int, settings: NgramSettings) -> Smoothed:
-    """The shares and leftover weights of the smoothing that the settings name."""
+    """The shares and leftover weights of the smoothing in the settings."""
     estimators: dict[str, Callable[[], Smoothed]] = {
         "modified-kneser-ney": lambda: modified_kneser_ney(counts),
         "kneser-ney": lambda: kneser_ney(counts, settings.discount),
@@ -143,7 +143,7 @@ def base_distribution(
 
 
 def require_text(ids: IntArray) -> None:
-    """Raise TrainingError where there is nothing to learn from."""
+    """Raise TrainingError if the text is too long, or has nothing to learn from."""
     if len(ids) >= _MOST:
         raise TrainingError(f"the training text has more than {_MOST - 1:,} tokens; give less text")
     words = ids[(ids != BOS) & (ids != EOS)]
@@ -151,13 +151,13 @@ def require_text(ids: IntArray) -> None:
         raise TrainingError("the training text has no tokens; give some text to learn from")
     if words.min() == words.max() and not (ids == EOS).any():  # a line's end is to be predicted too
         raise TrainingError(
-            "the training text has only one kind of token, so that there is nothing to predict; "
-            "give more text, or a vocabulary that knows more of it"
+            "the training text has only one kind of token, so there is nothing to predict; "
+            "give more text, or a vocabulary with more of its tokens"
         )
 
 
 def require_ngrams(lengths: Sequence[int]) -> None:
-    """Raise TrainingError where some order has no n-gram: the text is shorter than the order."""
+    """Raise TrainingError if some order has no n-gram: the text is shorter than the order."""
     order, longest = len(lengths), sum(1 for length in lengths if length)
     if longest < order:
         raise TrainingError(

@@ -1,10 +1,11 @@
-"""All orders of a back-off table in one sorted row: one search answers for all of them.
+"""All orders of a back-off table in one sorted row, so that one search serves all orders.
 
-For short texts and small batches, where the number of calls counts and not what each has to do.
+It is for short texts and small batches: there the number of numpy calls takes the time, not the
+work in each call.
 
-The n-grams stand in the row order by order, sorted by their keys: the *place* of the context in the
-row times V plus the last word. Before each order one place stands for the n-gram that is not
-stored, index -1. As a context it has no continuations, and the log back-off weight 0.
+The row holds the n-grams order by order, sorted by their keys. A key is the *place* of the context
+in the row, times V, plus the last word. Before each order there is one more place. It stands for an
+n-gram that is not stored, index -1: a context without continuations, with log back-off weight 0.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from numpy.typing import NDArray
 
 from lmsuite.types import Float64Array, IntArray
 
-_NEVER = -1  # the key of what is not looked for
-_BEYOND = np.iinfo(np.int64).max  # the last key, so that there is always one to look at
+_NEVER = -1  # a key that no search asks for
+_BEYOND = np.iinfo(np.int64).max  # the last key: with it, every search ends at a key
 
 _Search = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
-"""The places of contexts, those where the n-grams would stand, and whether they do."""
+"""The places of contexts, the places where the n-grams belong, and whether they are there."""
 
 
 class FlatTable:
-    """What `BackoffTable` does with few ids; its methods of the same names say more."""
+    """Serves `BackoffTable` for few ids. That class documents the methods of the same names."""
 
     def __init__(
         self,
@@ -34,13 +35,13 @@ class FlatTable:
         log_probs: Sequence[NDArray[np.floating]],
         log_backoffs: Sequence[NDArray[np.floating]],
     ) -> None:
-        """Put the orders side by side.
+        """Put the orders into one row.
 
         Args:
-            words: of each order, (M,), the last words.
-            prefixes: of each order but the first, (M,), the index of all other words.
-            log_probs: of each order, (M,).
-            log_backoffs: of each order but the last, (M,).
+            words: the last words (M,) of each order.
+            prefixes: the index (M,) of all other words, for each order but the first.
+            log_probs: (M,) of each order.
+            log_backoffs: (M,) of each order but the last.
         """
         self._size = len(words[0])
         sizes = [len(order) + 1 for order in words]
@@ -51,7 +52,8 @@ class FlatTable:
             keys = self._keys[first[n] : first[n] + len(word)]
             np.multiply(prefix + first[n - 1], self._size, keys)
             keys += word
-            self._keys[first[n] - 1] = self._keys[first[n] - 2]  # in order, and not the first
+            # Equal to the key before it: the row stays sorted, and no search ends here.
+            self._keys[first[n] - 1] = self._keys[first[n] - 2]
         self._keys[-1] = _BEYOND
         dtype = log_probs[0].dtype
         self._log_probs, self._log_backoffs = np.zeros((2, len(self._keys)), dtype)
@@ -81,29 +83,29 @@ class FlatTable:
         contexts[:, :1][1:] = unknown[1:]
         for row in range(len(at)):
             _, at[row], found[row] = self._search(contexts[row], ids)
-            # What ends before a word is its context.
+            # The n-gram that ends before a word is its context.
             contexts[row + 1, 1:] = np.where(found[row], at[row], unknown[row + 1])[:-1]
         return self._scores((contexts[:-1], at, found), ids)
 
     def _search(self, contexts: NDArray[np.int64], ids: IntArray) -> _Search:
-        """Look for n-grams by the places (..., N) of their contexts and their last words (N,)."""
+        """Search n-grams by the places (..., N) of their contexts and their last words (N,)."""
         wanted = contexts * self._size
         wanted += ids
         at = self._keys.searchsorted(wanted)
         return contexts, at, self._keys[at] == wanted
 
     def _scores(self, search: _Search, ids: IntArray) -> Float64Array:
-        """The log-probability of the longest n-gram found, and the weights of longer contexts."""
+        """The log-probability of the longest n-gram found, plus the weights of longer contexts."""
         contexts, at, found = search
         terms = np.empty((len(found) + 1, len(ids)))
         terms[0] = self._unigrams[ids]
         terms[1:] = np.where(found, self._log_probs[at], self._log_backoffs[contexts])
-        terms[:-1][found] = 0.0  # a longer one is found
+        terms[:-1][found] = 0.0  # a longer n-gram is found
         scores: Float64Array = np.add.accumulate(terms)[-1]
         return scores
 
     def _longer(self, search: _Search, ids: IntArray) -> NDArray[np.int64]:
-        """The contexts (B, order - 1) that end with what was found."""
+        """The contexts (B, order - 1) after the ids, from the n-grams that were found."""
         _, at, found = search
         longer = np.empty_like(at)
         longer[:1] = ids

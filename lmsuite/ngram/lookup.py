@@ -1,8 +1,8 @@
-"""Finding many integer keys at once: an open-addressing hash table in numpy arrays.
+"""Find many integer keys at once: an open-addressing hash table in numpy arrays.
 
-Binary search in a table of 10^6 keys costs 20 dependent cache misses a query; here most queries
-are decided by the first slot that they look at. Fibonacci hashing (Knuth, TAOCP 3, section 6.4)
-and linear probing, at most half of the slots filled.
+A binary search among 10^6 keys costs 20 dependent cache misses a query. Here the first slot decides
+most queries. The table uses Fibonacci hashing (Knuth, TAOCP 3, section 6.4) and linear probing, and
+at most half of its slots are filled.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _EMPTY = -1
 
 
 class KeyIndex:
-    """Where each of some distinct keys stands; made once, then only read."""
+    """The positions of distinct keys; made once, then only read."""
 
     def __init__(self, keys: NDArray[np.int64]) -> None:
         """Index keys (M,), distinct and not negative."""
@@ -29,7 +29,7 @@ class KeyIndex:
         while len(waiting):
             free = self._keys[slots] == _EMPTY
             self._keys[slots[free]] = keys[waiting[free]]
-            # Of several keys that claim one slot the last is in it; the others move on.
+            # If several keys claim one slot, the last gets it; the others move on.
             placed = self._keys[slots] == keys[waiting]
             self._positions[slots[placed]] = waiting[placed]
             waiting = waiting[~placed]

@@ -1,4 +1,4 @@
-"""How much memory the program takes, and amounts of it as people write them."""
+"""The memory that the program takes, and amounts of memory as people write them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from lmsuite.errors import UsageError
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_MOST = float(1 << 60)  # more than any machine has, and small enough to calculate with
+_MOST = float(1 << 60)  # more than any machine has, but small enough for 64-bit arithmetic
 _STATISTICS = Path("/proc/self/statm")
 
 
 def resident_bytes() -> int:
-    """The memory that the process takes now; where that cannot be told, the most it ever took."""
+    """The memory that the process takes now; if the system does not tell, the most so far."""
     if _STATISTICS.exists():
         pages = int(_STATISTICS.read_text(encoding="ascii").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
@@ -34,7 +34,7 @@ def bytes_of(amount: str) -> int:
     """The bytes in an amount such as 800M or 1.5G.
 
     Raises:
-        UsageError: it is no such amount.
+        UsageError: it is not such an amount.
     """
     parts = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)B?", amount.strip().upper())
     if parts is None:

@@ -1,15 +1,15 @@
 """Kneser-Ney within a given amount of memory: the same numbers, with nearly everything on disk.
 
-Sorted by their words, the n-grams that begin with the same words lie side by side in every order.
-So the vocabulary is cut into *ranges* of first words, about equally frequent, and one range at a
-time is counted and smoothed, each order's arrays growing on disk from front to back. No merging is
-needed. What a range must know of the others is the n-gram without its first word, which may begin
-with any word: for that, one number for each position of the text (when counting), or for each
-n-gram of one order (when smoothing), stays in memory.
+In every order, the n-grams are sorted by their words, so those with the same first word lie side by
+side. So the vocabulary is cut into *ranges* of first words, about equally frequent. One range at a
+time is counted and smoothed, and the arrays of each order grow on disk from front to back. Nothing
+is merged. A range needs only one thing from other ranges: the n-gram without its first word, which
+may begin with any word. For this, some numbers stay in memory: one for each position of the text
+(when counting), or one for each n-gram of one order (when smoothing).
 
-The steps, and the functions that take them, are those of `counting`, `adjusted`, `discounts` and
-`smoothing`; a sum over the n-grams of a context never reaches over a range, so that every float is
-the same as when all are in memory.
+The steps and their functions are those of `counting`, `discounts`, `recursion` and
+`smoothing.kneser_ney`. All n-grams of a context are in one range, so every sum is made of the same
+terms as in memory, and every float is the same.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ from lmsuite.ngram.table import BackoffTable, TableOrder, word_dtype
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import BoolArray, FloatArray, IntArray
 
-_BYTES_A_TOKEN = 24  # of arrays as long as the text
-_BYTES_A_POSITION = 250  # of a range while it is sorted
+_BYTES_A_TOKEN = 24  # for arrays that are as long as the text
+_BYTES_A_POSITION = 250  # for a range while it is sorted
 _SMALLEST_RANGE = 1 << 16  # positions
 
 
 @dataclass
-class _Order:
-    """The n-grams of one order, M of them, on disk; as in `CountedOrder`."""
+class _CountsOnDisk:
+    """The M n-grams of one order, as in `CountedOrder`, but on disk."""
 
     prefix: DiskArray = field(default_factory=lambda: DiskArray(np.int32))
     word: DiskArray = field(default_factory=lambda: DiskArray(np.int32))
     suffix: DiskArray = field(default_factory=lambda: DiskArray(np.int32))
     count: DiskArray = field(default_factory=lambda: DiskArray(np.int32))
     cuts: list[int] = field(default_factory=lambda: [0])
-    """(ranges + 1,) the n-grams of range r are those from cuts[r] to cuts[r + 1]."""
+    """(ranges + 1,) range r has the n-grams from cuts[r] to cuts[r + 1]."""
     sentence_starts: slice = field(default_factory=lambda: slice(0, 0))
     openings: IntArray = field(default_factory=lambda: np.empty(0, np.int32))
 
@@ -71,28 +71,28 @@ class _Order:
 
 @dataclass(frozen=True)
 class PartitionedCounts:
-    """The n-grams of all orders; those of order 1 in memory, the others on disk."""
+    """The n-grams of all orders: those of order 1 in memory, the others on disk."""
 
     unigrams: CountedOrder
-    longer: list[_Order]
+    longer: list[_CountsOnDisk]
     ranges: list[int]
-    """(ranges + 1,) the first words of each range."""
+    """(ranges + 1,) the first word of each range, and the end of the last."""
 
     @property
     def lengths(self) -> list[int]:
-        """How many n-grams each order has."""
+        """The number of n-grams of each order."""
         return [len(self.unigrams), *map(len, self.longer)]
 
     def cuts(self, n: int) -> list[int]:
-        """(ranges + 1,) where the n-grams of each range lie."""
+        """(ranges + 1,) the first n-gram of each range, and the end of the last."""
         return self.ranges if n == 1 else self.longer[n - 2].cuts
 
 
 def positions_in(memory: int, tokens: int) -> int:
-    """How many positions of a text of so many tokens can be sorted at a time.
+    """The number of positions that can be sorted at a time, for a text of so many tokens.
 
     Raises:
-        UsageError: `memory`, in bytes, is too little for that text.
+        UsageError: `memory`, in bytes, is too little for this text.
     """
     taken = resident_bytes() + _BYTES_A_TOKEN * tokens
     positions = (memory - taken) // _BYTES_A_POSITION
@@ -110,7 +110,7 @@ def positions_in(memory: int, tokens: int) -> int:
 def count_partitioned(
     ids: IntArray, vocabulary_size: int, order: int, *, sentences: bool, positions: int
 ) -> PartitionedCounts:
-    """As `count_ngrams`, sorting about so many positions at a time."""
+    """As `count_ngrams`, but it sorts only about so many positions at a time."""
     is_boundary = ids == BOS
     openings = text_openings(is_boundary, sentences)
     unigrams = count_unigrams(ids, vocabulary_size, openings)
@@ -131,7 +131,7 @@ class _Positions:
 
     position: DiskArray = field(default_factory=lambda: DiskArray(np.int32))
     group: DiskArray = field(default_factory=lambda: DiskArray(np.int32))
-    """Which (n - 1)-gram it is that starts at each."""
+    """The index of the (n - 1)-gram that starts at each position."""
     cuts: list[int] = field(default_factory=lambda: [0])
 
     def add_range(self, position: IntArray, group: IntArray) -> None:
@@ -161,9 +161,9 @@ def _next_order(
     index_at: IntArray,
     starts: slice,
 ) -> tuple[_Positions, IntArray]:
-    """Add the next order to `counts`; the positions sorted by it, and its index at each."""
+    """Add order n to `counts`; returns the positions sorted by n-gram, and the index at each."""
     n = len(counts.longer) + 2
-    order, finer = _Order(), _Positions()
+    order, finer = _CountsOnDisk(), _Positions()
     longer_at = np.full(len(ids), -1, dtype=np.int32)
     low = high = 0
     for position, group in state.by_range():
@@ -183,25 +183,25 @@ def _next_order(
     return finer, longer_at
 
 
-def adjusted_columns(counts: PartitionedCounts) -> tuple[IntArray, list[DiskArray]]:
-    """As `adjusted_counts`: those of the unigrams (V,), and of the longer orders on disk."""
+def adjust_partitioned(counts: PartitionedCounts) -> tuple[IntArray, list[DiskArray]]:
+    """As `adjusted_counts`: the counts of the unigrams (V,), and those of longer orders on disk."""
     if not counts.longer:
         return counts.unigrams.count, []
     unigrams = _continuations(counts.longer[0], counts.unigrams)
     starts = counts.unigrams.sentence_starts
     unigrams[starts] = counts.unigrams.count[starts]
-    columns = []
+    adjusted = []
     for order, longer in pairwise(counts.longer):
         continuations = _continuations(longer, order)
         starts = order.sentence_starts
         continuations[starts] = order.count.read(starts.start, starts.stop)
-        columns.append(DiskArray(np.int32))
-        columns[-1].append(continuations)
-    return unigrams, [*columns, counts.longer[-1].count]
+        adjusted.append(DiskArray(np.int32))
+        adjusted[-1].append(continuations)
+    return unigrams, [*adjusted, counts.longer[-1].count]
 
 
-def _continuations(longer: _Order, order: _Order | CountedOrder) -> IntArray:
-    """How many n-grams of the order `longer` end with each of `order`, (M,)."""
+def _continuations(longer: _CountsOnDisk, order: _CountsOnDisk | CountedOrder) -> IntArray:
+    """For each n-gram of `order`, (M,), the number of n-grams of `longer` that end with it."""
     continuations = np.zeros(len(order), dtype=np.int32)
     for suffix in longer.suffix.chunks():
         np.add.at(continuations, suffix, 1)
@@ -212,7 +212,7 @@ def _continuations(longer: _Order, order: _Order | CountedOrder) -> IntArray:
 def discounts_of(
     unigrams: IntArray, longer: list[DiskArray], settings: NgramSettings
 ) -> list[tuple[Discounts, list[str]]]:
-    """The discounts of every order, from its adjusted counts, and what there is to say."""
+    """The discounts of every order, from its adjusted counts, and messages about them."""
     found = []
     for n in range(1, len(longer) + 2):
         chunks = [unigrams] if n == 1 else longer[n - 2].chunks()
@@ -227,8 +227,8 @@ def discounts_of(
 
 
 @dataclass
-class _Columns:
-    """One order of the table to be, on disk."""
+class _TableOnDisk:
+    """One order of the table, as in `TableOrder`, which grows on disk."""
 
     words: DiskArray
     log_probs: DiskArray = field(default_factory=lambda: DiskArray(np.float32))
@@ -242,8 +242,10 @@ class _Columns:
             self.log_probs.append(np.minimum(np.log(probs), 0.0))
 
     def add_contexts(self, weight: FloatArray, prefix: IntArray, children: int) -> None:
-        """Weights (C,) of contexts, and the prefix of each n-gram, from 0 to below C, that
-        follows so many `children` of contexts before.
+        """Add the weights (C,) of the next C contexts, and the places of their continuations.
+
+        `prefix` is the context of each n-gram, from 0 to C - 1. All contexts before have so many
+        `children`.
         """
         with np.errstate(divide="ignore"):
             self.log_backoffs.append(np.log(weight))
@@ -276,22 +278,22 @@ def smooth_partitioned(
     shares = discounted_shares(nothing, unigrams, discounts[0], 1)
     probs, _ = mixed(shares, nothing, every, None, base, Leftover.INTERPOLATED)
     kind = word_dtype(len(base))
-    table = [_Columns(DiskArray(kind))]
+    table = [_TableOnDisk(DiskArray(kind))]
     table[0].add_ngrams(words, probs)
     renumbered: IntArray | None = None
     for n, count in enumerate(longer, start=2):
-        table.append(_Columns(DiskArray(kind)))
+        table.append(_TableOnDisk(DiskArray(kind)))
         probs, renumbered = _smooth_order(
             _Smoothing(counts, n, count, discounts[n - 1], cutoffs[n - 1], probs, renumbered),
             table[-2],
             table[-1],
         )
-    return BackoffTable(tuple(columns.mapped() for columns in table))
+    return BackoffTable(tuple(order.mapped() for order in table))
 
 
 @dataclass(frozen=True)
 class _Smoothing:
-    """What the smoothing of order n starts from."""
+    """All that the smoothing of order n needs."""
 
     counts: PartitionedCounts
     n: int
@@ -299,15 +301,15 @@ class _Smoothing:
     discounts: Discounts
     cutoff: int
     lower: FloatArray
-    """The probabilities of the (n - 1)-grams that are kept."""
+    """The probabilities of the kept (n - 1)-grams."""
     renumbered: IntArray | None
-    """The index of each (n - 1)-gram among those kept, or -1; None where all are."""
+    """The index of each (n - 1)-gram among the kept ones, or -1; None if all are kept."""
 
 
 def _smooth_order(
-    given: _Smoothing, contexts: _Columns, table: _Columns
+    given: _Smoothing, contexts: _TableOnDisk, table: _TableOnDisk
 ) -> tuple[FloatArray, IntArray | None]:
-    """Fill in the weights of contexts and the n-grams; `lower` and `renumbered` of order n."""
+    """Fill in the weights of contexts, and the n-grams; returns `lower` and `renumbered` for n."""
     order = given.counts.longer[given.n - 2]
     lower, renumbered = DiskArray(np.float64), DiskArray(np.int32)
     shorter_cuts = given.counts.cuts(given.n - 1)
@@ -333,12 +335,12 @@ def _smooth_order(
 
 def _survivors_in_range(
     given: _Smoothing,
-    order: _Order,
+    order: _CountsOnDisk,
     prefix: IntArray,
     ngrams: tuple[int, int],
     contexts: tuple[int, int],
 ) -> tuple[IntArray | None, Survivors]:
-    """The contexts of a range that are kept, and its n-grams, numbered from the range's first."""
+    """The kept contexts of a range and its kept n-grams, numbered from the range's first."""
     suffix, word = order.suffix.read(*ngrams), order.word.read(*ngrams)
     index = np.flatnonzero(order.count.read(*ngrams) > given.cutoff) if given.cutoff else None
     if index is not None:

@@ -1,4 +1,4 @@
-"""Count cut-offs: n-grams that occur too rarely are left out, as lmplz prunes."""
+"""Count cut-offs: rare n-grams are left out, as lmplz prunes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lmsuite.types import IntArray
 
 @dataclass(frozen=True)
 class Survivors:
-    """The n-grams of one order that are kept, M of them, numbered anew."""
+    """The M n-grams of one order that are kept, with new indexes."""
 
     index: IntArray | None
-    """(M,) their indexes among all n-grams of the order; None where all are kept."""
+    """(M,) their indexes among all n-grams of the order; None if all are kept."""
     prefix: IntArray
     """(M,) as in `CountedOrder`, among the kept ones."""
     suffix: IntArray
@@ -28,8 +28,8 @@ class Survivors:
 def survivors_of(counts: NgramCounts, cutoffs: Sequence[int]) -> tuple[Survivors, ...]:
     """The n-grams that occur more often than their order's cut-off, as lmplz prunes.
 
-    What begins or ends an n-gram occurs at least as often as it does, so that with cut-offs that
-    do not fall it is kept too.
+    The beginning and the end of an n-gram occur at least as often as the n-gram. The cut-offs do
+    not fall from order to order, so the beginning and the end are kept, too.
     """
     survivors: list[Survivors] = []
     renumbered: IntArray | None = None  # old index in order n - 1 -> new index

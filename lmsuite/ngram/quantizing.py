@@ -1,20 +1,21 @@
-"""A smaller model: nearly every probability is one of 255 of its order, and kept in a byte.
+"""A smaller model: an order has 255 values for nearly all its probabilities, so each takes a byte.
 
-KenLM's ``-q`` rounds every probability and every back-off weight for itself, after which the
-probabilities of a context no longer sum to one. Here they do:
+KenLM's ``-q`` rounds each probability and each back-off weight by itself. Then the probabilities of
+a context no longer sum to one. Here they do:
 
 * The 255 values of an order are evenly spaced in the logarithm, from its least probability to its
   greatest: a few per cent apart.
-* Within a context, going from the most probable word to the least, each is rounded up or down to
-  whichever brings the sum so far nearer to what it was (error diffusion, Floyd & Steinberg 1976).
-* The back-off weights, kept in 32 bits, are fitted to what is left then. Contexts that leave too
-  little to others to make up for the rounding stay as they are.
+* The words of a context are rounded from the most probable to the least. Each is rounded up or
+  down, so that the sum so far is as near as possible to the exact sum (error diffusion, Floyd &
+  Steinberg 1976).
+* The back-off weights have 32 bits. They are fitted to the probability that is then left over. Some
+  contexts leave too little to make up for the rounding; these are not rounded.
 
-Unigrams stay as they are, too.
+Unigrams are not rounded, either.
 
-In the file, a byte says which of an order's most frequent values a log-probability is; or it says
-that the value is the next one of a second array, which holds the others. Where the continuations of
-a context begin is kept as how many there are, again in a byte or in a second array.
+In the file, a byte gives the number of a log-probability among the most frequent values of its
+order. One byte value says instead: take the next value of a second array, which holds all others.
+The file also has the number of continuations of each context, in the same way.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from lmsuite.ngram.table import BackoffTable, Logs
 from lmsuite.types import BoolArray, FloatArray, IntArray
 
 VALUES = 255
-_ESCAPE = 255  # the byte that says: the next of the second array
-_TOO_LITTLE = 1e-4  # of the shorter context's probability, left to words not seen
+_ESCAPE = 255  # the byte that says: take the next value of the second array
+_TOO_LITTLE = 1e-4  # probability of the unseen words, after the shorter context
 
 
 def quantized(table: BackoffTable) -> BackoffTable:
@@ -53,7 +54,7 @@ def quantized(table: BackoffTable) -> BackoffTable:
 
 
 def _rounded(table: BackoffTable, n: int, is_fixed: BoolArray) -> Logs:
-    """The log-probabilities (M,) of order n, rounded but for contexts (C,) that are fixed."""
+    """The log-probabilities (M,) of order n, rounded unless their context (C,) is fixed."""
     log_probs, prefix = table.orders[n - 1].log_probs, table.prefixes(n)
     finite = log_probs[log_probs > -np.inf]
     if len(np.unique(log_probs)) <= VALUES:
@@ -69,13 +70,13 @@ def _rounded(table: BackoffTable, n: int, is_fixed: BoolArray) -> Logs:
 def _diffused(
     probs: FloatArray, prefix: IntArray, scale: NDArray[np.float32], contexts: int
 ) -> tuple[IntArray, FloatArray]:
-    """Which value of the scale each of probs (M,) becomes, and what each context lost by it."""
+    """The number on the scale of each rounded probability (M,), and what each context lost."""
     values = np.exp(scale.astype(np.float64))
     above = np.searchsorted(values, probs).clip(1, len(values) - 1)
     by_falling = np.lexsort((-probs, prefix))
     first = np.searchsorted(prefix, np.arange(contexts))
     children = np.bincount(prefix, minlength=contexts)
-    open_ = np.argsort(-children, kind="stable")  # contexts, those with most words first
+    open_ = np.argsort(-children, kind="stable")  # contexts; those with most words come first
     code = np.empty(len(probs), dtype=np.int64)
     owed = np.zeros(contexts)
     for place in range(int(children.max(initial=0))):
@@ -111,10 +112,10 @@ def quantized_arrays(table: BackoffTable) -> dict[str, NDArray[Any]]:
 def from_quantized_arrays(
     arrays: Mapping[str, NDArray[Any]], order: int, vocabulary_size: int
 ) -> BackoffTable:
-    """The table whose `quantized_arrays` these are.
+    """The table that has these `quantized_arrays`.
 
     Raises:
-        ModelFileError: an array is missing or superfluous, or does not fit; the message names it.
+        ModelFileError: an array is missing, unknown, or does not fit; the message names it.
     """
     named = dict(arrays)
     for n in range(1, order + 1):
@@ -141,7 +142,7 @@ def from_quantized_arrays(
 def _completed(
     values: NDArray[Any], codes: NDArray[Any], arrays: dict[str, NDArray[Any]], name: str
 ) -> NDArray[Any]:
-    """The values, with those that escape filled in from the array `name`, which is taken out."""
+    """The values, with the escaped ones filled in from the array `name`, which is removed."""
     others = _taken(arrays, name, values.dtype)
     escapes = codes == _ESCAPE
     if int(escapes.sum()) != len(others):

@@ -1,19 +1,20 @@
-"""What every smoothing has in common: discounted shares, a leftover weight, and one recursion.
+"""The common form of all smoothings: discounted shares, a leftover weight, and one recursion.
 
-An estimator answers, for each order, two questions: which *share* of its context's probability an
-n-gram keeps for itself, and which weight is *left over* in each context. What becomes of the
-leftover is written once, in `combine`:
+For each order, an estimator answers two questions. Which *share* of its context's probability does
+an n-gram keep for itself? And which weight is *left over* in each context? `combine` then uses the
+leftover in one of three ways. h' is the context h without its first word:
 
-* interpolated (Chen & Goodman 1999): the distribution of the context without its first
-  word is mixed in with that weight, p(w | h) = share(hw) + leftover(h) p(w | h');
-* backing off (Katz 1987): words not seen in the context divide it in the proportions of that
-  distribution, p(w | h) = share(hw) if seen, else alpha(h) p(w | h');
-* as scores (Brants et al. 2007): the leftover multiplies as it is, and nothing sums to one.
+* interpolated (Chen & Goodman 1999): the leftover is the weight of the distribution after h',
+  p(w | h) = share(hw) + leftover(h) p(w | h');
+* backing off (Katz 1987): only words not seen after h get the leftover, in proportion to p(w | h'),
+  p(w | h) = share(hw) if seen, else alpha(h) p(w | h');
+* as scores (Brants et al. 2007): as backing off, but with leftover(h) itself as the factor, so that
+  nothing sums to one.
 
-The recursion ends in a base distribution below the unigrams, into which these are always mixed: the
-uniform one, so that ``<unk>`` has a probability, or all of it on ``<unk>``.
+Below the unigrams there is a base distribution, which is interpolated even if the orders back off.
+It is uniform, so ``<unk>`` has a probability; or all of it is on ``<unk>``.
 
-Pruned n-grams give their share back to their context's leftover weight, whatever the smoothing.
+A pruned n-gram gives its share back to the leftover weight of its context (except for scores).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from lmsuite.types import FloatArray, IntArray
 
 
 class Leftover(Enum):
-    """What becomes of the weight that the n-grams of a context leave over."""
+    """How the recursion uses the weight that the n-grams of a context leave over."""
 
     INTERPOLATED = auto()
     BACKING_OFF = auto()
@@ -42,27 +43,27 @@ class Leftover(Enum):
 
 @dataclass(frozen=True)
 class Shares:
-    """One order's answer: M n-grams, C contexts. A context without n-grams leaves over 1."""
+    """An estimator's answer for one order, with M n-grams and C contexts."""
 
     share: FloatArray
     """(M,) the part of its context's probability that an n-gram keeps for itself."""
     leftover: FloatArray
-    """(C,) the weight left over in each context."""
+    """(C,) the weight left over in each context; 1 if the context has no n-grams."""
 
 
 @dataclass(frozen=True)
 class Smoothed:
-    """An estimator's answer for all orders, and what it has to say."""
+    """An estimator's answer for all orders, and its messages."""
 
     shares: Iterable[Shares]
-    """One order after the other; only one need be there at a time."""
+    """One order after the other, so that only one must be in memory."""
     leftover: Leftover = Leftover.INTERPOLATED
     discounts: tuple[Discounts, ...] = ()
     messages: tuple[str, ...] = ()
 
 
 def context_sums(prefix: IntArray, values: FloatArray | IntArray, contexts: int) -> FloatArray:
-    """The sum of values (M,) over the n-grams of each context, (contexts,)."""
+    """The sums (contexts,) of values (M,) over the n-grams of each context."""
     sums = np.bincount(prefix, weights=values, minlength=contexts)
     return sums.astype(np.float64, copy=False)
 
@@ -90,12 +91,12 @@ def combine(
     answers = iter(smoothed.shares)
     for n, (order, kept) in enumerate(zip(counts.orders, survivors, strict=True), start=1):
         contexts = survivors[n - 2].index if n > 1 else None
-        # Below the unigrams nobody is left out.
+        # Below the unigrams every word gets a part of the leftover.
         backs_off = smoothed.leftover is Leftover.BACKING_OFF and n == 1
         leftover = Leftover.INTERPOLATED if backs_off else smoothed.leftover
         shorter = lower[kept.suffix] if n > 1 else lower
         lower, weight = mixed(next(answers), order.prefix, kept, contexts, shorter, leftover)
-        del shorter  # long arrays all; the next order's are longer
+        del shorter  # these arrays are long, and those of the next order are longer
         with np.errstate(divide="ignore"):
             log_probs.append(np.log(lower).astype(dtype, copy=False))
             log_backoffs.append(np.log(weight).astype(dtype, copy=False))
@@ -117,15 +118,15 @@ def mixed(
     shorter: FloatArray,
     leftover: Leftover,
 ) -> tuple[FloatArray, FloatArray]:
-    """One step of the recursion: probabilities of the n-grams kept, weights of their contexts.
+    """One step of the recursion: probabilities of the kept n-grams, weights of their contexts.
 
     Args:
         shares: of all M n-grams and C contexts.
-        prefix: (M,) the context of each.
-        kept: those that are kept.
-        contexts: the contexts that are kept, their indexes; None for all.
-        shorter: the probability of the words of those kept without the first word of the context.
-        leftover: what becomes of it.
+        prefix: (M,) the context of each n-gram.
+        kept: the n-grams that are kept.
+        contexts: the indexes of the contexts that are kept; None for all.
+        shorter: p(w | h') for each kept n-gram hw.
+        leftover: how to use the leftover weight.
     """
     weight = shares.leftover
     if kept.index is not None:
@@ -152,11 +153,11 @@ def _back_off(
 ) -> tuple[FloatArray, FloatArray]:
     """Katz's alpha(h) = leftover(h) / (1 - the sum of p(w | h') over the w seen after h).
 
-    Where the words seen are all that h' allows, there is nobody to leave a weight to, and the
-    shares are scaled to sum to one.
+    If h' allows only words seen after h, no word can get the leftover. Then the shares are scaled
+    to sum to one.
     """
     unseen = 1.0 - context_sums(prefix, shorter, len(leftover))
-    nobody = unseen < 1e-9
-    alpha = np.where(nobody, 0.0, leftover / np.where(nobody, 1.0, unseen))
-    scale = np.where(nobody, 1.0 / np.maximum(1.0 - leftover, 1e-300), 1.0)
+    all_seen = unseen < 1e-9
+    alpha = np.where(all_seen, 0.0, leftover / np.where(all_seen, 1.0, unseen))
+    scale = np.where(all_seen, 1.0 / np.maximum(1.0 - leftover, 1e-300), 1.0)
     return share * scale[prefix], alpha

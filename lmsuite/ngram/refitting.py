@@ -1,4 +1,4 @@
-"""Back-off weights made to fit probabilities that have changed, so that each sum is one again."""
+"""New back-off weights for changed probabilities: each distribution sums to one again."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lmsuite.ngram.recursion import context_sums
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.types import Float64Array
 
-# Stored log-probabilities are rounded at the seventh digit, so that what they leave of 1 is not
-# known any better. Below this part it is summed up word by word.
+# Stored log-probabilities are rounded at the seventh digit, so 1 minus their sum is no more exact.
+# If it is smaller than this, the probabilities of the other words are summed instead.
 _UNCERTAIN = 1e-2
 
 
@@ -31,7 +31,7 @@ def probs_of(table: BackoffTable, n: int) -> Float64Array:
 
 
 def left_by(prefix: NDArray[np.int64], mass: Float64Array, contexts: int) -> Float64Array:
-    """What the masses (M,) in each context leave of 1, (contexts,)."""
+    """1 minus the sum of the probabilities `mass` (M,) in each context: (contexts,), at least 0."""
     left: Float64Array = np.maximum(1.0 - context_sums(prefix, mass, contexts), 0.0)
     return left
 
@@ -41,8 +41,8 @@ def refitted(
 ) -> BackoffTable:
     """The table with new back-off weights for contexts (K,) of n - 1 words.
 
-    Those of shorter contexts are already right. Where a context's continuations are all that can
-    follow, the weight stays: it is never used.
+    The weights of shorter contexts must be right already. If only the continuations of a context
+    can follow it, its weight stays: it is never used.
     """
     prefix, shorter = table.prefixes(n), table.orders[n - 2]
     lower = probs_of(table, n - 1)[suffixes[n - 2]]
@@ -65,7 +65,7 @@ def refitted(
 def _shortened(
     table: BackoffTable, suffixes: list[NDArray[np.int64]], length: int, index: int
 ) -> NDArray[np.int64]:
-    """The contexts (1, order - 1) of the last length - 1 words of an n-gram of that length."""
+    """The contexts (1, order - 1) after the last length - 1 words of an n-gram of `length`."""
     contexts = np.full((1, table.order - 1), -1, dtype=np.int64)
     for shorter in range(length - 1, 0, -1):
         index = int(suffixes[shorter - 1][index])

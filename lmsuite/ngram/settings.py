@@ -1,4 +1,4 @@
-"""How an n-gram model is to be estimated: the choices, and which of them go together."""
+"""The settings of an n-gram model's estimation, and which of them go together."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ SMOOTHINGS: tuple[str, ...] = (
     "mle",
     "stupid-backoff",
 )
-IMPORTED = "arpa"  # the smoothing of models that were not estimated here
+IMPORTED = "arpa"  # the smoothing of models that lmsuite did not estimate
 KNESER_NEY = ("modified-kneser-ney", "kneser-ney")
-MOST_ORDER = 32  # that is estimated here
+MOST_ORDER = 32  # the highest order that lmsuite estimates
 _ONE_DISCOUNT = ("kneser-ney", "absolute")
 
 
 @dataclass(frozen=True)
 class NgramSettings:
-    """How an n-gram model is to be estimated.
+    """The settings for the estimation of an n-gram model.
 
     Raises:
         UsageError: a setting is out of bounds, or settings contradict each other.
@@ -36,22 +36,22 @@ class NgramSettings:
     order: int = setting(
         3, option="--n", minimum=1, help=f"The order: tokens in an n-gram, 1 to {MOST_ORDER}."
     )
-    """Models that were read from an ARPA file may have a higher one."""
+    """Models from an ARPA file may have a higher order."""
     smoothing: str = setting(
         "modified-kneser-ney",
         choices=SMOOTHINGS,
         unlisted=(IMPORTED,),
         help="How unseen n-grams get their share.",
     )
-    """``arpa`` in models that were read from an ARPA file."""
+    """``arpa`` in models from an ARPA file."""
     k: float = setting(1.0, above=0, shown="1, Laplace", help="What add-k adds to each count.")
     prune: tuple[int, ...] = setting(
         (),
         minimum=0,
         metavar="COUNTS",
         shown=False,
-        help="Drop n-grams that occur so often or less, by order: 0,0,1 drops trigrams that occur "
-        "once (the last number holds for all higher orders).",
+        help="Drop n-grams with these counts or less, one number an order: 0,0,1 drops trigrams "
+        "that occur once (the last number holds for all higher orders).",
     )
     """As lmplz's ``--prune``."""
     entropy_prune: float = setting(
@@ -59,24 +59,24 @@ class NgramSettings:
         minimum=0,
         metavar="THRESHOLD",
         shown=False,
-        help="Drop n-grams whose loss raises perplexity by a smaller part than this; 1e-7 is mild, "
-        "1e-5 drastic.",
+        help="Drop n-grams whose loss raises perplexity by less than this part; 1e-7 is mild, "
+        "1e-5 is drastic.",
     )
     discount: float | None = setting(
         None,
         above=0,
         below=1,
         shown="from the counts of counts",
-        help="What absolute and kneser-ney take off each count.",
+        help="What absolute and kneser-ney subtract from each count.",
     )
     interpolate_unigrams: bool = setting(
         True,
         option="--interpolate-unigrams/--no-interpolate-unigrams",
-        help="Mix the words' own probabilities with the uniform distribution; without, <unk> alone "
-        "gets what discounting leaves, as `lmplz --interpolate_unigrams 0` has it.",
+        help="Mix the words' own probabilities with the uniform distribution; without, only <unk> "
+        "gets what discounting leaves over, as with `lmplz --interpolate_unigrams 0`.",
     )
-    """With other smoothings than Kneser-Ney, False makes unigrams relative frequencies, as in NLTK,
-    and ``<unk>`` has a probability only if the training text has it."""
+    """If False and the smoothing is not Kneser-Ney, unigrams are relative frequencies, as in NLTK.
+    Then ``<unk>`` has a probability only if the training text has it."""
     quantize: bool = setting(
         False,
         help="Round probabilities by a few per cent, so that each takes one byte of the file.",
@@ -89,7 +89,7 @@ class NgramSettings:
 
 
 def _check_smoothing(settings: NgramSettings) -> None:
-    """Refuse settings that mean nothing to the smoothing."""
+    """Refuse settings that the smoothing does not use or cannot have."""
     smoothing, k, discount = settings.smoothing, settings.k, settings.discount
     if k != 1.0 and smoothing != "add-k":
         raise UsageError(
@@ -103,7 +103,7 @@ def _check_smoothing(settings: NgramSettings) -> None:
         )
     if not settings.interpolate_unigrams and smoothing == "add-k":
         raise UsageError(
-            "{interpolate_unigrams} must be true for {smoothing} add-k, which always does so",
+            "{interpolate_unigrams} must be true for {smoothing} add-k, which always does that",
             *("interpolate_unigrams", "smoothing"),
             value=False,
         )
@@ -146,7 +146,7 @@ def _check_cutoffs(thresholds: Sequence[int], order: int) -> None:
         wrong = f"has {len(thresholds)} numbers, but {{order}} is only {order}"
     elif any(thresholds[:1]):
         wrong = (
-            "must begin with 0, for unigrams cannot be pruned; limit the vocabulary with "
+            "must begin with 0, because unigrams cannot be pruned; limit the vocabulary with "
             "{min_count} instead"
         )
     elif list(thresholds) != sorted(thresholds):
@@ -158,18 +158,18 @@ def _check_cutoffs(thresholds: Sequence[int], order: int) -> None:
 
 
 def cutoffs_of(thresholds: Sequence[int], order: int) -> tuple[int, ...]:
-    """One cut-off an order, from what ``prune`` holds: the last holds for all longer n-grams.
+    """One cut-off an order, from the setting ``prune``: its last number holds for longer n-grams.
 
     Raises:
-        UsageError: more thresholds than orders, one that is below its predecessor, or one for
-            unigrams.
+        UsageError: there are more thresholds than orders, a threshold is below the one before it,
+            or the one for unigrams is not 0.
     """
     _check_cutoffs(thresholds, order)
     return (*thresholds, *[thresholds[-1] if thresholds else 0] * (order - len(thresholds)))
 
 
 def check_partitioned(settings: NgramSettings) -> None:
-    """Raise UsageError for settings that cannot be met within a given amount of memory."""
+    """Raise UsageError for settings that cannot go with a given amount of memory."""
     if settings.smoothing not in KNESER_NEY:
         raise UsageError(
             f"{{memory}} is for {{smoothing}} {' and '.join(KNESER_NEY)}, not {settings.smoothing}",
@@ -177,10 +177,11 @@ def check_partitioned(settings: NgramSettings) -> None:
         )
     if settings.entropy_prune:
         raise UsageError(
-            "{entropy_prune} does not keep to {memory}; use lm prune afterwards",
+            "{entropy_prune} does not work within {memory}; use lm prune afterwards",
             *("entropy_prune", "memory"),
         )
     if settings.quantize:
         raise UsageError(
-            "{quantize} does not keep to {memory}; leave out one of the two", "quantize", "memory"
+            "{quantize} does not work within {memory}; leave out one of the two",
+            *("quantize", "memory"),
         )

@@ -1,6 +1,6 @@
 """BackoffTable: the finished, read-only n-gram model.
 
-Every smoothing ends here: each stored n-gram has a log-probability, each stored context a log
+Every smoothing ends here. Each stored n-gram has a log-probability, each stored context has a log
 back-off weight, and
 
     log p(w | h) = log p(hw)                       if hw is stored,
@@ -10,12 +10,12 @@ back-off weight, and
 where h' is h without its first word. This is the model of an ARPA file, in nats.
 
 The layout is a trie in arrays. An n-gram's *index* is its place among the sorted n-grams of its
-order; the continuations of a context lie side by side, from ``first_child[i]`` to
-``first_child[i + 1]`` in the next order. What begins or ends a stored n-gram is itself stored.
+order. The continuations of context i lie side by side in the next order, from ``first_child[i]`` to
+``first_child[i + 1]``. The beginning and the end of a stored n-gram are stored, too.
 
-A history is kept as *contexts*, (B, order - 1): in column l - 1 the index of its last l words, or
--1 where those are not stored. The beginning of a text is the context ``<s>``; in a model that has
-no ``<s>`` this context has no continuations and is as good as none.
+A history is kept as *contexts*, (B, order - 1): column l - 1 has the index of the last l words, or
+-1 if they are not stored. The beginning of a text is the context ``<s>``. If a model has no
+``<s>``, this context has no continuations and changes nothing.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ from lmsuite.types import Float64Array, FloatArray, IntArray
 
 Logs = NDArray[np.float32] | NDArray[np.float64]
 
-_FEW = 64  # queries that are quicker one by one than all at once
-_SHORT = 1000  # ids that are quicker by the flat table; more would wait for memory
-_SHARE = 4  # a hash table of M n-grams pays for about M / 4 searches
-_CHECKED_AT_ONCE = 1 << 22  # n-grams of a model file; they take about 20 ms
-_LARGEST = 700.0  # nats; e to the 709 is the largest number there is
-_CHUNK = 1 << 15  # ids scored at a time, so that what is computed for them stays in the cache
+_FEW = 64  # up to so many queries are faster one by one than all at once
+_SHORT = 1000  # up to so many ids are faster with the flat table; more would wait for memory
+_SHARE = 4  # a hash table of M n-grams pays if there are about M / 4 searches or more
+_CHECKED_AT_ONCE = 1 << 22  # a model file with up to so many n-grams is checked, in about 20 ms
+_LARGEST = 700.0  # nats; e to the 709 is the largest float64
+_CHUNK = 1 << 15  # ids scored at a time, few enough for the cache
 
 
 @dataclass(frozen=True)
 class TableOrder:
-    """The stored n-grams of one order, M of them, sorted by their words."""
+    """The M stored n-grams of one order, sorted by their words."""
 
     words: IntArray
-    """(M,) the last word; of unigrams 0 ... V - 1."""
+    """(M,) the last word; for unigrams 0 ... V - 1."""
     log_probs: Logs
     """(M,) in nats."""
     log_backoffs: Logs
     """(M,) in nats; (0,) in the highest order."""
     first_child: IntArray
-    """(M + 1,) where the continuations lie in the next order; (0,) in the highest order."""
+    """(M + 1,) where the continuations begin in the next order; (0,) in the highest order."""
 
     def __len__(self) -> int:
         return len(self.log_probs)
@@ -63,28 +63,28 @@ class TableOrder:
 
 @dataclass(frozen=True)
 class Match:
-    """How one probability came about, see `BackoffTable.trace`."""
+    """How one probability is computed; see `BackoffTable.trace`."""
 
     order: int
     """The order of the n-gram found."""
     log_prob: float
     """That n-gram's log-probability."""
     log_backoffs: tuple[tuple[int, float], ...]
-    """(length of the context, its log back-off weight) of every longer stored context."""
+    """(length of the context, its log back-off weight) for every longer stored context."""
 
 
 @dataclass(frozen=True)
 class BackoffTable:
-    """N-grams with log-probabilities and log back-off weights, and how to look them up."""
+    """N-grams with log-probabilities and log back-off weights, and methods to look them up."""
 
     orders: tuple[TableOrder, ...]
     indexes: dict[int, KeyIndex] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    """Hash tables of some orders, made when texts so long were scored that they pay, and kept. Two
-    threads may make the same one at once; either will do."""
+    """Hash tables of some orders. Each is made when enough text has been scored for it to pay, and
+    then kept. Two threads may make the same table at the same time; both tables are right."""
     _scored: list[int] = field(default_factory=lambda: [0], init=False, repr=False, compare=False)
-    """How many tokens of long texts have been scored; short ones never wait for a hash table."""
+    """How many tokens of long texts have been scored. Short texts never wait for a hash table."""
 
     @property
     def order(self) -> int:
@@ -102,14 +102,14 @@ class BackoffTable:
         return tuple(len(order) for order in self.orders)
 
     def prefixes(self, n: int) -> NDArray[np.int64]:
-        """The index (M,) in order n - 1 of all words but the last, for the n-grams of order n."""
+        """For each n-gram of order n, (M,), the index in order n - 1 of all words but the last."""
         first_child = self.orders[n - 2].first_child.astype(np.int64)
         return np.repeat(np.arange(len(first_child) - 1), first_child[1:] - first_child[:-1])
 
     def suffixes(self, n: int, shorter: IntArray | None = None) -> NDArray[np.int64]:
-        """The index (M,) in order n - 1 of all words but the first, for the n-grams of order n.
+        """For each n-gram of order n, (M,), the index in order n - 1 of all words but the first.
 
-        `shorter` is the same for order n - 1, where the caller has it.
+        `shorter` is the same for order n - 1, if the caller has it.
         """
         words = self.orders[n - 1].words.astype(np.int64)
         if n == 2:
@@ -120,7 +120,7 @@ class BackoffTable:
 
     @cached_property
     def _flat(self) -> FlatTable | None:
-        """The form for few searches. A large table, read from its file as it is used, has none."""
+        """The form for few searches. A large table has none: it stays in its file until used."""
         if sum(self.sizes) > _CHECKED_AT_ONCE:
             return None
         return FlatTable(
@@ -131,11 +131,11 @@ class BackoffTable:
         )
 
     def make_flat(self) -> None:
-        """Make the form for few searches now, so that the first does not wait for it."""
+        """Make the form for few searches now, so the first search does not wait for it."""
         bool(self._flat)
 
     def make_indexes(self, queries: int) -> None:
-        """Make hash tables before so many searches, if those of long texts so far make them pay."""
+        """Make hash tables before so many searches, if all long texts so far make them pay."""
         if queries <= _SHORT:
             return
         self._scored[0] += queries
@@ -144,7 +144,7 @@ class BackoffTable:
                 self.indexes[n] = self._index(n)
 
     def _pays(self, n: int, queries: int) -> bool:
-        """Whether a hash table of order n is worth its making for so many searches."""
+        """Whether so many searches make a hash table of order n worth its time."""
         return queries > _SHORT and _SHARE * queries >= len(self.orders[n - 1])
 
     def _index(self, n: int) -> KeyIndex:
@@ -152,13 +152,13 @@ class BackoffTable:
         return KeyIndex(self._keys_of(n))
 
     def _keys_of(self, n: int) -> NDArray[np.int64]:
-        """For the n-grams of order n >= 2 prefix times V plus last word: (M,), rising."""
+        """The rising keys (M,) of the n-grams of order n >= 2: prefix times V plus last word."""
         return self.prefixes(n) * self.vocabulary_size + self.orders[n - 1].words
 
     def find(self, n: int, prefix: IntArray, words: IntArray) -> NDArray[np.int64]:
-        """The index (K,) of n-grams of order n >= 2, or -1, by the index of prefix and last word.
+        """The index (K,) of n-grams of order n >= 2, or -1, from their prefixes and last words.
 
-        A prefix may not be -1.
+        `prefix` (K,) is an index in order n - 1 and must not be -1.
         """
         index = self.indexes.get(n)
         if index is None and self._pays(n, len(words)):
@@ -198,9 +198,9 @@ class BackoffTable:
         return contexts
 
     def extend(self, contexts: NDArray[np.int64], ids: IntArray) -> NDArray[np.int64]:
-        """The contexts (B, order - 1) after each is continued by one id, ids (B,).
+        """The contexts (B, order - 1) after each is continued by one of the ids (B,).
 
-        ``<s>`` leads back to the beginning.
+        After ``<s>``, the context is the beginning of a text.
         """
         if len(ids) <= _SHORT and self._flat:
             return self._flat.extend(contexts, ids)
@@ -216,9 +216,9 @@ class BackoffTable:
     def score_next(
         self, contexts: NDArray[np.int64], ids: IntArray
     ) -> tuple[Float64Array, NDArray[np.int64]]:
-        """The log-probability (B,) of one id after each context, and the contexts after it.
+        """The log-probability (B,) of one id after each context, and the contexts after the ids.
 
-        An n-gram found at one length is the context of the next, so both come from one search.
+        An n-gram that is found is also a context of the next id, so one search gives both.
         """
         if len(ids) <= _SHORT and self._flat:
             return self._flat.score_next(contexts, ids)
@@ -253,9 +253,10 @@ class BackoffTable:
         return dense
 
     def score(self, ids: IntArray) -> FloatArray:
-        """The log-probability of every id (N,) after those before it (``<s>``: meaningless).
+        """The log-probability of every id (N,) after the ids before it.
 
-        The first id follows ``<s>``, and no history reaches back beyond a ``<s>``.
+        The first id follows ``<s>``, and no history reaches back beyond a ``<s>``. The value of
+        ``<s>`` itself means nothing.
         """
         history = np.empty(len(ids) + 1, np.int64)
         history[0], history[1:] = BOS, ids
@@ -289,8 +290,10 @@ class BackoffTable:
     def walk(
         self, ids: NDArray[np.int64]
     ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-        """For n = 2, 3, ...: n, where in ids a stored context of n - 1 words precedes, the index
-        of that context, and the index of the n-gram that ends there or -1.
+        """For n = 2, 3, ..., find the n-grams that end at each place.
+
+        Yields n, the places in `ids` (N,) that have a stored context of n - 1 words before them,
+        the index of each context, and the index of each n-gram that ends there, or -1.
         """
         here, context = np.arange(1, len(ids)), ids[:-1]
         for n in range(2, self.order + 1):
@@ -300,7 +303,7 @@ class BackoffTable:
             here, context = here[goes_on] + 1, index[goes_on]
 
     def trace(self, contexts: NDArray[np.int64], word: int) -> Match:
-        """How the probability of `word` comes about after contexts (1, order - 1)."""
+        """How the probability of `word` after contexts (1, order - 1) is computed."""
         match = Match(1, float(self.orders[0].log_probs[word]), ())
         for length, context in enumerate(contexts[0].tolist(), start=1):
             if context < 0:
@@ -329,14 +332,14 @@ class BackoffTable:
     def from_arrays(
         cls, arrays: Mapping[str, NDArray[Any]], order: int, vocabulary_size: int
     ) -> BackoffTable:
-        """The table whose `arrays` these are.
+        """The table that has these `arrays`.
 
-        The values in a table of more than four million n-grams, which would all have to be read,
-        are left to `check_order`. Until then a look-up may give a wrong number, but no look-up
+        To check the values, all of them must be read. For more than four million n-grams, that is
+        left to `check_order`. Until then a damaged file may give a wrong number, but no look-up
         reaches beyond the arrays.
 
         Raises:
-            ModelFileError: an array is missing or superfluous, or has a shape, dtype or value that
+            ModelFileError: an array is missing or unknown, or has a shape, dtype or value that
                 does not fit the others; the message names it.
         """
         remaining = dict(arrays)
@@ -358,8 +361,8 @@ class BackoffTable:
             orders.append(TableOrder(words, log_probs, backoffs, children))
         if remaining:
             raise ModelFileError(
-                f"the n-gram model holds an array {min(remaining)!r} that its order {order} "
-                "has no use for: the file is damaged or foreign."
+                f"the n-gram model has an array {min(remaining)!r}, which a model of order {order} "
+                "does not have: the file is damaged, or another program made it."
             )
         table = cls(tuple(orders))
         if sum(table.sizes) <= _CHECKED_AT_ONCE:
@@ -372,10 +375,10 @@ class BackoffTable:
             self.check_order(n)
 
     def check_order(self, n: int) -> None:
-        """Read all of order n, and of its continuations' places.
+        """Read and check all values of order n, and the places of its n-grams and continuations.
 
         Raises:
-            ModelFileError: a value is none that a table can have; the message names the array.
+            ModelFileError: a value is not possible in a table; the message names the array.
         """
         order = self.orders[n - 1]
         if n > 1:
@@ -385,7 +388,7 @@ class BackoffTable:
         _require(bool((order.log_probs <= 0).all()), f"order{n}.log_probs", "is not all <= 0")
         if n < self.order:
             is_weight = bool((order.log_backoffs <= largest_log_backoff(self.order)).all())
-            _require(is_weight, f"order{n}.log_backoffs", "has a value that is no weight")
+            _require(is_weight, f"order{n}.log_backoffs", "has a value that is not a weight")
             _check_children(order.first_child, n)
 
     @classmethod
@@ -397,11 +400,11 @@ class BackoffTable:
         log_backoffs: Sequence[Logs],
         dtype: DTypeLike = np.float32,
     ) -> BackoffTable:
-        """A table from sorted n-grams, one entry of each sequence an order.
+        """A table from sorted n-grams; each sequence has one entry for each order.
 
-        The first entries of `prefixes` and `words` are unread: unigrams have every id. There is one
-        entry fewer in `log_backoffs`, each with the weights of its order's n-grams. A table is
-        saved, and read, as float32; as float64 it shows what that rounding does.
+        The first entries of `prefixes` and `words` are not read: unigrams have every id.
+        `log_backoffs` has no entry for the highest order. A table is saved, and read, as float32;
+        a float64 table is for tests of that rounding.
         """
         vocabulary_size = len(log_probs[0])
         orders = []
@@ -427,15 +430,16 @@ class BackoffTable:
 
 
 def largest_log_backoff(order: int) -> float:
-    """What the log back-off weights, in nats, of a model of this order may at most be.
+    """The largest log back-off weight, in nats, that a model of this order may have.
 
-    So that as many as can be added to one log-probability leave a number whose exponential is one.
+    One log-probability can be the sum of several weights. With this bound, the exponential of the
+    sum is still a finite number.
     """
     return _LARGEST / max(1, order - 1)
 
 
 def word_dtype(vocabulary_size: int) -> np.dtype[Any]:
-    """The narrowest dtype in which tables keep the words of a vocabulary."""
+    """The smallest dtype in which a table can keep the words of a vocabulary."""
     return np.dtype(np.uint16 if vocabulary_size <= 1 << 16 else np.uint32)
 
 
@@ -460,7 +464,7 @@ def _check_children(first_child: NDArray[Any], n: int) -> None:
 def _check_words(
     words: NDArray[Any], first_child: NDArray[Any], vocabulary_size: int, n: int
 ) -> None:
-    """Refuse words out of range, or not rising among the continuations of one context."""
+    """Refuse words that are out of range, or not sorted among the continuations of a context."""
     name = f"order{n}.words"
     _require(not len(words) or int(words.max()) < vocabulary_size, name, "has an id out of range")
     rises = np.concatenate(([True], words[1:] > words[:-1], [True]))[: len(words) + 1]

@@ -1,7 +1,7 @@
 """The array workshop: layers, cells, losses and optimizers with every gradient derived by hand.
 
-It needs numpy alone and works in float32 (training) and float64 (gradient checks) alike. A network
-that learns XOR, and the check of its gradients:
+It needs only numpy. It works in float32 (for training) and in float64 (for gradient checks). This
+network learns XOR, and its gradients are checked:
 
 >>> import numpy as np
 >>> from lmsuite.nn import *
@@ -17,7 +17,7 @@ that learns XOR, and the check of its gradients:
 >>> loss() < 0.1, check_gradients(loss, p.arrays(), p.gradient_arrays()).worst.relative < 1e-6
 (True, True)
 
-A cell of your own is one step and its reverse; `register_cell` lets models have it:
+You can write your own cell: one step and its reverse. `register_cell` makes it known to models:
 
 >>> class ReluCell(Cell):
 ...     # h_t = max(0, x_t W + b + h_{t-1} U)
@@ -28,10 +28,10 @@ A cell of your own is one step and its reverse; `register_cell` lets models have
 ...         d_a = d_state * (h > 0)
 ...         return d_a, d_a, np.zeros_like(d_state)
 
-Rules: `Layer.shapes(prefix, ...)` declares, `Layer(parameters, prefix)` binds views, and
-`initialise(rng)` fills them. `forward` gives (outputs, cache). `backward(d_outputs, cache)`
-*writes* the gradients of the parameters, but *adds* to that of an embedding's table, which
-several layers may share. `lmsuite.types` binds the letters of the shapes.
+Rules: `Layer.shapes(prefix, ...)` declares the arrays, `Layer(parameters, prefix)` makes views of
+them, and `initialise(rng)` fills them. `forward` returns (outputs, cache). `backward(d_outputs,
+cache)` *writes* the gradients of the parameters. Several layers may share an embedding's table, so
+`backward` *adds* to the gradient of a table. `lmsuite.types` explains the letters of the shapes.
 """
 
 from __future__ import annotations

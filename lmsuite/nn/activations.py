@@ -1,7 +1,7 @@
-"""Activations y = f(x), element by element; each knows its slope from y alone.
+"""Activations y = f(x), element by element; each computes its slope from y alone.
 
-That the slope is a function of the *output* is what makes these cheap: the cache is the output
-itself, which the next layer keeps anyway.
+The slope is a function of the *output*. This makes activations cheap: the cache is the output
+itself, and the next layer keeps that anyway.
 
 | name     | f(x)                  | f'(x) from y = f(x)   |
 |----------|-----------------------|-----------------------|
@@ -22,7 +22,7 @@ from lmsuite.types import FloatArray
 
 
 class Activation(ABC):
-    """f and its slope; `forward` and `backward` as every layer has them."""
+    """f and its slope, with the `forward` and `backward` of a layer."""
 
     @abstractmethod
     def apply(self, x: FloatArray) -> FloatArray:
@@ -33,7 +33,7 @@ class Activation(ABC):
         """f'(x) where y = f(x), in a new array."""
 
     def forward(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Outputs, and the cache for `backward` (the outputs)."""
+        """Outputs, and the cache for `backward`, which is the outputs again."""
         outputs = self.apply(inputs)
         return outputs, outputs
 
@@ -44,7 +44,7 @@ class Activation(ABC):
 
 
 def sigmoid(x: FloatArray) -> FloatArray:
-    """1 / (1 + exp(-x)), as (1 + tanh(x/2)) / 2: the same function, which cannot overflow."""
+    """1 / (1 + exp(-x)), computed as (1 + tanh(x/2)) / 2: it is equal, and cannot overflow."""
     y: FloatArray = 0.5 * (1 + np.tanh(0.5 * x))
     return y
 
@@ -59,7 +59,7 @@ class Tanh(Activation):
 
 
 class Sigmoid(Activation):
-    """Computed as (1 + tanh(x/2)) / 2, the same function, which cannot overflow."""
+    """As the function `sigmoid`, with one new array."""
 
     def apply(self, x: FloatArray) -> FloatArray:
         y = np.multiply(x, 0.5)

@@ -1,15 +1,17 @@
 """The drive of a cell, x_t W + b, of vectors or of embedded ids, for all steps at once.
 
-A drive is a layer: `forward` gives (drive, cache), `backward` takes the gradient by the drive and
-writes those of W and b. Whoever reads on and on with the same weights has them laid out once, for
-many calls, by `lay_out`. Tests hold all of it to the definition, `Cell.drive`.
+A drive is a layer: `forward` returns (drive, cache); `backward` takes the gradient by the drive and
+writes the gradients of W and b. A caller that reads many times with the same weights calls
+`lay_out` once, and then only the function that it returns. Tests compare all of this with the
+definition, `Cell.drive`.
 
-Of a small vocabulary there are only V different rows of it, those of the *input table*
-A W + b (V, G·H), with A the embedding's table. Each is formed when its id is first read, and then
-gathered. The gradient of a row of it is the sum over the steps that read that id.
+A vocabulary of V ids has only V different drives x_t W + b. They are the rows of the *input table*
+A W + b (V, G·H), where A is the embedding's table. For a small vocabulary, a row is computed when
+its id is first read, and looked up afterwards. Its gradient is the sum over the steps that read the
+id.
 
-The gradients of all steps may lie gate by gate in memory, (G, T, B, H) seen as (T, G, B, H), so
-that the products which sum over the steps find each gate in one piece: those of kernels do.
+The gradients of all steps may lie gate by gate in memory: (G, T, B, H), seen as (T, G, B, H). Then
+the products that sum over the steps find each gate in one piece. The kernels give them so.
 """
 
 from __future__ import annotations
@@ -27,17 +29,17 @@ from lmsuite.nn.products import gate_products
 from lmsuite.types import FloatArray, IntArray
 
 LaidOut: TypeAlias = Callable[[Any], FloatArray]
-"""From the inputs of T steps to their drive (T, G, B, H), which the caller must not change."""
+"""Takes the inputs of T steps and gives their drive (T, G, B, H). The caller must not change it."""
 
 
 class Drive(ABC):
-    """The drive of one cell, of whatever the cell reads."""
+    """The drive of one cell. A subclass says what the cell reads."""
 
     cell: Cell
 
     @abstractmethod
-    def lay_out(self, rows: int) -> LaidOut:
-        """The drive of up to `rows` sequences, for one thread and as long as the weights stay."""
+    def lay_out(self, batch_size: int) -> LaidOut:
+        """The drive of up to `batch_size` sequences, for one thread, while the weights stay."""
 
     @abstractmethod
     def forward(self, inputs: Any, mask: FloatArray | None = None) -> tuple[FloatArray, Any]:
@@ -48,7 +50,7 @@ class Drive(ABC):
 
     @abstractmethod
     def backward(self, d_drive: FloatArray, cache: Any) -> Any:
-        """Gradient by the inputs; writes those of W and b."""
+        """Gradient by the inputs; writes the gradients of W and b."""
 
 
 class DenseDrive(Drive):
@@ -57,13 +59,13 @@ class DenseDrive(Drive):
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
 
-    def lay_out(self, rows: int) -> LaidOut:
+    def lay_out(self, batch_size: int) -> LaidOut:
         cell = self.cell
         G, H = cell.gates, cell.hidden_size
-        if rows == 1:  # the steps are the rows of one product
+        if batch_size == 1:  # the steps are the rows of one product
             return lambda inputs: (inputs[:, 0] @ cell.Wx + cell.b).reshape(-1, G, 1, H)
-        times_Wx = gate_products(cell.Wx, G, rows)
-        b = np.repeat(cell.b.reshape(G, 1, H), rows, axis=1)
+        times_Wx = gate_products(cell.Wx, G, batch_size)
+        b = np.repeat(cell.b.reshape(G, 1, H), batch_size, axis=1)
 
         def laid_out(inputs: FloatArray) -> FloatArray:
             T, B, _ = inputs.shape
@@ -95,19 +97,20 @@ class DenseDrive(Drive):
 
 
 class EmbeddedDrive(Drive):
-    """The drive of embedded ids (T, B): by way of the input table where the vocabulary is small.
+    """The drive of embedded ids (T, B). For a small vocabulary it uses the input table.
 
-    `backward` returns None, for ids have no gradient; it adds to that of the embedding's table.
+    `backward` returns None, because ids have no gradient. It adds to the gradient of the
+    embedding's table.
     """
 
     def __init__(self, cell: Cell, embedding: Embedding) -> None:
         self.cell, self.embedding = cell, embedding
         self._dense = DenseDrive(cell)
 
-    def lay_out(self, rows: int) -> LaidOut:
+    def lay_out(self, batch_size: int) -> LaidOut:
         if self.embedding.is_small:
             return _InputTable(self.cell, self.embedding.table)
-        dense = self._dense.lay_out(rows)
+        dense = self._dense.lay_out(batch_size)
         return lambda ids: dense(self.embedding.table[ids])
 
     def forward(self, ids: IntArray, mask: FloatArray | None = None) -> tuple[FloatArray, Any]:
@@ -132,14 +135,14 @@ class EmbeddedDrive(Drive):
 
 
 class _InputTable:
-    """The rows of A W + b, with A (V, E), for the ids that have been read."""
+    """The rows of A W + b, where A is (V, E), for the ids that have been read."""
 
     def __init__(self, cell: Cell, A: FloatArray) -> None:
         V, G, H = len(A), cell.gates, cell.hidden_size
         self._cell, self._A = cell, A
         self._known = np.zeros(V, bool)
         self._table = np.empty((V, G * H), A.dtype)
-        self._of_gates = self._table.reshape(V * G, H)  # row v·G + g is what id v adds to gate g
+        self._of_gates = self._table.reshape(V * G, H)  # row v·G + g: the drive of gate g by id v
         self._of_id = self._table.reshape(V, 1, G, 1, H)
         self._gates = np.arange(G)[:, None]
 
@@ -163,6 +166,6 @@ class _InputTable:
 
 
 def _gate_by_gate(d_drive: FloatArray) -> FloatArray:
-    """(T, G, B, H) as (G, T·B, H): a view where the gradients lie gate by gate in memory."""
+    """(T, G, B, H) as (G, T·B, H): a view if the gradients lie gate by gate in memory."""
     T, G, B, H = d_drive.shape
     return d_drive.swapaxes(0, 1).reshape(G, T * B, H)

@@ -1,7 +1,7 @@
 """Analytic gradients against central differences, for any layer or model.
 
-In float64 and with every random choice held fixed, the two agree to about ten digits, unless the
-derivation is wrong or the function has a kink within the step.
+The check needs float64, and every random choice must be held fixed. Then the two agree to about ten
+digits, unless the derivation is wrong or the function has a kink within the step.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ import numpy as np
 from lmsuite.types import FloatArray, IntArray
 
 STEPS = (1e-3, 1e-4, 1e-5)
-"""Half the widths of the inner difference; with four points the error is of the order step⁴.
+"""Half the width of the inner difference. With four points, the error grows as step⁴.
 
-The first is the most exact unless the function has a kink (relu, hard tanh) within it, which a
-narrower one then misses; a wrong derivation disagrees with all of them. So the closest counts.
+The first step is the most exact, unless the function has a kink (relu, hard tanh) within it. A
+narrower step may miss the kink. A wrong derivation disagrees at every step, so the step with the
+smallest error counts.
 """
 
 CLOSE = 1e-8
-"""A relative error at which no narrower difference is tried."""
+"""At this relative error or below, no narrower step is tried."""
 
 FLOOR = 1e-3
-"""Entries smaller than this share of their array's largest gradient are compared with that share:
-what is relative to a gradient that happens to vanish would be rounding noise."""
+"""The smallest divisor of a relative error, as a share of the array's largest gradient. Where a
+gradient happens to be zero, an error relative to it would be rounding noise."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class GradientError:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What a check found: the worst entry of each array."""
+    """The result of a check: the worst entry of each array."""
 
     errors: tuple[GradientError, ...]
     entries: int
@@ -68,15 +69,16 @@ def check_gradients(
     samples: int | None = None,
     rng: np.random.Generator | None = None,
 ) -> GradientReport:
-    """Compare `gradients` with differences of `loss` as each entry of `values` is moved.
+    """Move each entry of `values` a little, and compare the change of `loss` with `gradients`.
 
     Args:
-        loss: computes the loss from what `values` hold now; called four times an entry or more.
-        values: float64 arrays by name, moved in place and put back.
+        loss: computes the loss from the present `values`. It is called at least four times for
+            each entry.
+        values: float64 arrays by name. They are moved in place and put back.
         gradients: the analytic gradients, by the same names.
-        samples: entries to compare in each array: the largest gradient and others drawn at
-            random. None compares all.
-        rng: for the draw; needed with `samples`.
+        samples: how many entries to compare in each array: the largest gradient, and others drawn
+            at random. None compares all.
+        rng: draws the entries; needed with `samples`.
 
     Raises:
         ValueError: an array is not float64, names or shapes differ, or `rng` is missing.
@@ -104,7 +106,7 @@ def check_gradients(
 
 
 def _choose(analytic: FloatArray, samples: int | None, rng: np.random.Generator | None) -> IntArray:
-    """Flat indices to compare: all, or the largest entry and a random few."""
+    """The flat indices of the entries to compare: all, or the largest and some random ones."""
     if samples is None or rng is None or samples >= analytic.size:
         return np.arange(analytic.size)
     drawn = rng.choice(analytic.size, samples, replace=False)
@@ -143,7 +145,7 @@ def _worst_entry(
 def numeric_gradient(
     loss: Callable[[], float], array: FloatArray, index: tuple[int, ...], step: float = STEPS[0]
 ) -> float:
-    """Central difference of `loss` by array[index], from four points: its error is O(step⁴).
+    """The slope of `loss` by array[index]: a central difference of four points, error O(step⁴).
 
     f'(x) = (8 (f(x+h) - f(x-h)) - (f(x+2h) - f(x-2h))) / 12h
     """

@@ -1,4 +1,4 @@
-"""Where parameters start: each scheme fills an array in place."""
+"""The first values of parameters: each scheme fills an array in place."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from lmsuite.types import FloatArray
 
 
 def glorot_uniform(W: FloatArray, rng: np.random.Generator) -> None:
-    """Keep the variance of signals and gradients across a layer: Glorot and Bengio (2010), eq. 16.
+    """Draw W (inputs, outputs) from U(-a, a) with a = sqrt(6 / (inputs + outputs)).
 
-    W (inputs, outputs) is drawn from U(-a, a) with a = sqrt(6 / (inputs + outputs)).
+    Signals and gradients then keep their variance across the layer: Glorot and Bengio (2010),
+    eq. 16.
     """
     inputs, outputs = W.shape
     limit = (6 / (inputs + outputs)) ** 0.5
@@ -18,9 +19,10 @@ def glorot_uniform(W: FloatArray, rng: np.random.Generator) -> None:
 
 
 def orthogonal(W: FloatArray, rng: np.random.Generator) -> None:
-    """Keep the norm of what passes through W (H, H) many times: Saxe et al. (2014).
+    """Make W (H, H) a random orthogonal matrix: Saxe et al. (2014).
 
-    The Q of a normal matrix's QR, its signs fixed so that it is uniform over rotations.
+    A vector keeps its norm, even if it is multiplied by W many times. W is the Q of the QR
+    decomposition of a normal matrix, with its signs fixed, so it is uniform over rotations.
     """
     Q, R = np.linalg.qr(rng.standard_normal(W.shape))
     W[...] = Q * np.sign(np.diag(R))

@@ -1,11 +1,12 @@
 """Layers without a memory: embedding, linear, dropout.
 
-A layer holds views of its parameters and their gradients. `shapes` says which it needs, under a
-prefix; `initialise` fills them. `forward` gives (outputs, cache); `backward` takes the gradient of
-the loss by the outputs and that cache, *writes* the parameters' gradients into their buffers, and
-returns the gradient by the inputs. Only to the gradient of an embedding's table, which several
-layers may share, is it *added*: zero that before a batch. Leading dimensions are free: (N, D) and
-(T, B, D) both work.
+A layer holds views of its parameters and of their gradients. `shapes` names the arrays that it
+needs, under a prefix; `initialise` fills them. `forward` returns (outputs, cache). `backward` takes
+that cache and the gradient of the loss by the outputs (with respect to them). It *writes* the
+parameters' gradients into their buffers and returns the gradient by the inputs.
+
+Several layers may share the table of an embedding. So `backward` *adds* to the gradient of a table:
+set it to zero before each batch. Leading dimensions are free: (N, D) and (T, B, D) both work.
 """
 
 from __future__ import annotations
@@ -23,32 +24,32 @@ from lmsuite.types import FloatArray, IntArray
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
 ROWS_AT_ONCE = 128
-"""How many rows, sorted by their ids, are summed by one product."""
+"""So many rows, sorted by their ids, are summed by one product."""
 
 SMALL_VOCABULARY = 256
-"""Up to this many ids, rows are summed by products, and recurrent cells use an input table."""
+"""Up to so many ids, rows are summed by products, and recurrent cells use an input table."""
 
 DRAWS = 1 << 16
-"""Values of the integers that dropout draws: its rate is exact to one part in as many."""
+"""Dropout draws integers from 0 to below this, so its rate is exact to one part in so many."""
 
 
 class Layer:
-    """Arrays of `parameters` under a prefix, as attributes: W and its gradient d_W.
+    """Has the arrays of `parameters` under a prefix as attributes: W and its gradient d_W.
 
-    A copy of a layer (`copy.deepcopy`, `pickle`) binds its attributes to its copy of the
-    parameters. Layers and parameters that are copied together stay together.
+    A copied layer (`copy.deepcopy`, `pickle`) is bound to its own copy of the parameters. Layers
+    and parameters that are copied together stay together.
     """
 
     names: ClassVar[tuple[str, ...]] = ()
-    """The arrays that the layer has."""
+    """The names of the layer's arrays."""
 
     def __init__(self, parameters: Parameters, prefix: str) -> None:
         self.parameters, self.prefix = parameters, prefix
         self._bind()
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """Fill the parameters with where training starts."""
-        raise NotImplementedError(f"{type(self).__name__} does not say where it starts")
+        """Fill the parameters with their first values."""
+        raise NotImplementedError(f"{type(self).__name__} does not define `initialise`")
 
     def _bind(self) -> None:
         for name in self.names:
@@ -65,7 +66,7 @@ class Layer:
 
 
 class Embedding(Layer):
-    """A vector for each id: row ids of `table` (V, E)."""
+    """A vector for each id: its row in `table` (V, E)."""
 
     names = ("table",)
     table: FloatArray
@@ -77,11 +78,11 @@ class Embedding(Layer):
 
     @property
     def is_small(self) -> bool:
-        """Whether what a layer makes of every id is cheaper than of the ids of a batch."""
+        """Whether to compute something for every id costs less than for the ids of a batch."""
         return len(self.table) <= SMALL_VOCABULARY
 
     def initialise(self, rng: np.random.Generator, deviation: float = 1.0) -> None:
-        """Normal; a smaller deviation suits a table that also serves as the output's weights."""
+        """Normal. Give a smaller deviation if the table is also the weights of the output."""
         normal(self.table, rng, deviation)
 
     def forward(self, ids: IntArray) -> tuple[FloatArray, IntArray]:
@@ -89,7 +90,7 @@ class Embedding(Layer):
         return self.table.take(ids, axis=0), ids
 
     def backward(self, d_outputs: FloatArray, cache: IntArray) -> None:
-        """Ids have no gradient; what each id received is added to its row of the table's."""
+        """Add the gradients of each id to its row of `d_table`. Ids themselves have none."""
         add_rows_by_id(self.d_table, cache.reshape(-1), _rows(d_outputs))
 
 
@@ -112,7 +113,7 @@ class Linear(Layer):
 
     @property
     def weights(self) -> FloatArray:
-        """What inputs are multiplied by, (inputs, outputs)."""
+        """The matrix (inputs, outputs) by which inputs are multiplied."""
         return self.W
 
     def forward(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -123,7 +124,7 @@ class Linear(Layer):
     def backward(
         self, d_outputs: FloatArray, cache: FloatArray, *, add: bool = False
     ) -> FloatArray:
-        """With `add`, the parameters' gradients are added to those of other rows."""
+        """With `add`, add to the parameters' gradients instead of writing them."""
         d_rows = _rows(d_outputs)
         if add:
             self.d_b += column_sums(d_rows)
@@ -137,7 +138,7 @@ class Linear(Layer):
 class TiedLinear(Layer):
     """y = x Aᵀ + b where A (V, E) is the table of an embedding: Press and Wolf (2017).
 
-    The embedding's gradient receives what comes from both ends.
+    The table's gradient is the sum of two: from its use as embedding and from its use here.
     """
 
     names = ("b",)
@@ -153,12 +154,12 @@ class TiedLinear(Layer):
         return {f"{prefix}.b": (vocabulary,)}
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """The bias at zero; the table is the embedding's to initialise: `rng` stays untouched."""
+        """Set the bias to zero, without `rng`. The embedding initialises the table."""
         self.b[...] = 0
 
     @property
     def weights(self) -> FloatArray:
-        """What inputs are multiplied by, (E, V)."""
+        """The matrix (E, V) by which inputs are multiplied."""
         return self.embedding.table.T
 
     def forward(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -169,7 +170,7 @@ class TiedLinear(Layer):
     def backward(
         self, d_outputs: FloatArray, cache: FloatArray, *, add: bool = False
     ) -> FloatArray:
-        """With `add`, the bias's gradient is added to that of other rows, as the table's always."""
+        """With `add`, add to the bias's gradient. The table's gradient is always added to."""
         d_rows = _rows(d_outputs)
         if add:
             self.d_b += column_sums(d_rows)
@@ -180,7 +181,7 @@ class TiedLinear(Layer):
 
 
 class Differentiable(Protocol):
-    """What `Sequential` is made of: a layer or an activation."""
+    """A part of `Sequential`: a layer or an activation."""
 
     def forward(self, inputs: FloatArray, /) -> tuple[FloatArray, Any]: ...
 
@@ -194,7 +195,7 @@ class Sequential:
         self.layers = layers
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """Each layer that has parameters, in order."""
+        """Initialise each layer that has parameters, in order."""
         for layer in self.layers:
             if isinstance(layer, Layer):
                 layer.initialise(rng)
@@ -227,8 +228,8 @@ class Sequential:
 class Dropout:
     """Inverted dropout, y = x · mask, with mask 0 or 1 / (1 - rate): Srivastava et al. (2014).
 
-    The mask is drawn apart from its use, so that a gradient check can hold it fixed. With
-    `variational`, one mask serves all the steps of a sequence (T, B, D): Gal and Ghahramani (2016).
+    `mask` draws the mask and `forward` uses it, so a gradient check can hold the mask fixed. With
+    `variational`, all steps of a sequence (T, B, D) share one mask: Gal and Ghahramani (2016).
     """
 
     def __init__(self, rate: float, *, variational: bool = False) -> None:
@@ -240,12 +241,12 @@ class Dropout:
     def mask(
         self, rng: np.random.Generator, shape: tuple[int, ...], dtype: DTypeLike = np.float32
     ) -> FloatArray | None:
-        """A mask for inputs of this shape; None, which drops nothing, if the rate is zero."""
+        """A mask for inputs of this shape. At rate zero it is None, which drops nothing."""
         if self.rate == 0:
             return None
         if self.variational:
             shape = (1, *shape[1:])
-        # Integers of 16 bits are drawn twice as fast as numbers in [0, 1), and are fine enough.
+        # Integers of 16 bits are drawn twice as fast as floats in [0, 1), and are exact enough.
         keep = max(1, round((1 - self.rate) * DRAWS))
         kept = rng.integers(0, DRAWS, shape, np.uint16) < keep
         return np.multiply(kept, DRAWS / keep, dtype=dtype)
@@ -253,7 +254,7 @@ class Dropout:
     def forward(
         self, inputs: FloatArray, mask: FloatArray | None
     ) -> tuple[FloatArray, FloatArray | None]:
-        """Inputs times mask. Without a mask (evaluation) the inputs themselves."""
+        """Inputs times mask; without a mask (in evaluation) the inputs themselves."""
         return (inputs if mask is None else inputs * mask), mask
 
     def backward(self, d_outputs: FloatArray, cache: FloatArray | None) -> FloatArray:
@@ -261,20 +262,20 @@ class Dropout:
 
 
 def add_rows_by_id(sums: FloatArray, ids: IntArray, rows: FloatArray) -> None:
-    """Add each of rows (..., N, D) to the row of sums (..., V, D) that ids (N,) names.
+    """Add row n of rows (..., N, D) to row ids[n] of sums (..., V, D).
 
-    `sums[ids] += rows` would drop all but one of the rows that share an id. So equal ids are sorted
-    together; few ids with many rows each are summed by products, which BLAS does faster.
+    `sums[ids] += rows` would keep only one of the rows that share an id. So the rows are first
+    sorted by id. If there are few ids, each with many rows, products of BLAS sum them faster.
     """
-    order = ids.argsort(kind="stable")
-    rows = rows.take(order, axis=-2)
-    ids = ids[order]
+    sorting = ids.argsort(kind="stable")
+    rows = rows.take(sorting, axis=-2)
+    ids = ids[sorting]
     if sums.shape[-2] > SMALL_VOCABULARY:
         first = np.flatnonzero(np.diff(ids, prepend=-1))
         if first.size:
             sums[..., ids[first], :] += np.add.reduceat(rows, first, axis=-2)
         return
-    # In sorted order a few rows hold but a few ids: each run of rows is one small product.
+    # Neighbouring rows in sorted order have only a few ids, so each product is small.
     for begin in range(0, ids.size, ROWS_AT_ONCE):
         here = ids[begin : begin + ROWS_AT_ONCE]
         lowest, highest = here.item(0), here.item(-1)
@@ -289,5 +290,5 @@ def _rows(array: FloatArray) -> FloatArray:
 
 
 def column_sums(rows: FloatArray) -> FloatArray:
-    """Sum over N, as a product: BLAS adds faster than a reduction along the first axis."""
+    """The sum (D,) of rows (N, D). A product, because BLAS is faster than a sum along axis 0."""
     return np.ones(len(rows), rows.dtype) @ rows

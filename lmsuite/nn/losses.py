@@ -1,8 +1,8 @@
 """Losses in nats and their gradients.
 
-A loss is a weighted sum over rows. The default weight 1/N makes it the mean; a number gives all
-rows that weight (a share of a larger batch passes 1/N of the whole); an array (N,) gives each its
-own, and a row of weight 0 does not count, whatever its target.
+A loss is a weighted sum over N rows. By default every weight is 1/N, and the loss is the mean. A
+number is the weight of every row: a share of a larger batch passes 1/N of the whole batch. An array
+(N,) has one weight for each row. A row of weight 0 does not count, whatever its target.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Weights: TypeAlias = float | FloatArray | None
 NOTHING: IntArray = np.empty(0, np.int32)
 
 SAFE = 40.0
-"""exp of logits within ± this neither overflows nor vanishes, nor does the sum of a million."""
+"""For logits between ± this, exp neither overflows nor vanishes, nor does a sum of a million."""
 
 
 def softmax_cross_entropy(
@@ -31,13 +31,13 @@ def softmax_cross_entropy(
         loss     = - sum_n w_n log p_n,target                         (2)
         d_nv     = w_n (p_nv - [v = target_n])                        (2), (1) by a_nv
 
-    The definition; `lmsuite.nn.kernels.softmax` has the tuned form.
+    This is the definition; `lmsuite.nn.kernels.softmax` has the tuned form.
 
     Args:
         logits: a (N, V).
         targets: ids (N,).
-        weights: w, as the module says.
-        impossible: ids of probability zero, left out of the sum.
+        weights: w; the module's docstring explains them.
+        impossible: ids of probability zero; the sum leaves them out.
 
     Returns:
         The loss, and the gradient (N, V).
@@ -50,7 +50,7 @@ def softmax_cross_entropy(
     w = row_weights(weights, N, logits.dtype)
     a = logits.copy()
     a[:, impossible] = -np.inf  # exp a = 0
-    a -= a.max(axis=1, keepdims=True)  # which changes no p, and no exp overflows
+    a -= a.max(axis=1, keepdims=True)  # no exp overflows now, and p stays the same
     log_p = a - np.log(np.exp(a).sum(axis=1, keepdims=True))  # (1)
     is_target = np.arange(V) == targets[:, None]  # (N, V)
     counts = w > 0
@@ -60,13 +60,13 @@ def softmax_cross_entropy(
 
 
 def log_softmax(logits: FloatArray, impossible: IntArray = NOTHING) -> NDArray[np.float64]:
-    """Log-probabilities (N, V), -inf for the impossible ids; the logits are used up.
+    """Log-probabilities (N, V), -inf for the impossible ids. The logits are overwritten.
 
-    In float64: the probabilities sum to one, whatever the logits were rounded to.
+    The result is float64, so the probabilities sum to one even if the logits were rounded.
     """
     if impossible.size:
         logits[:, impossible] = -np.inf
-    # Reductions of a ufunc: for a single row, what `max` and `sum` do around them takes longer.
+    # For a single row, `max` and `sum` would take longer than the reductions that they call.
     best = np.maximum.reduce(logits, axis=1, keepdims=True)
     log_probs = np.subtract(logits, best, dtype=np.float64)
     total = np.add.reduce(np.exp(log_probs), axis=1, keepdims=True)
@@ -77,7 +77,7 @@ def log_softmax(logits: FloatArray, impossible: IntArray = NOTHING) -> NDArray[n
 def target_log_probs(
     logits: FloatArray, targets: IntArray, impossible: IntArray = NOTHING
 ) -> NDArray[np.float64]:
-    """Log-probability (N,) of each row's target; the logits (N, V) are used up."""
+    """Log-probability (N,) of each row's target. The logits (N, V) are overwritten."""
     check_targets(targets, *logits.shape)
     rows = np.arange(len(logits))
     shift(logits, impossible)
@@ -109,7 +109,7 @@ def binary_cross_entropy(
         loss = sum_n w_n (log(1 + exp a_n) - t_n a_n)  =  -sum_n w_n (t log y + (1-t) log(1-y))
         d_n  = w_n (y_n - t_n)
 
-    Logits and targets are (N, D), the loss summed over D.
+    Logits and targets are (N, D); the loss is a sum over D.
 
     Raises:
         ValueError: they differ in shape, or are not (N, D).
@@ -140,7 +140,7 @@ def check_targets(targets: IntArray, N: int, V: int) -> None:
 
 
 def shift(logits: FloatArray, impossible: IntArray) -> None:
-    """Rule out the impossible ids; take each row's maximum off it, if an exp might overflow."""
+    """Set impossible ids to -inf; subtract each row's maximum if an exp might overflow."""
     safe = bool(logits.size) and logits.min() > -SAFE and logits.max() < SAFE
     logits[:, impossible] = -np.inf
     if not safe:

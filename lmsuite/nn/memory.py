@@ -1,8 +1,8 @@
-"""Memory that a training uses again and again.
+"""Keep the memory of freed arrays for the next ones.
 
-The C library gives a large array's memory back to the system when the array is freed, and the next
-one of that size is paid for page by page: at a few hundred hidden units that takes a third of a
-training step. A process that trains asks it, once, to keep what is freed.
+When a large array is freed, the C library gives its memory back to the system. The next array of
+that size then gets new memory page by page. At a few hundred hidden units that takes a third of a
+training step. So a process that trains asks the C library, once, to keep freed memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NEVER = -1
 def keep_freed_memory() -> bool:
     """Keep freed memory for the next array, in this process, from now on.
 
-    False, and nothing else, where the C library is not GNU's.
+    If the C library is not GNU's, do nothing and return False.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,11 +1,11 @@
 """From gradients to better parameters: each optimizer is the previous one plus one idea.
 
-All work in place on flat arrays, in blocks that stay in the processor's cache: an update is a
-dozen vector operations, and what would take the time is memory traffic. Workers that share the
-parameters each own an optimizer for their slice.
+All work in place on flat arrays. An update is a dozen vector operations, and memory traffic would
+take most of the time. So an update works in blocks that stay in the processor's cache. Workers that
+share the parameters have one optimizer each, for their own slice.
 
-In the formulae, w is a parameter, g its gradient, η the learning rate, t the number of the update,
-counted from 1.
+In the formulae, w is a parameter, g its gradient, η the learning rate, and t the number of the
+update, counted from 1.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Flat: TypeAlias = FloatArray
 """An array over parameters, (size,)."""
 
 BLOCK = 1 << 15
-"""Parameters updated at a time: enough for the calls not to count, few enough for the cache."""
+"""Parameters updated at a time: many, so calls cost little, but few enough for the cache."""
 
 
 class Optimizer(ABC):
-    """Updates `size` parameters; what it remembers between updates lies in flat arrays."""
+    """Updates `size` parameters. It keeps its moments between updates, in flat arrays."""
 
     name: ClassVar[str]
     learning_rate: ClassVar[float]
-    """A rate that is a sensible first try."""
+    """The rate to try first."""
     moments: ClassVar[tuple[str, ...]] = ()
-    """Names of the arrays remembered for each parameter."""
+    """Names of the arrays that are kept: each has one number for each parameter."""
 
     def __init__(
         self,
@@ -43,10 +43,10 @@ class Optimizer(ABC):
         *,
         state: Mapping[str, Flat] | None = None,
     ) -> None:
-        """Begin with zero moments, or go on with those in `state`, which are used in place.
+        """Begin with zero moments, or continue with those in `state`, which are used in place.
 
         Raises:
-            ValueError: `state` has other names or sizes than this optimizer's.
+            ValueError: the names or sizes in `state` are not those of this optimizer.
         """
         if state is None:
             state = {name: np.zeros(size, dtype) for name in self.moments}
@@ -58,11 +58,11 @@ class Optimizer(ABC):
         self._scratch = np.empty((2, min(size, BLOCK)), dtype)
 
     def state_arrays(self) -> dict[str, Flat]:
-        """The moments by name: all that must be saved to go on later."""
+        """The moments by name: save them to continue later."""
         return dict(zip(self.moments, self._state, strict=True))
 
     def update(self, values: Flat, gradients: Flat, learning_rate: float, step: int) -> None:
-        """Change values (size,) in place; `step` counts updates from 1. Gradients are kept."""
+        """Change values (size,) in place, not the gradients; `step` counts updates from 1."""
         for begin in range(0, self.size, BLOCK):
             part = slice(begin, min(begin + BLOCK, self.size))
             state = [array[part] for array in self._state]
@@ -71,11 +71,11 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _update(self, w: Flat, g: Flat, state: list[Flat], tmp: Flat, rate: float, t: int) -> None:
-        """The update of one block; tmp (2, len(w)) is free to use."""
+        """Update one block. tmp (2, len(w)) is scratch space."""
 
 
 class SGD(Optimizer):
-    """Downhill, a step in proportion to the slope: w -= η g. Robbins and Monro (1951)."""
+    """Go downhill, in proportion to the slope: w -= η g. Robbins and Monro (1951)."""
 
     name = "sgd"
     learning_rate = 0.5
@@ -102,7 +102,7 @@ class Momentum(Optimizer):
 class Nesterov(Momentum):
     """Idea: look ahead to where the momentum leads. v = μ v + g, w -= η (g + μ v).
 
-    Nesterov (1983), in the form of Sutskever et al. (2013) with the look-ahead point as w.
+    Nesterov (1983), in the form of Sutskever et al. (2013); here w is the look-ahead point.
     """
 
     name = "nesterov"
@@ -118,7 +118,7 @@ class Nesterov(Momentum):
 
 
 class AdaGrad(Optimizer):
-    """Idea: a rate for each parameter, smaller the more it has moved.
+    """Idea: a rate for each parameter. The more a parameter has moved, the smaller its rate.
 
     s += g², w -= η g / (sqrt(s) + ε). Duchi et al. (2011).
     """
@@ -135,9 +135,9 @@ class AdaGrad(Optimizer):
 
 
 class RMSProp(Optimizer):
-    """Idea: forget old squares, so that the rate does not die. s = ρ s + (1 - ρ) g².
+    """Idea: forget old squares, so the rate does not shrink to nothing.
 
-    w -= η g / (sqrt(s) + ε). Tieleman and Hinton (2012).
+    s = ρ s + (1 - ρ) g², w -= η g / (sqrt(s) + ε). Tieleman and Hinton (2012).
     """
 
     name = "rmsprop"
@@ -153,7 +153,7 @@ class RMSProp(Optimizer):
 
 
 class AdaDelta(Optimizer):
-    """Idea: measure the step in the units of w, by the size of the steps before: no rate to tune.
+    """Idea: the size of past steps gives the step the units of w, so no rate must be tuned.
 
     s = ρ s + (1 - ρ) g², d = g sqrt(u + ε) / sqrt(s + ε), u = ρ u + (1 - ρ) d², w -= η d.
     Zeiler (2012), where η = 1.
@@ -203,7 +203,7 @@ class Adam(Optimizer):
     def _corrected_step(
         self, w: Flat, direction: Flat, s: Flat, tmp: Flat, rate: float, t: int
     ) -> None:
-        """w -= rate · direction / (sqrt(s') + ε), the correction of s moved to the two numbers."""
+        """w -= rate · direction / (sqrt(s') + ε), with s' put into the two numbers."""
         correction = (1 - self.decay_square**t) ** 0.5
         _scaled_step(w, direction, s, tmp, rate * correction, self.epsilon * correction)
 
@@ -263,14 +263,14 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def squared_norm(gradients: Flat) -> float:
-    """Sum of squares; those of slices add up to that of the whole."""
+    """The sum of squares. The sums of all slices add up to the sum of the whole."""
     return float(np.dot(gradients, gradients))
 
 
 def clip_by_global_norm(gradients: Flat, limit: float) -> float:
-    """Scale all gradients, in place, so that their norm is at most `limit`; the norm before.
+    """Scale all gradients, in place, to a norm of at most `limit`. Returns the norm before that.
 
-    One factor for all keeps the direction: Pascanu et al. (2013).
+    All have the same factor, so the direction stays: Pascanu et al. (2013).
     """
     norm = sqrt(squared_norm(gradients))
     if norm > limit:
@@ -279,7 +279,7 @@ def clip_by_global_norm(gradients: Flat, limit: float) -> float:
 
 
 def add_penalty(values: Flat, gradients: Flat, l1: float, l2: float) -> float:
-    """The penalty l1 sum |w| + l2/2 sum w², its gradient l1 sign(w) + l2 w added in place."""
+    """The penalty l1 sum |w| + l2/2 sum w². Adds its gradient l1 sign(w) + l2 w in place."""
     penalty = 0.0
     if l1:
         gradients += l1 * np.sign(values)

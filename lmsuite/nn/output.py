@@ -1,7 +1,7 @@
 """The end of a language model: from vectors to the loss of their targets, and back.
 
-With a vocabulary of millions the logits of a batch are far more than its model. So they are formed
-for some of the rows at a time, and are gone before those of the next.
+With a vocabulary of millions, the logits of a batch take far more memory than the model. So they
+are computed for some of the vectors at a time, and freed before the next.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from lmsuite.nn.losses import NOTHING
 from lmsuite.types import FloatArray, IntArray
 
 LOGITS_AT_ONCE = 1 << 26
-"""How many logits there are at a time: 256 MB in float32."""
+"""The number of logits in memory at a time: 256 MB in float32."""
 
 
 def output_loss(
     layer: Linear | TiedLinear,
-    rows: FloatArray,
+    vectors: FloatArray,
     targets: IntArray,
     weight: float,
     impossible: IntArray = NOTHING,
 ) -> tuple[float, FloatArray]:
-    """Cross-entropy of softmax(layer(rows)) with the targets; writes the layer's gradients.
+    """Cross-entropy of softmax(layer(vectors)) with the targets; writes the layer's gradients.
 
     Args:
         layer: from vectors to logits.
-        rows: vectors (N, D).
+        vectors: (N, D).
         targets: ids (N,).
-        weight: of each row in the loss.
+        weight: of each vector in the loss.
         impossible: ids of probability zero.
 
     Returns:
-        The loss, and its gradient by the rows (N, D).
+        The loss, and its gradient (N, D) by the vectors.
     """
     at_once = max(1, LOGITS_AT_ONCE // layer.weights.shape[1])
-    loss, d_rows = 0.0, []
-    for begin in range(0, max(1, len(rows)), at_once):
+    loss, d_vectors = 0.0, []
+    for begin in range(0, max(1, len(vectors)), at_once):
         part = slice(begin, begin + at_once)
-        logits, cache = layer.forward(rows[part])
+        logits, cache = layer.forward(vectors[part])
         more, d_logits = softmax_cross_entropy(logits, targets[part], weight, impossible)
         loss += more
-        d_rows.append(layer.backward(d_logits, cache, add=begin > 0))
-    return loss, d_rows[0] if len(d_rows) == 1 else np.concatenate(d_rows)
+        d_vectors.append(layer.backward(d_logits, cache, add=begin > 0))
+    return loss, d_vectors[0] if len(d_vectors) == 1 else np.concatenate(d_vectors)

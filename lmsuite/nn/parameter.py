@@ -1,7 +1,7 @@
 """All parameters of a model in one flat buffer, all their gradients in a second.
 
-One buffer makes an optimizer's update a handful of vector operations, the global norm one dot
-product, and a model that several processes share one block of shared memory.
+With one buffer, an optimizer's update is a few vector operations, the global norm is one dot
+product, and several processes can share a model as one block of shared memory.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from lmsuite.types import FloatArray
 
 
 class Parameters:
-    """Named arrays that are views into `values` (P,); their gradients, into `gradients` (P,).
+    """Named arrays: views of the buffer `values` (P,); their gradients: views of `gradients` (P,).
 
-    Writing to a view writes to the buffer; that is how layers and optimizers meet.
+    Layers write to the views and optimizers to the buffers, so each sees what the other writes.
     """
 
     values: FloatArray
@@ -39,7 +39,7 @@ class Parameters:
         Args:
             shapes: shape of each array by name.
             dtype: of the buffers made here.
-            values: a buffer (P,) to use in place, with what it holds, instead of zeros.
+            values: a buffer (P,) to use in place, with its values; by default a new one of zeros.
             gradients: likewise.
 
         Raises:

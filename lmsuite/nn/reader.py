@@ -1,8 +1,8 @@
-"""A cell that reads without being trained: its weights laid out once, for many steps.
+"""A cell that reads without training: its weights are laid out once, for many steps.
 
-Training changes the weights at every step, and lays them out anew for it. Scoring and sampling read
-on and on with the same weights: a `Reader` keeps what they need in the order that suits the number
-of sequences. It serves as long as the weights stay as they are.
+Training changes the weights at every update and then lays them out again. Scoring and sampling use
+the same weights for many steps. A `Reader` keeps these weights in the layout that suits the number
+of sequences. It is right as long as the weights do not change.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from lmsuite.types import FloatArray
 
 
 class Reader:
-    """One cell and its drive, for reading up to `rows` sequences side by side, by one thread."""
+    """One cell and its drive: reads up to `batch_size` sequences side by side, in one thread."""
 
-    def __init__(self, drive: Drive, rows: int) -> None:
+    def __init__(self, drive: Drive, batch_size: int) -> None:
         self._cell = drive.cell
-        self._drive = drive.lay_out(rows)
-        self._times_Wh = gate_products(drive.cell.Wh, drive.cell.gates, rows)
+        self._drive = drive.lay_out(batch_size)
+        self._times_Wh = gate_products(drive.cell.Wh, drive.cell.gates, batch_size)
 
     def read(self, inputs: Any, state: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Hidden vectors (T, B, H) of T inputs from a state (S, B, H), and the state after.
+        """Hidden vectors (T, B, H) of T inputs from a state (S, B, H), and the state after them.
 
-        Inputs are what the drive is of, vectors (T, B, D) or ids (T, B). As `Cell.forward`, but
-        nothing is kept for a backward pass.
+        Inputs are of the drive's kind: vectors (T, B, D) or ids (T, B). As `Cell.forward`, but
+        without a cache for a backward pass.
         """
         drive = self._drive(inputs)
         hidden = np.empty((len(drive), *state.shape[1:]), state.dtype)
-        others = np.empty((2, *state[1:].shape), state.dtype)  # of a state, two turn about
+        others = np.empty((2, *state[1:].shape), state.dtype)  # odd steps use one, even the other
         before = tuple(state)
         for t, drive_t in enumerate(drive):
             after = (hidden[t], *others[t % 2])
@@ -41,6 +41,6 @@ class Reader:
         return hidden, np.stack(before)
 
     def step(self, inputs: Any, before: FloatArray, after: FloatArray) -> None:
-        """Fills the state `after` (S, B, H) one more input of each; `before` is not changed."""
+        """Read one more input of each sequence: fill the state `after` (S, B, H), keep `before`."""
         drive = self._drive(inputs[None])[0]
         self._cell.advance(drive, self._times_Wh(before[0]), before, after)

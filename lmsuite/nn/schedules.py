@@ -1,7 +1,8 @@
 """The learning rate as a function of how much of the training is done.
 
-Progress runs from 0 to 1, whatever it measures: updates done of those planned, or minutes spent of
-those given. A schedule gives the factor by which the peak rate is multiplied.
+Progress runs from 0 to 1. It is the part of the planned updates that are done, or the part of the
+given minutes that have passed. A schedule gives a factor; the learning rate is the peak rate times
+this factor.
 """
 
 from __future__ import annotations
@@ -24,29 +25,29 @@ class Schedule(ABC):
         self.warmup = warmup
 
     def factor(self, progress: float) -> float:
-        """The factor at `progress`; the schedule proper runs over what the warm-up leaves."""
+        """The factor at `progress`. The decay begins after the warm-up and ends with training."""
         progress = min(max(progress, 0.0), 1.0)
         if progress < self.warmup:
             return progress / self.warmup * self._decay(0.0)
         return self._decay((progress - self.warmup) / (1 - self.warmup))
 
     def observe(self, validation_loss: float) -> None:  # noqa: B027
-        """Take note of a validation; only `Plateau` does."""
+        """Take note of a validation. Only `Plateau` does."""
 
     def state(self) -> dict[str, float]:
-        """What was noted, as plain numbers, for a checkpoint."""
+        """The notes of validations, as plain numbers, for a checkpoint."""
         return {}
 
     def restore(self, state: dict[str, float]) -> None:  # noqa: B027
-        """Go on from a `state`."""
+        """Continue from a `state`."""
 
     @abstractmethod
     def _decay(self, progress: float) -> float:
-        """The factor after the warm-up, whose end is progress 0."""
+        """The factor after the warm-up; here, progress 0 is the end of the warm-up."""
 
 
 class Constant(Schedule):
-    """The peak rate, always."""
+    """Always the peak rate."""
 
     def _decay(self, progress: float) -> float:
         return 1.0
@@ -62,7 +63,7 @@ class Step(Schedule):
 
 
 class Exponential(Schedule):
-    """The same ratio every step, down to `final`: final^progress."""
+    """Falls by the same ratio at every step, down to `final`: final^progress."""
 
     final = 0.01
 
@@ -78,7 +79,7 @@ class Cosine(Schedule):
 
 
 class Plateau(Schedule):
-    """Halved when `patience` validations in a row have not brought a new best loss."""
+    """Halved when `patience` validations in a row bring no new best loss."""
 
     patience = 2
 

@@ -1,7 +1,7 @@
 """Array work on several cores in one process.
 
-Numpy lets go of the interpreter while it computes on large arrays, so pieces of work that share
-nothing run in threads side by side. (Training, whose steps are short, splits over processes.)
+Numpy releases the interpreter's lock while it computes on large arrays. So tasks that share nothing
+can run in threads side by side. (The steps of training are short; it uses processes instead.)
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
 taking_turns = threading.Lock()
-"""Held for a step of a decoder. BLAS splits its products over all cores: those of several readers'
-threads at once would wait for each other's parts, and together take many times as long as in turn.
-"""
+"""A decoder holds this lock during a step. BLAS splits each product over all cores. If several
+threads multiplied at once, their parts would wait for each other, and all together would take many
+times as long as one after the other."""
 
 _limit: int | None = None
 _pool: ThreadPoolExecutor | None = None
@@ -28,18 +28,18 @@ def available_cores() -> int:
 
 
 def limit_threads(count: int | None) -> None:
-    """From now on use at most `count` threads here and in processes forked from this; None: all."""
+    """Use at most `count` threads from now on, here and in forked processes; None: all cores."""
     global _limit
     _limit = count
 
 
 def thread_count() -> int:
-    """How many tasks run side by side."""
+    """The number of tasks that run side by side."""
     return available_cores() if _limit is None else _limit
 
 
 def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
-    """Runs all tasks, in threads, this one among them; each takes the next that is left."""
+    """Run all tasks in several threads, including this one. Each thread takes the next task."""
     threads = min(thread_count(), len(tasks))
     if threads < 2:
         for task in tasks:
@@ -58,7 +58,7 @@ def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
     try:
         work()
     except BaseException:
-        for _ in left:  # the others begin no more
+        for _ in left:  # the other threads begin no more tasks
             pass
         raise
     finally:
@@ -68,7 +68,7 @@ def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
 
 
 def _begin_anew() -> None:
-    """A forked process has none of its parent's threads, and waits for none."""
+    """Forget the pool and the lock: a forked process has none of its parent's threads."""
     global _pool, taking_turns
     _pool, taking_turns = None, threading.Lock()
 

@@ -1,5 +1,5 @@
-"""What people look at: pages, pictures, heat maps.
+"""Results for people to look at: pages, pictures, heat maps.
 
-`findings` computes, `charts` describes what a picture shows, `drawing` and `terminal` draw it, and
-`pages` writes whole self-contained pages.
+`findings` computes the results, `charts` describes pictures of them, `drawing` and `terminal` draw
+the pictures, and `pages` writes self-contained pages.
 """

@@ -1,4 +1,4 @@
-"""Charts described once: `drawing` makes pictures of them, `terminal` letters."""
+"""Descriptions of charts: `drawing` makes pictures from them, `terminal` makes text."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike
 
 from lmsuite.types import Float64Array
 
-logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its folder and its fonts are its own
+# matplotlib's notes about its folder and its fonts do not concern a user.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
-_LARGEST = 1e305  # about where a float ends
-_FLAT = 1e-9  # the relative difference up to which numbers are taken for equal
-# What is written of each decade, by the ratio of an axis' ends up to which there is room for it.
+_LARGEST = 1e305  # close to the largest float
+_FLAT = 1e-9  # numbers with at most this relative difference count as equal
+# An axis whose ends have at most this ratio has room for ticks at these multiples of 1, 10, 100, …
 _LOG_STEPS = ((10, (1, 1.5, 2, 3, 4, 5, 7)), (1000, (1, 2, 5)), (math.inf, (1,)))
 
 
@@ -26,19 +27,19 @@ class Series:
 
     label: str
     points: Sequence[tuple[float, float]]
-    style: int  # picks colour and dashes; a model has the same in all charts
+    style: int  # picks colour and dashes; a model has the same style in all charts
 
 
 @dataclass(frozen=True)
 class LineChart:
-    """Lines over common axes, at least one."""
+    """At least one line, over common axes."""
 
     title: str
     x_label: str
     y_label: str
     series: Sequence[Series]
     y_logarithmic: bool = False
-    counts: bool = False  # x are whole numbers, each with a tick of its own
+    counts: bool = False  # every x is a whole number and has its own tick
 
     def x_axis(self) -> Axis:
         """The axis across, which ends at the last point."""
@@ -57,7 +58,7 @@ class LineChart:
         return self.x_axis().ticks()
 
     def in_words(self) -> str:
-        """What a screen reader says instead of the picture: where every line begins and ends."""
+        """The description for a screen reader: where every line begins and ends."""
         lines = (
             f"{line.label} from {line.points[0][1]:.4g} to {line.points[-1][1]:.4g}"
             for line in self.series
@@ -67,7 +68,7 @@ class LineChart:
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with the interval that it lies in; without one where `low` is None."""
+    """A value with its interval; `low` and `high` are None if it has none."""
 
     label: str
     value: float
@@ -78,7 +79,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class IntervalChart:
-    """Values with their intervals, at least one, a row each over a common axis."""
+    """At least one value with its interval, each in a row, over a common axis."""
 
     x_label: str
     rows: Sequence[Interval]
@@ -89,14 +90,14 @@ class IntervalChart:
         return Axis.over((end for end in ends if end is not None), margin=0.08)
 
     def in_words(self) -> str:
-        """What a screen reader says instead of the picture."""
+        """The description for a screen reader: every value."""
         rows = (f"{row.label} {row.value:.3f}" for row in self.rows)
         return f"{self.x_label}. {'; '.join(rows)}."
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a token stands on a map."""
+    """The place of a token on a map."""
 
     label: str
     x: float
@@ -105,7 +106,7 @@ class Place:
 
 @dataclass(frozen=True)
 class TokenMap:
-    """Tokens in the plane, at least two, the most frequent first."""
+    """At least two tokens in the plane, the most frequent first."""
 
     model: str
     places: Sequence[Place]
@@ -124,7 +125,7 @@ class Axis:
     def over(
         cls, values: Iterable[float], *, logarithmic: bool = False, margin: float = 0.04
     ) -> Axis:
-        """The axis that shows all values, at least one, with `margin` of its length beyond."""
+        """The axis of all `values` (at least one), with `margin` of its length beyond each end."""
         numbers = list(values)
         low, high = min(numbers), max(numbers)
         flat = high - low <= _FLAT * max(abs(low), abs(high))
@@ -135,7 +136,7 @@ class Axis:
         return cls(low - beyond, high + beyond)
 
     def fraction(self, values: ArrayLike) -> Float64Array:
-        """Where `values` lie: 0 at `low`, 1 at `high`; of their shape."""
+        """The places of `values` on the axis, in their shape: 0 at `low`, 1 at `high`."""
         straight = np.log if self.logarithmic else np.asarray
         low, high, places = map(straight, (self.low, self.high, values))
         fractions: Float64Array = (places - low) / (high - low)
@@ -150,7 +151,7 @@ class Axis:
             ratio = self.high / self.low
             steps = next(each for most, each in _LOG_STEPS if ratio <= most)
             locators.insert(0, LogLocator(subs=steps))
-        with np.errstate(over="ignore"):  # ticks are tried beyond the axis
+        with np.errstate(over="ignore"):  # matplotlib also tries ticks beyond the axis
             found = [self._within(each.tick_values(self.low, self.high)) for each in locators]
         return next((ticks for ticks in found if len(ticks) > 1), [])
 
@@ -165,11 +166,11 @@ def tick_label(tick: float) -> str:
 
 
 def spread_apart(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """The `places` of labels, moved to stand `gap` apart from low to high, in their order.
+    """Move the `places` of labels at least `gap` apart, between `low` and `high`, in their order.
 
-    Less the gaps below it, each place must be no lower than the one before. The mean of the least
-    such numbers above and the greatest below makes the longest move as short as can be (isotonic
-    regression in the maximum norm).
+    After the gaps below each place are subtracted, the places must not decrease. The least such
+    sequence above the places and the greatest one below them are found first. Their mean makes the
+    longest move as short as possible (isotonic regression in the maximum norm).
     """
     order = np.argsort(places, kind="stable")
     gaps = gap * np.arange(len(places))
@@ -182,6 +183,6 @@ def spread_apart(places: Sequence[float], gap: float, low: float, high: float) -
 
 
 def fixed(value: float) -> str:
-    """A value with three digits after the point if small, fewer if large, zeros kept."""
+    """A value with three digits after the point if it is small, fewer if large; zeros are kept."""
     digits = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1 if abs(value) < 1000 else 0
     return f"{value:,.{digits}f}"

@@ -20,7 +20,7 @@ from lmsuite.report.charts import (
 from lmsuite.report.visible import visible
 
 COLOURS = ("#0a5a8f", "#a63f00", "#0b6b4f", "#8a2f7c", "#735600", "#4a4a4a")
-"""Of the lines: safe for the colour-blind, dark enough for letters."""
+"""The colours of lines: safe for the colour-blind, dark enough for letters."""
 
 INK, SOFT, RULE, GROUND = "#1d1b18", "#5d574e", "#dcd6ca", "#fdfcf9"
 
@@ -30,7 +30,7 @@ _IN_A_PAGE = {colour: f"var(--s{number})" for number, colour in enumerate(COLOUR
     RULE: "var(--rule)",
     GROUND: "var(--ground)",
 }
-"""The variables of the style sheet, which have other values in the dark."""
+"""The variable of each colour in the style sheet, which gives it another value in dark mode."""
 
 
 class _Size(NamedTuple):
@@ -92,8 +92,9 @@ def picture_file(chart: LineChart | TokenMap, file_format: str) -> bytes:
 def picture_in_page(chart: LineChart | IntervalChart, identity: str) -> str:
     """The chart as an SVG element for a page whose style sheet knows our colours.
 
-    It refers to nothing outside of itself, is as wide as there is room for, and says in words what
-    it shows. `identity` is unique on the page; the element's own ids begin with it.
+    The element refers to nothing outside itself, fills the width of its place, and has a
+    description for screen readers. `identity` is unique on the page; the element's ids begin with
+    it.
     """
     with _in_our_style():
         figure = (
@@ -107,7 +108,7 @@ def picture_in_page(chart: LineChart | IntervalChart, identity: str) -> str:
         "role": "img",
         "aria-label": visible(chart.in_words()),
     }
-    drawn.remove(drawn[0])  # a style sheet, which would be one of the whole page
+    drawn.remove(drawn[0])  # a style sheet, which would apply to the whole page
     for element in drawn.iter():
         element.tag = element.tag.rpartition("}")[2]  # a page needs no namespaces
         for name, value in list(element.items()):
@@ -133,12 +134,12 @@ def _in_our_style() -> Iterator[None]:
 
 
 def _axes(width: float, height: float) -> tuple[Any, Any]:
-    """A figure of so many inches, and its axes."""
+    """A figure of this width and height in inches, and its axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)  # measures letters
+    FigureCanvasAgg(figure)  # measures text
     return figure, figure.subplots()
 
 
@@ -193,7 +194,7 @@ def _line_figure(chart: LineChart, size: _Size) -> Any:
 
 
 def _interval_figure(chart: IntervalChart, size: _Size) -> Any:
-    """A row for each value: its name and figures, and below them a dot on a bar."""
+    """A row for each value: its name and figures, with a dot on a bar below them."""
     figure, axes = _axes(size.width, 0.5 * len(chart.rows) + 0.6)
     x_axis = chart.x_axis()
     ticks = x_axis.ticks()
@@ -219,7 +220,7 @@ def _interval_figure(chart: IntervalChart, size: _Size) -> Any:
 
 
 def _map_figure(token_map: TokenMap) -> Any:
-    """Each token a dot, with its name where there is room, the frequent ones first."""
+    """A dot for each token, with its name where there is room; frequent tokens are named first."""
     figure, axes = _axes(9, 7.5)
     title = f"{visible(token_map.model)}: its {len(token_map.places)} most frequent tokens"
     axes.set_title(title, loc="left", fontweight="bold")
@@ -230,7 +231,7 @@ def _map_figure(token_map: TokenMap) -> Any:
     axes.margins(0.07)
     at = [(place.x, place.y) for place in token_map.places]
     axes.scatter(*zip(*at, strict=True), s=9, color=COLOURS[1], linewidths=0)
-    figure.draw_without_rendering()  # fixes the layout that labels are measured in
+    figure.draw_without_rendering()  # fixes the layout before labels are measured
     inside, dots = axes.get_window_extent(), axes.transData.transform(at)
     taken: list[Any] = []
     for place in token_map.places:

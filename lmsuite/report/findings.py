@@ -1,4 +1,4 @@
-"""What a report tells of its models: everything that is computed before anything is drawn."""
+"""Compute everything that a report says about its models, before anything is drawn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHORTEST_PASSAGE = 200
 
 @dataclass(frozen=True)
 class Findings:
-    """The findings about some models on one text. Mappings go by the model's name."""
+    """The findings about some models on one text. The keys of mappings are names of models."""
 
     models: Sequence[TrainedModel]
     text_name: str
@@ -45,18 +45,18 @@ def gather(
     seed: int,
     progress: Callable[[str], None],
 ) -> Findings:
-    """Evaluate, explain and sample the models; `progress` is told what is being done.
+    """Evaluate, explain and sample the models.
 
-    Every model's samples, and every interval, come from `seed` alone: they do not depend on which
-    other models are in the report.
+    Every model's samples, and every interval, come from `seed` alone: they do not depend on the
+    other models in the report.
 
     Args:
         models: at least one, their names distinct.
-        text: what they are to predict.
-        text_name: what the text is called.
+        text: the text to predict.
+        text_name: the name of the text.
         prompt: the beginning of every sample; may be empty.
         seed: of the samples and the intervals.
-        progress: called with a line at a time.
+        progress: called with a line about each model before its turn.
 
     Raises:
         DataError: the text has no tokens, or the prompt holds a reserved token.
@@ -81,10 +81,11 @@ def gather(
 
 
 def passage_of(text: str) -> str:
-    """From the first paragraph that begins in `text`, a few hundred characters.
+    """A few hundred characters from the first paragraph that begins in `text`.
 
-    A validation text mostly begins in the middle of a sentence; after its first blank line it does
-    not. The passage ends with a paragraph if one ends in time, else with a line, else with a word.
+    A validation text mostly begins in the middle of a sentence, so the passage begins after the
+    first blank line. It ends with a paragraph if one ends in time, else with a line, else with a
+    word.
     """
     _, found, rest = text.partition("\n\n")
     rest = rest.lstrip("\n")
@@ -98,7 +99,7 @@ def passage_of(text: str) -> str:
 def _samples(
     model: LanguageModel, chars_per_token: float, prompt: str, rng: np.random.Generator
 ) -> list[tuple[float, str]]:
-    """A temperature and a text of about the same length for each, the prompt included."""
+    """Pairs of a temperature and a text that begins with the prompt, all of about equal length."""
     tokens = max(round(_SAMPLE / chars_per_token), 1)
     texts = []
     for temperature in TEMPERATURES:
@@ -110,11 +111,11 @@ def _samples(
 def ranking(
     models: Sequence[TrainedModel], results: Sequence[Evaluation]
 ) -> tuple[list[Evaluation], list[Evaluation]]:
-    """The contenders, whose bits a character may be ranked, and the others; each the best first.
+    """The contenders, whose bits a character can be ranked, and the others; the best come first.
 
-    Models of the same tokens leave the same unpredicted. Of models of different tokens only those
-    are ranked that predict every character: no unknown word, no space that the tokens do not show.
-    If that leaves none, all are.
+    Models with the same tokens leave the same characters unpredicted, so all are contenders. Of
+    models with different tokens, only those are contenders that predict every character: they read
+    no word as unknown, and their tokens show every space. If there is none, all are contenders.
     """
     ranked = results
     if not same_tokens(each.model for each in models):
@@ -131,7 +132,10 @@ def _lead(
     text: str,
     rng: np.random.Generator,
 ) -> Comparison | None:
-    """The best contender against the second; None without two whose difference is finite."""
+    """The comparison of the best two contenders; None if their difference is not finite.
+
+    It is also None if there is only one contender.
+    """
     best_two = ranking(models, results)[0][:2]
     if len(best_two) < 2 or not math.isfinite(best_two[1].bits_per_char):
         return None
@@ -141,7 +145,7 @@ def _lead(
 
 
 def bits_interval(result: Evaluation) -> tuple[float, float] | None:
-    """The interval of the bits a character that belongs to that of the perplexity."""
+    """The interval of bits a character, converted from the interval of the perplexity."""
     if result.perplexity_interval is None:
         return None
     low, high = (
@@ -152,7 +156,7 @@ def bits_interval(result: Evaluation) -> tuple[float, float] | None:
 
 
 def comparison_chart(findings: Findings) -> IntervalChart | None:
-    """Bits a character with their intervals, the best first; None where all are infinite."""
+    """The models' bits a character with intervals, the best first; None if all are infinite."""
     names = [each.name for each in findings.models]
     rows = []
     contenders, others = ranking(findings.models, findings.results)

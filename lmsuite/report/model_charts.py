@@ -1,4 +1,4 @@
-"""What models give to charts: their learning, their orders, their vectors of tokens."""
+"""Charts of models: learning curves, perplexity by order, maps of token vectors."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from lmsuite.store.opening import OpenedModel
 from lmsuite.store.records import Provenance, ValidationRecord
 from lmsuite.text.vocabulary import BOS, SPECIALS
 
-_MINUTES_FROM = 240.0  # seconds of training from which an axis counts minutes
-_LARGEST_LOSS = 700.0  # nats, of which a float still holds the perplexity
+_MINUTES_FROM = 240.0  # seconds; an axis for longer trainings counts minutes
+_LARGEST_LOSS = 700.0  # nats; a float still holds the perplexity of this loss
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model, what it is called, and what its training left."""
+    """A model, its name, and the records of its training."""
 
     name: str
     model: LanguageModel
@@ -45,12 +45,12 @@ class TrainedModel:
 
     @property
     def validation(self) -> ValidationRecord:
-        """How it did on the text that was set aside."""
+        """The model's figures on its validation text."""
         return self.provenance.validation if self.provenance else ValidationRecord()
 
     @property
     def bits_of_a_nat(self) -> float | None:
-        """What one nat a token is in bits a character, on its validation text, if known."""
+        """How many bits a character one nat a token is, on the validation text; None if unknown."""
         nats, bits = self.validation.cross_entropy, self.validation.bits_per_char
         return bits / nats if nats and bits else None
 
@@ -64,8 +64,8 @@ def learning_curves(models: Sequence[TrainedModel]) -> LineChart | None:
     """Validation over the time of training, for the models that have a history; None if none has.
 
     Models without a history that were validated on the same text are flat lines to compare with.
-    The unit is perplexity a token if all have the same tokens, else bits a character. How a network
-    did before its first step is left out: it would press all that follows flat.
+    The unit is perplexity a token if all have the same tokens, else bits a character. The value
+    before the first step of a network is left out: it is so high that the rest would look flat.
     """
     trained = [each for each in models if each.history]
     texts = {each.validation.sha256 for each in trained}
@@ -117,7 +117,7 @@ class OrderRow:
 
     order: int
     perplexity: float  # of the model with contexts of at most n - 1 tokens
-    bits_per_char: float  # the same
+    bits_per_char: float  # of the same model
     share: float  # of the tokens whose longest stored n-gram has this order
     matched_perplexity: float  # of those tokens, under the whole model; nan if there are none
 
@@ -125,9 +125,9 @@ class OrderRow:
 def by_order(model: NgramModel, text: str) -> list[OrderRow]:
     """A row for every order of `model`.
 
-    The model with shorter contexts is the same table without its higher orders: what an ARPA file
-    cut there would give. Kneser-Ney estimates its lower orders to back up the higher ones, so they
-    do worse alone than a model that was trained at that order.
+    A model with shorter contexts is the same table without its higher orders, like an ARPA file
+    that is cut there. Kneser-Ney estimates its lower orders to support the higher ones, so they
+    alone predict worse than a model that was trained at that order.
 
     Raises:
         DataError: the text has no tokens.
@@ -159,9 +159,9 @@ def by_order(model: NgramModel, text: str) -> list[OrderRow]:
 def order_chart(
     models: Sequence[TrainedModel], rows_by_model: Mapping[str, Sequence[OrderRow]]
 ) -> LineChart | None:
-    """What each of the models that have rows makes of contexts of growing length; None if none.
+    """Perplexity over the order, a line for each model that has rows; None if none has.
 
-    The unit is perplexity a token if these have the same tokens, else bits a character.
+    The unit is perplexity a token if these models have the same tokens, else bits a character.
     """
     in_bits = not same_tokens(each.model for each in models if each.name in rows_by_model)
     series = []
@@ -188,9 +188,9 @@ def order_chart(
 def token_map(name: str, model: LanguageModel, tokens: int) -> TokenMap:
     """The `tokens` most frequent tokens of `model` along their vectors' principal components.
 
-    Special tokens are left out. The components are those of the tokens shown: rare tokens' vectors
-    are mostly what they were initialised to. Signs are fixed, so that the same vectors always give
-    the same map.
+    Special tokens are left out. The components are those of the tokens shown, because the vectors
+    of rare tokens have hardly moved from their initial values. Signs are fixed, so the same vectors
+    always give the same map.
 
     Raises:
         UsageError: the model has no vectors, or too few tokens to spread over a plane.
@@ -200,7 +200,7 @@ def token_map(name: str, model: LanguageModel, tokens: int) -> TokenMap:
         raise UsageError(
             f"{name} ({model.kind}) has no embedding: only ffnn and rnn learn vectors of tokens"
         )
-    first = len(SPECIALS)  # ids go by falling frequency after these
+    first = len(SPECIALS)  # from here on, more frequent tokens have smaller ids
     vectors = table[first : first + tokens].astype(np.float64)  # (N, E)
     if min(vectors.shape) < 2:
         raise UsageError(f"{name} has too few tokens or dimensions for a map")

@@ -1,7 +1,7 @@
-"""HTML pages, complete by themselves: style inside, no script, nothing fetched.
+"""Self-contained HTML pages: the style is inside, there is no script, nothing is fetched.
 
-The template is `page.html`. It writes whatever a model or a corpus holds as text: every value is
-escaped, its unseen characters shown, unless it is markup that we made.
+The template is `page.html`. A text of a model or a corpus stays text on the page: every value is
+escaped, and its invisible characters are shown. Only markup that we made is not escaped.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 LEVELS = (0.5, 1.0, 2.0, 4.0, 6.0, 9.0, 12.0)
-"""The surprisal in bits at which each of the grounds .h1 to .h7 of a heat map begins."""
+"""The surprisal in bits at which each background of a heat map, .h1 to .h7, begins."""
 
-_PENDING = "·"  # stands for a token whose characters are complete only with the next
+_PENDING = "·"  # shown for a token whose character is not complete before the next token
 
 
 def report_page(findings: Findings, *, title: str, notes: Sequence[str], made_by: str) -> str:
@@ -38,12 +38,12 @@ def report_page(findings: Findings, *, title: str, notes: Sequence[str], made_by
     Args:
         findings: from `lmsuite.report.findings.gather`.
         title: the heading.
-        notes: what must be known before comparing the figures of the table.
+        notes: remarks to read before comparing the figures of the table.
         made_by: the command that makes this page again.
     """
     models = findings.models
     contenders, others = ranking(models, findings.results)
-    return _template().render(
+    return template().render(
         title=title,
         findings=findings,
         contenders=contenders,
@@ -57,32 +57,33 @@ def report_page(findings: Findings, *, title: str, notes: Sequence[str], made_by
 
 
 def heatmap_page(title: str, explanations: Sequence[TokenExplanation], encoder: TextEncoder) -> str:
-    """The page of ``lm explain --html``: a text, each token on a ground as warm as it surprised.
+    """The page of ``lm explain --html``: the more a token surprised, the warmer its background.
 
-    The details of a token are shown when it is pointed at, tapped, or reached with the Tab key;
-    they are in the page from the beginning, so no script is needed.
+    A reader points at a token, taps it, or reaches it with the Tab key to see its details. These
+    are in the page from the beginning, so no script is needed.
 
     Args:
         title: of the page.
         explanations: from `lmsuite.analysis.explanation.explain`, at least one.
         encoder: the model's own, which knows where spaces go.
     """
-    return _template().render(title=title, explanations=explanations, encoder=encoder)
+    return template().render(title=title, explanations=explanations, encoder=encoder)
 
 
 def level(surprisal: float) -> int:
-    """Which ground a token stands on, 0 to 7, given its surprisal in bits."""
+    """The number of a token's background, 0 to 7, from its surprisal in bits."""
     return bisect_right(LEVELS, surprisal)
 
 
 @cache
-def _template() -> Template:
+def template() -> Template:
+    """The template of all pages, made once."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
-        finalize=_with_unseen_shown,
+        finalize=_with_invisible_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -98,8 +99,8 @@ def _template() -> Template:
     return environment.get_template("page.html")
 
 
-def _with_unseen_shown(value: Any) -> Any:
-    """A plain string with its unseen characters shown; markup as it is."""
+def _with_invisible_shown(value: Any) -> Any:
+    """A plain string with its invisible characters shown; markup as it is."""
     return visible(value) if type(value) is str else value
 
 
@@ -112,7 +113,7 @@ def _picture(chart: LineChart | IntervalChart | None, identity: str) -> Markup |
 def _pieces(
     explanations: Sequence[TokenExplanation], encoder: TextEncoder
 ) -> list[tuple[str, str, TokenExplanation]]:
-    """For each token the space before it, and the characters that it adds to the text."""
+    """For each token the space before it, the characters that it adds to the text, and itself."""
     decoder = encoder.decoder()
     pieces = []
     for explanation in explanations:
@@ -130,7 +131,7 @@ def _probability(value: float) -> str:
 
 
 def _origin(trained: TrainedModel) -> dict[str, Any]:
-    """Where a model comes from, and what it says of itself."""
+    """The origin of a model, and its summary of itself."""
     provenance, summary = trained.provenance, dict(trained.model.summary())
     if provenance is None:
         return summary

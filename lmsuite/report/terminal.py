@@ -1,4 +1,4 @@
-"""Charts of letters, for a terminal."""
+"""Charts drawn with letters, for a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def chart_as_text(chart: LineChart | TokenMap) -> str:
 
 
 def lines_as_text(chart: LineChart, *, width: int = 76, height: int = 15) -> str:
-    """The chart in `width` columns; each line has a mark of its own, named at its end."""
+    """The chart in `width` columns; each line has its own mark, and its name at its end."""
     labels = [visible(line.label)[:_LONGEST_LABEL] for line in chart.series]
     across = max(width - _MARGIN - max(map(len, labels)) - 4, 10)
     x_axis, y_axis = chart.x_axis(), chart.y_axis()
@@ -64,7 +64,7 @@ def map_as_text(token_map: TokenMap, *, width: int = 76, height: int = 24) -> st
 
 
 def _rows(fractions: Float64Array, height: int) -> NDArray[np.intp]:
-    """The rows, counted from above, at these fractions of the height."""
+    """The rows at these fractions of the height, counted from above."""
     return np.rint((1 - fractions) * (height - 1)).astype(np.intp)
 
 

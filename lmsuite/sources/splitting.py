@@ -40,7 +40,7 @@ class SplitRule:
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             raise UsageError(
-                f"{{valid}} must be above 0 and below 1, or a file, not {self.share}",
+                f"{{valid}} takes a share above 0 and below 1, or a file, not {self.share}",
                 "valid",
                 value=self.share,
             )

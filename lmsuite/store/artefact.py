@@ -1,7 +1,7 @@
-"""The model file: one ``.safetensors`` file, complete by itself, never code.
+"""The model file: one ``.safetensors`` file, complete by itself, without any code.
 
-The arrays are stored by name, the encoder's below ``text.`` and the model's below ``model.``; the
-metadata entry ``lmsuite`` holds the manifest as JSON. Any reader of safetensors can open it.
+The names of the encoder's arrays begin with ``text.``, those of the model's with ``model.``. The
+metadata entry ``lmsuite`` holds the manifest as JSON. Any reader of safetensors can open the file.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def save_model(
     model: LanguageModel,
     provenance: Provenance = UNSAID,
 ) -> None:
-    """Write `model` to `path`, making its folder if need be; a file there is replaced at once.
+    """Write `model` to `path`: make its folder if it is missing, and replace an old file at once.
 
     Raises:
-        ModelFileError: the folder is not writable or the disk is full; an old model is unharmed.
+        ModelFileError: the folder is not writable or the disk is full; an old file is unchanged.
     """
     path = Path(path)
     arrays = _named(_TEXT, model.encoder.arrays()) | _named(_MODEL, model.arrays())
@@ -56,7 +56,7 @@ def save_model(
     )
     said = {"format": FORMAT_VERSION, **records.as_json(manifest)}
     document = json.dumps(said, ensure_ascii=False)
-    # A file's name may hold what is no text, which safetensors refuses: JSON has an escape for it.
+    # A file's name may hold bytes that are not UTF-8. safetensors refuses them; JSON escapes them.
     entry = document.encode("utf-8", "backslashreplace").decode()
     make_folder(path.parent)
     with replacing(path) as stream:
@@ -66,12 +66,12 @@ def save_model(
 def open_model_file(path: AnyPath) -> tuple[LanguageModel, Manifest]:
     """The model in the file `path`, as it was saved, and its manifest.
 
-    The file is mapped into memory, and read as the model is used. The checksum of a file of more
-    than 64 MiB is left to `verify`: it would have all of it read.
+    The file is mapped into memory; its parts are read when the model uses them. The checksum needs
+    the whole file. So for a file of more than 64 MiB, only `verify` compares it.
 
     Raises:
         ModelFileError: the file is missing, damaged, cut short, no model, or of a newer version;
-            the message names the file and what is wrong with it.
+            the message names the file and its fault.
     """
     path = Path(path)
     header = read_header(path)
@@ -99,10 +99,10 @@ def load_model(path: AnyPath) -> LanguageModel:
 
 
 def verify(path: AnyPath) -> None:
-    """Read all of the model file `path`.
+    """Read the whole model file `path` and compare its checksum.
 
     Raises:
-        ModelFileError: as `open_model_file`, or some byte of its arrays is not what was saved.
+        ModelFileError: as `open_model_file`, or a byte of its arrays is not as it was saved.
     """
     path = Path(path)
     header = read_header(path)
@@ -110,10 +110,10 @@ def verify(path: AnyPath) -> None:
 
 
 def read_manifest(path: AnyPath) -> Manifest:
-    """What the model file `path` says of itself, without reading its arrays.
+    """The manifest of the model file `path`; the arrays are not read.
 
     Raises:
-        ModelFileError: as `open_model_file`, for all that the head of the file shows.
+        ModelFileError: as `open_model_file`, for the faults that show in the file's header.
     """
     path = Path(path)
     return _manifest(path, read_header(path))
@@ -128,7 +128,7 @@ def _manifest(path: Path, header: Header) -> Manifest:
         records.require_shallow(document, _MOST_LEVELS)
         version = document.pop("format")
         if type(version) is not int or version < 1:
-            raise TypeError("its format is no version")
+            raise TypeError("its format is no version number")
         if version > FORMAT_VERSION:
             raise ModelFileError(
                 f"{path} was written by a newer lmsuite (format {version}, this one reads up to "
@@ -140,16 +140,16 @@ def _manifest(path: Path, header: Header) -> Manifest:
 
 
 def brief(error: Exception) -> str:
-    """What the error says, though it may quote a whole file."""
+    """The error's message, cut to 500 characters: it may quote a whole file."""
     message = str(error)
     return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} …"
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` and those above it, unless they are there.
+    """Make `folder` and the folders above it, unless they exist.
 
     Raises:
-        ModelFileError: it cannot be made.
+        ModelFileError: a folder cannot be made.
     """
     try:
         make_folders(folder)

@@ -1,4 +1,4 @@
-"""The models folder: which file belongs to a model's name, and which names there are."""
+"""The models folder: the file of each model's name, and the names of all models in it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ModelsFolder:
         )
 
     def path(self, name: str) -> Path:
-        """The model file of this name, there or not.
+        """The model file of this name, whether it exists or not.
 
         Raises:
             UsageError: a file cannot have that name.
@@ -44,10 +44,11 @@ class ModelsFolder:
         return self.root / f"{name}{SUFFIX}"
 
     def new_path(self, name: str) -> Path:
-        """The model file of a name that is given to a new model.
+        """The file of a new model of this name.
 
         Raises:
-            UsageError: as `path`, or the name would break the lines of a table or of a shell.
+            UsageError: as `path`, or the name has a line end, which would break the lines of a
+                table or of a shell.
         """
         path = self.path(name)
         if "\n" in name:
@@ -58,7 +59,7 @@ class ModelsFolder:
         """The file of an existing model, given by its name here or by its path.
 
         Raises:
-            ModelFileError: there is none; the message says which there are.
+            ModelFileError: there is no such model; the message lists those in the folder.
         """
         if "/" not in name_or_path and "\\" not in name_or_path and name_or_path[:1] not in ".":
             by_name = self.path(name_or_path)
@@ -76,7 +77,7 @@ class ModelsFolder:
         raise ModelFileError(f"no model {name_or_path!r} in {self.root} ({there_are})")
 
     def checkpoint_path(self, name: str) -> Path:
-        """Where an unfinished training of the model of this name is kept."""
+        """The checkpoint of an unfinished training of the model of this name."""
         return self._beside(name, ".checkpoint")
 
     def history_path(self, name: str) -> Path:
@@ -92,5 +93,5 @@ class ModelsFolder:
 
 
 def valid_path_beside(model: Path) -> Path:
-    """The validation text of the model in this file, wherever the file is."""
+    """The file of the validation text, beside the model file `model`, in any folder."""
     return model.with_name(model.name.removesuffix(SUFFIX) + ".valid.txt.gz")

@@ -1,4 +1,4 @@
-"""The learning curve: one row a validation, kept as ``NAME.history.jsonl`` beside the model."""
+"""The learning curve: one row for each validation, in ``NAME.history.jsonl`` beside the model."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lmsuite.store.artefact import make_folder
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """How the training stood at one validation. Losses are in nats a token."""
+    """The state of a training at one validation. Losses are in nats per token."""
 
     step: Count
     epoch: float
-    seconds: float  # of training, over all its sittings
-    train_loss: float  # mean over the steps since the row before
+    seconds: float  # of training, summed over all its sessions
+    train_loss: float  # mean over the steps since the previous row
     valid_loss: float
     learning_rate: float
     tokens_per_second: float
@@ -33,10 +33,10 @@ class HistoryRow:
 
 
 def write_history(path: AnyPath, rows: Sequence[HistoryRow]) -> None:
-    """Write all rows; the file is replaced at once, its folder made if need be.
+    """Write all rows: replace the file as a whole, and make its folder if it is missing.
 
     Raises:
-        ModelFileError: it cannot be written.
+        ModelFileError: the file cannot be written.
     """
     path = Path(path)
     make_folder(path.parent)
@@ -50,7 +50,7 @@ def read_history(path: AnyPath) -> list[HistoryRow]:
     """The rows of a learning curve.
 
     Raises:
-        ModelFileError: the file is missing, or a line of it is no row; the message says which.
+        ModelFileError: the file is missing, or a line of it is no row; the message names the line.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""Opening what a user calls MODEL: a name in the models folder, a model file, or an ARPA file."""
+"""Open the MODEL of a command: a name in the models folder, a model file, or an ARPA file."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ ARPA_SUFFIXES = (".arpa", ".arpa.gz")
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A model, what it is called in tables, and what lies beside its file."""
+    """A model, its name in tables, and access to the files beside its own."""
 
     name: str
     path: Path
     model: LanguageModel
     manifest: Manifest | None
-    """None of an ARPA file."""
+    """None for an ARPA file."""
 
     @property
     def provenance(self) -> Provenance:
-        """How the model came to be; empty of an ARPA file, which does not say."""
+        """How the model was made; empty for an ARPA file, which does not record it."""
         return self.manifest.provenance if self.manifest else Provenance(version="")
 
     def validation_text(self) -> str:
-        """The text that was set aside when the model was trained.
+        """The validation text of the model's training.
 
         Raises:
-            DataError: there is none, or it is that of another training.
+            DataError: there is no such text, or the file belongs to another training.
         """
         sha256 = self.provenance.validation.sha256
         if sha256 is None:
@@ -56,10 +56,11 @@ class OpenedModel:
         return bool(made.training.tuned) and made.validation.sha256 == text_sha256(text)
 
     def learning_curve(self, left_out: Callable[[LmError], None]) -> list[HistoryRow]:
-        """What the training wrote at each validation; nothing if it was not in steps.
+        """The rows of the training, one for each validation; empty if no steps made the model.
 
         Args:
-            left_out: is told of a curve of another training, one under way or that was ended.
+            left_out: called if the curve belongs to another training: one that still runs, or one
+                that was ended early.
 
         Raises:
             ModelFileError: the curve is damaged.
@@ -76,7 +77,7 @@ def open_model(folder: Path, name_or_path: str) -> OpenedModel:
     """Load the model of this name in `folder`, or at this path.
 
     Raises:
-        ModelFileError: there is none, or it cannot be used.
+        ModelFileError: there is no such model, or it cannot be used.
     """
     path = ModelsFolder(folder).resolve(name_or_path)
     if path.name.endswith(ARPA_SUFFIXES):
@@ -99,7 +100,7 @@ def boundaries_of(folder: Path, names: Sequence[str]) -> set[Boundaries]:
 
 
 def model_names(folder: Path, names: Sequence[str] | None) -> list[str]:
-    """`names`, or all models of the folder if there are none.
+    """`names`, or the names of all models in the folder if `names` is empty or None.
 
     Raises:
         LmError: the folder has no model.
@@ -113,12 +114,12 @@ def model_names(folder: Path, names: Sequence[str] | None) -> list[str]:
 def open_models(
     folder: Path, names: Sequence[str] | None, left_out: Callable[[LmError], None]
 ) -> list[OpenedModel]:
-    """The models of these names, or all that can be opened in the folder if none is given.
+    """The models of these names, or if none are given, all models in the folder that can be opened.
 
     Args:
         folder: the models folder.
         names: as for `open_model`.
-        left_out: is told why a model of the folder cannot be used.
+        left_out: called with the reason why a model of the folder cannot be used.
 
     Raises:
         ModelFileError: a model that was named cannot be used.
@@ -138,10 +139,10 @@ def open_models(
 
 
 def shared_validation_text(opened: Sequence[OpenedModel]) -> str:
-    """The text that was set aside when these models were trained, the same for all.
+    """The validation text of these models, if it is the same for all.
 
     Raises:
-        DataError: one has none, or they have different ones.
+        DataError: a model has no validation text, or two have different ones.
     """
     first, *others = opened
     text = first.validation_text()

@@ -1,4 +1,4 @@
-"""What a model file says of itself: its manifest, how the model came to be, how well it does."""
+"""The manifest of a model file: how the model was made, and how well it predicts."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from lmsuite.sources.splitting import SplitRule
 
 @dataclass(frozen=True)
 class ValidationRecord:
-    """How a model does on the text that was set aside; without such a text, only the rule.
+    """The results on the validation text; without such a text, only the rule.
 
     Raises:
-        UsageError: the rule is of no share of a text.
+        UsageError: the rule names an impossible share of a text.
     """
 
     split: str = "none"
-    """How the text was chosen: a `SplitRule`, the name of a file, or "none"."""
+    """The rule that chose the text: a `SplitRule`, the name of a file, or "none"."""
     sha256: str | None = None
     """Of the text in UTF-8; None if there is no text."""
     tokens: Count | None = None
     oov: Count | None = None
     cross_entropy: MaybeInfinite | None = None
-    """In nats a token."""
+    """In nats per token."""
     perplexity: MaybeInfinite | None = None
     perplexity_without_oov: MaybeInfinite | None = None
     bits_per_char: MaybeInfinite | None = None
@@ -39,27 +39,27 @@ class ValidationRecord:
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What made the model's parameters. Estimated n-gram models need no more than settings."""
+    """How the model got its parameters. For an estimated n-gram model its settings say it all."""
 
     settings: dict[str, Any] = others()
-    """Of the training of a network, by name."""
+    """The settings of a network's training, by name."""
     processes: Count | None = None
     steps: Count | None = None
     best_step: Count | None = None
-    """After which the network did best on the validation text, and was kept."""
+    """The step after which the validation loss was lowest; the model has the weights of then."""
     seconds: float | None = None
     stopped_early: bool | None = None
     weights: dict[str, float] | None = None
-    """Of the members of a mixture."""
+    """The weights of a mixture's members, by name."""
     tuned: bool | None = named("tuned on the validation text")
-    """Whether they come from that text."""
+    """Whether those weights were fitted to the validation text."""
     pruned_from: str | None = named("pruned from")
     """The name of the larger n-gram model."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a model came to be; empty where a program that calls the library did not say."""
+    """How a model was made; entries are empty if the program that made it did not give them."""
 
     command: str = ""
     version: str = __version__  # of lmsuite
@@ -72,17 +72,17 @@ class Provenance:
     training: TrainingRecord = field(default_factory=TrainingRecord)
 
     def made_now(self) -> Self:
-        """The same, of a model that was made just now."""
+        """The same, with the present time as `created`."""
         return replace(self, created=datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 UNSAID = Provenance()
-"""Of a model whose maker did not say how."""
+"""For a model of which nothing is recorded."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a model file says of itself; readable without loading the model."""
+    """The description in a model file; it can be read without loading the model."""
 
     kind: str
     settings: dict[str, Any]

@@ -1,4 +1,4 @@
-"""``NAME.valid.txt.gz``: the text set aside in a training, kept for every later comparison."""
+"""``NAME.valid.txt.gz``: the validation text of a training, kept for later comparisons."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def text_sha256(text: str) -> str:
 
 @contextmanager
 def beside_new_model(model: Path, text: str) -> Iterator[None]:
-    """Write a validation text, while the block writes the file `model` that it belongs to.
+    """Write a validation text, while the block writes its model file, `model`.
 
-    Two files cannot be replaced at once. So the new text is first written beside the old one, and
-    takes its place when the model is there; whoever reads in between, or after a process that was
-    killed in between, finds the text that belongs to the model that there is.
+    Two files cannot be replaced at once. So the new text is first written beside the old text, and
+    replaces it after the block has written the model. A reader always finds the text of the model
+    that is there, also between the two steps, and also if the process was killed between them.
 
     Args:
-        model: the model file; its folder is there.
-        text: gzipped beside it, the same text to the same bytes; if empty, none is kept.
+        model: the model file; its folder must exist.
+        text: is written gzipped; equal texts give equal bytes. If empty, an old text is removed.
 
     Raises:
-        ModelFileError: the folder is not writable or the disk is full; the old text is unharmed.
+        ModelFileError: the folder is not writable or the disk is full; the old text is unchanged.
     """
     path = valid_path_beside(model)
     coming = _coming(path)
@@ -45,7 +45,7 @@ def beside_new_model(model: Path, text: str) -> Iterator[None]:
             _write(coming, text, path)
         yield
     except BaseException:
-        if _inode(model) != before:  # Ctrl-C came after the new model had taken its place
+        if _inode(model) != before:  # Ctrl-C came after the model file was replaced
             _settle(model, path, coming)
         with suppress(OSError):
             coming.unlink()
@@ -77,7 +77,7 @@ def _inode(model: Path) -> int | None:
 
 
 def _settle(model: Path, path: Path, coming: Path) -> None:
-    """Let `coming` take its place, if the process that wrote it got as far as the model."""
+    """Rename `coming` to `path`, if it is the text of the model that is there."""
     with suppress(OSError, LmError):
         wanted = read_manifest(model).provenance.validation.sha256
         if text_sha256(_unpacked(coming)) == wanted:
@@ -89,16 +89,16 @@ def _coming(path: Path) -> Path:
 
 
 def load_validation_text(path: Path, sha256: str) -> str:
-    """The text in `path`, whose `text_sha256` is known from the model's provenance.
+    """The text in `path`; `sha256` is its `text_sha256`, from the model's provenance.
 
     Raises:
-        DataError: it is missing, damaged, or that of another training.
+        DataError: the text is missing, damaged, or that of another training.
     """
     problem = DataError()
-    # A text that is just coming takes the old one's place: then it is there the second time.
-    for place in (path, _coming(path), path):
+    # The new text may be renamed between the first two tries; the third one then finds it.
+    for candidate in (path, _coming(path), path):
         try:
-            text = _unpacked(place)
+            text = _unpacked(candidate)
         except DataError as error:
             problem = error
             continue

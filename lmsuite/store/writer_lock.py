@@ -1,4 +1,4 @@
-"""One writer a model: the second who would write it is told at once who does."""
+"""One process at a time writes a model; a second one gets an error that names the first."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SHOWN = 200  # characters of a command
 
 @contextmanager
 def only_writer(path: Path, command: str) -> Iterator[None]:
-    """Be the only one who writes the model file `path`, and what lies beside it.
+    """Be the only process that writes the model file `path` and the files that belong to it.
 
-    Readers need no leave, nor do writers of other models in the same folder. It ends with the
-    process, however that ends. The folder is made if need be.
+    Readers need no lock. Other models in the same folder can be written at the same time. The lock
+    ends when the process ends, even if it is killed. The folder is made if it is missing.
 
     Args:
-        path: the model file, there or not.
-        command: what others who would write it are told of this process.
+        path: the model file; it need not exist.
+        command: the command of this process, for the error message of another writer.
 
     Raises:
         ModelFileError: another process writes it, or the folder cannot be written.
@@ -54,7 +54,7 @@ def only_writer(path: Path, command: str) -> Iterator[None]:
 
 
 def _holder(note: str) -> str:
-    """Who holds the lock, from the note that it left."""
+    """The process that holds the lock, as its note describes it."""
     try:
         found = json.loads(note)
         process, command = int(found["process"]), str(found["command"])

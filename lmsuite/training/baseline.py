@@ -1,4 +1,4 @@
-"""The n-gram model that a network must beat to have been worth its minutes."""
+"""An n-gram model of the same text, as a baseline: a network should do better than it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lmsuite.text.encoding import TextEncoder
 from lmsuite.training.recipes import CHARACTERS
 from lmsuite.types import IntArray
 
-# Orders beyond which modified Kneser-Ney hardly improves, for large and for small vocabularies.
+# A higher order hardly improves modified Kneser-Ney, for large and for small vocabularies.
 _WORDS, _CHARACTERS = 3, 7
 
-_TIMED_TOKENS = 20_000  # of the text, on which the time is measured
+_TIMED_TOKENS = 20_000  # the time is measured on so many tokens of the text
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A modified Kneser-Ney model of the same text, and how it does on the validation text."""
+    """A modified Kneser-Ney model of the same text, and its results on the validation text."""
 
     order: int
     perplexity: float
@@ -33,10 +33,10 @@ class Baseline:
     def train(
         cls, encoder: TextEncoder, ids: IntArray, valid: str, seconds: float = math.inf
     ) -> Self | None:
-        """From the ids (N,) and the validation text of the network.
+        """Estimate it from the ids (N,), and evaluate it on the validation text, of the network.
 
-        Of a lower order if that is what fits into so many `seconds`, as measured on a part of the
-        text; None if not even single words do.
+        The order is lower if no higher one fits into so many `seconds`, as measured on a part of
+        the text. None if not even a unigram model fits.
         """
         highest = _CHARACTERS if len(encoder.vocabulary) <= CHARACTERS else _WORDS
         order = min(highest, _order_within(seconds, encoder, ids, valid))
@@ -51,7 +51,7 @@ class Baseline:
         return f"modified Kneser-Ney {self.order}-gram, perplexity {self.perplexity:.2f}{without}"
 
     def against(self, perplexity: float, perplexity_without_oov: float) -> str:
-        """How a network of this validation perplexity compares."""
+        """A sentence that compares a network of these validation perplexities with this model."""
         verdict = f"{self}; the network's is {_relation(perplexity, self.perplexity)}"
         if not self.oov:
             return verdict
@@ -68,16 +68,16 @@ def _relation(ours: float, theirs: float) -> str:
 
 
 def _order_within(seconds: float, encoder: TextEncoder, ids: IntArray, valid: str) -> int:
-    """The highest order whose estimation and evaluation take at most so long."""
+    """The highest order that can be estimated and evaluated in so many seconds."""
     if math.isinf(seconds):
         return _CHARACTERS
     part = ids[:_TIMED_TOKENS]
     began = time.monotonic()
     try:
         NgramModel.fit(encoder, part, NgramSettings(order=2))
-    except TrainingError:  # too short a text to be slow
+    except TrainingError:  # so short a text is never slow
         return _CHARACTERS
     # Every order takes about as long as the others; evaluating takes less than estimating.
-    tokens = len(ids) + len(valid)  # of which a token has one character or more
+    tokens = len(ids) + len(valid)  # at most: a token of `valid` has one character or more
     a_order = (time.monotonic() - began) / 2 * tokens / max(1, len(part))
     return int(seconds / max(a_order, 1e-9))

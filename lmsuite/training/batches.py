@@ -1,10 +1,11 @@
-"""What is trained on at which step: batches as a pure function of the seed and the step.
+"""The batch of each step of a training: a pure function of the seed and the step.
 
-Nothing here has a position that could be lost: the batch of a step is computed from the seed and
-the step's number alone, so a training that is killed and resumed reads on where it was, and every
-worker process derives the same batch without being told.
+No position has to be saved, because the batch is computed from the seed and the step's number
+alone. So a resumed training goes on with the right batch, and every worker process computes the
+same batch without a message.
 
-Lanes are always the last axis, so that a batch is split over workers by its columns.
+A lane is one of the stretches of text that a batch reads in parallel. Lanes are always the last
+axis, so a batch is split over workers by its columns.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from lmsuite.text.vocabulary import BOS
 from lmsuite.training.unknown import MaskedWords
 from lmsuite.types import IntArray
 
-# The streams of random numbers, kept apart by the first word after the seed.
+# Independent streams of random numbers: one of these follows the seed of each generator.
 SHUFFLE, RESETS, MASKING, DROPOUT = range(4)
 
-_PIECE = 2000  # tokens of a validation; long enough that a piece's cold start hardly counts
+_PIECE = 2000  # tokens of a validation piece; so long that its start without context hardly counts
 MOST_VALIDATED = 200_000  # tokens
 
 RESET_PROBABILITY = 0.05
-"""How often a lane starts afresh at a window's begin.
+"""The probability that a lane starts from the zero state at the beginning of a window.
 
-A state that is carried through a whole epoch teaches the model to depend on a long-warmed state,
-and it scores badly from a fresh one; a text to score begins with a fresh one.
+If the state were always carried through a whole epoch, the model would depend on the state of a
+long context, and score badly from the zero state. But a text to score begins with the zero state.
 """
 
 
@@ -39,14 +40,14 @@ and it scores badly from a fresh one; a text to score begins with a fresh one.
 class Batch:
     """Inputs and the tokens that follow them.
 
-    Recurrent: both (T, B), and an input ``<s>`` means that its lane starts afresh. Feed-forward:
+    Recurrent: both are (T, B), and an input ``<s>`` resets the state of its lane. Feed-forward:
     inputs (context, B), oldest token first, and targets (B,).
     """
 
     inputs: IntArray
     targets: IntArray
     fresh: bool
-    """Whether no lane continues what it read at the step before."""
+    """Whether every lane starts anew: none continues what it read at the previous step."""
 
     def share(self, rank: int, size: int) -> tuple[IntArray, IntArray, slice]:
         """The inputs, targets and lanes of one of `size` workers."""
@@ -56,7 +57,7 @@ class Batch:
 
 
 class Batches(ABC):
-    """The batches of a text, epoch after epoch without end."""
+    """The batches of a text, for any number of epochs."""
 
     lanes: int
     steps_per_epoch: int
@@ -66,7 +67,7 @@ class Batches(ABC):
         self._ids = ids
         self._masked = masked
         self._seed = seed
-        self._positions = np.flatnonzero(ids != BOS)  # (M,) of the tokens to predict
+        self._positions = np.flatnonzero(ids != BOS)  # (M,) positions of the tokens to predict
         if self._positions.size == 0:
             raise DataError("the training text holds no token to predict; give a longer text")
         self._epoch = -1
@@ -74,7 +75,7 @@ class Batches(ABC):
 
     @property
     def tokens_per_epoch(self) -> int:
-        """How many tokens an epoch predicts, up to a lane's remainder."""
+        """The number of tokens to predict; an epoch drops the few that do not fill the lanes."""
         return int(self._positions.size)
 
     def batch(self, step: int) -> Batch:
@@ -97,17 +98,17 @@ class Batches(ABC):
 
 
 def even_cuts(length: int, piece: int) -> NDArray[np.int64]:
-    """Cuts of range(length) into pieces of about `piece`, all within one of the same length."""
+    """Cuts of range(length) into pieces of about `piece`; their lengths differ by at most one."""
     pieces = max(1, round(length / piece))
     return np.arange(pieces + 1, dtype=np.int64) * length // pieces
 
 
 class Lanes(Batches):
-    """Contiguous lanes of text, read window by window; a window continues where the last ended.
+    """Contiguous lanes of text, read window by window; each window continues the previous one.
 
-    In stream mode each epoch cuts the text, taken as a ring, at another place, and lanes start
-    afresh at random. In lines mode each epoch shuffles the lines, and a line's ``<s>`` is its
-    fresh start.
+    In stream mode each epoch begins at another position of the text and wraps around at its end,
+    and lanes are reset at random. In lines mode each epoch shuffles the lines, and the ``<s>`` of
+    a line resets its lane.
     """
 
     def __init__(
@@ -132,20 +133,20 @@ class Lanes(Batches):
         length = int(self._cuts[-1])
         taken = order[: self.lanes * length].reshape(self.lanes, length).T  # (length, B)
         self._targets = np.ascontiguousarray(self._tokens[taken])
-        # What stands before the first token of a text in stream mode is its beginning.
+        # In stream mode, the input before the first token of the text is <s>.
         before = np.where(taken > 0, self._tokens[taken - 1], np.int32(BOS))
         self._inputs = np.ascontiguousarray(before, dtype=np.int32)
 
     def _order(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """The positions to predict in this epoch's order."""
+        """The positions to predict, in the order of this epoch."""
         if not self._shuffle_lines:
             return np.roll(self._positions, -int(rng.integers(self._positions.size)))
         first = np.flatnonzero(np.diff(self._positions, prepend=-1) > 1)
         lengths = np.diff(first, append=self._positions.size)
         lines = rng.permutation(first.size)
         shift = first[lines] - np.concatenate([[0], np.cumsum(lengths[lines])[:-1]])
-        places = np.arange(self._positions.size) + np.repeat(shift, lengths[lines])
-        ordered: NDArray[np.int64] = self._positions[places]
+        shuffled = np.arange(self._positions.size) + np.repeat(shift, lengths[lines])
+        ordered: NDArray[np.int64] = self._positions[shuffled]
         return ordered
 
     def _batch(self, step: int, index: int) -> Batch:
@@ -163,8 +164,8 @@ class Lanes(Batches):
 class Windows(Batches):
     """Single tokens in random order, each with the `context` tokens before it.
 
-    A window reaches back to its line's ``<s>``, or in stream mode to a random fresh start (about
-    one window in twenty meets one), and is padded with ``<s>`` from there.
+    A window reaches back to the ``<s>`` of its line. In stream mode it reaches back to a random
+    start, which about one window in twenty meets. What lies before is replaced by ``<s>``.
     """
 
     def __init__(
@@ -192,9 +193,9 @@ class Windows(Batches):
         if self._stream:
             starts = starts | (rng.random(starts.size) < RESET_PROBABILITY / self._context)
             starts[0] = True
-        # For every position the place from which its window may read.
-        places = np.where(starts, np.arange(starts.size), 0)
-        self._since = np.maximum.accumulate(places)
+        # (N,) for every position, the first position that its window may read.
+        start_positions = np.where(starts, np.arange(starts.size), 0)
+        self._since = np.maximum.accumulate(start_positions)
 
     def _batch(self, step: int, index: int) -> Batch:
         positions = self._order[self._cuts[index] : self._cuts[index + 1]]  # (B,)
@@ -203,10 +204,10 @@ class Windows(Batches):
 
 
 def validation_pieces(ids: IntArray, *, lines: bool, most: int = MOST_VALIDATED) -> list[IntArray]:
-    """The validation text (N,) that steers a training, as pieces that are scored side by side.
+    """The text (N,) of a training's validations, cut into pieces that are scored in parallel.
 
-    Each piece begins with ``<s>``: they are the text's lines, or stretches of a stream. Of a text
-    longer than `most` tokens evenly spaced pieces are taken: validating stays cheap.
+    Each piece is a line or a stretch of a stream, and begins with ``<s>``. If the text is longer
+    than `most` tokens, only evenly spaced pieces are taken, which keeps validation cheap.
     """
     if lines:
         pieces = np.split(ids, np.flatnonzero(ids == BOS)[1:])

@@ -1,8 +1,8 @@
-"""An unfinished training on disk: all that is needed to go on as if it had never stopped.
+"""An unfinished training on disk: all that is needed to resume it as if it had never stopped.
 
-Batches and dropout are functions of the seed and the step, so there is no generator to save: the
-position is the step. The file is a safetensors file of the arrays, with the rest as JSON in its
-metadata, a checksum of the arrays among it; it is replaced at once, never half written.
+Batches and dropout are functions of the seed and the step, so no random generator is saved: the
+step is the position. The file is a safetensors file of the arrays. Its metadata holds the rest as
+JSON, with a checksum of the arrays. It is replaced as a whole, never half written.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError,
 
 @dataclass
 class Progress:
-    """Where a training stands, but for its arrays."""
+    """The state of a training, without its arrays."""
 
     step: Count = 0  # batches read
-    phase: Count = 0  # which of the optimizers is at work
-    update: Count = 0  # updates this optimizer has made since it was last set to zero
-    rate: float = 0.0  # of the last step
-    rate_scale: float = 1.0  # falls when the loss explodes
-    returns: Count = 0  # how often it did
-    seconds: float = 0.0  # of training, over all sittings
-    loss_sum: float = 0.0  # of the steps since the last validation
+    phase: Count = 0  # 0 for the first optimizer, 1 for the second
+    update: Count = 0  # updates of this optimizer since its moments were last zero
+    rate: float = 0.0  # learning rate of the last step
+    rate_scale: float = 1.0  # factor of the learning rate; falls when the loss explodes
+    returns: Count = 0  # how often the loss exploded and training went back
+    seconds: float = 0.0  # of training, summed over all sessions
+    loss_sum: float = 0.0  # over the steps since the last validation
     loss_steps: Count = 0
     best_loss: MaybeInfinite = float("inf")
     best_step: Count = 0
-    waited: Count = 0  # validations since the best one
+    waited: Count = 0  # validations since the best validation
     schedule: dict[str, MaybeInfinite] = field(default_factory=dict)
     history: list[HistoryRow] = field(default_factory=list)
 
@@ -61,13 +61,13 @@ def save_checkpoint(
     """Replace the checkpoint at `path`.
 
     Args:
-        path: the file; its folder is made if need be.
-        identity: what a training must have in common with this one to go on with it, by name.
-        progress: where it stands.
+        path: the file; its folder is made if it is missing.
+        identity: the facts, by name, that must be the same when the training is resumed.
+        progress: the state of the training.
         arrays: the weights, moments and states.
 
     Raises:
-        ModelFileError: it cannot be written; the checkpoint before is unharmed.
+        ModelFileError: the file cannot be written; the previous checkpoint is unchanged.
     """
     document = {
         "version": __version__,
@@ -83,11 +83,12 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, identity: Mapping[str, Any], arrays: Mapping[str, Array]
 ) -> Progress:
-    """Fill `arrays` from the checkpoint at `path`; where it stood.
+    """Fill `arrays` from the checkpoint at `path`, and return its progress.
 
     Raises:
-        ModelFileError: it is damaged or none, or of another version, model, text or setting than
-            `identity` says; the message names what differs. No array was changed.
+        ModelFileError: the file is damaged, is no checkpoint, or has another version, or differs
+            from `identity` in model, text or a setting; the message names the difference. No array
+            was changed.
     """
     header = read_header(path)
     entry = header.metadata.get(ENTRY)
@@ -116,11 +117,11 @@ def load_checkpoint(
 
 
 _NO_SETTINGS = ("kind of model", "vocabulary", "training text", "validation text")
-"""What an identity holds beside the settings of the model and of the training."""
+"""The entries of an identity that are not settings of the model or of the training."""
 
 
 def _refuse_other(path: Path, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    # What was written as JSON is compared as JSON: a tuple comes back as a list.
+    # `found` comes from JSON, where a tuple has become a list: compare both as JSON.
     ours = json.loads(json.dumps(dict(wanted)))
     for name in [*ours, *(found.keys() - ours.keys())]:
         if ours.get(name) != found.get(name):

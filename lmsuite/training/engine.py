@@ -1,10 +1,10 @@
 """One step of training, shared by a crew of processes.
 
-Every rank runs the model forward and backward on its columns of the batch, into a gradient buffer
-of its own. At a barrier the roles change: every rank now owns a *slice* of the parameters, sums the
-ranks' gradients there in a fixed order, and, once the global norm is known, clips and updates its
-slice. So the result depends on the number of ranks (it orders the sums) but on nothing else, and
-the model knows nothing of processes.
+First, every rank runs the model forward and backward on its columns of the batch, into its own
+gradient buffer. After a barrier, every rank owns a *slice* of the parameters, and sums the ranks'
+gradients of that slice in a fixed order. When the global norm is known, it clips and updates its
+slice. So the result depends on the number of ranks, which decides the order of the sums, and on
+nothing else. The model knows nothing of processes.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from lmsuite.training.workers import Crew, can_fork
 from lmsuite.types import FloatArray, IntArray
 
 TINY = 2e7
-"""Parameters times tokens of a step below which one process is as fast as several."""
+"""If parameters times tokens of a step is below this, one process is as fast as several."""
 
 STOP, STEP, VALIDATE = range(3)
 
 
 @dataclass(frozen=True)
 class Update:
-    """One update of the weights, as rank 0 asks for it."""
+    """One update of the weights, as rank 0 commands it."""
 
-    step: int  # which batch
-    phase: int  # which optimizer
-    update: int  # how many this optimizer has made with this one, from 1
+    step: int  # number of the batch
+    phase: int  # number of the optimizer
+    update: int  # number of this update among those of the optimizer, from 1
     rate: float
 
 
 class Engine:
-    """Steps and validations of one model; a context manager that ends the crew on leaving."""
+    """Steps and validations of one model; a context manager that ends the crew at its exit."""
 
     def __init__(
         self,
@@ -55,14 +55,14 @@ class Engine:
         validation: Sequence[IntArray],
         interrupts: Interrupts | None = None,
     ) -> None:
-        """For a training of `model`.
+        """An engine that trains a copy of `model`.
 
         Args:
-            model: whose parameters are the first values.
-            batches: what is read.
+            model: its parameters are the first values.
+            batches: the batches to read.
             settings: the options.
             validation: pieces of text that each begin with ``<s>``.
-            interrupts: what may have a step or a validation abandoned.
+            interrupts: signals that may abandon a step or a validation.
         """
         self._abandonable = nullcontext if interrupts is None else interrupts.abandonable
         size = crew_size(model, batches, settings)
@@ -83,8 +83,8 @@ class Engine:
         ]
         self._gradients = shared((size, count), dtype)
         self._losses = shared((size,), np.float64)
-        self._norms = shared((size,), np.float64)  # of the slices, squared
-        self._command = shared((4,), np.int64)  # what, step, phase, update
+        self._norms = shared((size,), np.float64)  # squared norm of each slice of the gradient
+        self._command = shared((4,), np.int64)  # STOP, STEP or VALIDATE; step, phase, update
         self._rate = shared((1,), np.float64)
 
     @property
@@ -99,7 +99,7 @@ class Engine:
         threads = self._settings.threads if one_process else 1
         self._limits = threadpool_limits(threads, user_api="blas")
         limit_threads(threads)
-        keep_freed_memory()  # in the workers too, which inherit all three
+        keep_freed_memory()  # the workers inherit this setting and the two limits
         self._crew.start(self._serve)
         self._open(0)
         return self
@@ -120,12 +120,13 @@ class Engine:
             limit_threads(None)
 
     def step(self, update: Update) -> tuple[float, float]:
-        """Makes one update. The mean loss of the batch and the gradient's norm before clipping.
+        """Make one update; return the batch's mean loss and the gradient's norm before clipping.
 
         If either is not finite, nothing was updated.
 
         Raises:
-            AbandonedError: a signal came; all is as before the step, and no more steps can be made.
+            AbandonedError: a signal came. All values are as before the step, and the engine can
+                make no more steps.
         """
         self._rate[0] = update.rate
         before = self.carry.copy()
@@ -138,31 +139,31 @@ class Engine:
         return self._loss_and_norm()
 
     def validate(self) -> float:
-        """Mean cross-entropy of the validation pieces, in nats a token.
+        """The mean cross-entropy of the validation pieces, in nats per token.
 
         Raises:
-            AbandonedError: a signal came; no more steps can be made.
+            AbandonedError: a signal came; the engine can make no more steps.
         """
         self._together(VALIDATE)
         tokens = sum(piece.size - 1 for piece in self._validation)
         return float(self._losses.sum()) / tokens
 
     def forget(self) -> None:
-        """Zeroes what is carried from step to step: optimizers' moments and lanes' states."""
+        """Set to zero what is carried from step to step: optimizers' moments and lanes' states."""
         self.carry[:] = 0
         for moments in self.moments:
             for array in moments.values():
                 array[:] = 0
 
     def _together(self, what: int, *details: int) -> None:
-        """Has every rank do `what`, this one too; returns when all are done."""
+        """Let every rank, this one too, carry out a command; return when all have done it."""
         self._command[: 1 + len(details)] = (what, *details)
         self._crew.barrier(0)
         self._do(0)
         self._crew.barrier(0)
 
     def _serve(self, rank: int) -> None:
-        """The life of a worker."""
+        """A worker's loop: wait for a command, and carry it out, until the command is STOP."""
         self._open(rank)
         while True:
             self._crew.barrier(rank)
@@ -172,9 +173,9 @@ class Engine:
             self._crew.barrier(rank)
 
     def _open(self, rank: int) -> None:
-        """What each process makes for itself."""
+        """Make what each process has for itself: its replica of the model, and its optimizers."""
         size, count = self._crew.size, self.values.size
-        self._replica = self._model.over(self.values, self._gradients[rank])
+        self._replica = self._model.with_buffers(self.values, self._gradients[rank])
         self._mine = slice(count * rank // size, count * (rank + 1) // size)
         self._updaters: list[Optimizer] = [
             optimizer(
@@ -187,9 +188,9 @@ class Engine:
 
     def _do(self, rank: int) -> None:
         what, step, phase, update = map(int, self._command)
-        # An exploding loss is found out by its value; numpy need not warn of it too.
+        # The loop sees an exploding loss by its value; numpy's warnings would add nothing.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            # Until all slices are summed nothing has changed but what `step` puts back.
+            # Until all slices are summed, only the carry has changed, and `step` restores that.
             with self._abandonable() if rank == 0 else nullcontext():
                 if what == VALIDATE:
                     self._validate_share(rank)
@@ -217,7 +218,7 @@ class Engine:
         )
 
     def _sum_slice(self, rank: int) -> None:
-        """All ranks' gradients of this rank's slice, summed into rank 0's buffer."""
+        """Sum all ranks' gradients of this rank's slice into rank 0's buffer."""
         norm = 0.0
         for begin in range(self._mine.start, self._mine.stop, BLOCK):
             part = slice(begin, min(begin + BLOCK, self._mine.stop))
@@ -247,7 +248,7 @@ class Engine:
 
 
 def crew_size(model: NeuralModel, batches: Batches, settings: TrainingSettings) -> int:
-    """How many processes are worth their coordination for steps of this size."""
+    """The number of processes to use; small steps are faster in one process."""
     tokens = batches.tokens_per_epoch / batches.steps_per_epoch
     if not can_fork() or len(model.parameters) * tokens < TINY:
         return 1

@@ -1,11 +1,11 @@
-"""From a text to a model that is as good as it can be: all that ``lm train`` does, but the saving.
+"""From a text to a good model: all that ``lm train`` does, except that it saves nothing.
 
 1. A part of the text is set aside for validation; the rest makes the encoder.
-2. A recipe chooses what the user did not, by the size of the text (`recipes`).
-3. A network learns what an unknown word is (`unknown`), and its output begins at the frequencies of
-   the tokens.
-4. An n-gram model says what a network has to beat (`baseline`).
-5. Everything fits into the minutes (`time_budget`), and the loop trains (`loop`).
+2. A recipe chooses the settings that the user did not give, by the size of the text (`recipes`).
+3. A network learns a probability for unknown words (`unknown`), and its output bias starts at the
+   log-frequencies of the tokens.
+4. An n-gram model gives the perplexity that a network should beat (`baseline`).
+5. The work is made to fit into the minutes (`time_budget`), and the network is trained (`loop`).
 """
 
 from __future__ import annotations
@@ -41,30 +41,30 @@ from lmsuite.training.training_text import TrainingText, Validation, make_ready
 from lmsuite.training.unknown import expected_counts, unknown_share
 from lmsuite.training.workers import available_cores
 
-_OWN_TOKENS = 20_000  # of the training text that stand in where there is no validation text
-_MOST_PARAMETERS = 10**30  # that are told apart
-_BYTES_A_PARAMETER = 8  # its value and its gradient, whatever the optimizer keeps beside them
+_OWN_TOKENS = 20_000  # without a validation text, so many training tokens are used in its place
+_MOST_PARAMETERS = 10**30  # larger numbers are shown as this one
+_BYTES_A_PARAMETER = 8  # its value and its gradient; what an optimizer keeps is not counted
 
 RECIPES: dict[type[NeuralModel], Callable[[int, int, float | None], Recipe]] = {
     FeedForward: feedforward_recipe,
     Recurrent: recurrent_recipe,
 }
-"""How each kind of network trains well: a recipe from tokens, vocabulary and minutes."""
+"""For each kind of network, the function that makes a recipe from tokens, vocabulary, minutes."""
 
 
 @dataclass(frozen=True)
 class FittedNetwork:
-    """A trained network, and what there is to say of it."""
+    """A trained network, with the facts of its training."""
 
     model: NeuralModel
     result: TrainingResult
     settings: TrainingSettings
     baseline: Baseline | None
     validated_share: float
-    """How much of the validation text can be read in the time that is left."""
+    """The share of the validation text that can be read in the remaining time."""
 
     def record(self) -> TrainingRecord:
-        """What the model file says of the training."""
+        """The record of the training for the model file."""
         progress = self.result.progress
         return TrainingRecord(
             settings=asdict(self.settings),
@@ -90,26 +90,26 @@ def fit(
     reporter: Reporter = Silent(),  # noqa: B008
     **settings: Any,
 ) -> LanguageModel:
-    """Train a model of a text, as ``lm train`` does with the same settings.
+    """Train a model on a text, as ``lm train`` does with the same settings.
 
     Args:
         kind: ``"ngram"``, ``"ffnn"`` or ``"rnn"``.
         text: the text.
-        valid: the share of it that is set aside for validation, 0 for none; or another text.
-        valid_by: whether the share is the end of the text (``"end"``, the default), or lines from
-            everywhere (``"random"``).
+        valid: the share of the text that is set aside for validation, 0 for none; or another text.
+        valid_by: ``"end"`` (the default) sets aside the end of the text, ``"random"`` lines from
+            all over it.
         lines: every line is a sequence of its own.
         like: read the text as this model does, so that the two can be mixed.
-        reporter: is told how the training of a network goes.
-        settings: of `TextSettings`, of the model (`NgramSettings`, whose order may be called ``n``,
-            `FeedForwardSettings` or `RecurrentSettings`), and of `TrainingSettings`. What is not
-            given is chosen by the size of the text.
+        reporter: its methods are called in the course of a network's training.
+        settings: those of `TextSettings`, of the model (`NgramSettings`, `FeedForwardSettings` or
+            `RecurrentSettings`), and of `TrainingSettings`; ``n`` stands for an n-gram model's
+            order. Settings that are not given are chosen by the size of the text.
 
     Raises:
         UsageError: a setting is unknown, out of bounds, or contradicts another.
         DataError: the text has no tokens.
         TrainingError: the text is too short, no step fits into the minutes, or the loss explodes.
-        TrainingInterruptedError: a signal came; it holds the parameters that did best until then.
+        TrainingInterruptedError: a signal came; the error holds the best parameters so far.
     """
     kinds: dict[str, type[NgramModel] | type[NeuralModel]] = {
         model.kind: model for model in (NgramModel, FeedForward, Recurrent)
@@ -128,7 +128,8 @@ def fit(
     of_text, of_model, *of_training = _shared_out(chosen, groups)
     if like is not None and of_text:
         raise UsageError(
-            f"{{like}} brings the tokens; leave out {{{min(of_text)}}}", *("like", min(of_text))
+            f"{{like}} decides how text is read; leave out {{{min(of_text)}}}",
+            *("like", min(of_text)),
         )
     text_settings = TextSettings(**of_text)
     reading = text_settings if like is None else like.encoder
@@ -160,14 +161,14 @@ def fit_network(
     Args:
         ready: the text.
         kind: the class of the network.
-        training: settings of the training that the user gave, by name.
-        architecture: those of the network.
-        began: when all this began, by `time.monotonic`, which counts towards the minutes.
+        training: the training settings that the user gave, by name.
+        architecture: the network's settings that the user gave, by name.
+        began: the `time.monotonic` from which the minutes are counted; now, if it is None.
         files: where to keep the checkpoint and the learning curve.
-        resume: go on with the checkpoint.
+        resume: go on from the checkpoint.
         reporting: makes the reporter when the training itself begins.
-        announce: is given the untrained network and the settings before anything takes time.
-        say: is told what the user should know.
+        announce: is called with the untrained network and the settings before the long work.
+        say: is called with notes for the user.
 
     Raises:
         UsageError, TrainingError, TrainingInterruptedError, ModelFileError: as `fit` and `train`.
@@ -176,20 +177,20 @@ def fit_network(
     encoder, ids, valid = ready.encoder, ready.ids, ready.split.valid
     valid_ids = ready.valid_ids
     if not len(valid_ids):
-        say("note: no validation text, so the training sees its own text alone, and may overfit")
+        say("note: no validation text; training text takes its place, so overfitting will not show")
     recipe = RECIPES[kind](len(ids), len(encoder.vocabulary), training.get("minutes"))
     settings = _training_settings(training, recipe)
     chosen = _architecture(ready, recipe, architecture, kind)
     _refuse_too_large(kind, len(encoder.vocabulary), chosen)
     model = kind.initial(encoder, chosen, np.random.default_rng(settings.seed))
-    model.begin_at(expected_counts(ids, encoder, model.settings.unknown_share))
+    model.set_output_bias(expected_counts(ids, encoder, model.settings.unknown_share))
     announce(model, settings)
     rate = budget.scoring_rate(model, valid_ids)
     share = budget.validation_share(rate, len(valid_ids))
     if share < 1:
         say(f"note: validated on {share:.1%} of the validation text, so that it fits the time")
     baseline = None
-    if valid:  # both are judged by the same text
+    if valid:  # the network and the baseline are evaluated on the same text
         baseline = Baseline.train(encoder, ids, sample_of(valid, share), budget.for_baseline)
         beaten = f"to beat: {baseline}"
         say(beaten if baseline else "note: an n-gram baseline does not fit the time")
@@ -210,10 +211,10 @@ def fit_network(
 
 
 def _shared_out(settings: Mapping[str, Any], groups: list[type[Any]]) -> list[dict[str, Any]]:
-    """The settings of each of these dataclasses.
+    """`settings` divided among these dataclasses: a dictionary for each.
 
     Raises:
-        UsageError: one belongs to none of them.
+        UsageError: a setting belongs to none of them.
     """
     known = {name: group for group in groups for name in declarations(group)}
     for name in settings:
@@ -238,17 +239,17 @@ def _architecture(
 ) -> Any:
     settings = recipe.model | dict(chosen)
     if settings.get("tied") and "tied" not in chosen:
-        # The recipe ties embeddings of the hidden layer's size; other sizes cannot be tied.
+        # Embeddings can be tied only if they have the hidden layer's size, as in the recipe.
         settings["embed"] = chosen.get("embed", settings["hidden"])
         settings["tied"] = settings["embed"] == settings["hidden"]
     return kind.settings_type(**settings, unknown_share=unknown_share(ready.ids, ready.encoder))
 
 
 def _refuse_too_large(kind: type[NeuralModel], vocabulary: int, settings: Any) -> None:
-    """Say so, before any memory is taken, if this machine cannot hold such a network.
+    """Refuse a network that does not fit into this machine's memory, before any memory is taken.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: the network does not fit.
     """
     parameters = min(sum(map(prod, kind.shapes(vocabulary, settings).values())), _MOST_PARAMETERS)
     needed, there = parameters * _BYTES_A_PARAMETER, machine_bytes()

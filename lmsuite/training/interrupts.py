@@ -1,4 +1,4 @@
-"""Signals that end a training: heeded at once where nothing is lost by it, else a moment later."""
+"""Signals that end a training: at once where nothing is lost by that, else a moment later."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SIGNALS = tuple(
 
 
 class TrainingInterruptedError(LmError):
-    """The user ended a training early; its checkpoint is written, if it has files."""
+    """The user ended a training early; a training with files has written its checkpoint."""
 
     exit_code = 130
 
     def __init__(
         self, message: str, number: int = signal.SIGINT, best: FloatArray | None = None
     ) -> None:
-        """`best` are the parameters (P,) that did best until then."""
+        """`number` is the signal's; `best` (P,) are the best parameters so far."""
         super().__init__(message)
         self.number = number
         self.exit_code = 128 + number
@@ -33,14 +33,14 @@ class TrainingInterruptedError(LmError):
 
 
 class AbandonedError(Exception):
-    """What was being done can be left undone, and a signal asks for that."""
+    """A signal came, and the present step or validation was abandoned."""
 
 
 class Interrupts:
     """Within this context a signal is noted in `requested`, and raises only where that is safe.
 
-    A step and a validation can be abandoned until they change what a checkpoint holds; the rest of
-    a training is short. Away from the main thread, where signals cannot be caught, nothing changes.
+    A step or a validation can be abandoned until it changes what a checkpoint holds; the rest of a
+    training is short. Python delivers signals to the main thread only: in others this does nothing.
     """
 
     def __init__(self) -> None:
@@ -50,10 +50,10 @@ class Interrupts:
 
     @contextmanager
     def abandonable(self) -> Iterator[None]:
-        """Within it a signal raises at once.
+        """Within this context a signal raises at once.
 
         Raises:
-            AbandonedError: a signal came, now or before.
+            AbandonedError: a signal came, now or earlier.
         """
         self._may_raise = True
         try:
@@ -66,7 +66,7 @@ class Interrupts:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and & set it
+                if signal.getsignal(number) is not signal.SIG_IGN:  # set by nohup or &
                     self._before[number] = signal.signal(number, self._request)
         return self
 

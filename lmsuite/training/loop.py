@@ -1,7 +1,7 @@
-"""The one training loop: steps, validations, checkpoints, and what to do when things go wrong.
+"""The training loop: steps, validations, checkpoints, and what to do when something fails.
 
-`train` reads as the outline; the engine makes the steps, the batches are functions of the step, so
-all that the loop keeps is a `Progress` and a few arrays, and these are what a checkpoint holds.
+`_Training.run` is the outline. The engine makes the steps, and the batches are functions of the
+step. So the loop keeps only a `Progress` and a few arrays, and a checkpoint holds just these.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from lmsuite.training.settings import TrainingSettings
 from lmsuite.training.unknown import MaskedWords
 from lmsuite.types import Array, IntArray
 
-FINE_TUNING = 0.2  # share of the training for the optimizer of --then
+FINE_TUNING = 0.2  # the last share of a training, for the second optimizer (`then`)
 
 
 @dataclass(frozen=True)
 class TrainingFiles:
-    """Where a training keeps what it must not lose; None for a training in memory alone."""
+    """The files of a training: its checkpoint and its learning curve."""
 
     checkpoint: Path
     history: Path
@@ -51,14 +51,14 @@ class TrainingFiles:
 class TrainingResult:
     """A finished training."""
 
-    model: NeuralModel  # the best on the validation text
+    model: NeuralModel  # with the weights of the best validation
     progress: Progress
     processes: int
     stopped_early: bool
 
 
 def make_batches(model: NeuralModel, ids: IntArray, settings: TrainingSettings) -> Batches:
-    """Windows for a model whose memory has an end, else lanes on which the state is carried."""
+    """Windows for a model with a fixed context (`reach`); lanes for one that carries a state."""
     masked = MaskedWords.of(ids, model.encoder, model.settings.unknown_share)
     stream = not model.encoder.boundaries.has_sequences
     if model.reach is not None:
@@ -86,25 +86,25 @@ def train(
     resume: bool = False,
     limits: TimeLimits = TimeLimits(),  # noqa: B008
 ) -> TrainingResult:
-    """Trains `model` on `ids`, and gives the model that was best on `valid_ids`.
+    """Train on `ids`, starting from `model`; the result has the model that was best on `valid_ids`.
 
     Args:
-        model: as `initial` made it; it is left as it is.
+        model: from `initial`; it is not changed.
         ids: the training text (N,), as encoded.
         valid_ids: the validation text, likewise.
         settings: the options.
-        reporter: is told how it goes.
-        files: where to keep the checkpoint and the learning curve.
-        resume: go on with the checkpoint in `files`, as if it had never been interrupted.
-        limits: what a training that fits ``settings.minutes`` has to reckon with.
+        reporter: its methods are called in the course of the training.
+        files: where to keep the checkpoint and the learning curve; None keeps neither.
+        resume: go on from the checkpoint in `files`, as if the training had never stopped.
+        limits: what a training with `settings.minutes` must take into account.
 
     Raises:
         DataError: a text has nothing to predict.
         ModelFileError: the checkpoint to resume is damaged or of another training.
-        TrainingError: no step fits into the minutes; the loss exploded again and again, or the
-            weights grew until they are of no use; or a worker process died.
-        TrainingInterruptedError: Ctrl-C, SIGTERM or SIGHUP; the checkpoint has been written, or
-            without `files` the error holds the best parameters.
+        TrainingError: no step fits into the minutes; the loss exploded too often; the weights grew
+            too large to be used; or a worker process died.
+        TrainingInterruptedError: Ctrl-C, SIGTERM or SIGHUP. The checkpoint was written; without
+            `files`, the error holds the best parameters.
     """
     batches = make_batches(model, ids, settings)
     sequences = model.encoder.boundaries.has_sequences
@@ -117,9 +117,9 @@ def train(
         if resume and files is not None:
             loop.resume()
         stopped_early = loop.run(limits)
-        best = model.over(loop.best, np.zeros_like(loop.best))
+        best = model.with_buffers(loop.best, np.zeros_like(loop.best))
         try:
-            best.require_sound()  # the file of a model that is not would be refused
+            best.require_sound()  # or else nobody could open its file
         except ModelFileError as error:
             raise TrainingError(
                 f"{error}; train anew with a lower {{learning_rate}} or {{clip}}",
@@ -131,7 +131,7 @@ def train(
 def _identity(
     model: NeuralModel, ids: IntArray, valid_ids: IntArray, settings: TrainingSettings
 ) -> dict[str, Any]:
-    """What makes this training this one: to resume, all of it must agree."""
+    """The facts that identify a training: to resume it, all of them must be the same."""
     facts = {"kind of model": model.kind, "vocabulary": model.encoder.fingerprint()[:16]}
     facts |= {name.replace("_", " "): value for name, value in model.settings_dict().items()}
     facts["training text"] = hashlib.sha256(ids.tobytes()).hexdigest()[:16]
@@ -142,7 +142,7 @@ def _identity(
 
 
 class _Training:
-    """A training under way."""
+    """A running training."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class _Training:
         self._tokens_per_step = batches.tokens_per_epoch / batches.steps_per_epoch
 
     def run(self, limits: TimeLimits) -> bool:
-        """Trains to the end; whether it came early, for want of progress.
+        """Train to the end; return whether the end came early, because nothing improved any more.
 
         Raises:
             TrainingError: no step fits into the time, or the loss explodes.
@@ -211,7 +211,7 @@ class _Training:
         self._reporter.stepped(share, round(self._tokens_per_step), loss, instruction.rate)
 
     def _instruction(self) -> Update:
-        """The next update: which optimizer makes it, and with what rate."""
+        """The next update, with its optimizer and its learning rate."""
         progress, settings = self.progress, self._settings
         share = self._clock.share(progress.step)
         phase, peak = 0, settings.learning_rate
@@ -227,7 +227,7 @@ class _Training:
         return Update(progress.step, phase, progress.update + 1, progress.rate)
 
     def _validate(self) -> None:
-        """Scores the validation text and notes the result; also a good moment to return to."""
+        """Score the validation text and note the result; recovery can return to this step."""
         progress = self.progress
         began = time.monotonic()
         loss = self._engine.validate()
@@ -259,7 +259,7 @@ class _Training:
         progress = self.progress
         seconds = self._clock.seconds
         since = seconds - (progress.history[-1].seconds if progress.history else 0)
-        # Before the first step there is no training loss; the untrained model's is the same.
+        # Before the first step there is no training loss; the validation loss stands in for it.
         steps = progress.loss_steps
         return HistoryRow(
             step=progress.step,
@@ -272,7 +272,7 @@ class _Training:
         )
 
     def _arrays(self) -> dict[str, Array]:
-        """What a checkpoint holds beside the progress."""
+        """The arrays of a checkpoint."""
         arrays: dict[str, Array] = {
             "values": self._engine.values,
             "best": self.best,
@@ -284,12 +284,12 @@ class _Training:
         return arrays
 
     def resume(self) -> None:
-        """Goes on from the checkpoint."""
+        """Restore the state of the checkpoint."""
         assert self._files is not None
         path = self._files.checkpoint
         progress = load_checkpoint(path, self._identity, self._arrays())
         if progress.schedule.keys() != self._schedule.state().keys():
-            raise ModelFileError(f"the checkpoint {path} is damaged: its schedule is another")
+            raise ModelFileError(f"the checkpoint {path} is damaged: it has another schedule")
         self.progress = progress
         self._schedule.restore(progress.schedule)
         self._reporter.said(f"going on from step {self.progress.step:,}")
@@ -303,7 +303,7 @@ class _Training:
             self._reporter.said(f"{error}; the training goes on")
 
     def _save(self) -> str | None:
-        """Writes the checkpoint; what went wrong if it could not be, which stops no training."""
+        """Write the checkpoint; if that fails, return the reason and let the training go on."""
         self._clock.saved()
         if self._files is None:
             return None
@@ -316,7 +316,7 @@ class _Training:
         return None
 
     def _interrupt(self) -> NoReturn:
-        """Ends the training early.
+        """End the training early.
 
         Raises:
             TrainingInterruptedError: always.

@@ -1,9 +1,9 @@
-"""Sizes, rates and lengths that train well when the user gives none.
+"""Recipes: good defaults for the sizes, rates and epochs that the user does not give.
 
-A recipe is chosen from three facts: how many tokens there are, whether the vocabulary is small
-(characters) or large (words), and how many minutes were given. Little text is read often, by a
-small network with dropout; much text is read a few times, by a larger one; so is a text for which
-there are minutes enough. What the user gives replaces the recipe's value.
+Three facts choose a recipe: the number of tokens, whether the vocabulary is small (characters) or
+large (words), and the minutes given. A small network with dropout reads a short text many times. A
+larger network reads a long text a few times, and also a shorter text if there are enough minutes.
+A value that the user gives replaces the recipe's.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ CHARACTERS = 512
 """Vocabularies up to this size are taken for characters, larger ones for words."""
 
 LITTLE, MUCH = 50_000, 400_000
-"""Tokens below which a text is little, and from which on it is much."""
+"""A text of fewer tokens than `LITTLE` is short; a text of at least `MUCH` tokens is long."""
 
 AMPLE = 4e-6
-"""Minutes a token beyond which a larger network, regularised, is worth its time."""
+"""With more minutes per token than this, a larger network with dropout does better."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ def feedforward_recipe(tokens: int, vocabulary: int, minutes: float | None) -> R
 def _training(
     tokens: int, minutes: float | None, *, read: float, most: float, rate: float, **more: int
 ) -> dict[str, Any]:
-    """At most `most` epochs; unless the clock decides, as many as read `read` tokens."""
+    """At most `most` epochs; without a time limit, at most as many as read `read` tokens."""
     epochs = most if minutes is not None else min(most, read / tokens)
     return {"epochs": float(epochs), "learning_rate": rate, **more}
 
 
 def peak_rate(recipe: Recipe, optimizer: str) -> float:
-    """The highest learning rate: the recipe's, which is for Adam's kin, or the optimizer's own."""
+    """The highest learning rate: the recipe's for Adam and its variants, else the optimizer's."""
     if optimizer.startswith(("adam", "nadam")):
         return float(recipe.training["learning_rate"])
     return OPTIMIZERS[optimizer].learning_rate

@@ -1,4 +1,4 @@
-"""What to do when the loss explodes: back to the last validation, with a lower rate."""
+"""When the loss explodes, training goes back to the last validation, with a lower rate."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from lmsuite.training.checkpoint import Progress
 from lmsuite.training.engine import Engine
 from lmsuite.types import FloatArray
 
-RETURNS = 3  # to an earlier state before an exploding loss ends the training
-SLOWER = 0.3  # factor of the rate after each
+RETURNS = 3  # how often training may go back; the next explosion ends it
+SLOWER = 0.3  # factor of the learning rate at each return
 
 
 class Recovery:
-    """Keeps the weights of the last validation, to go back to."""
+    """Keeps the weights of the last validation, to return to them."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.good: FloatArray = engine.values.copy()  # (P,)
 
     def keep(self) -> None:
-        """The weights as they are now are good."""
+        """Keep the present weights as good ones."""
         self.good[:] = self._engine.values
 
     @staticmethod
     def exploded(loss: float, progress: Progress) -> bool:
         """Whether a loss is not finite, or far above the untrained model's.
 
-        The first validation has only to be finite.
+        The loss of the first validation must only be finite.
         """
         history = progress.history
         limit = 10 + 3 * history[0].valid_loss if history else math.inf
         return not loss < limit
 
     def go_back(self, progress: Progress) -> str:
-        """Back to the last validation, with fresh moments and a lower rate; says so.
+        """Go back to the last validation, with zero moments and a lower rate; return a message.
 
         Raises:
-            TrainingError: it has been done too often.
+            TrainingError: training has gone back too often.
         """
         exploded_at = progress.step
         if progress.returns == RETURNS or not progress.history:
             raise TrainingError(
-                f"the loss exploded at step {exploded_at:,}, {progress.returns} lower learning "
-                "rates notwithstanding; try a lower {learning_rate} or {clip}",
+                f"the loss exploded at step {exploded_at:,}, even after the learning rate was "
+                f"lowered {progress.returns} times; try a lower {{learning_rate}} or {{clip}}",
                 *("learning_rate", "clip"),
             )
         self._engine.values[:] = self.good

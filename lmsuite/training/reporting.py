@@ -1,4 +1,4 @@
-"""Who is told how a training goes."""
+"""Reporters show the user how a training goes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from lmsuite.store.history import HistoryRow
 
 
 class Reporter(Protocol):
-    """Who is told how the training goes."""
+    """The training calls these methods to report its progress."""
 
     def stepped(self, progress: float, tokens: int, loss: float, rate: float) -> None:
-        """After every step: share done, tokens read by it, its mean loss, its learning rate."""
+        """Called after every step: share done, the step's tokens, mean loss and learning rate."""
 
     def validated(self, row: HistoryRow, *, best: bool) -> None:
-        """After every validation."""
+        """Called after every validation."""
 
     def said(self, message: str) -> None:
-        """Something that the user should know."""
+        """Called with a message for the user."""
 
 
 class Silent:
-    """A reporter that keeps everything to itself."""
+    """A reporter that shows nothing."""
 
     def stepped(self, progress: float, tokens: int, loss: float, rate: float) -> None:
         pass

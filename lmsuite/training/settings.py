@@ -1,4 +1,4 @@
-"""How a training is run, as opposed to what is trained."""
+"""The settings of a training; those of the model are in `lmsuite.models.settings`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ OPTIMIZERS = (
 )
 SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
 
-_MOST_EPOCHS = 1e9  # more than anybody's time, and few enough to count the steps of
+_MOST_EPOCHS = 1e9  # more than anybody needs, and few enough for a count of their steps
 _CHOSEN = "by the size of the text"
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """The options of a training. It ends with `epochs` or `minutes`, whichever comes first.
+    """The options of a training, which ends after `epochs` or `minutes`, whichever comes first.
 
     Raises:
         UsageError: a value is out of bounds or unknown, or neither end is given.
@@ -31,16 +31,16 @@ class TrainingSettings:
         above=0,
         maximum=_MOST_EPOCHS,
         shown=_CHOSEN,
-        help="Read the text so many times, at most if minutes are given too.",
+        help="Read the text N times; at most N times if minutes are given too.",
     )
     minutes: float | None = setting(
         metavar="M",
         above=0,
         shown=False,
-        help="Fit the training, with all before and after it, into so many minutes.",
+        help="Fit the training, with all work before and after it, into M minutes.",
     )
     batch: int = setting(
-        minimum=1, shown=_CHOSEN, help="Sequences (rnn) or tokens (ffnn) to an update."
+        minimum=1, shown=_CHOSEN, help="Sequences (rnn) or tokens (ffnn) per update."
     )
     learning_rate: float = setting(
         option="--lr",
@@ -48,16 +48,14 @@ class TrainingSettings:
         shown=f"{_CHOSEN}; the optimizer's own unless it is adam",
         help="The highest learning rate.",
     )
-    bptt: int = setting(
-        64, minimum=1, shown=_CHOSEN, help="Steps that a gradient is followed back."
-    )
-    """Of no account to a feed-forward model."""
+    bptt: int = setting(64, minimum=1, shown=_CHOSEN, help="Steps of backpropagation through time.")
+    """A feed-forward model does not use it."""
     optimizer: str = setting("adam", choices=OPTIMIZERS, help="How a gradient becomes an update.")
     then: str | None = setting(
         None,
         choices=OPTIMIZERS,
         shown=False,
-        help="Another optimizer for the last fifth, as sgd.",
+        help="Another optimizer for the last fifth of the training, such as sgd.",
     )
     schedule: str = setting("cosine", choices=SCHEDULES, help="How the learning rate falls.")
     warmup: float = setting(
@@ -66,11 +64,13 @@ class TrainingSettings:
         below=1,
         help="Share of the training in which the rate rises from zero.",
     )
-    clip: float = setting(0.5, minimum=0, help="The largest norm of a gradient; 0 for any.")
+    clip: float = setting(
+        0.5, minimum=0, help="Clip the gradient to at most this norm; 0 for no clipping."
+    )
     l1: float = setting(0.0, minimum=0, help="The weight of the sum of |w| in the loss.")
     l2: float = setting(0.0, minimum=0, help="The weight of half the sum of w² in the loss.")
     patience: int = setting(
-        8, minimum=0, help="Stop after so many validations without a new best; 0 for never."
+        8, minimum=0, help="Stop after this many validations without a new best; 0 for never."
     )
     seed: int = setting(1, minimum=0, help="The same seed gives the same result.")
     threads: int = setting(
@@ -80,7 +80,7 @@ class TrainingSettings:
         help="Processes that share the work; the result depends on their number.",
     )
     checkpoint_every: float = setting(
-        60.0, metavar="SECONDS", minimum=0, help="How often the training is saved."
+        60.0, metavar="SECONDS", minimum=0, help="Seconds from one checkpoint to the next."
     )
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
-"""What of a training fits into the minutes given: measured first, then made smaller where need be.
+"""Fit a training into the minutes given: measure its parts, and make them smaller if needed.
 
-Everything counts: the start of the program, reading, building, the baseline, the validations, the
-saving. A validation during the training takes at most a fiftieth of the time, the last one and the
-baseline a tenth each.
+Everything counts: the start of the program, reading, building, the baseline, the validations,
+saving. A validation during the training takes at most a fiftieth of the time. The last validation
+and the baseline take at most a tenth each.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from lmsuite.training.clock import TimeLimits
 from lmsuite.types import IntArray
 
 _START = 0.5  # seconds for the start of the interpreter
-_BASELINE, _LAST_VALIDATION, _VALIDATION = 0.1, 0.1, 0.02  # of the time
+_BASELINE, _LAST_VALIDATION, _VALIDATION = 0.1, 0.1, 0.02  # shares of the time
 _FEWEST = 200  # tokens of a validation
-_TIMED_TOKENS = (20, 200, 2000)  # scored to know how long scoring takes, until it is not quick
-_QUICK = 0.1  # seconds; what is done only once, such as loading a library, takes about as long
+_TIMED_TOKENS = (20, 200, 2000)  # so many are scored in turn, until one scoring exceeds _QUICK
+_QUICK = 0.1  # seconds; one-time work, such as loading a library, takes about as long
 _BYTES_A_SECOND = 2e8  # written to the disk
-_SAVED = 6  # arrays as long as the parameters: of the checkpoint, and the model
-_STRETCHES = 20  # of a text, of each of which a sample has a part
+_SAVED = 6  # arrays as large as the parameters that are saved, in checkpoint and model together
+_STRETCHES = 20  # a sample takes a part of each of so many equal stretches of a text
 
 
 @dataclass(frozen=True)
 class TimeBudget:
-    """The time of one training; without a limit everything fits."""
+    """The time of one training; without `minutes` everything fits."""
 
     minutes: float | None
     began: float
@@ -44,7 +44,7 @@ class TimeBudget:
         return _BASELINE * self._seconds
 
     def scoring_rate(self, model: NeuralModel, ids: IntArray) -> float:
-        """Seconds that the model takes to score a token of ids (N,), measured."""
+        """The measured seconds that the model takes to score one token of ids (N,)."""
         if self.minutes is None or not len(ids):
             return 0.0
         rate = 0.0
@@ -58,7 +58,7 @@ class TimeBudget:
         return rate
 
     def validation_share(self, rate: float, tokens: int) -> float:
-        """How much of a validation text of so many tokens the last validation can read."""
+        """The share of a validation text of so many tokens that the last validation can read."""
         if not rate * tokens:
             return 1.0
         return min(1.0, max(_FEWEST / tokens, _LAST_VALIDATION * self._seconds / (rate * tokens)))
@@ -66,19 +66,20 @@ class TimeBudget:
     def limits(
         self, model: NeuralModel, rate: float, last: float, tokens_a_step: int
     ) -> TimeLimits:
-        """What the training has to reckon with, from now on.
+        """What the training must take into account, from now on.
 
         Args:
-            model: to be trained.
+            model: the model to be trained.
             rate: seconds to score a token.
             last: tokens of the last validation.
-            tokens_a_step: of the training.
+            tokens_a_step: tokens of a training step.
         """
         if self.minutes is None:
             return TimeLimits()
         size = model.parameters.values.nbytes
         after = rate * last + _SAVED * size / _BYTES_A_SECOND
-        # A step has three times the products, which many rows at once make in less time each.
+        # A step computes three times as many products as scoring, but in larger batches, which take
+        # less time for each.
         return TimeLimits(
             overhead=_START + time.monotonic() - self.began + after,
             step=2 * rate * tokens_a_step,
@@ -89,7 +90,7 @@ class TimeBudget:
 
 
 def sample_of(text: str, share: float) -> str:
-    """Whole lines from all over a text, so many that they are about this share of it."""
+    """Whole lines from all over a text, about this share of it."""
     if share >= 1:
         return text
     length = len(text) / _STRETCHES

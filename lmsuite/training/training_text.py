@@ -1,4 +1,4 @@
-"""A text made ready to train on: divided in two, with its encoder and its ids."""
+"""A text prepared for training: divided in two, with its encoder and its ids."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lmsuite.types import IntArray
 
 
 class Split(NamedTuple):
-    """A text in two."""
+    """A text divided into a training part and a validation part."""
 
     training: str
-    valid: str  # empty: none
-    rule: str  # what the model file records: a `SplitRule`, the name of a file, "none"
+    valid: str  # empty if there is no validation part
+    rule: str  # for the model file: a `SplitRule`, the name of a file, or "none"
 
     @property
     def is_end(self) -> bool:
-        """Whether the validation text is the end of the text."""
+        """Whether the validation part is the end of the text."""
         rule = SplitRule.parse(self.rule)
         return bool(self.valid) and rule is not None and rule.by is HeldOut.END
 
@@ -32,15 +32,16 @@ class Validation:
     """Where the validation text comes from: a share of the text, or another text.
 
     Raises:
-        UsageError: the share is not from 0 to below 1, `by` is unknown, or speaks of no share.
+        UsageError: the share is not from 0 to below 1; or `by` is unknown, or given without a
+            share.
     """
 
     valid: float | str
     """A share of the text, 0 for none; or another text."""
     by: HeldOut | str | None = None
-    """Whether the share is the end of the text, which is the default, or lines from everywhere."""
+    """`HeldOut.END` (the default) or `HeldOut.RANDOM`: lines from all over the text."""
     name: str = "another text"
-    """Of that text."""
+    """The name of that other text."""
 
     def __post_init__(self) -> None:
         if self.by is not None and self.by not in list(HeldOut):
@@ -60,20 +61,20 @@ class Validation:
 
     @classmethod
     def recorded(cls, rule: str, text: str = "") -> Validation:
-        """What a model file has recorded; `text` is the validation text if it was another one."""
+        """From the rule in a model file; `text` is the validation text, if it was another text."""
         if rule == "none":
             return cls(0)
         share = SplitRule.parse(rule)
         return cls(text, name=rule) if share is None else cls(share.share, share.by)
 
     def divide(self, text: str, boundaries: Boundaries, *, name: str = "the text") -> Split:
-        """The text in two; all of it is for training if it is too short to be divided.
+        """Divide the text in two; a text that is too short for that is all for training.
 
         Where it is cut into sequences, none is in both parts.
 
         Raises:
-            DataError: it has too few different lines or documents to choose from; the message
-                calls it `name`.
+            DataError: the text, called `name`, has too few different lines or documents to choose
+                from.
         """
         if isinstance(self.valid, str):
             return Split(text, self.valid, self.name)
@@ -99,7 +100,7 @@ def divided(text: str, rule: SplitRule, boundaries: Boundaries) -> tuple[str, st
 
 @dataclass(frozen=True)
 class TrainingText:
-    """A text made ready to train on."""
+    """A text prepared for training."""
 
     encoder: TextEncoder
     ids: IntArray  # (N,) of the training part, as from `encoder.encode`
@@ -118,16 +119,16 @@ def make_ready(
     *,
     name: str = "the text",
 ) -> TrainingText:
-    """A text, divided, with its encoder.
+    """Divide a text, and encode its training part.
 
     Args:
         text: the text.
-        validation: which part of it is set aside.
-        reading: how an encoder is made of the rest; or the encoder.
-        name: what messages call the text.
+        validation: which part of the text is set aside.
+        reading: settings for a new encoder, which the training part makes; or an encoder.
+        name: how messages name the text.
 
     Raises:
-        DataError: it has no tokens, or a reserved one, or too few different lines.
+        DataError: the text has no tokens, or a reserved token, or too few different lines.
     """
     split = validation.divide(text, reading.boundaries, name=name)
     if isinstance(reading, TextEncoder):

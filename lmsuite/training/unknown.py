@@ -1,10 +1,10 @@
-"""Words read as ``<unk>`` in training, so that the model learns what an unknown word is worth.
+"""In training, some words are read as ``<unk>``: the model learns a probability for unknown words.
 
-A vocabulary without a cut-off holds every training token, and a network that never meets ``<unk>``
-would give it no probability at all; one unseen word then ruins a perplexity. So tokens seen once
-are read as ``<unk>`` some of the time, another choice of them each epoch. How often is the share
-that absolute discounting takes from a count of one (Ney, Essen and Kneser 1994), estimated from
-the numbers n1, n2 of tokens seen once and twice as Good-Turing does: D = n1 / (n1 + 2 n2).
+A vocabulary without a cut-off holds every training token. A network that never meets ``<unk>``
+would give it almost no probability, and one unseen word would then ruin a perplexity. So in each
+epoch a random share of the tokens seen once is read as ``<unk>``. This share is what absolute
+discounting takes from a count of one (Ney, Essen and Kneser 1994), with the Good-Turing estimate
+from the numbers n1, n2 of tokens seen once and twice: D = n1 / (n1 + 2 n2).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from lmsuite.types import IntArray
 
 
 def unknown_share(ids: IntArray, encoder: TextEncoder) -> float:
-    """How often the rarest tokens of a training text are to be read as ``<unk>``.
+    """The share of the rarest tokens of a training text to read as ``<unk>``, by the module's rule.
 
-    By the module's rule; never, if ``<unk>`` occurs anyway or cannot occur in any text. Where no
-    token is seen exactly once, the rarest stand in: one occurrence of them an epoch.
+    It is 0 if the text has ``<unk>`` anyway, or if no text can have it. If no token is seen exactly
+    once, the rarest tokens take their place, with a share of one occurrence per epoch.
     """
     counts = _word_counts(ids, encoder)
     if np.any(ids == UNK) or encoder.tokenizer.name == "bpe" or not counts.any():
@@ -37,7 +37,7 @@ def unknown_share(ids: IntArray, encoder: TextEncoder) -> float:
 
 
 def expected_counts(ids: IntArray, encoder: TextEncoder, share: float) -> NDArray[np.float64]:
-    """How often an epoch reads each id (V,), when this share of the rarest is read as ``<unk>``."""
+    """How often an epoch reads each id (V,), if this share of the rarest is read as ``<unk>``."""
     counts = np.bincount(ids, minlength=len(encoder.vocabulary)).astype(np.float64)
     masked = MaskedWords.of(ids, encoder, share).positions
     np.subtract.at(counts, ids[masked], share)
@@ -54,14 +54,14 @@ def _word_counts(ids: IntArray, encoder: TextEncoder) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class MaskedWords:
-    """Which positions of a text may be read as ``<unk>``, and how often each is."""
+    """The positions of a text that may be read as ``<unk>``, and the probability of each."""
 
     positions: NDArray[np.int64]
     share: float
 
     @classmethod
     def of(cls, ids: IntArray, encoder: TextEncoder, share: float) -> Self:
-        """The rarest tokens of a training text (N,), each masked at this share of the epochs."""
+        """The rarest tokens of a training text (N,), each masked with probability `share`."""
         counts = _word_counts(ids, encoder)
         if share == 0 or not counts.any():
             return cls(np.empty(0, np.int64), 0.0)
@@ -69,7 +69,7 @@ class MaskedWords:
         return cls(np.flatnonzero(np.isin(ids, rarest)), share)
 
     def mask(self, ids: IntArray, rng: np.random.Generator) -> IntArray:
-        """The text (N,) of one epoch: a copy with some of the positions at ``<unk>``."""
+        """The text (N,) of one epoch: a copy with ``<unk>`` at some of the positions."""
         if self.share == 0:
             return ids
         masked = ids.copy()

@@ -1,4 +1,4 @@
-"""A finished model: evaluated on its validation text, and saved together with it."""
+"""A finished model is evaluated on its validation text, and saved together with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lmsuite.training.time_budget import sample_of
 
 @dataclass(frozen=True)
 class ValidatedModel:
-    """A finished model, and all that its file is to say of it."""
+    """A finished model, and all that its file records of it."""
 
     name: str
     model: LanguageModel
@@ -28,7 +28,7 @@ class ValidatedModel:
     """The validation text; empty if there is none."""
     provenance: Provenance
     result: Evaluation | None
-    """How the model does on that text."""
+    """The model's results on that text; None if there is no text."""
 
     @classmethod
     def of(
@@ -41,15 +41,15 @@ class ValidatedModel:
         rule: str,
         share: float = 1.0,
     ) -> Self:
-        """The model, evaluated now.
+        """Evaluate the model now.
 
         Args:
-            name: what it is called.
+            name: the name of the model.
             model: the model.
-            text: what was set aside; empty if nothing was.
-            origin: how the model came to be, all but its validation.
-            rule: how the text was chosen: "0.1", the name of a file, "none".
-            share: how much of it to read: a sample, if less than 1.
+            text: the validation text; empty if there is none.
+            origin: how the model was made, without its validation.
+            rule: how the text was chosen: "0.1", the name of a file, or "none".
+            share: the share of the text to read; a sample, if less than 1.
 
         Raises:
             DataError: the text has no tokens.
@@ -77,7 +77,7 @@ class ValidatedModel:
         """Save the model and its validation text in `folder`.
 
         Raises:
-            ModelFileError: the model cannot be saved; one that was there before is unharmed.
+            ModelFileError: the model cannot be saved; an older model of this name is unchanged.
         """
         make_folder(folder.root)
         path = folder.path(self.name)
@@ -85,9 +85,9 @@ class ValidatedModel:
             save_model(path, self.model, self.provenance)
 
     def save_elsewhere(self) -> Path | None:
-        """Save a model that its folder has no room for in a new temporary one: that folder.
+        """Save the model in a new temporary folder, if its own folder has no room; return that.
 
-        None if there is no room there either.
+        None if the temporary folder has no room either.
         """
         folder = None
         try:

@@ -1,11 +1,11 @@
-"""A crew of processes that keep step on shared arrays: how one batch uses several cores.
+"""A crew of processes works in step on shared arrays, so that one batch uses several cores.
 
-Python threads share one interpreter and a threaded BLAS gains little on matrices this small, so a
-batch is split over *processes*: this one is rank 0, the others are forked from it and see the same
-anonymous memory. They meet at a barrier a few times a step; as the shares are equal, waiting is
-short, so it spins before it sleeps. What each rank does between two barriers is the caller's.
+Python threads share one interpreter, and a threaded BLAS gains little on matrices this small. So a
+batch is split over *processes*: this one is rank 0; the others are forked from it and see the same
+anonymous memory. They meet at a barrier a few times in each step. The shares are equal, so a wait
+is short: a rank spins before it sleeps. The caller decides what each rank does between barriers.
 
-Where processes cannot be forked safely (macOS, Windows) there is a crew of one.
+Where processes cannot be forked safely (macOS, Windows), a crew has one member.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from lmsuite.errors import TrainingError
 from lmsuite.nn.threads import available_cores as available_cores
 from lmsuite.training.interrupts import SIGNALS
 
-CACHE_LINE = 64  # bytes; a counter each, so that ranks do not fight over one line
-SPINS = 4000  # looks at another rank's counter before sleeping: about 0.3 ms
-NAPS = (0.00005, 0.002)  # seconds asleep between two looks: at first, and at most
+CACHE_LINE = 64  # bytes; each rank's counter has its own, so that ranks do not fight over one line
+SPINS = 4000  # reads of another rank's counter before a rank sleeps: about 0.3 ms
+NAPS = (0.00005, 0.002)  # seconds of sleep between two reads: at first, and at most
 LAST_WORDS = 1000  # bytes kept of a dying worker's message
 
 
@@ -43,7 +43,7 @@ def can_fork() -> bool:
 
 
 class Crew:
-    """`size` processes in step. Make shared arrays first, then `start`; leave with `close`."""
+    """`size` processes in step. Make the shared arrays first, then `start`; `close` at the end."""
 
     def __init__(self, size: int) -> None:
         if size > 1 and not can_fork():
@@ -67,20 +67,20 @@ class Crew:
         return np.frombuffer(memory, dtype=dtype, count=count).reshape(shape)
 
     def start(self, serve: Callable[[int], None]) -> None:
-        """Forks ranks 1 … size-1; each runs serve(rank) and then ends."""
+        """Fork ranks 1 … size-1; each runs serve(rank) and then ends."""
         for rank in range(1, self.size):
             member = self._fork.Process(
                 target=self._run, args=(serve, rank), daemon=True, name=f"worker {rank}"
             )
             with warnings.catch_warnings():
-                # Python 3.12 warns of forking beside threads; the only ones are OpenBLAS's, which
-                # stops and restarts them around a fork.
+                # Python 3.12 warns of a fork while threads run. The only threads are OpenBLAS's,
+                # which stops and restarts them around a fork.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 member.start()
             self._members.append(member)
 
     def _run(self, serve: Callable[[int], None], rank: int) -> None:
-        # Ctrl-C reaches the whole process group: rank 0 alone decides what follows.
+        # Ctrl-C reaches the whole process group, but only rank 0 decides what to do.
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
@@ -92,10 +92,10 @@ class Crew:
             os._exit(1)
 
     def barrier(self, rank: int) -> None:
-        """Returns when every member has called it; what they wrote before is then visible.
+        """Return when every member has called this; all that they wrote before is then visible.
 
         Raises:
-            TrainingError: (rank 0) a worker has died. Other ranks exit when rank 0 is gone.
+            TrainingError: in rank 0, if a worker has died. Other ranks exit when rank 0 has ended.
         """
         if self.size == 1:
             return
@@ -113,8 +113,8 @@ class Crew:
         self._fence(rank)
 
     def _fence(self, rank: int) -> None:
-        # A semaphore's release and acquire order memory on every architecture; plain stores of
-        # one process may reach another out of order on ARM.
+        # On ARM, plain stores of one process may reach another out of order. A semaphore's release
+        # and acquire order memory on every architecture.
         self._fences[rank].release()
         self._fences[rank].acquire()
 
@@ -124,7 +124,7 @@ class Crew:
             time.sleep(nap)
             nap = min(longest, nap * 1.2)
             if self._counters[counter] >= generation:
-                return  # who has arrived may have ended since
+                return  # before `_check_members`: a member that has arrived may have ended since
             if os.getpid() == self._parent:
                 self._check_members()
             elif os.getppid() != self._parent:
@@ -146,7 +146,7 @@ class Crew:
                 )
 
     def close(self, patience: float = 0.2) -> None:
-        """Ends what members are left, after so many seconds if they do not return from serve."""
+        """End the members; kill those that have not ended after `patience` seconds."""
         for member in self._members:
             member.join(timeout=patience)
             if member.exitcode is None:

@@ -196,7 +196,7 @@ def test_a_limit_on_file_sizes_while_saving_loses_nothing(lm_fork: Run, model: P
     )
     assert outcome.error == (
         "cannot write models/m.safetensors: File too large; nothing was changed; the new model is "
-        "lost, for there is no room in the folder for temporary files either"
+        "lost: it cannot be saved in the folder for temporary files either"
     )
     assert model.read_bytes() == before
     assert [path.name for path in Path("models").iterdir()] == [model.name]

@@ -53,7 +53,7 @@ def test_perplexity_by_order(lm: Run, here: Path) -> None:
     outcome = lm("plot", "--by-order", "--text")
     assert outcome.code == 0
     assert "chars" in outcome.out
-    assert "left out: rnn (rnn) is no n-gram model" in outcome.err
+    assert "left out: rnn (rnn) is not an n-gram model" in outcome.err
     (here / "other.txt").write_text("THE TIDE-CROWN\nAnother text.\n")
     other = lm("plot", "chars", "--by-order", "--text", "--on", "other.txt")
     assert other.out != outcome.out
@@ -71,7 +71,7 @@ def test_map_of_an_embedding(lm: Run, here: Path) -> None:
     ("arguments", "code", "says"),
     [
         (["chars"], 1, "none of these models has a learning curve"),
-        (["rnn", "--by-order"], 1, "perplexity by order is of n-gram models"),
+        (["rnn", "--by-order"], 1, "--by-order needs an n-gram model"),
         (["chars", "--embedding"], 2, "chars (ngram) has no embedding"),
         (["--embedding"], 2, "which one of ffnn, rnn?"),
         (["rnn", "--embedding", "--by-order"], 2, "two pictures"),

@@ -126,7 +126,7 @@ def test_the_first_of_several_texts_is_the_only_one(lm: Run) -> None:
 
 def test_of_a_long_prompt_the_warning_speaks_of_what_was_read(lm: Run) -> None:
     err = lm("sample", "words", "--max-tokens", "1", stdin=b"zebrax " * 20_000).err
-    assert err.startswith("warning: the end of the prompt, which alone is read, has ")
+    assert err.startswith("warning: the end of the prompt, the only part that is read, has ")
 
 
 def test_a_prompt_of_megabytes_costs_what_writing_it_costs(lm_process: Run) -> None:

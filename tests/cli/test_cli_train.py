@@ -245,11 +245,11 @@ class TestConfig:
     @pytest.mark.parametrize(
         ("content", "code", "said"),
         [
-            ("layers = 3\n", 2, "'layers' is no option of lm train ngram (known: "),
-            ("[train]\nn = 2\n", 2, "'train' is no option"),
-            ('debug = true\nn = "3"\n', 2, "'debug' is no option"),
+            ("layers = 3\n", 2, "'layers' is not an option of lm train ngram (known: "),
+            ("[train]\nn = 2\n", 2, "'train' is not an option"),
+            ('debug = true\nn = "3"\n', 2, "'debug' is not an option"),
             ("n = {a = 1}\n", 2, "is a table"),
-            ("n = \n", 1, "c.toml is no TOML"),
+            ("n = \n", 1, "c.toml is not TOML"),
         ],
     )
     def test_refuses_what_it_does_not_know(

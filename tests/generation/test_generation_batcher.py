@@ -175,6 +175,18 @@ def test_a_text_waits_for_a_slow_reader_and_others_do_not() -> None:
         slow.close()
 
 
+def test_texts_that_wait_and_go_on_at_every_piece_lose_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Readers that catch up in the very moment in which their text begins to wait."""
+    monkeypatch.setattr("lmsuite.generation.batcher.AHEAD", 2)
+    model = random_model(encoder("a b c d e f\n" * 3, "word"), seed=3)
+    with Batcher(model, most=3) as batcher, ThreadPoolExecutor(6) as readers:
+        streams = [batcher.submit("a", seed=seed, max_tokens=400) for seed in range(6)]
+        texts = [text_of(pieces) for pieces in readers.map(list, streams)]
+    assert texts == [sample(model, "a", seed=s, max_tokens=400)[0].text for s in range(6)]
+
+
 @pytest.mark.parametrize("how", ["closed", "left", "dropped"])
 def test_whoever_leaves_makes_room_at_once(how: str) -> None:
     with Batcher(watched(), most=1) as batcher:
@@ -323,7 +335,7 @@ def test_who_leaves_an_async_stream_ends_its_work(how: str) -> None:
             async for _ in astream(model, max_tokens=ENDLESS):
                 raise AssertionError
         elif how == "aclosing":
-            async with aclosing(astream(model, max_tokens=ENDLESS)) as pieces:  # type: ignore[type-var]
+            async with aclosing(astream(model, max_tokens=ENDLESS)) as pieces:
                 async for _ in pieces:
                     return
         else:

@@ -140,7 +140,7 @@ def test_a_model_can_begin_at_the_frequencies_of_the_tokens() -> None:
     model = model_of(SMALL)
     model.parameters["output.W"][:] = 0  # what the context says
     counts = np.arange(len(model.encoder.vocabulary), dtype=np.float64)
-    model.begin_at(counts)
+    model.set_output_bias(counts)
     # one added to each; <s> and </s>, of counts 1 and 2, cannot occur
     expected = (counts + 1) / (counts.sum() + counts.size - 2 - 3)
     expected[[1, 2]] = 0

@@ -114,7 +114,7 @@ def rounding_of_logits(model: LanguageModel, state: Any) -> np.ndarray:
     if not isinstance(model, NeuralModel):
         return np.zeros(6)  # caches and mixtures, whose scores are not compared here
     if isinstance(model, FeedForward):
-        top, weights = model._hidden(state.T)[0], model.parameters["output.W"]
+        top, weights = model._forward(state.T)[0], model.parameters["output.W"]
     else:
         assert isinstance(model, Recurrent)
         top = state[(model.settings.layers - 1) * (2 if model.settings.cell == "lstm" else 1)]

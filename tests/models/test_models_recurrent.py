@@ -101,8 +101,8 @@ def test_a_boundary_among_the_inputs_clears_the_state() -> None:
 
 
 def test_segments_are_scored_side_by_side_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Windows shorter than segments, more segments than lanes, an empty segment among them.
-    monkeypatch.setattr(recurrent_scoring, "LANES", 3)
+    # Windows are shorter than segments, groups smaller than their number; one segment is empty.
+    monkeypatch.setattr(recurrent_scoring, "GROUP", 3)
     monkeypatch.setattr(recurrent_scoring, "STEPS", 4)
     monkeypatch.setattr(recurrent, "LOGITS_AT_ONCE", 1)
     model = model_of(dataclasses.replace(SMALL, layers=2))
@@ -129,7 +129,7 @@ def test_pieces_of_a_long_text_are_scored_as_the_whole(
     monkeypatch.setattr(recurrent_scoring, "PIECE", (8, 36))
     monkeypatch.setattr(recurrent_scoring, "PIECES", 5)
     monkeypatch.setattr(recurrent_scoring, "STEPS", 4)
-    monkeypatch.setattr(recurrent_scoring, "LANES", 2)
+    monkeypatch.setattr(recurrent_scoring, "GROUP", 2)
     monkeypatch.setattr(recurrent_scoring, "AGREEMENT", 1e-13)
     np.testing.assert_allclose(model.score(IDS[:397]), whole, atol=1e-10)
 

@@ -114,7 +114,7 @@ def test_given_a_context_the_parts_make_the_whole() -> None:
     whole = model.logprob("a bc, d")
     parts = model.logprob("a bc") + model.logprob_given("a bc", ", d")
     assert whole == pytest.approx(parts, rel=1e-6)
-    with pytest.raises(DataError, match="is one token"):
+    with pytest.raises(DataError, match="ends within the token 'bc'"):
         MODELS["words"].logprob_given("a b", "c, d")
 
 

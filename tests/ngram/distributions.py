@@ -1,15 +1,16 @@
-"""N-gram models of every smoothing and order, asked in contexts of every kind.
+"""Check n-gram models of every smoothing and order in contexts of every kind.
 
     python -m tests.ngram.distributions --contexts 10000 --seed 1
 
-For every smoothing and every order from 1 to 8, models are made of texts ordinary and degenerate,
-with every other option drawn at random, until so many contexts have been asked. Of each model there
-are two: with float64 tables, in which rounding does not show, and as it is saved, in float32.
+For every smoothing and every order from 1 to 8, models are made from ordinary and degenerate texts.
+All other options are drawn at random. This ends when so many contexts have been checked. There are
+two models for each text: one with float64 tables, without rounding, and one as it is saved, in
+float32.
 
-* Distributions sum to one: to `EXACT` in float64, to `STORED` as saved.
-* No probability is negative, not a number, or above one; impossible tokens have none.
-* `score` gives what the chain of `step` and `log_probs` gives, to the bit.
-* Both tables say the same, to the rounding of float32; and where the text is small, the same as
+* Each distribution sums to one: within `EXACT` in float64, within `STORED` as saved.
+* No probability is negative, not a number, or above one. Impossible tokens have probability zero.
+* `score` gives exactly the same numbers as `step` and `log_probs`, one token after another.
+* Both tables agree, within the rounding of float32. If the text is small, they also agree with
   `tests.ngram.formulas`.
 """
 
@@ -36,8 +37,8 @@ from tests.ngram.formulas import Formula
 ORDERS = range(1, 9)
 EXACT = 1e-9
 STORED = 2e-6
-RELATIVE = 2.0**-24  # of a float32
-ROWS, LENGTH = 32, 12  # contexts asked side by side, and the longest of them
+RELATIVE = 2.0**-24  # the relative rounding error of a float32
+ROWS, LENGTH = 32, 12  # contexts checked side by side, and the length of the longest
 
 Ids = NDArray[np.int32]
 Rng = np.random.Generator
@@ -45,20 +46,20 @@ Rng = np.random.Generator
 
 @dataclass
 class Worst:
-    """What was found of one smoothing."""
+    """The results for one smoothing: the greatest errors, and the numbers of cases."""
 
     contexts: int = 0
     models: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     exact: float = 0.0  # the distance of a sum from one, in float64
     stored: float = 0.0  # the same, as saved
-    rounding: float = 0.0  # of a probability, by the table's float32
-    compared: int = 0  # contexts, with the formula
+    rounding: float = 0.0  # the difference of a probability between the two tables
+    compared: int = 0  # contexts that were compared with the formula
     formula: float = 0.0  # the distance of a probability from the formula's
 
 
 def words_of(kind: str, rng: Rng) -> list[str]:
-    """A training text, as tokens; ``\\n`` ends a line."""
+    """The tokens of a training text; ``\\n`` ends a line."""
     length = int(rng.integers(3, 400))
     match kind:
         case "random":
@@ -103,7 +104,7 @@ def with_line_ends(words: list[str], rng: Rng) -> list[str]:
 
 
 def encoder_of(words: Sequence[str], boundaries: Boundaries, rng: Rng) -> TextEncoder:
-    """Of a vocabulary that is the text's own, limited, or closed and not quite the text's."""
+    """An encoder with the vocabulary of the text, or a part of it, or a slightly different one."""
     stream = boundaries is Boundaries.STREAM
     counts = Counter(word for word in words if stream or word != "\n")
     if stream:
@@ -141,7 +142,7 @@ def settings_of(smoothing: str, order: int, rng: Rng) -> NgramSettings:
 
 
 def contexts_of(ids: Ids, size: int, rng: Rng) -> Ids:
-    """Histories (T, B), each filled up with ``<s>`` in front, where it leads to the beginning."""
+    """Histories (T, B). Some have ``<s>`` in front: it leads to the beginning of a text."""
     T, B = LENGTH, ROWS
     histories = rng.integers(0, size, (T, B), dtype=np.int32)
     for column in range(B):
@@ -152,7 +153,7 @@ def contexts_of(ids: Ids, size: int, rng: Rng) -> Ids:
                 histories[T - len(piece) :, column] = piece
             case 2:
                 histories[:, column] = rng.integers(0, size)
-            case 3 if len(ids) > 1:  # seen, but for one word
+            case 3 if len(ids) > 1:  # as seen in training, except for one word
                 at = int(rng.integers(0, len(ids)))
                 piece = ids[at : at + T].copy()
                 piece[rng.integers(0, len(piece))] = rng.integers(0, size)
@@ -184,11 +185,11 @@ def ask(model: NgramModel, histories: Ids) -> Iterator[tuple[Ids, NDArray[np.flo
 def check_model(
     ids: Ids, encoder: TextEncoder, settings: NgramSettings, worst: Worst, rng: Rng
 ) -> None:
-    """Make both models of a text, and ask them.
+    """Make both models of a text, and check them.
 
     Raises:
         AssertionError: a promise is broken.
-        TrainingError: the text is too little for the settings.
+        TrainingError: the text is too short for the settings.
     """
     exact = NgramModel.fit(encoder, ids, settings, dtype=np.float64)
     stored = NgramModel.fit(encoder, ids, settings)
@@ -213,7 +214,7 @@ def check_model(
             assert off <= limit, f"a distribution of the {name} table is {off:.2g} off one"
         worst.contexts += len(precise)
         if not settings.quantize and not settings.entropy_prune:
-            # What is rounded to a byte, or pruned, may fall on either side in the two tables.
+            # (Pruning and quantizing may decide differently in the two tables.)
             difference = float(np.abs(np.exp(precise) - np.exp(rounded)).max())
             worst.rounding = max(worst.rounding, difference)
             assert difference <= STORED, f"float32 changes a probability by {difference:.2g}"
@@ -237,9 +238,9 @@ def check_model(
 def check_distributions(
     logs: NDArray[np.float64], impossible: Ids, is_normalised: bool, above: float = 0.0
 ) -> float:
-    """How far from one the probabilities (B, V) sum, at most; scores are only looked at.
+    """The greatest distance from one of the sums of probabilities (B, V); 0 for mere scores.
 
-    None may be greater than one by more than `above`.
+    No log-probability may be greater than `above`.
     """
     assert not np.isnan(logs).any(), "a probability is not a number"
     assert logs.max() <= above, f"a probability is {np.exp(logs.max()) - 1:.2g} above one"
@@ -250,7 +251,7 @@ def check_distributions(
 
 
 def check_scores(model: NgramModel, histories: Ids, chain: NDArray[np.float64]) -> None:
-    """`score` of the histories (T, B), read one after the other, is their chain (T, B)."""
+    """`score` of the histories (T, B), one after the other, equals their `chain` (T, B)."""
     with_begin = np.concatenate([np.full((1, histories.shape[1]), BOS, np.int32), histories])
     scores = model.score(with_begin.T.ravel())
     expected = chain.T.ravel()[histories.T.ravel() != BOS]
@@ -258,10 +259,10 @@ def check_scores(model: NgramModel, histories: Ids, chain: NDArray[np.float64]) 
 
 
 def case(smoothing: str, order: int, seed: Sequence[int], worst: Worst) -> None:
-    """One model, drawn from the seed.
+    """Check one random model of this seed.
 
     Raises:
-        AssertionError: a promise is broken; the message tells the case.
+        AssertionError: a promise is broken; the message describes the case.
     """
     rng = np.random.default_rng(seed)
     kind = str(rng.choice(KINDS))
@@ -287,7 +288,7 @@ def case(smoothing: str, order: int, seed: Sequence[int], worst: Worst) -> None:
 def attack(
     contexts: int, seed: int, smoothings: Sequence[str] = SMOOTHINGS, orders: Sequence[int] = ORDERS
 ) -> Iterator[tuple[str, Worst]]:
-    """So many contexts of every smoothing and order; what was found, smoothing by smoothing."""
+    """Check so many contexts of every smoothing and order; yields the results by smoothing."""
     for smoothing in smoothings:
         worst = Worst()
         for order in orders:
@@ -300,7 +301,7 @@ def attack(
 
 
 def main() -> int:
-    """Print a line a smoothing."""
+    """Print one line for each smoothing."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--contexts", type=int, default=10_000, help="of each smoothing and order")
     parser.add_argument("--seed", type=int, default=1)

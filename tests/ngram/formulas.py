@@ -1,8 +1,7 @@
 """Every smoothing once more, straight from its formula: dictionaries, float64, no cleverness.
 
-`Formula.distribution` is the recursion that the papers print, from the top down, for one context
-after another. Nothing of it comes from `lmsuite.ngram`, so that what agrees with it does so for
-another reason than being the same code.
+`Formula.distribution` is the recursion of the papers, from the top down, one context after another.
+It uses no code of `lmsuite.ngram`. So if the two agree, it is not because they share an error.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ class Formula:
         *,
         lines: bool,
     ) -> None:
-        """A model of ids (N,), in `lines` with ``<s>`` and ``</s>``, over `size` words."""
+        """A model of ids (N,), over `size` words; with `lines`, the ids have ``<s>``, ``</s>``."""
         self.ids, self.lines, self.settings = list(ids), lines, settings
         self.size, self.order = size, settings.order
         self.possible = [word for word in range(size) if word not in set(impossible)]
         self.counts = counted(self.ids, self.order, lines=lines)
         self.cutoffs = [*settings.prune, *[0] * self.order][: self.order]
-        for n in range(1, self.order):  # the last one given holds for all longer n-grams
+        for n in range(1, self.order):  # the last number of `prune` holds for all longer n-grams
             if settings.prune and n >= len(settings.prune):
                 self.cutoffs[n] = settings.prune[-1]
         self.followers = [followers(counts) for counts in self.counts]
@@ -49,7 +48,7 @@ class Formula:
         self._known: dict[Gram, Floats] = {}
 
     def after(self, history: Sequence[int]) -> Floats:
-        """Probabilities (V,) of the word after a history that begins with a text."""
+        """Probabilities (V,) of the next word; the history begins where the text begins."""
         context = [BOS, *history]
         begin = len(context) - 1 - context[::-1].index(BOS)
         context = context[begin if self.lines else begin + 1 :]
@@ -81,7 +80,7 @@ class Formula:
         smoothing = self.settings.smoothing
         share, left = self._shares(context, words, total)
         if smoothing == "stupid-backoff":
-            # A context that was pruned costs no more than one that was never seen.
+            # A pruned context is treated as one that was never seen: its factor is 1.
             pruned = n > 2 and self.counts[n - 2][context] <= self.cutoffs[n - 2]
             scores = (1.0 if pruned else left) * lower
             for word in kept:
@@ -98,7 +97,7 @@ class Formula:
     def _shares(
         self, context: Gram, words: Sequence[int], total: int
     ) -> tuple[dict[int, float], float]:
-        """What each word after a context keeps for itself, and what all leave over."""
+        """The share that each word after a context keeps, and the weight that all leave over."""
         n, smoothing = len(context) + 1, self.settings.smoothing
         count = {word: self.used[n - 1][(*context, word)] for word in words}
         plain = {word: count[word] / total for word in words}
@@ -131,7 +130,7 @@ class Formula:
         return {w: (c - off[w]) / total for w, c in count.items()}, sum(off.values()) / total
 
     def _adjusted(self) -> list[dict[Gram, int]]:
-        """Kneser-Ney's counts: of the words before an n-gram, below the highest order."""
+        """Kneser-Ney's counts: below the highest order, the number of words before an n-gram."""
         adjusted: list[dict[Gram, int]] = []
         for n in range(1, self.order):
             before: dict[Gram, set[int]] = defaultdict(set)
@@ -148,7 +147,7 @@ class Formula:
         return [*adjusted, self.counts[-1]]
 
     def _discounts(self, counts: dict[Gram, int]) -> list[float]:
-        """The discount of counts of 0, 1, 2, and 3 or more."""
+        """The discounts of the counts 0, 1, 2, and 3 or more."""
         n1, n2, n3, n4 = (sum(1 for c in counts.values() if c == r) for r in (1, 2, 3, 4))
         if self.settings.smoothing == "modified-kneser-ney":
             if n1 and n2 and n3:
@@ -162,7 +161,7 @@ class Formula:
         return [0.0, *[n1 / (n1 + 2 * n2) if n1 and n2 else 0.75] * 3]
 
     def _mixing_weights(self) -> list[list[float]]:
-        """Jelinek-Mercer's weights, of every order and power of two, from the last tenth."""
+        """Jelinek-Mercer's weights, one for each order and power of two, from the last tenth."""
         cut = len(self.ids) - len(self.ids) // 10
         if self.lines:
             cut = min((i for i in range(cut, len(self.ids)) if self.ids[i] == BOS), default=None)
@@ -174,7 +173,7 @@ class Formula:
             return weights
         totals = [context_totals(of_order) for of_order in counts]
         base = self._base()
-        evidence = []  # of every word: its base, then (bucket, frequency) of every order
+        evidence = []  # for every word: its base probability, and (bucket, frequency) an order
         for i, word in enumerate(held_out):
             if word == BOS:
                 continue
@@ -202,7 +201,7 @@ class Formula:
 
 
 def counted(ids: Sequence[int], order: int, *, lines: bool) -> list[dict[Gram, int]]:
-    """How often each n-gram of each order occurs; ``<s>`` begins one, or none has it."""
+    """The count of each n-gram, order by order. ``<s>`` may be the first word, with `lines`."""
     counts: list[dict[Gram, int]] = []
     for n in range(1, order + 1):
         of_order: Counter[Gram] = Counter()
@@ -230,7 +229,7 @@ def context_totals(counts: dict[Gram, int]) -> dict[Gram, int]:
 
 
 def good_turing(counts: dict[Gram, int]) -> dict[int, float]:
-    """Katz's d_r: which part of its count an n-gram seen r times keeps; 1 where not listed."""
+    """Katz's d_r: the part of a count r that an n-gram keeps; it is 1 if r is not listed."""
     n = Counter(counts.values())
     for highest in range(5, 0, -1):
         if not all(n[r] for r in range(1, highest + 1)):
@@ -246,7 +245,7 @@ def good_turing(counts: dict[Gram, int]) -> dict[int, float]:
 
 
 def backed_off(share: dict[int, float], left: float, lower: Floats) -> Floats:
-    """Katz's p(w | h): the share of a word seen, its part of what is left of one that was not."""
+    """Katz's p(w | h): a seen word has its share, an unseen word a part of what is left."""
     unseen = 1 - sum(lower[word] for word in share)
     probs = np.zeros_like(lower) if unseen < 1e-9 else left / unseen * lower
     for word, part in share.items():
@@ -258,7 +257,7 @@ def one_round(
     evidence: Sequence[tuple[float, list[tuple[int, float] | None]]],
     weights: Sequence[Sequence[float]],
 ) -> list[list[float]]:
-    """Expectation and maximisation: how often each weight was used, of how often it could be."""
+    """Expectation and maximisation: how often each weight was used, per time it could be used."""
     here = [[0.0] * 32 for _ in weights]
     passed = [[0.0] * 32 for _ in weights]
     for base, told in evidence:

@@ -1,10 +1,10 @@
-"""Cells, a network, its loss and the optimizers against their equations in Python floats.
+"""Cells, a network, its loss and the optimizers, compared with their equations in Python floats.
 
-A plain cell is held to one unit, one sequence, one step at a time.
+The equations of a cell compute one unit of one sequence at a time, step by step.
 
-W, U and b are written gate by gate with the gate's letter, so a swap of two gates in the arrays,
-even alike in forward and backward, gives other numbers. The gradients are differences of these
-equations: a derivation that drops a term does not equal them.
+W, U and b are written gate by gate, with the gate's letter. If two gates are swapped in the arrays,
+the numbers differ, even if forward and backward swap the same two. The expected gradients are
+differences of these equations: a derivation that drops a term does not equal them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T, B, D, H = 4, 2, 3, 3
 RESETS = [[False, True], [False, False], [True, False], [False, False]]
 STEP = 1e-4
 
-# The columns of W and U, in blocks of H, by the letter of the gate: the layout of a model file.
+# The letters of the gates, in the order of their blocks of H columns in W and U, as in model files.
 OF_INPUT = {"elman": "h", "lstm": "oifg", "gru": "nrz"}
 OF_PAST = {"elman": "h", "lstm": "oifg", "gru": "rzq"}
 
@@ -83,7 +83,7 @@ STEPS: dict[str, Step] = {"elman": elman, "lstm": lstm, "gru": gru}
 
 
 class Setting:
-    """A plain cell with random weights, and the same numbers by letter."""
+    """A plain cell with random weights, and the same weights by letter."""
 
     def __init__(self, kind: str) -> None:
         rng = np.random.default_rng(7)
@@ -143,7 +143,7 @@ def test_forward_is_the_equations(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", PLAIN_CELLS)
 def test_backward_is_the_slope_of_the_equations(kind: str) -> None:
-    """By every weight, every input and every number of the initial state."""
+    """The slope by every weight, every input and every number of the initial state."""
     s = Setting(kind)
     dense = DenseDrive(s.cell)
     drive, drive_cache = dense.forward(s.x)
@@ -174,7 +174,7 @@ def dot(x: Sequence[float], W: list[list[float]], b: Sequence[float], k: int) ->
 
 
 def cross_entropy(a: Sequence[float], target: int, impossible: Sequence[int] = ()) -> float:
-    """-log of exp a_target / sum_v exp a_v."""
+    """-log (exp a_target / sum_v exp a_v)."""
     return log(sum(exp(a_v) for v, a_v in enumerate(a) if v not in impossible)) - a[target]
 
 
@@ -306,7 +306,7 @@ RULES = {
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_three_steps_of_an_optimizer_are_the_equations(name: str) -> None:
-    """Of gradients large, small and zero: what is under a root, and what keeps it from zero."""
+    """Gradients are large, small and zero, so terms under a root and ε each matter."""
     start = [1.0, -0.3, 2.0]
     gradients = [[0.5, -1e-4, 0.0], [-1.0, 2e-8, 0.0], [0.3, -1e-4, 7.0]]
     optimizer = OPTIMIZERS[name](3, np.float64)

@@ -346,7 +346,7 @@ def test_a_back_off_weight_beyond_all_numbers_is_refused(tmp_path: Path) -> None
     file = parts("ngram")
     file.arrays["model.order2.log_backoffs"][0] = 3e38
     file.metadata["checksum"] = file.checksum()
-    assert "has a value that is no weight" in refusal(file.built(), tmp_path / "m.safetensors")
+    assert "has a value that is not a weight" in refusal(file.built(), tmp_path / "m.safetensors")
 
 
 def test_an_order_without_arrays_is_refused_before_its_cut_offs_are_listed(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_every_command_works_or_refuses_on_texts_of_hardly_any_tokens(
 def test_one_token_for_ever_is_learned_by_every_smoothing(smoothing: str) -> None:
     Path("text.txt").write_text("a " * 5_000)
     how = ("--smoothing", smoothing, "--valid", "0", "--tokenizer", "whitespace", "-q")
-    with pytest.raises(RefusedError, match="only one kind of token, so that there is nothing"):
+    with pytest.raises(RefusedError, match="only one kind of token, so there is nothing"):
         lm(("train", "ngram", "text.txt", *how))
     trained = lm_must(("train", "ngram", "text.txt", "--lines", *how))
     # What cannot be estimated is said, a line an order, and nothing else.

@@ -117,7 +117,7 @@ def test_command_lines_of_real_processes(here: Path) -> None:
     ("config", "said"),
     [
         (f"n = {'[' * 5000}", "nested too deep"),
-        (f"n = {'9' * 5000}", "is no TOML"),
+        (f"n = {'9' * 5000}", "is not TOML"),
         (f"n = 0x{'f' * 5000}", "more than 64 bits"),
         (f"prune = [0, 0x{'f' * 5000}]", "more than 64 bits"),
         ("prune = [[0, 1]]", "a list within a list"),

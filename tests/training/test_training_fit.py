@@ -64,7 +64,7 @@ def test_a_network_learns_what_an_unknown_word_is(play: str) -> None:
         ("ngram", {"hiden": 3}, "no setting is called hiden"),
         ("rnn", {"hiden": 3}, "no setting is called hiden; did you mean hidden"),
         ("ngram", {"smoothing": "none"}, "smoothing must be one of"),
-        ("ngram", {"valid": 1.5}, "valid must be above 0 and below 1"),
+        ("ngram", {"valid": 1.5}, "valid takes a share above 0 and below 1"),
         ("ngram", {"valid_by": "chance"}, "valid_by must be one of end, random"),
     ],
 )

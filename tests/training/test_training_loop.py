@@ -277,7 +277,7 @@ def test_an_exploding_loss_goes_back_and_slows_down(monkeypatch: pytest.MonkeyPa
 
 def test_a_rate_that_cannot_work_ends_in_an_error_that_names_the_step() -> None:
     how = dataclasses.replace(HOW, learning_rate=1e30, clip=0)
-    with pytest.raises(TrainingError, match=r"exploded at step \d+, 3 lower .* learning_rate"):
+    with pytest.raises(TrainingError, match=r"exploded at step \d+, .* 3 times; .* learning_rate"):
         run("elman", how)
 
 

@@ -32,10 +32,10 @@ def check(
       lm check rnn
       lm check ngram --json
 
-    Every byte of the file is read. Scores of a text are compared with those of its steps, one token
-    after the other. The gradients of a network's architecture, derived by hand, are compared with
-    central differences in float64; the table shows the largest relative error in each array. It
-    exits with 1 if anything is wrong.
+    Every byte of the file is read. The scores of a text are compared with scores that are computed
+    token by token. The gradients of a network's architecture, derived by hand, are compared with
+    central differences in float64; the table shows the largest relative error in each array. The
+    command exits with 1 if anything is wrong.
     """
     import numpy as np
 

@@ -45,7 +45,7 @@ def compare(
       lm compare ngram rnn --text other.txt --json
 
     The interval (95 %) and the p-value of the difference come from a paired bootstrap over the
-    lines or documents of the text, or over blocks of tokens in stream mode. Models of different
+    lines or documents of the text, or over blocks of tokens in stream mode. Models with different
     tokens are compared line by line, in bits a character.
     """
     import numpy as np
@@ -120,7 +120,7 @@ def _verdict(result: Comparison) -> str:
     if difference.p_value is None:
         return f"{better} is better on this text, which is too short to say more."
     if difference.p_value > 0.05:
-        return "Which model is better cannot be told from this text: 0 is in the interval."
+        return "This text cannot tell which model is better: 0 is in the interval."
     return f"{better} is better (p = {difference.p_value:.3f})."
 
 
@@ -166,7 +166,7 @@ def _room() -> int:
 
 
 def _in_context(place: Place, room: int) -> str:
-    """The place in one line: what stands before it is cut on the left, what comes after, right."""
+    """The place in one line; the text before it is cut on the left, the text after on the right."""
     middle = _one_line(place.text)
     if not place.before and not place.after:
         return _cut(middle, room)
@@ -188,7 +188,7 @@ def _cut(text: str, room: int) -> str:
 
 
 def _notes(result: Comparison, opened: tuple[OpenedModel, OpenedModel], text: str) -> list[str]:
-    """What a reader must know before believing the figures."""
+    """The remarks that a reader must know before believing the figures."""
     from lmsuite.analysis.bootstrap import BLOCK, FEWEST_UNITS
     from lmsuite.analysis.comparability import tuned_on_it
 
@@ -209,5 +209,5 @@ def _notes(result: Comparison, opened: tuple[OpenedModel, OpenedModel], text: st
         if figures.oov
     ]
     if unknown and not result.same_tokens:
-        notes.append(f"Read as <unk>, whose spelling costs nothing: {', '.join(unknown)} tokens.")
+        notes.append(f"Tokens read as <unk>, whose spelling costs nothing: {', '.join(unknown)}.")
     return notes + [tuned_on_it(one.name) for one in opened if one.is_tuned_on(text)]

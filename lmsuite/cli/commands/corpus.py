@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def complete_corpora(incomplete: str) -> list[str]:
-    """The names of corpora that begin so, for the shell's completion."""
+    """The names of corpora that begin with `incomplete`, for the shell's completion."""
     from lmsuite.sources.catalogue import catalogue
 
     return [name for name in catalogue() if name.startswith(incomplete)]
@@ -40,9 +40,9 @@ def list_corpora(as_json: JsonOption = False) -> None:
       lm corpus list
       lm corpus list --json
 
-    A name is given where a file is expected: lm train ngram tinyshakespeare. What is not here yet
-    is downloaded at its first use. CHECKSUM says whether the right checksum is known beforehand
-    (pinned), or only that of the copy first fetched (unpinned).
+    Type a name where a command expects a file: lm train ngram tinyshakespeare. A text that is not
+    here yet is downloaded at its first use. CHECKSUM says whether the right checksum is known
+    beforehand (pinned), or only that of the copy fetched first (unpinned).
     """
     from lmsuite.sources.catalogue import catalogue
 
@@ -76,7 +76,7 @@ def show_corpus(
     reading: ReadingSettings,
     as_json: JsonOption = False,
 ) -> None:
-    """Show where a named text comes from, or what a text is taken to be.
+    """Show where a named text comes from, or how a text is read.
 
     \b
     Examples:
@@ -84,8 +84,8 @@ def show_corpus(
       lm corpus show play --text | head
       lm corpus show reviews.csv --field review | head
 
-    A source without a name in the catalogue is printed as the text that it is read as, with --json
-    an object for each record.
+    A source that is not in the catalogue is printed as the text that `lm` reads there; with --json
+    there is an object for each record.
     """
     from lmsuite.sources.catalogue import catalogue
 
@@ -123,18 +123,19 @@ def fetch_corpora(
         ),
     ],
     force: Annotated[
-        bool, typer.Option("--force", help="Download again what is here already.")
+        bool, typer.Option("--force", help="Download texts again that are here already.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Download named texts, to be used later.
+    """Download named texts, to use later.
 
     \b
     Examples:
       lm corpus fetch tinyshakespeare
       lm corpus fetch shakespeare --force
 
-    They are kept in the user's cache folder, or in that of the environment variable LM_CACHE.
+    The texts are kept in the user's cache folder, or in the one that the environment variable
+    LM_CACHE names.
     """
     from lmsuite.sources.catalogue import find_entry
 

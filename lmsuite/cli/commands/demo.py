@@ -18,8 +18,8 @@ from lmsuite.cli.streams import is_quiet, note, say, say_in_bold
 _ALL = ("words", "chars", "ffnn", "rnn", "mix")
 _ALIKE = ("chars", "ffnn", "rnn")  # have the same tokens, so that they can be mixed
 _PROMPT = "My lord,"
-_OTHER_MINUTES = 0.6  # all that is not the training of a network
-_FEEDFORWARD_SHARE = 0.35  # of the minutes that are left for the networks
+_OTHER_MINUTES = 0.6  # for everything but the training of the networks
+_FEEDFORWARD_SHARE = 0.35  # of the minutes for the training of the networks
 TRY_NEXT = (
     ("why did it write that", 'lm explain mix "My lord, the crown"'),
     ("is one really better", "lm compare rnn chars"),
@@ -46,8 +46,8 @@ def demo(
       lm demo
       lm demo --models elsewhere --minutes 5
 
-    Every command is shown as you could type it: two n-gram models and two networks are trained,
-    compared, mixed and sampled, and report.html shows them on one page.
+    It trains, compares, mixes and samples two n-gram models and two networks, and shows them on one
+    page, report.html. Every command is shown as you could type it.
     """
     from lmsuite.cli.app import Session, make_group
 
@@ -73,7 +73,7 @@ def demo(
 
 
 def _steps(folder: Path, network_minutes: float, seed: str) -> Iterator[list[str]]:
-    """The commands, without the ``lm`` before and the models folder behind."""
+    """The commands, without ``lm`` before them and the models folder after them."""
     feedforward = f"{_FEEDFORWARD_SHARE * network_minutes:.2f}"
     recurrent = f"{(1 - _FEEDFORWARD_SHARE) * network_minutes:.2f}"
     yield ["train", "ngram", "play", "--n", "3", "--name", "words"]
@@ -92,7 +92,7 @@ def _steps(folder: Path, network_minutes: float, seed: str) -> Iterator[list[str
 
 @contextmanager
 def _nothing_piped_in() -> Iterator[None]:
-    """What is piped into the demo is not meant for its commands."""
+    """Within this context standard input is empty: the demo's commands read nothing piped in."""
     stdin = sys.stdin
     with Path(os.devnull).open() as nothing:
         sys.stdin = nothing

@@ -50,7 +50,7 @@ def evaluate(
             "--block",
             min=1,
             metavar="N",
-            help="Predict in blocks of N tokens, with no context before them.",
+            help="Predict in blocks of N tokens; a block has no context before it.",
             show_default=False,
         ),
     ] = None,
@@ -66,9 +66,9 @@ def evaluate(
       lm eval
       lm eval ngram --text tests.txt --json
 
-    Cross-entropy is in nats a token. OOV tokens are charged the probability of <unk> in the first
-    perplexity, and left out of the second; ± is half of the 95 % interval, by bootstrap over lines
-    or blocks of tokens. Bits per character compare models of different tokens.
+    Cross-entropy is in nats a token. The first perplexity gives each OOV token the probability of
+    <unk>; the second leaves OOV tokens out. ± is half of the 95 % interval, from a bootstrap over
+    lines or blocks of tokens. Bits per character compare models with different tokens.
     """
     from lmsuite.analysis.comparability import cautions
     from lmsuite.store.opening import boundaries_of, model_names
@@ -159,7 +159,7 @@ def _cells(result: Evaluation) -> list[str]:
 
 
 def _perplexity(value: float) -> str:
-    """Two decimals, or three digits where they would not fit a column."""
+    """Two decimals, or three digits for a number that is too long for a column."""
     return f"{value:.2f}" if not 1e7 <= value < float("inf") else f"{value:.2e}"
 
 

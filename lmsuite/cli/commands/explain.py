@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from lmsuite.models.interface import LanguageModel
 
 _TOKEN = 14  # columns for the token
-_FULL_BAR = 16.0  # bits of surprisal at which the bar is as long as it gets
-_BAR = 8  # its columns then
-_WIDE = 100  # columns from which the alternatives are on the token's own line
+_FULL_BAR = 16.0  # bits of surprisal that fill the bar
+_BAR = 8  # columns of a full bar
+_WIDE = 100  # a terminal of so many columns has the alternatives on the token's own line
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -41,8 +41,8 @@ def explain(
         str | None,
         typer.Argument(
             metavar="TEXT",
-            help="The text itself, in which \\n stands for a line end, \\t for a tab and \\\\ for "
-            "\\; else what is piped in.",
+            help="The text itself: write \\n for a line end, \\t for a tab and \\\\ for \\. "
+            "Without it, the piped text is read.",
             show_default=False,
         ),
     ] = None,
@@ -51,7 +51,7 @@ def explain(
         typer.Option(
             "--html",
             metavar="FILE",
-            help="Write a page with a heat map instead, complete in one file.",
+            help="Write a page with a heat map instead, in one file.",
             show_default=False,
         ),
     ] = None,
@@ -66,17 +66,17 @@ def explain(
       lm explain ngram "My lord, the king"
       echo "My lord, the king" | lm explain ngram --html king.html
 
-    For each token: its probability, its surprisal in bits, also as a bar (full at 16), its rank,
-    and the most probable other tokens. For n-gram models also the factors of the probability: the
-    back-off weight, bow, of each context that had to be given up, and what was found. For mixtures
-    each member's weight times its own probability, and its share of the sum. JSON has an object
-    for each token: the text that it stands for, and where it lies in its line (`start`, `end`).
+    Each token has its probability, its surprisal in bits, also as a bar (full at 16), its rank, and
+    the most probable other tokens. An n-gram model also shows the factors of the probability: the
+    back-off weight (bow) of each context that was given up, and the probability of the n-gram that
+    was found. A mixture shows each member's weight times its probability, and its share of the sum.
+    JSON has an object for each token, with its text and its place in its line (`start`, `end`).
     """
     from lmsuite.analysis.explanation import explain as explain_tokens
     from lmsuite.store.opening import open_model
 
     if html and as_json:
-        raise UsageError("--html and --json are two forms of the same: ask for one at a time")
+        raise UsageError("--html and --json are two forms of one result: ask for one at a time")
     loaded = open_model(folder, model).model
     explained = explain_tokens(loaded, _text(text, encoding))
     if html:
@@ -138,7 +138,7 @@ def _others(each: TokenExplanation) -> str:
 
 
 def _details(each: TokenExplanation, width: int) -> list[str]:
-    """The lines below a token: how the probability is made up, for models that can tell."""
+    """The lines below a token: the parts of its probability, for models that have parts."""
     details = []
     if width < _WIDE:
         details.append(f"others: {_others(each)}")

@@ -37,8 +37,8 @@ def mix(
         list[str],
         typer.Argument(
             metavar="MODEL",
-            help="Names in the models folder, or files; `cache` stands for a cache of the recent "
-            "past.",
+            help="Names in the models folder, or files; `cache` stands for a cache of recent "
+            "tokens.",
             autocompletion=complete_models,
         ),
     ],
@@ -52,7 +52,7 @@ def mix(
             "--weights",
             metavar="W,W,...",
             help="One weight for each model, scaled to sum to one.",
-            show_default="those that suit the text best",
+            show_default="those that predict the text best",
         ),
     ] = None,
     text: Annotated[
@@ -60,8 +60,8 @@ def mix(
         typer.Option(
             "--text",
             metavar="TEXT",
-            help="The text that chooses the weights, one that no model was trained on; as for "
-            "`lm train`.",
+            help="A text to choose the weights on, which no model was trained on; in any form that "
+            "`lm train` takes.",
             show_default="the validation text of the models",
         ),
     ] = None,
@@ -76,10 +76,10 @@ def mix(
       lm mix ngram rnn --name best
       lm mix ngram cache --weights 0.9,0.1
 
-    The mixture is a model like any other, complete in one file. Its weights are those that predict
-    the text best, by expectation maximisation (Jelinek and Mercer 1980). The cache gives tokens
-    that were read a short while ago a higher probability (Kuhn and De Mori 1990); how fast it
-    forgets is chosen on the same text. The models must have the same tokens: train with --like.
+    The mixture is a model like any other, in one file. Expectation maximisation (Jelinek and Mercer
+    1980) finds the weights that predict the text best. The cache gives a higher probability to
+    recent tokens (Kuhn and De Mori 1990); how fast it forgets is chosen on the same text. The
+    models must have the same tokens: train them with --like.
     """
     from lmsuite.models.mixture import DifferentTokensError, Mixture, check_members, member_scores
     from lmsuite.store.opening import open_model
@@ -98,7 +98,7 @@ def mix(
     valid, rule = _text(text, reading, opened, optional=given is not None)
     ids = opened[0].model.encoder.encode(valid)
     scores = member_scores(members, ids) if valid else {}
-    # Without a text, a cache has the usual half-life.
+    # Without a text, a cache has the default half-life.
     mixture = Mixture.fit(members, ids, given, scores) if valid else Mixture(members, given or ())
     is_tuned = bool(valid) and (given is None or _CACHE in members)
     origin = _origin(opened, command_line(context), mixture, is_tuned=is_tuned)
@@ -149,9 +149,9 @@ def _members(names: list[str], opened: list[OpenedModel]) -> dict[str, LanguageM
 def _text(
     text: str | None, reading: ReadingSettings, opened: list[OpenedModel], *, optional: bool
 ) -> tuple[str, str]:
-    """The text that chooses the weights, and what the model file calls it.
+    """The text to choose the weights on, and its name in the model file.
 
-    If it is optional, because the weights are given, it may be empty: there is none.
+    The text is optional if the weights are given. Then it is empty if there is none.
     """
     if text is not None:
         corpus = read_texts([text], reading, [opened[0].model.encoder.boundaries])
@@ -172,7 +172,7 @@ def _called(text: str | None, opened: list[OpenedModel]) -> str:
 
 
 def _remedy(error: DifferentTokensError, opened: list[OpenedModel]) -> DataError:
-    """What to type, so that the model that does not fit will."""
+    """The error, with a command that trains the model again so that its tokens fit."""
     found = next(one for one in opened if one.name == error.other)
     command = shlex.split(found.provenance.command)
     if command[:2] != ["lm", "train"]:
@@ -215,7 +215,7 @@ def _origin(
 
 
 def _member_facts(mixture: Mixture, scores: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
-    """Each member with its weight and what it is worth alone."""
+    """Each member with its weight and its own perplexity."""
     from lmsuite.analysis.evaluation import perplexity_of
     from lmsuite.models.cache import CacheModel
 

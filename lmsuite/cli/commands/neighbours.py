@@ -17,22 +17,23 @@ def neighbours(
     token: Annotated[
         str,
         typer.Argument(
-            metavar="TOKEN", help="A token that the model knows; \\n stands for a line end."
+            metavar="TOKEN", help="A token that the model knows; write \\n for a line end."
         ),
     ],
     count: Annotated[int, typer.Option("--n", min=1, help="How many neighbours.")] = 10,
     folder: ModelsOption = DEFAULT_FOLDER,
     as_json: JsonOption = False,
 ) -> None:
-    """List the tokens nearest to one in an embedding.
+    """List a token's nearest tokens in an embedding.
 
     \b
     Examples:
       lm neighbours ffnn king
       lm neighbours rnn king --n 20 --json
 
-    Near are tokens whose learned vectors point the same way: the cosine of the angle between them
-    is 1 for the same direction and 0 for unrelated ones. Frequent tokens have the better vectors.
+    Two tokens are near if their learned vectors point the same way: the cosine of the angle between
+    the vectors is 1 for the same direction and 0 for unrelated ones. Frequent tokens have better
+    vectors than rare ones.
     """
     from lmsuite.analysis.neighbours import neighbours as nearest
     from lmsuite.store.opening import open_model

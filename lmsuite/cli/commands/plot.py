@@ -45,7 +45,7 @@ def plot(
     embedding: Annotated[
         bool,
         typer.Option(
-            "--embedding", help="A map of the vectors that one neural model learned of its tokens."
+            "--embedding", help="A map of the vectors that one neural model learned for its tokens."
         ),
     ] = False,
     tokens: Annotated[
@@ -64,7 +64,7 @@ def plot(
         bool,
         typer.Option(
             "--text",
-            help="Draw with letters, here, instead of a picture; with --json, its numbers.",
+            help="Draw with letters in the terminal, not a picture; with --json, as numbers.",
         ),
     ] = False,
     folder: ModelsOption = DEFAULT_FOLDER,
@@ -112,13 +112,13 @@ def _curves(opened: list[OpenedModel]) -> LineChart:
     chart = learning_curves(models)
     if chart is None:
         raise LmError(
-            "none of these models has a learning curve; lm train rnn and lm train ffnn leave one "
+            "none of these models has a learning curve; lm train rnn and lm train ffnn write one "
             "beside the model (for n-gram models: lm plot --by-order)"
         )
     drawn = {line.label for line in chart.series}
     for each in models:
         if each.name not in drawn:
-            note(f"left out: {each.name} has no learning curve, and other validation text")
+            note(f"left out: {each.name} has no learning curve, and another validation text")
     return chart
 
 
@@ -127,21 +127,22 @@ def _order_chart(
 ) -> LineChart:
     from lmsuite.models.ngram import NgramModel
     from lmsuite.report.model_charts import TrainedModel, by_order, order_chart
+    from lmsuite.text.settings import Boundaries
 
     boundaries = [each.model.encoder.boundaries for each in opened]
     text = None if data is None else read_texts([data], reading, boundaries).text
     rows = {}
     for each in opened:
         if not isinstance(each.model, NgramModel):
-            note(f"left out: {each.name} ({each.model.kind}) is no n-gram model")
+            note(f"left out: {each.name} ({each.model.kind}) is not an n-gram model")
             continue
         predicted = each.validation_text() if text is None else text
-        if text is not None and "documents" in boundaries:
+        if text is not None and Boundaries.DOCUMENTS in boundaries:
             predicted = each.model.encoder.boundaries.reads(text)
         rows[each.name] = by_order(each.model, predicted)
     chart = order_chart([TrainedModel.of(each, left_out) for each in opened], rows)
     if chart is None:
-        raise LmError("perplexity by order is of n-gram models, and none of these is one")
+        raise LmError("--by-order needs an n-gram model, and none of these is one")
     return chart
 
 

@@ -42,7 +42,7 @@ def prune(
         typer.Option(
             "--train",
             metavar="TEXT",
-            help="The text that the model was trained on, which --counts reads once more; can be "
+            help="The text that the model was trained on, which --counts reads again; can be "
             "repeated.",
             show_default=False,
         ),
@@ -73,10 +73,10 @@ def prune(
       lm prune ngram --entropy 1e-7 --name small
       lm prune ngram --counts 0,1,1 --train play
 
-    --entropy drops what the model can best do without (Stolcke 1998) and fits the back-off weights
-    to what remains; it needs the model alone. A finished model keeps no counts, so --counts reads
-    the training text once more and estimates the model anew without the rare n-grams. With both,
-    the counts come first.
+    --entropy drops the n-grams whose loss changes the model least (Stolcke 1998) and fits the
+    back-off weights to the rest; it needs only the model. A finished model keeps no counts, so
+    --counts reads the training text again and estimates a new model without the rare n-grams. If
+    both are given, the counts come first.
     """
     from lmsuite.analysis.evaluation import evaluate
     from lmsuite.store.opening import open_model
@@ -136,7 +136,7 @@ def _refitted(
     training: list[str] | None,
     reading: ReadingSettings,
 ) -> NgramModel:
-    """The model estimated anew, without the n-grams that the cut-offs forbid."""
+    """The model, estimated again without the n-grams that the cut-offs exclude."""
     from lmsuite.models.ngram import NgramModel
 
     settings = replace(model.settings, prune=counts)
@@ -151,7 +151,7 @@ def _refitted(
     if corpus.sha256 != made.corpus_sha256:
         raise DataError(
             f"{opened.name} was trained on {made.corpus}, not on {corpus.name} (or that text has "
-            "changed): its counts would be others"
+            "changed): its counts would differ"
         )
     ids = model.encoder.encode(_without_validation(corpus.text, made.validation, model))
     return NgramModel.fit(model.encoder, ids, settings)
@@ -163,13 +163,13 @@ def _without_validation(text: str, validation: ValidationRecord, model: NgramMod
     from lmsuite.training.training_text import divided
 
     rule = SplitRule.parse(validation.split)
-    if validation.sha256 is None or rule is None:  # there is none, or it is a file of its own
+    if validation.sha256 is None or rule is None:  # no validation text, or one in its own file
         return text
     return divided(text, rule, model.encoder.boundaries)[0]
 
 
 def _text(text: str | None, reading: ReadingSettings, opened: OpenedModel) -> tuple[str, str]:
-    """The text to measure on, empty if there is none, and what the model file calls it."""
+    """The text to measure perplexity on, empty if there is none, and its name in the model file."""
     if text is not None:
         corpus = read_texts([text], reading, [opened.model.encoder.boundaries])
         return corpus.text, corpus.name

@@ -43,7 +43,7 @@ def report(
     ] = "Language models compared",
     prompt: Annotated[
         str,
-        typer.Option("--prompt", help="The beginning of every sample; \\n stands for a line end."),
+        typer.Option("--prompt", help="The beginning of every sample; write \\n for a line end."),
     ] = "",
     seed: SeedOption = 1,
     folder: ModelsOption = DEFAULT_FOLDER,
@@ -58,8 +58,8 @@ def report(
       lm report ngram -o page.html --prompt "My lord,"
 
     The page holds the comparison with intervals, learning curves, perplexity by n-gram order, a
-    passage with each token's surprisal under each model, samples, and how each model was made. It
-    is one file, needs no network and no script, and can be sent to anyone.
+    passage with each token's surprisal under each model, samples, and how each model was made. The
+    page is one file, needs no network and no script, and can be sent to anyone.
     """
     from lmsuite.analysis.comparability import Comparable, cautions
     from lmsuite.cli.saving import command_line

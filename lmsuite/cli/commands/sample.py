@@ -30,8 +30,8 @@ def sample(
         str | None,
         typer.Argument(
             metavar="PROMPT",
-            help="The beginning of the text, in which \\n stands for a line end, \\t for a tab and "
-            "\\\\ for \\; else what is piped in; else nothing.",
+            help="The beginning of the text: write \\n for a line end, \\t for a tab and \\\\ for "
+            "\\. Without it, the piped text is read, if there is one.",
             show_default=False,
         ),
     ] = None,
@@ -73,10 +73,10 @@ def sample(
       lm sample ngram "My lord," --temp 0.8
       echo "My lord," | lm sample ngram --samples 3 --seed 7
 
-    Text number k depends on the seed and on k alone, however many there are. A model of lines
-    writes line after line; --stop '\\n' ends after one. A model of documents writes one of them.
-    Unknown tokens (<unk>) are never drawn. Of the filters, the temperature is applied first, then
-    top-k, top-p, min-p.
+    Text number k depends only on the seed and on k, not on the number of texts. A model of lines
+    writes line after line; --stop '\\n' ends after one. A model of documents writes one document.
+    Unknown tokens (<unk>) are never drawn. The temperature is applied first, then top-k, top-p and
+    min-p.
     """
     from lmsuite.generation import sample as draw_samples
     from lmsuite.store.opening import open_model
@@ -134,8 +134,8 @@ def _stream(
 def _prompt(argument: str | None, encoding: str, *, lossless: bool) -> str:
     """The beginning of the text, from the command line or a pipe.
 
-    One line end is taken off what is piped in, for ``echo`` adds it; and the spaces at the end, if
-    the model's tokens do not show them: the next word brings its own.
+    One line end is removed from a piped text, because ``echo`` adds it. Spaces at the end are
+    removed if the model's tokens do not show them: the next word brings its own space.
     """
     if argument is None:
         stdin = piped_input()
@@ -155,7 +155,7 @@ def _prompt_ids(model: LanguageModel, prompt: str) -> IntArray:
     if unseen:
         what = "a token" if unseen == 1 else f"{unseen} tokens"
         is_whole = model.reach is None or len(prompt) <= PROMPT_END
-        where = "the prompt" if is_whole else "the end of the prompt, which alone is read,"
+        where = "the prompt" if is_whole else "the end of the prompt, the only part that is read,"
         note(f"warning: {where} has {what} that the model does not know; it reads <unk> there")
     return ids
 
@@ -195,7 +195,7 @@ class KnownText:
         }
 
     def report(self, drawn: Sequence[str]) -> None:
-        """Tell the figures of all texts together."""
+        """Print the figures of all texts together."""
         from lmsuite.analysis.novelty import novelty
 
         found = novelty([self.encoder.encode_prompt(each) for each in drawn], self.ids)

@@ -34,7 +34,7 @@ def score(
     ] = False,
     in_context: Annotated[
         bool,
-        typer.Option("--in-context", help="Give each sentence those before it as its context."),
+        typer.Option("--in-context", help="Give each sentence the ones before it as context."),
     ] = False,
     folder: ModelsOption = DEFAULT_FOLDER,
     reading: ReadingSettings,
@@ -47,12 +47,12 @@ def score(
       lm score ngram play.txt
       echo "To be or not to be" | lm score ngram --tokens
 
-    A sentence is a line; of a model of documents it is a document, whose line ends are shown as
-    \\n. The columns, separated by tabs, are the log-probability in nats, the
-    number of tokens, how many of them are OOV, and the line as it was given; with --tokens the
-    log-probability and the token. Each sentence is scored as if it were alone. In the JSON of
-    --tokens, `token` is the text that the token stands for, and `start` and `end` are where it
-    lies in its `line` (or document); a part of a character also has its `bytes`.
+    Each line is a sentence, scored as if it were alone; a model of documents scores each document,
+    and its line ends are shown as \\n. The columns, separated by tabs, are the log-probability in
+    nats, the number of tokens, the number of OOV tokens, and the line as it was given; with
+    --tokens they are the log-probability and the token. In the JSON of --tokens, `token` is the
+    token's text, and `start` and `end` are its place in its `line` (or document); a part of a
+    character also has its `bytes`.
     """
     from lmsuite.models.sentences import score_sentences
     from lmsuite.store.opening import open_model
@@ -81,7 +81,7 @@ def _line(sentence: Sentence, as_json: bool) -> str:
 
 
 class _TokenLines:
-    """Writes a line for each token; what a token looks like is found once."""
+    """Writes a line for each token; the text of each token is looked up once."""
 
     def __init__(self, encoder: TextEncoder, as_json: bool) -> None:
         self._encoder = encoder
@@ -102,4 +102,4 @@ class _TokenLines:
                 yield f"{log_prob:.4f}\t{self._shown(token)}\n"
 
 
-_AT_ONCE = 10_000  # numbers that become Python's at a time: 30 bytes each, where an array has 4
+_AT_ONCE = 10_000  # numbers converted to Python's at a time: 30 bytes each, 4 in an array

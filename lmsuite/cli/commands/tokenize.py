@@ -46,11 +46,10 @@ def tokenize(
       lm tokenize play.txt | head
       echo "My lord, 'tis done." | lm tokenize --tokenizer char --ids
 
-    A line for each line of the text, or each document if the model of --like reads documents;
-    tokens are separated by spaces, and a space within a token is shown as ␣. Ids are those of the
-    vocabulary that the text itself makes, or of the model of --like, line ends included. JSON has
-    an object for each line: its tokens, each with the text that it stands for, its id, and where it
-    lies in the line (`start`, `end`).
+    Each line of the text is shown as a line of tokens, separated by spaces; ␣ is a space within a
+    token. With --like a model of documents, each document is. Ids come from the text's own
+    vocabulary, or from the model of --like, and include line ends. JSON has an object for each
+    line: its tokens, each with its text, its id, and its place in the line (`start`, `end`).
     """
     if like and text_settings:
         raise UsageError(f"--like takes the tokenizer of {like}; leave out --tokenizer, --bpe-size")
@@ -76,7 +75,7 @@ def tokenize(
 
 
 def _located_lines(encoder: TextEncoder, text: str) -> Iterator[list[Token]]:
-    """The tokens of each line or document, with the one that ends it."""
+    """The tokens of each line or document, with the token that ends it."""
     begin = 0
     while begin < len(text):
         end = text.find(encoder.boundaries.end, begin) + 1 or len(text)
@@ -111,7 +110,7 @@ def _line_marks(encoder: TextEncoder) -> set[int]:
 
 
 def _lines(encoder: TextEncoder, encoded: IntArray) -> Iterator[list[int]]:
-    """The ids of each line of text or document, with the one that ends it."""
+    """The ids of each line or document, with the id that ends it."""
     import numpy as np
 
     from lmsuite.text.vocabulary import UNK

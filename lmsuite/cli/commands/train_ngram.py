@@ -22,9 +22,9 @@ def train_ngram(
         typer.Option(
             "--memory",
             metavar="AMOUNT",
-            help="Keep to so much memory, as 1G or 800M, with temporary files for what does not "
-            "fit (in TMPDIR); the model is the same.",
-            show_default="as much as it takes",
+            help="Use at most this much memory, such as 1G or 800M, and temporary files (in "
+            "TMPDIR) for the rest; the model is the same.",
+            show_default="as much as needed",
         ),
     ] = None,
     common: TrainingOptions,

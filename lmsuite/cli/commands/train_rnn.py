@@ -28,7 +28,8 @@ def train_rnn(
       lm train rnn --minutes 1
       lm train rnn play.txt --tokenizer char --cell gru --hidden 128 --name chars
 
-    Truncated backpropagation through time over contiguous text; the state is carried on.
+    It uses truncated backpropagation through time over contiguous text: each batch begins with the
+    state in which the one before it ended.
     """
     from lmsuite.models.recurrent import Recurrent
 

@@ -1,1 +1,1 @@
-"""The smoothings, a file for each paper; `lmsuite.ngram.recursion` says what each answers."""
+"""The smoothings, a file for each idea; `lmsuite.ngram.recursion` explains what each computes."""

@@ -1,11 +1,12 @@
-"""Jelinek-Mercer smoothing: relative frequencies mixed with weights learned from other text.
+"""Jelinek-Mercer smoothing: relative frequencies, mixed with weights learned from other text.
 
     p(w | h) = weight(h) c(hw) / c(h.) + (1 - weight(h)) p(w | h')
 
-Contexts of one length share a weight if they were seen about equally often: one weight for each
-power of two (the buckets of Bahl, Jelinek & Mercer 1983). The weights maximise the likelihood of
-held-out text, by expectation maximisation (Jelinek & Mercer 1980): each held-out word came from one
-of the lengths; how probably from which follows from the weights, and the weights from that.
+Contexts of one length share a weight if they were seen about equally often: there is one weight for
+each power of two (the buckets of Bahl, Jelinek & Mercer 1983). The weights maximise the likelihood
+of held-out text, by expectation maximisation (Jelinek & Mercer 1980). In this view, each held-out
+word came from one of the lengths. The weights give the probability of each length, and these
+probabilities give better weights.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from lmsuite.types import FloatArray, IntArray
 
 BUCKETS = 32
 _START = 0.5
-_SMALLEST, _LARGEST = 0.001, 0.999  # so that held-out text makes nothing impossible
+_SMALLEST, _LARGEST = 0.001, 0.999  # bounds of a weight: no word becomes impossible
 _TOLERANCE = 1e-4
 _ROUNDS = 200
 _HELD_OUT_PART = 10
@@ -33,12 +34,12 @@ _HELD_OUT_PART = 10
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What one order says about the held-out words (H,)."""
+    """The data of one order about the held-out words (H,)."""
 
     frequency: FloatArray
     """(H,) c(hw) / c(h.), or 0."""
     bucket: NDArray[np.int64]
-    """(H,) the bucket of h, or -1 where h was never seen."""
+    """(H,) the bucket of h, or -1 if h was never seen."""
 
 
 def jelinek_mercer(
@@ -49,10 +50,10 @@ def jelinek_mercer(
     *,
     sentences: bool,
 ) -> Smoothed:
-    """The mixture of relative frequencies, its weights fitted to `held_out`.
+    """The mixture of relative frequencies, with weights fitted to `held_out`.
 
-    Without held-out text the weights are fitted to the last tenth of ids (N,), with frequencies
-    from the rest, and then used with those of the whole.
+    Without held-out text, the weights are fitted to the last tenth of ids (N,), with frequencies
+    from the rest. They are then used with the frequencies of the whole text.
     """
     seen_by_weights = counts
     if held_out is None:
@@ -66,7 +67,7 @@ def jelinek_mercer(
     if np.any(held_out != BOS) and seen_by_weights.orders[0].count.any():
         weights = fit_weights(*_evidence(seen_by_weights, held_out, base))
     else:
-        messages = (f"no text to hold out for the weights; all of them are {_START}",)
+        messages = (f"there is no text to fit the weights to; all weights are {_START}",)
     shares = []
     for n, (order, weight) in enumerate(zip(counts.orders, weights, strict=True), start=1):
         frequencies = relative_frequencies(counts, n)
@@ -77,7 +78,7 @@ def jelinek_mercer(
 
 
 def _cut(ids: IntArray, sentences: bool) -> int:
-    """Where the last tenth of the text begins; with `sentences`, at the next line."""
+    """Where the last tenth of the text begins; with `sentences`, the next beginning of a line."""
     cut = len(ids) - len(ids) // _HELD_OUT_PART
     if sentences:
         lines = np.flatnonzero(ids == BOS)
@@ -86,7 +87,7 @@ def _cut(ids: IntArray, sentences: bool) -> int:
 
 
 def _buckets(counts: NgramCounts, n: int) -> NDArray[np.int64]:
-    """The bucket (C,) of each context of order n: the logarithm of how often it was seen."""
+    """The bucket (C,) of each context of order n: log2 of its count, rounded down."""
     order = counts.orders[n - 1]
     total = context_sums(order.prefix, order.count, counts.contexts(n))
     return np.log2(np.maximum(total, 1.0)).astype(np.int64).clip(max=BUCKETS - 1)
@@ -95,14 +96,14 @@ def _buckets(counts: NgramCounts, n: int) -> NDArray[np.int64]:
 def _evidence(
     counts: NgramCounts, held_out: IntArray, base: FloatArray
 ) -> tuple[list[_Evidence], FloatArray]:
-    """What every order, and the base distribution, say about the held-out words."""
+    """The evidence of every order, and the base probabilities (H,) of the held-out words."""
     orders = counts.orders
     shares = [relative_frequencies(counts, n) for n in range(1, counts.order + 1)]
     buckets = [
         np.where(of_order.leftover > 0, -1, _buckets(counts, n))
         for n, of_order in enumerate(shares, start=1)
     ]
-    # For its look-up alone: the probabilities in it are not read.
+    # Only the look-up of this table is used; its probabilities are never read.
     table = BackoffTable.build(
         [order.prefix for order in orders],
         [order.word for order in orders],
@@ -124,9 +125,9 @@ def _evidence(
 
 
 def fit_weights(evidence: Sequence[_Evidence], base: FloatArray) -> list[FloatArray]:
-    """The weights (BUCKETS,) of each order under which held-out words are most probable.
+    """The weights (BUCKETS,) of each order that make the held-out words most probable.
 
-    A bucket that no held-out word tells anything about has the weight of its whole order.
+    A bucket without held-out words has the weight of its whole order.
     """
     weights = [np.full(BUCKETS, _START) for _ in evidence]
     for _ in range(_ROUNDS):
@@ -143,7 +144,7 @@ def fit_weights(evidence: Sequence[_Evidence], base: FloatArray) -> list[FloatAr
 def _one_round(
     evidence: Sequence[_Evidence], base: FloatArray, weights: Sequence[FloatArray]
 ) -> list[FloatArray]:
-    """One expectation and one maximisation."""
+    """One round of expectation and maximisation."""
     lower = [base]
     used = []
     for of_order, weight in zip(evidence, weights, strict=True):

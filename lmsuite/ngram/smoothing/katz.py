@@ -1,15 +1,15 @@
 """Katz's backing-off with Good-Turing discounts (Katz 1987).
 
-Good-Turing takes an n-gram seen r times for one seen r* = (r + 1) n_{r+1} / n_r times. Counts above
-K = 5 are trusted; those up to K keep the part
+Good-Turing replaces a count r by r* = (r + 1) n_{r+1} / n_r, where n_r is the number of n-grams
+that were seen r times. Counts above K = 5 are trusted. Counts up to K keep the part
 
-    d_r = (r* / r - A) / (1 - A),        A = (K + 1) n_{K+1} / n_1,
+    d_r = (r* / r - A) / (1 - A),        A = (K + 1) n_{K+1} / n_1.
 
-so that what all of them lose is the n_1 / N that Good-Turing reserves for the unseen.
+All of them together lose n_1 / N, which Good-Turing reserves for unseen words.
 
-Where some d_r is not between 0 and 1 (small texts), K is lowered until all are; where K = 1 does
-not help either, counts up to 5 lose one half each. A context of trusted counts alone, which would
-leave nothing for words not seen in it, is given one more occurrence that stands for these.
+In small texts, some d_r may not be between 0 and 1. Then K is lowered until all are. If K = 1 does
+not help, either, each count up to 5 loses one half. A context that has only trusted counts would
+leave nothing for unseen words. So it gets one more occurrence, which stands for these words.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRUSTED_ABOVE = 5
 
 
 def katz(counts: NgramCounts) -> Smoothed:
-    """The shares of Katz, to be backed off from."""
+    """The shares of Katz, for backing off."""
     shares, messages = [], []
     for n, order in enumerate(counts.orders, start=1):
         kept, fallback = _kept_parts(counts_of_counts(order.count, TRUSTED_ABOVE + 1))
@@ -44,7 +44,7 @@ def katz(counts: NgramCounts) -> Smoothed:
 
 
 def _kept_parts(of_count: IntArray) -> tuple[FloatArray, str]:
-    """d_r for r = 0 ... TRUSTED_ABOVE + 1, the last for all counts above, and what fell back."""
+    """d_r for r = 0 ... TRUSTED_ABOVE + 1 (the last for all higher counts), and the fallback."""
     kept = np.ones(TRUSTED_ABOVE + 2)
     for trusted_above in range(TRUSTED_ABOVE, 0, -1):
         r = np.arange(1, trusted_above + 1)

@@ -1,18 +1,18 @@
-"""Absolute discounting and its descendants: a fixed amount is taken off every count.
+"""Absolute discounting and its descendants: a fixed amount is subtracted from every count.
 
     share(hw) = (c(hw) - D(c(hw))) / c(h.)        leftover(h) = the sum of D(c(hw)) / c(h.)
 
-with c(h.) the sum of c(hw) over w. The three differ in c and D alone:
+where c(h.) is the sum of c(hw) over w. The three differ only in c and D:
 
 * absolute discounting (Ney, Essen & Kneser 1994): occurrences, one D an order;
 * Kneser-Ney (Kneser & Ney 1995): adjusted counts, one D an order;
-* modified Kneser-Ney (Chen & Goodman 1999): adjusted counts, a D each for 1, 2, and 3 or more.
+* modified Kneser-Ney (Chen & Goodman 1999): adjusted counts, one D each for 1, 2, and 3 or more.
 
 Below the highest order, an n-gram is counted not by its occurrences but by its *continuations*: the
 number of different words that precede it (Kneser & Ney 1995; Chen & Goodman 1999).
 N-grams that begin with ``<s>`` have nothing before them and keep their occurrences, as in lmplz
-(Heafield et al. 2013, section 3.2). Where a text begins without ``<s>``, its beginning counts as
-one more preceding word, so that every n-gram seen has a count of at least one.
+(Heafield et al. 2013, section 3.2). If a text begins without ``<s>``, its beginning counts as one
+more preceding word. So every n-gram that was seen has a count of at least one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lmsuite.types import IntArray
 
 
 def adjusted_counts(counts: NgramCounts) -> tuple[IntArray, ...]:
-    """The adjusted counts (M,) of every order; those of the highest are the occurrences."""
+    """The adjusted counts (M,) of every order; in the highest order they are the occurrences."""
     adjusted = []
     for order, longer in zip(counts.orders, counts.orders[1:], strict=False):
         continuations = np.bincount(longer.suffix, minlength=len(order)).astype(np.int32)
@@ -87,7 +87,7 @@ def _discounted(
 def discounted_shares(
     prefix: IntArray, count: IntArray, discounts: Discounts, contexts: int
 ) -> Shares:
-    """The shares of one order after its discount is taken off each count (M,)."""
+    """The shares of one order, after its discount is subtracted from each count (M,)."""
     total = context_sums(prefix, count, contexts)
     share = discounts.of(count)
     leftover = divide(context_sums(prefix, share, contexts), total, otherwise=1.0)

@@ -1,6 +1,6 @@
-"""Smoothing that starts from c(hw) / c(h.) and changes little about it.
+"""Smoothings that start from c(hw) / c(h.) and change little.
 
-With c(h.) the sum of c(hw) over all w:
+Here c(h.) is the sum of c(hw) over all w:
 
 * maximum likelihood, c(hw) / c(h.), as it is;
 * add-k, (c(hw) + k) / (c(h.) + k V): Laplace with k = 1, Lidstone with any other;
@@ -19,7 +19,7 @@ STUPID_BACKOFF_WEIGHT = 0.4
 
 
 def relative_frequencies(counts: NgramCounts, n: int) -> Shares:
-    """c(hw) / c(h.) for order n, with nothing left over where h was seen."""
+    """c(hw) / c(h.) for order n; nothing is left over if h was seen."""
     order = counts.orders[n - 1]
     total = context_sums(order.prefix, order.count, counts.contexts(n))
     leftover = (total == 0).astype(np.float64)
@@ -27,15 +27,15 @@ def relative_frequencies(counts: NgramCounts, n: int) -> Shares:
 
 
 def maximum_likelihood(counts: NgramCounts) -> Smoothed:
-    """Relative frequencies; a context never seen backs off to the longest one that was."""
+    """Relative frequencies; an unseen context backs off to its longest end that was seen."""
     return Smoothed(tuple(relative_frequencies(counts, n) for n in range(1, counts.order + 1)))
 
 
 def add_k(counts: NgramCounts, k: float, possible: int) -> Smoothed:
-    """Lidstone's law over the `possible` words; k V / (c(h.) + k V) of it is uniform.
+    """Lidstone's law over V = `possible` words; its part k V / (c(h.) + k V) is uniform.
 
-    Only complete contexts, those of the full length or that reach back to ``<s>``, have counts of
-    their own; where such a context was never seen, the distribution is uniform.
+    Only complete contexts have counts of their own: they have the full length, or they reach back
+    to ``<s>``. If a complete context was never seen, the distribution is uniform.
     """
     added = k * possible
     shares = []
@@ -51,10 +51,10 @@ def add_k(counts: NgramCounts, k: float, possible: int) -> Smoothed:
 
 
 def stupid_backoff(counts: NgramCounts) -> Smoothed:
-    """Brants et al.'s scores. A word never seen has 0.4 times the uniform probability.
+    """Brants et al.'s scores. An unseen word has 0.4 times the uniform probability.
 
-    A context never seen costs nothing, where the paper has a factor 0.4: it is the same for all
-    words, and no back-off table or ARPA file can hold it.
+    In the paper, an unseen context also costs a factor 0.4. Here it costs nothing: the factor is
+    the same for all words, and no back-off table or ARPA file can hold it.
     """
     shares = []
     for n in range(1, counts.order + 1):

@@ -1,9 +1,9 @@
-"""Witten-Bell smoothing: a context leaves over as much as it has had surprises.
+"""Witten-Bell smoothing: the more different words follow a context, the more it leaves over.
 
     share(hw) = c(hw) / (c(h.) + T(h))        leftover(h) = T(h) / (c(h.) + T(h))
 
-with T(h) the number of different words seen after h (Witten & Bell 1991, method C, interpolated as
-in Chen & Goodman 1999).
+where T(h) is the number of different words seen after h (Witten & Bell 1991, method C, interpolated
+as in Chen & Goodman 1999).
 """
 
 from __future__ import annotations

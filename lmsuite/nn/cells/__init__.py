@@ -1,4 +1,4 @@
-"""The plain recurrent cells: the definition, which `lmsuite.nn.kernels` is held to."""
+"""The plain recurrent cells. They are the definition; `lmsuite.nn.kernels` must agree with it."""
 
 from __future__ import annotations
 

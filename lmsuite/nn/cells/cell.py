@@ -1,4 +1,4 @@
-"""What a recurrent cell is: one step, its reverse, and the loop over time that follows from them.
+"""A recurrent cell: one step, its reverse, and the loop over time that follows from them.
 
 | symbol | here      | shape        |                                                           |
 |--------|-----------|--------------|-----------------------------------------------------------|
@@ -8,23 +8,23 @@
 | U      | Wh        | (H, G·H)     | hidden to gates                                           |
 |        | drive     | (T, G, B, H) | x_t W + b, the input's part in each of the G gates        |
 |        | recurrent | (G, B, H)    | h_{t-1} U, the past's part in them                        |
-| s_t    | state     | (S, B, H)    | h_t and what else a cell carries: S = 2 for the LSTM (h, c) |
+| s_t    | state     | (S, B, H)    | h_t and the cell's other memories: S = 2 for LSTM (h, c)  |
 
 Forward, for t = 1 ... T:
 
     drive_t     = x_t W + b                                       (0)  for all steps at once
     recurrent_t = h_{t-1} U                                       (1)
-    s_t         = step(drive_t, recurrent_t, s_{t-1})             (2)  what a kind of cell is
+    s_t         = step(drive_t, recurrent_t, s_{t-1})             (2)  defines the kind of cell
 
-Backward, for t = T ... 1, where ds_t is the sum of all that reaches s_t:
+Backward, for t = T ... 1, where ds_t is the sum of all gradients that reach s_t:
 
     d_drive_t, d_recurrent_t, ds_{t-1} = step_back(ds_t)          (2)
     dh_{t-1} += d_recurrent_t Uᵀ                                  (1), by h_{t-1}
     dU       += h_{t-1}ᵀ d_recurrent_t                            (1), by U
 
-(0) does not depend on the recurrence: `lmsuite.nn.drive` has its tuned form, and its reverse.
+(0) does not depend on the recurrence: `lmsuite.nn.drive` has its tuned form and its reverse.
 
-A cell of your own is a subclass with `step` and `step_back`; `register_cell` gives it a name.
+Your own cell is a subclass with `step` and `step_back`; `register_cell` gives it a name.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from lmsuite.nn.layers import Layer, Shapes
 from lmsuite.types import BoolArray, FloatArray
 
 State: TypeAlias = FloatArray | Sequence[FloatArray]
-"""An array (S, B, H), or its S arrays (B, H), wherever each lies."""
+"""An array (S, B, H), or S arrays (B, H), each anywhere in memory."""
 
 
 class Cell(Layer, ABC):
     """A recurrent layer between its drive (T, G, B, H) and its hidden vectors (T, B, H)."""
 
     gates: ClassVar[int] = 1
-    """G: blocks of H columns in Wx and Wh."""
+    """G: the number of blocks of H columns in Wx and in Wh."""
     states: ClassVar[int] = 1
-    """S: arrays of (B, H) in a state, the hidden vector first."""
+    """S: the number of arrays (B, H) in a state. The hidden vector is the first."""
 
     names: ClassVar[tuple[str, ...]] = ("Wx", "Wh", "b")
     Wx: FloatArray
@@ -73,7 +73,7 @@ class Cell(Layer, ABC):
         }
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """Each gate by itself: Glorot for Wx, orthogonal for Wh, zero for b."""
+        """Fill each gate's block: Glorot for Wx, orthogonal for Wh, zero for b."""
         H = self.hidden_size
         for first in range(0, self.gates * H, H):
             glorot_uniform(self.Wx[:, first : first + H], rng)
@@ -94,7 +94,7 @@ class Cell(Layer, ABC):
     def step(
         self, drive: FloatArray, recurrent: FloatArray, state: FloatArray
     ) -> tuple[FloatArray, Any]:
-        """One step, from the state (S, B, H) before it; no argument is changed.
+        """One step, from the state (S, B, H) before it. It changes no argument.
 
         Args:
             drive: x_t W + b, (G, B, H).
@@ -102,19 +102,20 @@ class Cell(Layer, ABC):
             state: the state before the step.
 
         Returns:
-            The state (S, B, H) after it, and what `step_back` needs.
+            The state (S, B, H) after the step, and the cache for `step_back`.
         """
 
     @abstractmethod
     def step_back(
         self, d_state: FloatArray, cache: Any
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """The reverse of `step`, from the gradient (S, B, H) by the state after it.
+        """The reverse of `step`, from the gradient (S, B, H) by the state after the step.
+
+        If this kind of cell has more parameters than others, `step_back` adds to their gradients.
 
         Returns:
-            Gradients by drive, recurrent and the state before the step. The last leaves out what
-            reaches h_{t-1} through `recurrent`: the loop adds it. The gradient of a parameter that
-            only this kind of cell has is added to its buffer.
+            Gradients by drive, by recurrent, and by the state before the step. The last one leaves
+            out the gradient that reaches h_{t-1} through `recurrent`: the loop adds it.
         """
 
     def forward(
@@ -123,9 +124,9 @@ class Cell(Layer, ABC):
         """Read a sequence.
 
         Args:
-            drive: (T, G, B, H); a kernel uses its memory up.
+            drive: (T, G, B, H); a kernel overwrites it.
             state: the state (S, B, H) before the first step; it is not changed.
-            resets: (T, B), true where the state is put back to zero *before* that step.
+            resets: (T, B), true where the state is set to zero *before* that step.
 
         Returns:
             Hidden vectors (T, B, H), the state after the last step, the cache for `backward`.
@@ -143,12 +144,12 @@ class Cell(Layer, ABC):
     def backward(
         self, d_hidden: FloatArray, d_final_state: FloatArray | None, cache: Any
     ) -> tuple[FloatArray, FloatArray]:
-        """Backpropagation through the T steps of a `forward`; writes the gradient of U.
+        """Backpropagate through the T steps of a `forward`; writes the gradient of U.
 
         Args:
             d_hidden: gradient by the hidden vectors, (T, B, H); it is not changed.
-            d_final_state: gradient by the final state; None where backpropagation is truncated.
-            cache: from `forward`; a kernel uses it up.
+            d_final_state: gradient by the final state; None if backpropagation is truncated there.
+            cache: from `forward`; a kernel overwrites it.
 
         Returns:
             Gradients by the drive (T, G, B, H) and by the initial state (S, B, H).
@@ -172,9 +173,9 @@ class Cell(Layer, ABC):
     def advance(
         self, drive: FloatArray, recurrent: FloatArray, before: State, after: State
     ) -> None:
-        """One step without a way back: fills the state `after` (S, B, H).
+        """One step without a cache for the reverse: fill the state `after` (S, B, H).
 
-        The memory of `recurrent` is used up; `drive` and the state `before` stay as they are.
+        It may overwrite `recurrent`, but not `drive` and the state `before`.
         """
         state, _ = self.step(drive, recurrent, np.stack(tuple(before)))
         for there, here in zip(after, state, strict=True):

@@ -3,8 +3,8 @@
 | symbol  | here             | shape     |                             |
 |---------|------------------|-----------|-----------------------------|
 | h_t     | h                | (B, H)    | hidden vector               |
-| x_t W+b | drive            | (1, B, H) | what the input contributes  |
-| h_t-1 U | recurrent        | (1, B, H) | what the past contributes   |
+| x_t W+b | drive            | (1, B, H) | the input's part            |
+| h_t-1 U | recurrent        | (1, B, H) | the past's part             |
 """
 
 from __future__ import annotations

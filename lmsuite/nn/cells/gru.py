@@ -1,16 +1,16 @@
 """The gated recurrent unit: Cho et al. (2014), in the variant of cuDNN and PyTorch.
 
-That variant applies the reset gate after the product with U (the paper: before it), so that one
-product a step suffices; the candidate's recurrent part then has a bias of its own.
+This variant applies the reset gate after the product with U; the paper applies it before. So one
+product a step is enough, and the candidate's recurrent part has a bias of its own.
 
 | symbol  | here          | shape     |                                                      |
 |---------|---------------|-----------|------------------------------------------------------|
-| x_t W+b | x_n, x_r, x_z | (3, B, H) | what the input contributes; blocks in order n r z    |
-| h_t-1 U | u_r, u_z, u_q | (3, B, H) | what the past contributes; blocks in order r z q     |
+| x_t W+b | x_n, x_r, x_z | (3, B, H) | the input's part; blocks in the order n r z          |
+| h_t-1 U | u_r, u_z, u_q | (3, B, H) | the past's part; blocks in the order r z q           |
 | b_q     | b_q           | (H,)      | bias of q                                            |
 | h_t     | h             | (B, H)    | hidden vector                                        |
 | r, z    | r, z          | (B, H)    | reset and update gate, in (0, 1)                     |
-| q       | q             | (B, H)    | what the past offers the candidate                   |
+| q       | q             | (B, H)    | the past's part in the candidate, before the reset   |
 | n       | n             | (B, H)    | candidate, in (-1, 1)                                |
 """
 
@@ -27,7 +27,7 @@ from lmsuite.types import FloatArray
 
 
 class GRU(Cell):
-    """Equations (1) to (5) of `step`; `step_back` is their mirror."""
+    """Equations (1) to (5) of `step`; `step_back` reverses each of them."""
 
     gates = 3
     states = 1

@@ -2,8 +2,8 @@
 
 | symbol  | here      | shape     |                                                    |
 |---------|-----------|-----------|----------------------------------------------------|
-| x_t W+b | drive     | (4, B, H) | what the input contributes to each gate            |
-| h_t-1 U | recurrent | (4, B, H) | what the past contributes; blocks in order o i f g |
+| x_t W+b | drive     | (4, B, H) | the input's part in each gate                      |
+| h_t-1 U | recurrent | (4, B, H) | the past's part; blocks in the order o i f g       |
 | h_t     | h         | (B, H)    | hidden vector                                      |
 | c_t     | c         | (B, H)    | memory cell                                        |
 | o, i, f | o, i, f   | (B, H)    | output, input and forget gate, in (0, 1)           |
@@ -20,15 +20,15 @@ from lmsuite.types import FloatArray
 
 
 class LSTM(Cell):
-    """Equations (1) to (7) of `step`; `step_back` is their mirror."""
+    """Equations (1) to (7) of `step`; `step_back` reverses each of them."""
 
     gates = 4
     states = 2
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """As every cell, but the forget gate's bias is 1, so that it begins by remembering.
+        """As every cell, but the forget gate's bias is 1, so a new LSTM remembers.
 
-        Gers et al. (2000); Jozefowicz et al. (2015) find that it matters more than most variants.
+        Gers et al. (2000). Jozefowicz et al. (2015) find that this matters more than most variants.
         """
         super().initialise(rng)
         H = self.hidden_size

@@ -1,7 +1,7 @@
-"""The tuned forms of the cells, and the cells by the name that a model's settings give.
+"""The tuned forms of the cells, and the names of the cells in a model's settings.
 
-A kernel is its plain cell with `forward`, `backward` and `advance` written for speed: it inherits
-the parameters, `step` and `step_back`. Tests hold each to the loop that follows from these two.
+A kernel is a plain cell with a faster `forward`, `backward` and `advance`. It inherits the
+parameters, `step` and `step_back`. Tests compare it with the plain cell's loop over these two.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ CELLS: dict[str, type[Cell]] = {"elman": Elman, "gru": GRU, "lstm": LSTM}
 
 
 def register_cell(name: str, cell: type[Cell]) -> None:
-    """Let models have cells of your own, by a name: ``RecurrentSettings(cell=name)``.
+    """Give your own cell a name that models can use: ``RecurrentSettings(cell=name)``.
 
-    A model file keeps the name alone: register the class again before you load it.
+    A model file keeps only the name: register the class again before you load the file.
 
     Raises:
-        ValueError: another class has the name, or this one lacks `step` or `step_back`.
+        ValueError: another class has the name, or the class lacks `step` or `step_back`.
     """
     missing = ", ".join(sorted(getattr(cell, "__abstractmethods__", ())))
     if missing:

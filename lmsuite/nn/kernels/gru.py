@@ -1,7 +1,7 @@
-"""`lmsuite.nn.cells.gru` tuned: one tanh for both sigmoids, slopes before the loop back.
+"""`lmsuite.nn.cells.gru` tuned: one tanh for both sigmoids, slopes before the backward loop.
 
-The gradients lie in the order n r z q: the first three are of what the input drives, the last
-three of what the recurrence drives, so each product finds its own in one piece.
+The gradients lie in the order n r z q. The first three are the gradient by the drive, and the last
+three the gradient by the recurrent part. So each product finds its gradients in one piece.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ class GRU(cells.GRU):
         q: FloatArray,
         h: FloatArray,
     ) -> None:
-        """One step: x_n, a_r and a_z (3, B, H) become the gates; q and h (B, H) are filled.
+        """One step: turn x_n, a_r and a_z (3, B, H) into the gates, and fill q and h (B, H).
 
-        One tanh serves both sigmoids: sigmoid(x) = (1 + tanh(x/2)) / 2.
+        One tanh computes both sigmoids: sigmoid(x) = (1 + tanh(x/2)) / 2.
         """
         n, r, z = gates
         rz = gates[1:]
@@ -111,10 +111,10 @@ class GRU(cells.GRU):
 
 
 def _gates_to_slopes(run: _Run, part: slice) -> FloatArray:
-    """All in the backward equations that does not depend on the recurrence, for some steps.
+    """Compute the parts of the backward equations that do not depend on dh_t, for some steps.
 
-    n, r, z and q turn, in place, into what dh_t is multiplied by to give da_n, da_r, da_z and dq;
-    returned is z, the factor of dh_t in dh_{t-1}.
+    In place, n, r, z and q become factors: dh_t times these is da_n, da_r, da_z and dq. Returns z,
+    the factor from dh_t to dh_{t-1}.
     """
     n, r, z = (run.gates[part, gate] for gate in range(3))
     q = run.q[part]
@@ -126,9 +126,9 @@ def _gates_to_slopes(run: _Run, part: slice) -> FloatArray:
     np.square(n, out=n)
     np.subtract(1, n, out=n)
     n *= not_update  # (1 - z) (1 - n²)
-    slope_q = n * r  # that times r
+    slope_q = n * r  # (1 - z) (1 - n²) r
     r *= 1 - r
     r *= q
-    r *= n  # that times q r (1 - r)
+    r *= n  # (1 - z) (1 - n²) q r (1 - r)
     q[...] = slope_q
     return update

@@ -1,7 +1,7 @@
-"""`lmsuite.nn.cells.lstm` tuned: one tanh for all gates, slopes before the loop back.
+"""`lmsuite.nn.cells.lstm` tuned: one tanh for all gates, slopes before the backward loop.
 
-What does not depend on the recurrence is computed for as many steps at a time as fit in the cache,
-and takes the memory of the forward pass; dU is one product over all steps, after the loop.
+The slopes do not depend on the recurrence. They are computed for as many steps at a time as fit in
+the cache, and they overwrite the arrays of the forward pass. One product after the loop gives dU.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class LSTM(cells.LSTM):
     ) -> None:
         h, c = after
         recurrent += drive
-        _advance(recurrent, before[1], c, recurrent[3], h)  # g is used up before tanh(c)
+        _advance(recurrent, before[1], c, recurrent[3], h)  # tanh(c) may overwrite g
 
     def forward(
         self, drive: FloatArray, state: FloatArray, resets: BoolArray | None = None
@@ -72,7 +72,7 @@ class LSTM(cells.LSTM):
         d_h, d_c = self.start(B) if d_final_state is None else d_final_state.copy()
         times_WhT = transposed_products(self.Wh, self.gates, B)
         through = np.empty((B, H), d_h.dtype)
-        d_a, h_to_c, c_to_c = run.gates, run.tanh_c, run.c[:-1]  # `_turn_into_slopes` makes them so
+        d_a, h_to_c, c_to_c = run.gates, run.tanh_c, run.c[:-1]  # after `_turn_into_slopes`
         by_step = d_a.swapaxes(0, 1)
         parts = by_step, by_step[:, 0], by_step[:, 1:], resets_by_step(run.resets, T)
         steps = list(zip(d_hidden, h_to_c, c_to_c, *parts, strict=True))
@@ -98,9 +98,9 @@ class LSTM(cells.LSTM):
 def _advance(
     a: FloatArray, c_before: FloatArray, c: FloatArray, tanh_c: FloatArray, h: FloatArray
 ) -> None:
-    """One step: a (4, B, H) becomes the gates, and c, tanh_c and h (B, H) are filled.
+    """One step: turn a (4, B, H) into the gates, and fill c, tanh_c and h (B, H).
 
-    One tanh serves all gates: sigmoid(x) = (1 + tanh(x/2)) / 2.
+    One tanh computes all gates: sigmoid(x) = (1 + tanh(x/2)) / 2.
     """
     sigmoids = a[:3]
     sigmoids *= HALF
@@ -116,12 +116,15 @@ def _advance(
 
 
 def _turn_into_slopes(run: _Run, part: slice) -> None:
-    """All in the backward equations that does not depend on the recurrence, for some steps.
+    """Compute the parts of the backward equations that do not depend on dh_t, for some steps.
 
-    It takes the place of the run, so that less memory passes through the cache: the gates become
-    what dh_t (for a_o) and dc_t (for a_i, a_f, a_g) are multiplied by, tanh_c the factor
-    o (1 - tanh² c_t) from dh_t to dc_t, and c_{t-1} the factor f from dc_t to dc_{t-1}. With
-    h_t = o tanh(c_t), u = i g and v = f c_{t-1} the slopes are two operations each:
+    They overwrite the arrays of the run, so less memory passes through the cache:
+
+    * the gates become factors: of dh_t for da_o, of dc_t for da_i, da_f and da_g;
+    * tanh_c becomes the factor o (1 - tanh² c_t) from dh_t to dc_t;
+    * c_{t-1} becomes the factor f from dc_t to dc_{t-1}.
+
+    With h_t = o tanh(c_t), u = i g and v = f c_{t-1}, each slope of a gate takes two operations:
 
         h_t - h_t o,  u - u i,  v - v f,  i - u g
     """

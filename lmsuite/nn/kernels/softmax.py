@@ -1,7 +1,7 @@
-"""`lmsuite.nn.losses.softmax_cross_entropy` tuned: in place, some rows at a time that fit a cache.
+"""`lmsuite.nn.losses.softmax_cross_entropy` tuned: in place, as many rows at a time as fit a cache.
 
-A row's maximum is taken off only where an exp might overflow, and sums over a row are products,
-which BLAS adds faster.
+A row's maximum is subtracted only if an exp might overflow. Sums over a row are products, because
+BLAS is faster than numpy's sum.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from lmsuite.nn.losses import NOTHING, Weights, check_targets, row_weights, shif
 from lmsuite.types import FloatArray, IntArray
 
 BLOCK = 1 << 18
-"""Logits handled at a time: what fits in a core's L2 cache."""
+"""Logits handled at a time: as many as fit in a core's L2 cache."""
 
 
 def softmax_cross_entropy(
     logits: FloatArray, targets: IntArray, weights: Weights = None, impossible: IntArray = NOTHING
 ) -> tuple[float, FloatArray]:
-    """As `losses.softmax_cross_entropy`; the gradient takes the memory of the logits."""
+    """As `losses.softmax_cross_entropy`, but the gradient overwrites the logits."""
     N, V = logits.shape
     check_targets(targets, N, V)
     w = row_weights(weights, N, logits.dtype)
@@ -33,7 +33,7 @@ def softmax_cross_entropy(
 def _cross_entropy_block(
     logits: FloatArray, targets: IntArray, w: FloatArray, impossible: IntArray
 ) -> float:
-    """The loss of a block of rows whose logits become their gradient."""
+    """The loss of a block of rows; the gradient overwrites the logits."""
     rows = np.arange(len(logits))
     shift(logits, impossible)
     at_target = logits[rows, targets]
