@@ -161,12 +161,13 @@ def _found_at_url(url: str, any_ending: bool, quiet: bool) -> list[File]:
     try:
         if system.isdir(path):
             paths = system.find(path)
-            return _chosen(url, _shown(paths, path), any_ending, make)
+            return _chosen(url, _shown(paths, path.rstrip("/")), any_ending, make)
         if system.exists(path):
             return [make(path)]
         if _MAGIC.search(path):
             found = [each for each in system.glob(path) if not system.isdir(each)]
-            return _chosen(url, _shown(found, _MAGIC.split(path)[0]), any_ending, make)
+            fixed = _MAGIC.split(path)[0].rpartition("/")[0]
+            return _chosen(url, _shown(found, fixed), any_ending, make)
     except DataError:
         raise
     except Exception as error:  # every service has its own
@@ -175,9 +176,8 @@ def _found_at_url(url: str, any_ending: bool, quiet: bool) -> list[File]:
 
 
 def _shown(paths: Iterable[str], root: str) -> Iterator[str]:
-    """Those that are not hidden, below `root`."""
-    begin = len(root.rpartition("/")[0])
-    return (path for path in paths if "/." not in path[begin:])
+    """Those that are not hidden below the folder `root`."""
+    return (path for path in paths if "/." not in path[len(root) :])
 
 
 def _file_system(url: str) -> tuple[Any, str]:

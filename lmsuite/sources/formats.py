@@ -61,8 +61,8 @@ class _Opened:
     def _read(self) -> bytes:
         try:
             return self.file.read(_CHUNK)
-        except OSError as error:
-            raise DataError(f"{self.name}: cannot be read ({error.strerror or error})") from None
+        except Exception as error:  # every service that a URL leads to has its own
+            raise DataError(f"{self.name}: cannot be read ({_reason(error)})") from None
 
     def unpacked(self) -> Iterator[bytes]:
         """The bytes, unpacked if they are compressed."""
@@ -83,9 +83,18 @@ class _Opened:
                 return
         with tempfile.TemporaryFile() as copy:
             for piece in self.unpacked():
-                copy.write(piece)
+                self._write(copy, piece)
             copy.seek(0)
             yield copy
+
+    def _write(self, copy: IO[bytes], piece: bytes) -> None:
+        try:
+            copy.write(piece)
+        except OSError as error:
+            raise DataError(
+                f"{self.name}: no room for its copy in {tempfile.gettempdir()} "
+                f"({_reason(error)}); set TMPDIR to a folder that has room"
+            ) from None
 
     def texts(self) -> Iterator[bytes]:
         """The bytes, unpacked, of a file that is to hold text.
@@ -134,7 +143,7 @@ def _reading(file: File) -> AbstractContextManager[IO[bytes]]:
     except FileNotFoundError:
         raise DataError(f"{file.name}: no such file") from None
     except OSError as error:
-        raise DataError(f"{file.name}: cannot be read ({error.strerror or error})") from None
+        raise DataError(f"{file.name}: cannot be read ({_reason(error)})") from None
 
 
 def pieces_of_text(text: str, delimiter: str | None) -> Iterator[Piece]:
@@ -305,8 +314,7 @@ def _parquet(opened: _Opened, settings: ReadingSettings) -> Iterator[Piece]:
                         yield piece
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
             where = f" after row {row}" if row else ""
-            reason = " ".join(str(error).split())[:200]
-            raise DataError(f"{opened.name}: damaged Parquet{where} ({reason})") from None
+            raise DataError(f"{opened.name}: damaged Parquet{where} ({_reason(error)})") from None
     records.tell()
 
 
@@ -385,6 +393,12 @@ class _Records:
                 TextWarning,
                 stacklevel=3,
             )
+
+
+def _reason(error: BaseException) -> str:
+    """What an error says, in a line."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(said.split())[:200] or type(error).__name__
 
 
 def _named(fields: Iterable[str]) -> str:

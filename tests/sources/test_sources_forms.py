@@ -159,6 +159,14 @@ def test_files_in_memory_are_read_as_those_on_the_disk() -> None:
         memory.rm("/forms", recursive=True)
 
 
+def test_a_hidden_folder_that_is_named_is_read(tmp_path: Path) -> None:
+    write = write_below(tmp_path / ".hidden")
+    write("a.txt", b"a\n")
+    write(".b.txt", b"b\n")
+    for source in (".hidden", ".hidden/*", f"file://{tmp_path}/.hidden"):
+        assert read_corpus(source).text == "a\n"
+
+
 def test_other_endings_are_read_if_it_is_said_what_they_are() -> None:
     Path("a.log").write_text("one")
     Path("b.log").write_text("two\n")
