@@ -18,7 +18,7 @@ from itertools import chain
 from typing import IO, Any, NamedTuple, NoReturn, TypeAlias
 
 from lmsuite.errors import DataError, TextWarning
-from lmsuite.files.compression import packing_of, unpacked_pieces
+from lmsuite.files.compression import RATIO, UNPACKED, packing_of, unpacked_pieces
 from lmsuite.files.plain import decoded, with_line_ends
 from lmsuite.sources.finding import File
 from lmsuite.sources.foreign import BEGINNING, without_foreign
@@ -293,7 +293,9 @@ def _parquet(opened: _Opened, settings: ReadingSettings) -> Iterator[Piece]:
         ) from None
     records = _Records(opened.name, "row", settings)
     with opened.unpacked_file() as file:
-        row = 0
+        row = made = 0
+        limit = max(UNPACKED, RATIO * file.seek(0, io.SEEK_END))
+        file.seek(0)
         try:
             table = parquet.ParquetFile(file)
             if settings.field not in table.schema_arrow.names:
@@ -311,6 +313,12 @@ def _parquet(opened: _Opened, settings: ReadingSettings) -> Iterator[Piece]:
                 for text in batch.column(0).to_pylist():
                     row += 1
                     if (piece := records.of(text, row)) is not None:
+                        made += len(piece.text)
+                        if made > limit:
+                            raise DataError(
+                                f"{opened.name}: unpacks to more than {RATIO} times its size, "
+                                "which no text does; if it is meant, write it as a plain text first"
+                            )
                         yield piece
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
             where = f" after row {row}" if row else ""
