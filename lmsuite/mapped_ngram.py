@@ -53,7 +53,7 @@ class MappedNgram:
             is_known = manifest["format"] <= _NEWEST_FORMAT and manifest["kind"] == "ngram"
             if not is_known or manifest["settings"]["quantize"]:
                 raise ModelFileError(f"{path} is not an n-gram model, or is quantized")
-            self._has_lines = manifest["text"]["boundaries"] == "lines"
+            self._has_sequences = manifest["text"]["boundaries"] != "stream"
             self._order: int = manifest["settings"]["order"]
             if self._order < 1:
                 raise ValueError("its order is below 1")
@@ -90,7 +90,8 @@ class MappedNgram:
         """The natural log-probability of every token of `tokens`, which begin a text.
 
         The tokens are as the model's tokenizer gives them. For a model that reads lines, they are
-        one line, and the last number is for the end of that line.
+        one line, and the last number is for the end of that line; for one that reads documents,
+        they are one document.
 
         Raises:
             DataError: a token is reserved.
@@ -99,7 +100,7 @@ class MappedNgram:
         reserved = {_BOS, _EOS}.intersection(tokens)
         if reserved:
             raise DataError(f"the token {min(reserved)} is reserved; remove or rename it")
-        ids = [self._id(token) for token in tokens] + [self._id(_EOS)] * self._has_lines
+        ids = [self._id(token) for token in tokens] + [self._id(_EOS)] * self._has_sequences
         contexts = [self._id(_BOS)][: self._order - 1]
         scores = []
         try:

@@ -30,6 +30,13 @@ If the cows eat corn, what do the cats eat? The cats eat what they catch.
 OTHER = "The cows sat, and a zebra ate the corn.\n\nthe the the hay\nwhat if"
 
 
+def given_to(boundaries: Boundaries, text: str) -> str:
+    """The text for models of these boundaries: with documents, paragraphs are some, one empty."""
+    if boundaries is not Boundaries.DOCUMENTS:
+        return text
+    return text.replace("\n\n", boundaries.end * 2)
+
+
 @dataclass(frozen=True)
 class Case:
     """How one model is made; `make` twice makes two equal ones."""
@@ -49,7 +56,7 @@ def ngram(smoothing: str, order: int, boundaries: Boundaries) -> Case:
     """The n-gram model of this smoothing and order."""
 
     def make() -> LanguageModel:
-        text, ids = TextEncoder.train(TRAINING, text_of(boundaries))
+        text, ids = TextEncoder.train(given_to(boundaries, TRAINING), text_of(boundaries))
         return NgramModel.fit(text, ids, NgramSettings(order=order, smoothing=smoothing))
 
     return Case(f"{smoothing}-{order}-{boundaries.value}", make)
@@ -80,10 +87,10 @@ def network(name: str, boundaries: Boundaries) -> Case:
     kind: type[NeuralModel] = FeedForward if "ffnn" in name else Recurrent
 
     def make() -> LanguageModel:
-        text, ids = TextEncoder.train(TRAINING, text_of(boundaries))
+        text, ids = TextEncoder.train(given_to(boundaries, TRAINING), text_of(boundaries))
         model = kind.initial(text, settings, np.random.default_rng(1))
         how = TrainingSettings(epochs=2, minutes=None, batch=4, bptt=5, learning_rate=0.01)
-        return train(model, ids, text.encode(OTHER), how, Unheard()).model
+        return train(model, ids, text.encode(given_to(boundaries, OTHER)), how, Unheard()).model
 
     return Case(f"{name}-{boundaries.value}", make)
 
@@ -92,7 +99,7 @@ def cache(boundaries: Boundaries) -> Case:
     """A cache of the recent past, alone."""
 
     def make() -> LanguageModel:
-        text, _ = TextEncoder.train(TRAINING, text_of(boundaries))
+        text, _ = TextEncoder.train(given_to(boundaries, TRAINING), text_of(boundaries))
         return CacheModel(text, CacheSettings(half_life=4.0))
 
     return Case(f"cache-{boundaries.value}", make)
@@ -111,7 +118,7 @@ def mixture(members: tuple[str, ...], boundaries: Boundaries) -> Case:
             for name in members
         }
         made = {name: case.make() for name, case in makers.items()}
-        return Mixture.fit(made, made[members[0]].encoder.encode(OTHER))
+        return Mixture.fit(made, made[members[0]].encoder.encode(given_to(boundaries, OTHER)))
 
     return Case(f"mixture-{'-'.join(members)}-{boundaries.value}", make)
 

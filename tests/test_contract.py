@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract_cases import CASES, OTHER, TRAINING, Case
+from contract_cases import CASES, OTHER, TRAINING, Case, given_to
 
 from lmsuite.analysis.evaluation import evaluate, in_blocks
 from lmsuite.errors import DataError, UsageError
@@ -30,6 +30,11 @@ def model_of(case: Case) -> LanguageModel:
     return case.make()
 
 
+def ids_of(model: LanguageModel, text: str) -> IntArray:
+    """The ids of a text for a model of whatever boundaries."""
+    return model.encoder.encode(given_to(model.encoder.boundaries, text))
+
+
 def chain(model: LanguageModel, ids: IntArray) -> FloatArray:
     """The log-probabilities of the predicted ids, one step at a time."""
     state = model.start(1)
@@ -46,7 +51,7 @@ def states(model: LanguageModel) -> list[State]:
     found = [model.start(1)]
     for text in (TRAINING, OTHER):
         state = model.start(1)
-        for token in model.encoder.encode(text)[:25].tolist():
+        for token in ids_of(model, text)[:25].tolist():
             state = model.step(state, np.array([token], dtype=np.int32))
             found.append(state)
     return found
@@ -74,7 +79,7 @@ def test_impossible_ids_have_probability_zero(case: Case) -> None:
 @pytest.mark.parametrize("text", [TRAINING, OTHER], ids=["seen", "unseen"])
 def test_score_is_the_chain_of_steps(case: Case, text: str) -> None:
     model = model_of(case)
-    for ids in (model.encoder.encode(text), in_blocks(model.encoder.encode(text), 4)):
+    for ids in (ids_of(model, text), in_blocks(ids_of(model, text), 4)):
         scores = model.score(ids)
         assert scores.dtype == np.float64
         assert scores.shape == ((ids != BOS).sum(),)
@@ -85,7 +90,7 @@ def test_score_is_the_chain_of_steps(case: Case, text: str) -> None:
 def test_reading_is_the_chain_of_steps(case: Case, length: int) -> None:
     """Of few ids, of many, across ``<s>``, and from a state that has read something already."""
     model = model_of(case)
-    text = model.encoder.encode((OTHER + "\n" + TRAINING) * 9)
+    text = ids_of(model, (OTHER + "\n" + TRAINING) * 9)
     long = np.resize(text[text != BOS], length)
     for ids in (text[:length], np.concatenate((text[:5], long)).astype(np.int32)):
         state = model.start(1)
@@ -152,7 +157,7 @@ def test_a_drawn_text_has_the_log_probabilities_of_its_score(case: Case) -> None
 def test_many_threads_share_one_model(case: Case, samples: int) -> None:
     """Each of eight that sample, score and step at once gets what it gets alone."""
     model = model_of(case)
-    text = model.encoder.encode(TRAINING * 3)
+    text = ids_of(model, TRAINING * 3)
 
     def work(seed: int) -> tuple[list[list[int]], list[float], list[float], float]:
         texts = sample(model, text[:seed], seed=seed, samples=samples, max_tokens=12)
@@ -208,7 +213,7 @@ def test_what_are_no_ids_is_refused(case: Case, wrong: Any) -> None:
 
 def test_ids_may_be_a_list_or_of_another_width(case: Case) -> None:
     model = model_of(case)
-    ids = model.encoder.encode(OTHER)
+    ids = ids_of(model, OTHER)
     for same in (ids.tolist(), ids.astype(np.int64), ids.astype(np.uint8)):
         np.testing.assert_array_equal(model.score(same), model.score(ids))
         np.testing.assert_array_equal(
@@ -275,7 +280,7 @@ def test_save_and_load_give_an_equal_model(case: Case, tmp_path: Path) -> None:
     assert loaded.is_normalised == model.is_normalised
     assert loaded.summary() == model.summary()
     for text in (TRAINING, OTHER):
-        ids = model.encoder.encode(text)
+        ids = ids_of(model, text)
         np.testing.assert_array_equal(loaded.score(ids), model.score(ids))
     np.testing.assert_array_equal(
         loaded.log_probs(loaded.start(1)), model.log_probs(model.start(1))

@@ -36,7 +36,7 @@ def test_the_numbers_are_those_of_the_model(
     path = tmp_path / "m.safetensors"
     model = saved(path, play[:50_000], boundaries, order=order)
     mapped = MappedNgram(str(path))
-    end = "\n" if boundaries is Boundaries.LINES else ""
+    end = boundaries.end if boundaries.has_sequences else ""
     for line in play[40_000:60_000].splitlines():
         assert mapped.score(line.split()) == model.score(model.encoder.encode(line + end)).tolist()
 

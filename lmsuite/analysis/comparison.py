@@ -106,18 +106,25 @@ class _Scored:
 
 @dataclass(frozen=True)
 class _Lines:
-    """The lines of the text."""
+    """The lines of the text; what ends a document ends a line, too."""
 
     texts: list[str]
     chars: Float64Array  # (L,) characters of each line, with its end
+    units: NDArray[np.int64]  # (L,) the number of each line, or of its document
+    unit: str  # "line" or "document"
 
     @classmethod
-    def of(cls, text: str) -> _Lines:
-        texts = text.removesuffix("\n").split("\n")
+    def of(cls, text: str, boundaries: Boundaries) -> _Lines:
+        """The lines of a text that consists of the units of these boundaries."""
+        lines = Boundaries.LINES.reads(text) if boundaries is Boundaries.DOCUMENTS else text
+        texts = lines.removesuffix("\n").split("\n")
         chars = np.array([len(line) + 1 for line in texts], np.float64)
-        if not text.endswith("\n"):
+        if not lines.endswith("\n"):
             chars[-1] -= 1
-        return cls(texts, chars)
+        last = np.cumsum(chars[:-1]).astype(np.int64) - 1  # where all but the last line end
+        ends = [text[place] == boundaries.end for place in last.tolist()]
+        units = np.concatenate(([0], np.cumsum(ends, dtype=np.int64)))
+        return cls(texts, chars, units, boundaries.unit)
 
 
 def compare(
@@ -130,11 +137,18 @@ def compare(
 ) -> Comparison:
     """Compare two models on a text; `rng` draws the resampled texts.
 
+    If one model is of documents, the text is one of documents, of which the other reads the lines.
+
     Raises:
         DataError: the text has no tokens, or a model gives one of them probability zero.
     """
-    scored = _score(a, text, names[0]), _score(b, text, names[1])
-    lines = _Lines.of(text)
+    boundaries = [model.encoder.boundaries for model in (a, b)]
+    texts = [text, text]
+    if Boundaries.DOCUMENTS in boundaries:
+        texts = [each.reads(text) for each in boundaries]
+        boundaries = [Boundaries.DOCUMENTS]
+    scored = _score(a, texts[0], names[0]), _score(b, texts[1], names[1])
+    lines = _Lines.of(text, boundaries[0])
     if a.encoder.fingerprint() == b.encoder.fingerprint():
         return _compare_tokens(a, scored, lines, rng, names)
     return _compare_lines(scored, lines, rng, names)
@@ -181,8 +195,8 @@ def _compare_tokens(
 ) -> Comparison:
     a, b = scored
     difference = b.log_probs - a.log_probs  # (M,) surprisal of A minus that of B
-    in_lines = model.encoder.boundaries is Boundaries.LINES
-    units = joined(a.lines) if in_lines else blocks(len(a.ids))
+    has_sequences = model.encoder.boundaries.has_sequences
+    units = joined(lines.units[a.lines]) if has_sequences else blocks(len(a.ids))
     chars = _chars_of_tokens(a.lines, lines)
     bootstrap = Bootstrap(sums_over(units, difference, -a.log_probs, 1.0, chars), rng)
     return Comparison(
@@ -192,8 +206,8 @@ def _compare_tokens(
         nats_per_token=bootstrap.estimate(ratio(0, 2)),
         bits_per_char=bootstrap.estimate(ratio(0, 3, scale=1 / math.log(2))),
         perplexity=bootstrap.estimate(perplexity_difference(0, 1, 2)),
-        unit=_unit_of_lines(len(lines.texts), bootstrap.units)
-        if in_lines
+        unit=_name_of_units(lines, bootstrap.units)
+        if has_sequences
         else f"blocks of {len(a.ids) // bootstrap.units} tokens",
         units=bootstrap.units,
         tally=_tally(difference),
@@ -210,7 +224,7 @@ def _compare_lines(
     a, b = scored
     of_a, of_b = (_line_sums(each, len(lines.texts)) for each in scored)  # (L,)
     difference = of_b - of_a
-    units = joined(np.arange(len(lines.texts)))
+    units = joined(lines.units)
     bootstrap = Bootstrap(sums_over(units, difference, lines.chars), rng)
     largest = np.argsort(-np.abs(difference), kind="stable")[:PLACES]
     return Comparison(
@@ -220,7 +234,7 @@ def _compare_lines(
         nats_per_token=None,
         bits_per_char=bootstrap.estimate(ratio(0, 1, scale=1 / math.log(2))),
         perplexity=None,
-        unit=_unit_of_lines(len(lines.texts), bootstrap.units),
+        unit=_name_of_units(lines, bootstrap.units),
         units=bootstrap.units,
         tally=_tally(difference),
         places=tuple(
@@ -241,8 +255,10 @@ def _chars_of_tokens(line_of: NDArray[np.int64], lines: _Lines) -> Float64Array:
     return (lines.chars / np.maximum(tokens, 1))[line_of]
 
 
-def _unit_of_lines(lines: int, units: int) -> str:
-    return "lines" if lines == units else f"groups of {lines / units:.3g} lines"
+def _name_of_units(lines: _Lines, groups: int) -> str:
+    count = int(lines.units[-1]) + 1
+    name = f"{lines.unit}s"
+    return name if count == groups else f"groups of {count / groups:.3g} {name}"
 
 
 def _figures(scored: _Scored, lines: _Lines) -> Figures:
@@ -292,7 +308,7 @@ def _around(encoder: TextEncoder, ids: IntArray, i: int) -> tuple[str, str]:
 def lines_of_tokens(encoder: TextEncoder, text: str, ids: IntArray) -> NDArray[np.int64]:
     """The line (M,), from 0, in which each predicted token of the text ends.
 
-    A line's end, a newline or ``</s>``, belongs to that line.
+    A line's end, a newline or ``</s>``, belongs to that line. The end of a document ends a line.
 
     Args:
         encoder: the encoder of the ids.
@@ -302,9 +318,13 @@ def lines_of_tokens(encoder: TextEncoder, text: str, ids: IntArray) -> NDArray[n
     if encoder.boundaries is Boundaries.LINES:
         begun: NDArray[np.int64] = (np.cumsum(ids == BOS) - 1)[ids != BOS]
         return begun
-    types, index = encoder.tokenizer.distinct(text)
+    is_documents = encoder.boundaries is Boundaries.DOCUMENTS
+    lines = Boundaries.LINES.reads(text) if is_documents else text
+    types, index = encoder.tokenizer.distinct(lines)
     newline = encoder.tokenizer.newline
     ends_in = np.array([token.count(newline) for token in types], np.int64)
     closes = np.array([token.endswith(newline) for token in types], np.int64)
     read: NDArray[np.int64] = np.cumsum(ends_in[index]) - closes[index]
+    if is_documents and text and not text.endswith(encoder.boundaries.end):
+        read = np.append(read, read[-1:] if read.size else 0)  # the end that is not in the text
     return read

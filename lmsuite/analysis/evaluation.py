@@ -26,7 +26,6 @@ import numpy as np
 from lmsuite.analysis.bootstrap import Bootstrap, blocks, joined, ratio, sums_over
 from lmsuite.errors import DataError, UsageError
 from lmsuite.models.interface import LanguageModel
-from lmsuite.text.encoding import Boundaries
 from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.types import Float64Array, IntArray
 
@@ -131,7 +130,7 @@ def _interval(
     """The 95 % interval of the perplexity, if there is one."""
     if np.isneginf(log_probs).any():
         return None
-    if model.encoder.boundaries is Boundaries.LINES:
+    if model.encoder.boundaries.has_sequences:
         units = joined((np.cumsum(ids == BOS) - 1)[ids != BOS])
     else:
         units = blocks(len(log_probs))

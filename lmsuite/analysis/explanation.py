@@ -18,7 +18,7 @@ from lmsuite.errors import DataError
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.models.mixture import Contribution, Mixture
 from lmsuite.models.ngram import NgramModel
-from lmsuite.text.encoding import Boundaries, TextEncoder, Token, visible
+from lmsuite.text.encoding import TextEncoder, Token, visible
 from lmsuite.text.vocabulary import BOS, SPECIALS, UNK
 from lmsuite.types import FloatArray, IntArray
 
@@ -145,7 +145,7 @@ def _factors(
 
     longest_first = sorted(trace.log_backoffs, reverse=True)
     weights = [Factor(context(n), None, _exp(weight)) for n, weight in longest_first]
-    if model.encoder.boundaries is Boundaries.STREAM:
+    if not model.encoder.boundaries.has_sequences:
         # In a stream <s> is no real context: it has no continuations, and its weight is 1.
         weights = [factor for factor in weights if factor.context[0] != SPECIALS[BOS]]
     found = Factor(context(trace.order - 1), model.encoder.token_text(token), _exp(trace.log_prob))

@@ -12,6 +12,7 @@ import typer
 from lmsuite.cli.config_file import apply_config
 from lmsuite.cli.settings_options import Given
 from lmsuite.cli.streams import is_quiet
+from lmsuite.sources.settings import ReadingSettings
 from lmsuite.sources.splitting import HeldOut
 from lmsuite.text.settings import TextSettings
 
@@ -59,8 +60,8 @@ TextOption = Annotated[
     typer.Option(
         "--text",
         metavar="TEXT",
-        help="The text to predict: a file, `-`, or a name from `lm corpus list`; else what is "
-        "piped in; else the validation text of the models.",
+        help="The text to predict, as for `lm train`; else what is piped in; else the validation "
+        "text of the models.",
         show_default=False,
     ),
 ]
@@ -68,8 +69,8 @@ TextArguments = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="TEXT",
-        help="Files, `-` for standard input, or names from `lm corpus list`; else what is piped "
-        "in; else the embedded play.",
+        help="Files, folders, patterns, URLs, `-` for standard input, or names from `lm corpus "
+        "list`; else what is piped in; else the embedded play.",
         show_default=False,
     ),
 ]
@@ -112,7 +113,7 @@ class TrainingOptions:
             "--valid",
             metavar="SHARE|FILE",
             help="The validation text: a share of the text, its end unless --valid-by says "
-            "otherwise, or a file; 0 for none.",
+            "otherwise, or another text; 0 for none.",
             show_default="0.1",
         ),
     ] = None
@@ -125,7 +126,7 @@ class TrainingOptions:
             show_default="end",
         ),
     ] = None
-    encoding: EncodingOption = "utf-8"
+    reading: ReadingSettings
     config: Annotated[
         Path | None,
         typer.Option(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lmsuite.training.training_text import TrainingText, Validation
 
 _DEFAULT_VALID = "0.1"
+_MOST_FILES = 1000  # whose checksums a model file records: a tenth of a megabyte
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> P
     folder = ModelsFolder(options.models)
     name = options.name or kind
     reserve(context, folder.new_path(name))
-    corpus = read_texts(options.texts or [], options.encoding)
     if options.like is not None:
-        ready = _encoded_as_another(corpus, options, options.like)
+        corpus, ready = _encoded_as_another(options, options.like)
     else:
-        reading = TextSettings(**options.text_settings)
-        ready = make_ready(corpus.text, _validation(options), reading, name=corpus.name)
+        text_settings = TextSettings(**options.text_settings)
+        corpus = read_texts(options.texts or [], options.reading, [text_settings.boundaries])
+        ready = make_ready(corpus.text, _validation(options), text_settings, name=corpus.name)
         split = ready.split
         if split.is_end and (reason := why_unlike(split.training, split.valid)):
             note(f"note: {reason}; --valid-by random validates on lines from everywhere")
@@ -79,18 +80,20 @@ def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> P
 
 def _validation(options: TrainingOptions) -> Validation:
     """The validation text that --valid and --valid-by ask for."""
+    from lmsuite.text.settings import TextSettings
     from lmsuite.training.training_text import Validation
 
     asked = options.valid or _DEFAULT_VALID
     try:
         return Validation(float(asked), options.valid_by)
     except ValueError:
-        text = read_texts([asked], options.encoding).text
+        boundaries = TextSettings(**options.text_settings).boundaries
+        text = read_texts([asked], options.reading, [boundaries]).text
         return Validation(text, options.valid_by, name=asked)
 
 
-def _encoded_as_another(corpus: Corpus, options: TrainingOptions, like: str) -> TrainingText:
-    """Encode the text with the encoder and the split of the model `like`."""
+def _encoded_as_another(options: TrainingOptions, like: str) -> tuple[Corpus, TrainingText]:
+    """Read the text, and encode it with the encoder and the split of the model `like`."""
     from lmsuite.store.opening import open_model
     from lmsuite.training.training_text import Validation, make_ready
 
@@ -102,13 +105,15 @@ def _encoded_as_another(corpus: Corpus, options: TrainingOptions, like: str) -> 
             *("like", given[0]),
         )
     other = open_model(options.models, like)
+    encoder = other.model.encoder
+    corpus = read_texts(options.texts or [], options.reading, [encoder.boundaries])
     made = other.provenance
     if other.manifest and made.corpus_sha256 != corpus.sha256:
         note(f"note: {other.name} was trained on another text ({made.corpus})")
     rule = made.validation.split if other.manifest else _DEFAULT_VALID
     is_text = rule != "none" and SplitRule.parse(rule) is None
     validation = Validation.recorded(rule, other.validation_text() if is_text else "")
-    return make_ready(corpus.text, validation, other.model.encoder, name=corpus.name)
+    return corpus, make_ready(corpus.text, validation, encoder, name=corpus.name)
 
 
 def finish(
@@ -141,7 +146,14 @@ def finish(
         prepared.name,
         model,
         split.valid,
-        Provenance(prepared.command, __version__, corpus.name, corpus.sha256, training=training),
+        Provenance(
+            prepared.command,
+            __version__,
+            corpus.name,
+            corpus.sha256,
+            corpus_files=dict(corpus.files) if len(corpus.files) <= _MOST_FILES else {},
+            training=training,
+        ),
         rule=split.rule,
         share=network.validated_share if network else 1.0,
     )

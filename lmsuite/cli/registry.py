@@ -47,7 +47,9 @@ COMMANDS = {
     "report": Entry("report:report", "Write one page about models, to read and to show."),
     "tokenize": Entry("tokenize:tokenize", "Show the tokens of a text."),
     "corpus list": Entry("corpus:list_corpora", "List the texts that have a name."),
-    "corpus show": Entry("corpus:show_corpus", "Show where a named text comes from, or the text."),
+    "corpus show": Entry(
+        "corpus:show_corpus", "Show where a named text comes from, or how a text is read."
+    ),
     "corpus fetch": Entry("corpus:fetch_corpora", "Download named texts, to use later."),
     "demo": Entry("demo:demo", "Train, compare and sample models of the embedded play."),
 }

@@ -46,7 +46,11 @@ class Only:
 
 
 class _Option:
-    """A setting as an option of a command."""
+    """A setting as an option of a command.
+
+    An enumeration whose option has a form for each member, as ``--lines/--stream/--documents``, is
+    a flag of two forms for the first two, and a flag for each other.
+    """
 
     def __init__(self, declared: Declared, parameter: str, *, given: bool) -> None:
         """Make an option that typer knows as `parameter`; if `given`, its default is None."""
@@ -54,10 +58,38 @@ class _Option:
         self.name = declared.name
         self.typed, *_ = forms = str(declared.option).split("/")
         self._flags = [form.removeprefix("--") for form in forms]
-        self._is_enum_flag = len(self._flags) == 2 and issubclass(declared.kind, StrEnum)
+        self._is_enum_flag = len(self._flags) > 1 and issubclass(declared.kind, StrEnum)
+        others = self._flags[2:] if self._is_enum_flag else ()
+        self._others = {f"{parameter}_{flag}": flag for flag in others}
 
-    def as_parameter(self) -> inspect.Parameter:
-        """The option in the form that typer reads."""
+    def as_parameters(self) -> list[inspect.Parameter]:
+        """What typer is to see."""
+        return [self._as_parameter(), *map(self._as_flag, self._others)]
+
+    def _as_flag(self, parameter: str) -> inspect.Parameter:
+        flag = self._others[parameter]
+        option = typer.Option(
+            f"--{flag}", help=_help(self._declared), show_default=False, callback=self._yielding
+        )
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        hint = Annotated[bool | None, option]
+        return inspect.Parameter(parameter, keyword, default=None, annotation=hint)
+
+    def _yielding(
+        self, context: typer.Context, parameter: typer.CallbackParam, value: bool | None
+    ) -> bool | None:
+        """The value of a flag; none if it is from a file, and another form was typed."""
+
+        def comes_from(name: str) -> str:
+            source = context.get_parameter_source(name)
+            return source.name if source else ""
+
+        forms = (self.parameter, *self._others)
+        is_typed = any(comes_from(form) == "COMMANDLINE" for form in forms)
+        own = comes_from(str(parameter.name))
+        return None if own == "DEFAULT_MAP" and is_typed else value
+
+    def _as_parameter(self) -> inspect.Parameter:
         declared, setting = self._declared, self._declared.setting
         default = self._typed_default()
         if setting.shown is None:
@@ -67,10 +99,11 @@ class _Option:
         else:
             shown = setting.shown
         option = typer.Option(
-            str(declared.option),
+            "/".join(f"--{flag}" for flag in self._flags if flag not in self._others.values()),
             help=_help(declared),
             metavar=setting.metavar,
-            show_default=self._flags[-1] if self._is_enum_flag else shown,
+            show_default=str(declared.default) if self._is_enum_flag else shown,
+            callback=self._yielding if self._others else None,
         )
         hint: Any = self._hint()
         if self._given:
@@ -90,7 +123,7 @@ class _Option:
         if default is MISSING or default in (None, ()):
             return None
         if self._is_enum_flag:
-            return default == self._flags[0]
+            return None if self._others else default == self._flags[0]
         return ",".join(map(str, default)) if self._declared.many else default
 
     def _hint(self) -> Any:
@@ -103,17 +136,32 @@ class _Option:
             return StrEnum(declared.name, {choice: choice for choice in declared.choices})
         return declared.kind
 
+    def taken(self, values: dict[str, Any]) -> Any:
+        """What typer made of what was typed for the setting, taken out of `values`; None for none.
+
+        Raises:
+            UsageError: two forms of it were typed.
+        """
+        typed = values.pop(self.parameter)
+        if not self._is_enum_flag:
+            return typed
+        forms = [] if typed is None else [self._flags[0] if typed else self._flags[1]]
+        forms += [flag for name, flag in self._others.items() if values.pop(name)]
+        if len(forms) > 1:
+            raise UsageError(f"{' and '.join(f'--{form}' for form in forms)} exclude each other")
+        return forms[0] if forms else None
+
     def value(self, typed: Any) -> Any:
-        """The setting's value, made from the value that typer parsed.
+        """The setting's value, made from the value that `taken` gave.
 
         Raises:
             UsageError: the setting takes a list of whole numbers, and `typed` is not one.
         """
         declared = self._declared
+        if typed is None and self._is_enum_flag:
+            return declared.default
         if typed is None:
             return () if declared.many else None
-        if self._is_enum_flag:
-            return self._flags[0] if typed else self._flags[1]
         if declared.many and isinstance(typed, str):
             return _numbers(typed, declared)
         return str(typed) if isinstance(typed, StrEnum) else typed
@@ -194,11 +242,11 @@ class _Taken:
             _Option(declared, f"{name}_" if name in own else name, given=given)
             for name, declared in _offered(settings, get_args(hint)[2:])
         ]
-        self.parameters = [option.as_parameter() for option in options]
+        self.parameters = [each for option in options for each in option.as_parameters()]
         self.options = {option.name: option.typed for option in options}
 
         def value(values: dict[str, Any]) -> Any:
-            typed = {option: values.pop(option.parameter) for option in options}
+            typed = {option: option.taken(values) for option in options}
             if given:
                 return {o.name: o.value(each) for o, each in typed.items() if each is not None}
             return settings(**{option.name: option.value(each) for option, each in typed.items()})
@@ -240,12 +288,13 @@ def _spelled_somewhere() -> dict[str, str]:
     from lmsuite.models.settings import CacheSettings, FeedForwardSettings, RecurrentSettings
     from lmsuite.ngram.settings import NgramSettings
     from lmsuite.sampling import SamplingSettings
+    from lmsuite.sources.settings import ReadingSettings
     from lmsuite.text.settings import TextSettings
     from lmsuite.training.settings import TrainingSettings
 
     known = (TextSettings, NgramSettings, FeedForwardSettings, RecurrentSettings, TrainingSettings)
     return {
         name: declared.option.split("/")[0] if declared.option else name.replace("_", " ")
-        for settings in (*known, SamplingSettings, CacheSettings)
+        for settings in (*known, SamplingSettings, CacheSettings, ReadingSettings)
         for name, declared in declarations(settings).items()
     }

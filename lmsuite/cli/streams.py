@@ -19,6 +19,8 @@ from lmsuite.terminal import shown, unguarded
 
 if TYPE_CHECKING:
     from lmsuite.sources.corpus import Corpus
+    from lmsuite.sources.settings import ReadingSettings
+    from lmsuite.text.settings import Boundaries
 
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 
@@ -50,7 +52,9 @@ def piped_input() -> BinaryIO | None:
     return sys.stdin.buffer
 
 
-def given_text(text: str | None, encoding: str) -> str | None:
+def given_text(
+    text: str | None, reading: ReadingSettings, boundaries: Iterable[Boundaries]
+) -> str | None:
     """The text that the user named with --text or piped in; None if there is neither.
 
     Raises:
@@ -58,18 +62,31 @@ def given_text(text: str | None, encoding: str) -> str | None:
     """
     if text is None and piped_input() is None:
         return None
-    return read_texts([text or "-"], encoding).text
+    return read_texts([text or "-"], reading, boundaries).text
 
 
-def read_texts(sources: Sequence[str], encoding: str) -> Corpus:
-    """The text of these files and names; without any, the piped text, or else the embedded play.
+def read_texts(
+    sources: Sequence[str], reading: ReadingSettings, boundaries: Iterable[Boundaries]
+) -> Corpus:
+    """The text of these sources; without any, what is piped in, or the embedded play.
+
+    Args:
+        sources: as of `read_corpus`.
+        reading: how they are read.
+        boundaries: of those who will read the text. It is one of documents if any is.
 
     Raises:
         DataError: it cannot be read, or is empty.
     """
     from lmsuite.sources.corpus import read_corpus
 
-    return read_corpus(sources, encoding=encoding, stdin=piped_input(), quiet=is_quiet())
+    return read_corpus(
+        sources,
+        documents=any(each.unit == "document" for each in boundaries),
+        stdin=piped_input(),
+        quiet=is_quiet(),
+        **vars(reading),
+    )
 
 
 def printable(text: str) -> str:

@@ -36,7 +36,8 @@ class Piece(NamedTuple):
     log_prob: float
     """Its log-probability in nats, the model's own, before any filter."""
     finish_reason: Literal["stop", "length"] | None
-    """In the last piece "stop" (at a stop text) or "length" (after `max_tokens`); else None."""
+    """In the last piece "stop" (at a stop text, or the end of a document) or "length" (after
+    `max_tokens`); else None."""
 
 
 class Continuation:

@@ -48,7 +48,7 @@ def sample(
     """`samples` texts that continue a prompt, drawn side by side.
 
     After ``</s>`` a text begins anew in the model's start state, so a model of lines writes line
-    after line.
+    after line. A text of a model of documents is one document, and ends there.
 
     Args:
         model: of any family.

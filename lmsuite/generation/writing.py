@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lmsuite.sampling import SamplingSettings
 from lmsuite.text.encoding import TextEncoder
+from lmsuite.text.settings import Boundaries
+from lmsuite.text.vocabulary import EOS
 from lmsuite.types import IntArray
 
 _SPACING_REACH = 1 << 14
@@ -15,6 +17,7 @@ class Writer:
     """Makes text from the ids of one text; holds back characters that may begin a stop text."""
 
     stopped = False
+    """Whether the text has ended: a stop text came, or ``</s>`` in a model of documents."""
 
     def __init__(
         self, encoder: TextEncoder, settings: SamplingSettings, prompt_ids: IntArray
@@ -22,6 +25,7 @@ class Writer:
         # The first space depends on the end of the prompt. So that is pushed, too, and skipped in
         # the text that is given.
         self._decoder = encoder.decoder()
+        self._last = EOS if encoder.boundaries is Boundaries.DOCUMENTS else None
         self._stops, self._keep_stop = settings.stop, settings.keep_stop
         self._held = ""
         before = prompt_ids[-_SPACING_REACH:]
@@ -31,6 +35,10 @@ class Writer:
 
     def push(self, token: int) -> str:
         """Add a token; returns the characters that it makes certain."""
+        if token == self._last:
+            rest = self.finish()
+            self.stopped = True
+            return rest
         return self._pass_on(self._decoder.push(token))
 
     def finish(self) -> str:

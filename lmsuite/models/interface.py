@@ -33,7 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lmsuite.errors import DataError, UsageError
 from lmsuite.models.text_scores import TextScores
-from lmsuite.text.encoding import Boundaries, TextEncoder
+from lmsuite.text.encoding import TextEncoder
 from lmsuite.types import Array, FloatArray, IntArray
 
 # Each model defines what its states hold; callers only pass them on.
@@ -96,7 +96,7 @@ class LanguageModel(TextScores, ABC):
         Raises:
             UsageError: the model can read a sentence only from its ``<s>``.
         """
-        if self.encoder.boundaries is Boundaries.STREAM:
+        if not self.encoder.boundaries.has_sequences:
             return self.start(batch_size)
         raise UsageError(
             f"a model of kind {self.kind} can read a sentence only from its beginning; "

@@ -19,7 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.files import AnyPath
 from lmsuite.files.atomic import replacing
-from lmsuite.files.plain import is_packed, unpacked
+from lmsuite.files.compression import unpacked
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.quantizing import from_quantized_arrays, quantized_arrays
@@ -124,7 +124,7 @@ class NgramModel(LanguageModel):
             encoder.impossible,
             len(encoder.vocabulary),
             settings,
-            sentences=encoder.boundaries is Boundaries.LINES,
+            sentences=encoder.boundaries.has_sequences,
             memory=memory,
             dtype=dtype,
         )
@@ -309,8 +309,6 @@ def _read_unzipped(path: Path) -> bytes:
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from None
     try:
-        if not is_packed(data):
-            return data
         return unpacked(data, str(path), always=_UNPACKED, ratio=_RATIO)
     except DataError as error:
         raise ModelFileError(str(error)) from None

@@ -1,4 +1,4 @@
-"""The log-probability of every line of a text: each line alone, or in its context."""
+"""The log-probability of every line or document of a text: each alone, or in its context."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.text.encoding import Boundaries, TextEncoder
+from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.types import IntArray
 
@@ -24,12 +24,12 @@ class Scorer(Protocol):
 
 
 class Sentence(NamedTuple):
-    """One line of a text, scored."""
+    """One line of a text, scored; of a text of documents, one document."""
 
     text: str
     """The line as it was given, without its end."""
     end: str
-    """The line's end; empty if the text ends without one."""
+    """What ends the line or document; empty if the text ends without it."""
     ids: IntArray
     """(M,) the predicted tokens, with the token of the line's end."""
     log_probs: NDArray[np.float64]
@@ -49,11 +49,12 @@ class Sentence(NamedTuple):
 def score_sentences(
     model: Scorer, text: str, *, in_context: bool = False, name: str = "the text"
 ) -> Iterator[Sentence]:
-    """Every line of a text, with its log-probability.
+    """Every line of a text, with its log-probability; of a text of documents, every document.
 
     Args:
         model: any model.
-        text: the lines; each ends with a newline, which the last may lack.
+        text: the lines; each ends with a newline, which the last may lack. The same holds for
+            documents and their ends.
         in_context: the lines before a line are its context, as in `evaluate`. Otherwise each line
             is scored as if it were the only line of a text.
         name: how error messages name the text.
@@ -71,15 +72,16 @@ def score_sentences(
         log_probs = model.score(ids)
     stops = np.cumsum(lengths).tolist()
     # White space after the last line end has no tokens: it is not a line.
-    for line, stop, length in zip(_lines(text), stops, lengths.tolist(), strict=False):
+    unit_end = model.encoder.boundaries.end
+    for line, stop, length in zip(_units(text, unit_end), stops, lengths.tolist(), strict=False):
         tokens = slice(stop - length, stop)
-        end = "\n" if line.endswith("\n") else ""
-        yield Sentence(line.removesuffix("\n"), end, predicted[tokens], log_probs[tokens])
+        end = unit_end if line.endswith(unit_end) else ""
+        yield Sentence(line.removesuffix(unit_end), end, predicted[tokens], log_probs[tokens])
 
 
 def _running(encoder: TextEncoder, ids: IntArray) -> IntArray:
     """The ids of the running text: a stream has no ``<s>`` between its lines."""
-    return ids if encoder.boundaries is Boundaries.LINES else ids[ids != BOS]
+    return ids if encoder.boundaries.has_sequences else ids[ids != BOS]
 
 
 def _scores_alone(model: Scorer, ids: IntArray) -> NDArray[np.float64]:
@@ -89,10 +91,10 @@ def _scores_alone(model: Scorer, ids: IntArray) -> NDArray[np.float64]:
     return np.concatenate(scores) if scores else np.zeros(0)
 
 
-def _lines(text: str) -> Iterator[str]:
-    """The lines, each with its newline."""
+def _units(text: str, unit_end: str) -> Iterator[str]:
+    """The lines or documents, each with its end."""
     begin = 0
     while begin < len(text):
-        end = text.find("\n", begin) + 1 or len(text)
+        end = text.find(unit_end, begin) + 1 or len(text)
         yield text[begin:end]
         begin = end

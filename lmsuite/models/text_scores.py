@@ -1,8 +1,8 @@
 """Scores of a text that is given as a string, for notebooks and decoders.
 
-In LINES mode a line is a sentence. A text without lines is the empty sentence; its probability is
-that of its end. `logprob` is KenLM's ``score``; `full_scores` is its ``full_scores``. Logarithms
-are natural unless a `base` is given.
+In LINES mode a line is a sentence, in DOCUMENTS mode a document is. A text without any is the empty
+sentence; its probability is that of its end. `logprob` is KenLM's ``score``; `full_scores` is its
+``full_scores``. Logarithms are natural unless a `base` is given.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, UsageError
 from lmsuite.models.sentences import Scorer, Sentence, score_sentences
-from lmsuite.text.encoding import Boundaries, Token
+from lmsuite.text.encoding import Token
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, UNK
 from lmsuite.types import IntArray
 
@@ -42,11 +42,11 @@ class Surprisal:
     """The surprisal of one word, token or line of a text."""
 
     sentence: int
-    """The number of its line, from 1."""
+    """The number of its line or document, from 1."""
     word: str
-    """Its text; the end of a line is ``</s>`` in LINES mode, a newline in STREAM mode."""
+    """Its text; the end of a sentence is ``</s>``, in STREAM mode a newline."""
     start: int
-    """Its beginning in the line, in characters."""
+    """Its beginning in the line or document, in characters."""
     end: int
     """Its end in the line, in characters."""
     surprisal: float
@@ -195,8 +195,9 @@ class TextScores:
             raise UsageError(f"{{by}} must be one of {', '.join(_GROUPINGS)}, not {by!r}", "by")
         unit, group = _log_of(base), _GROUPINGS[by]
         lines = list(score_sentences(self, text, in_context=in_context))
-        if not lines and self.encoder.boundaries is Boundaries.LINES:
-            lines = list(score_sentences(self, text + "\n"))
+        boundaries = self.encoder.boundaries
+        if not lines and boundaries.has_sequences:
+            lines = list(score_sentences(self, text + boundaries.end))
         records: list[Surprisal] = []
         for number, line in enumerate(lines, start=1):
             tokens = list(self.encoder.located(line.text + line.end))
@@ -220,7 +221,7 @@ def _log_of(base: float) -> float:
 
 def _scores_without_beginning(model: _Model, ids: IntArray) -> NDArray[np.float64]:
     """As `score`, but every sentence begins with the null context instead of ``<s>``."""
-    if model.encoder.boundaries is Boundaries.STREAM:
+    if not model.encoder.boundaries.has_sequences:
         return model.score(ids)
     scores = []
     state = model.null_context(1)

@@ -1,21 +1,26 @@
-"""The text that a user means: files, standard input, named corpora."""
+"""The text that a user means: files, folders, patterns, URLs, standard input, named corpora."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import os
+import re
 import stat
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from lmsuite.errors import DataError, UsageError
 from lmsuite.files import AnyPath
-from lmsuite.files.plain import decode_text, read_text
+from lmsuite.files.plain import DOCUMENT_END
 from lmsuite.sources.catalogue import PLAY, catalogue, names_like
+from lmsuite.sources.finding import File, find
+from lmsuite.sources.formats import Piece, pieces_of, pieces_of_text
+from lmsuite.sources.settings import ReadingSettings
 
 _PIECE = 1 << 20
 _STDIN = "-"
@@ -27,35 +32,44 @@ class Corpus:
     """A text and where it came from."""
 
     text: str
+    """Records and files follow one another, each ended by a line end, or in a text of documents by
+    `DOCUMENT_END`. The last may lack its end."""
     name: str
     """What messages call it."""
     sha256: str
     """The checksum of the text in UTF-8, hexadecimal."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The checksum of each file's bytes, in the order in which they were read."""
 
 
 def read_corpus(
     sources: AnyPath | Sequence[AnyPath],
     *,
-    encoding: str = "utf-8",
+    documents: bool = False,
     stdin: BinaryIO | None = None,
     quiet: bool = False,
+    **reading: Any,
 ) -> Corpus:
     """The text of all sources, in order.
 
-    A source whose last line is not ended is given a newline if another source follows it.
+    A file or record whose last line is not ended is given a line end if another one follows it.
 
     Args:
-        sources: one or several, each a path, ``-`` for standard input, or a name from the
-            catalogue (a file of that name goes first). None: standard input if it `is_piped`,
-            else the embedded play.
-        encoding: of files and standard input; the catalogue knows its own.
+        sources: one or several, each a path, a folder, a pattern, a URL, ``-`` for standard input,
+            or a name from the catalogue (a file of that name goes first). None: standard input if
+            it `is_piped`, else the embedded play.
+        documents: a record, and a file of plain text, is ended by `DOCUMENT_END` instead, which
+            is a space if it stands in one.
         stdin: instead of the process's own.
-        quiet: show no progress bar while a named corpus is fetched.
+        quiet: show no progress bar while something is fetched.
+        reading: the `ReadingSettings`, by name: ``encoding``, ``format``, ``field`` and the others.
+            The catalogue knows those of its texts.
 
     Raises:
-        DataError: a source is missing, a directory, empty, damaged, or not in this encoding.
-        UsageError: standard input is asked for twice, or there is no such encoding.
+        DataError: a source is missing, empty, damaged, holds no text, or not in this encoding.
+        UsageError: standard input is asked for twice, or there is no such encoding or setting.
     """
+    settings = _settings(reading)
     if stdin is None and sys.stdin is not None:
         stdin = sys.stdin.buffer
     given = [sources] if isinstance(sources, str | os.PathLike) else sources
@@ -64,21 +78,94 @@ def read_corpus(
         names = [_STDIN if stdin is not None and is_piped(stdin) else PLAY]
     if names.count(_STDIN) > 1:
         raise UsageError("standard input (`-`) can be read only once; name it once")
-    texts: list[str] = []
-    for source in names:
-        if texts and not texts[-1].endswith("\n"):
-            texts[-1] += "\n"
-        text = (
-            _read_stdin(stdin, encoding)
-            if source == _STDIN
-            else _read_source(source, encoding, quiet)
-        )
-        if not text:
-            advice = f"give a text, or name one (`{PLAY}` is the embedded play)"
-            raise DataError(f"{_called(source)} is empty; {advice}")
-        texts.append(text)
-    text = "".join(texts)
-    return Corpus(text, ", ".join(map(_called, names)), _sha256(text))
+    checksums: dict[str, str] = {}
+    files = (file for name in names for file in _files(name, settings, stdin, quiet, checksums))
+    text = "".join(joined(files, settings, documents=documents))
+    return Corpus(text, ", ".join(map(_called, names)), _sha256(text), checksums)
+
+
+def _settings(reading: Mapping[str, Any]) -> ReadingSettings:
+    try:
+        return ReadingSettings(**reading)
+    except TypeError:
+        known = ", ".join(ReadingSettings.__dataclass_fields__)
+        raise UsageError(f"a text is read by {known}, not by {', '.join(reading)}") from None
+
+
+def joined(
+    files: Iterable[Iterable[Piece]], settings: ReadingSettings, *, documents: bool = False
+) -> Iterator[str]:
+    """The text of some files, piece by piece."""
+    end = DOCUMENT_END if documents else "\n"
+    is_open = False  # whether the last record lacks its end
+    for pieces in files:
+        between = end if is_open else ""
+        for text, ends in pieces:
+            if settings.skip_symbols:
+                text = _SYMBOL.sub(" ", text)
+            if documents:
+                text = text.replace(DOCUMENT_END, " ")
+            yield f"{between}{text}{end}" if ends else between + text
+            between, is_open = "", not ends
+
+
+# Between what `lmplz` takes for white space.
+_SYMBOL = re.compile(r"(?<![^ \t\n\r\0])(?:<s>|</s>|<unk>)(?![^ \t\n\r\0])")
+
+
+def _files(
+    source: str,
+    settings: ReadingSettings,
+    stdin: BinaryIO | None,
+    quiet: bool,
+    checksums: dict[str, str],
+) -> Iterator[Iterable[Piece]]:
+    """What the files of a source hold, of which not all may be empty."""
+    is_empty = True
+
+    def watched(pieces: Iterator[Piece]) -> Iterator[Piece]:
+        nonlocal is_empty
+        for first in pieces:
+            is_empty = False
+            yield first
+            yield from pieces
+
+    if source == _STDIN:
+        found: list[File] | None = _stdin(stdin)
+    elif _is_folder(source) and source in catalogue():
+        found = None
+    else:
+        found = find(source, any_ending=settings.format is not None, quiet=quiet)
+    if found is None:
+        yield watched(pieces_of_text(_named_text(source, quiet), settings.delimiter))
+    else:
+        for file in found:
+            yield watched(pieces_of(file, settings, checksums))
+    if is_empty:
+        advice = f"give a text, or name one (`{PLAY}` is the embedded play)"
+        raise DataError(f"{_called(source)} is empty; {advice}")
+
+
+def _is_folder(source: str) -> bool:
+    try:
+        return Path(source).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _stdin(stdin: BinaryIO | None) -> list[File]:
+    if stdin is None:
+        raise DataError("standard input (`-`) is closed; name a file")
+    return [File(_STDIN_NAME, lambda: nullcontext(stdin))]  # others may read on
+
+
+def _named_text(name: str, quiet: bool) -> str:
+    entries = catalogue()
+    if name in entries:
+        return entries[name].read(quiet=quiet)
+    if os.sep in name:
+        raise DataError(f"{name}: no such file")
+    raise DataError(f"{name}: no such file or corpus; {names_like(name, entries)}")
 
 
 def is_piped(stdin: BinaryIO) -> bool:
@@ -104,21 +191,3 @@ def _sha256(text: str) -> str:
 
 def _called(source: str) -> str:
     return _STDIN_NAME if source == _STDIN else source
-
-
-def _read_stdin(stdin: BinaryIO | None, encoding: str) -> str:
-    if stdin is None:
-        raise DataError("standard input (`-`) is closed; name a file")
-    return decode_text(stdin.read(), _STDIN_NAME, encoding)
-
-
-def _read_source(source: str, encoding: str, quiet: bool) -> str:
-    path = Path(source)
-    if path.exists() and not path.is_dir():
-        return read_text(path, encoding)
-    entries = catalogue()
-    if source in entries:
-        return entries[source].read(quiet=quiet)
-    if path.is_dir() or os.sep in source:
-        return read_text(path, encoding)  # which says what is wrong with it
-    raise DataError(f"{source}: no such file or corpus; {names_like(source, entries)}")

@@ -72,6 +72,23 @@ def download(
     return digest
 
 
+def fetched(url: str, *, quiet: bool = False) -> IO[bytes]:
+    """What an address gives, as by `download`, in a file that has no name on the disk.
+
+    Raises:
+        DataError: the server or the network; the message says which.
+    """
+    _require_https(url)
+    file = tempfile.TemporaryFile()  # noqa: SIM115 (whoever reads it closes it)
+    try:
+        _fetched(url, file, urlsplit(url).path.rpartition("/")[2], quiet, _FILE)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
 def download_nltk(
     package: str,
     target: Path,
@@ -165,7 +182,7 @@ class _HttpsRedirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _fetched(url: str, file: BinaryIO, label: str, quiet: bool, limit: int) -> str:
+def _fetched(url: str, file: IO[bytes], label: str, quiet: bool, limit: int) -> str:
     """Writes what the url gives to `file`; its checksum.
 
     Raises:
@@ -185,7 +202,7 @@ def _fetched(url: str, file: BinaryIO, label: str, quiet: bool, limit: int) -> s
         raise DataError(f"{url}: no usable address ({error})") from None
 
 
-def _copy(url: str, file: BinaryIO, label: str, quiet: bool, limit: int) -> str:
+def _copy(url: str, file: IO[bytes], label: str, quiet: bool, limit: int) -> str:
     """Writes what the url gives to `file`; its checksum."""
     from tqdm import tqdm
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lmsuite.errors import UsageError
+from lmsuite.files.plain import DOCUMENT_END
 
 
 class HeldOut(StrEnum):
@@ -19,7 +20,8 @@ class HeldOut(StrEnum):
     """Its end: what a model meets that goes on reading where its training text stops."""
 
     RANDOM = "random"
-    """Lines from everywhere: right for a list, whose order says nothing or is alphabetical."""
+    """Lines or documents from everywhere: right for a list, whose order says nothing or is
+    alphabetical."""
 
 
 _RULE = re.compile(r"(?P<share>\S+?)(?: of random lines, seed (?P<seed>\d+))?")
@@ -65,14 +67,23 @@ class SplitRule:
             return cls(share)
         return cls(share, HeldOut.RANDOM, int(found["seed"]))
 
-    def divide(self, text: str, *, whole_lines: bool) -> tuple[str, str]:
-        """The two parts of a text, as from `split_text`."""
+    def divide(self, text: str, *, whole_units: bool, end: str = "\n") -> tuple[str, str]:
+        """The two parts of a text, as from `split_text`, which says "lines" for units.
+
+        Args:
+            text: the text.
+            whole_units: move the cut to the beginning of the next unit; of a document after
+                which there is none, to its own.
+            end: what ends a unit: a line end, or the end of a document.
+        """
         if self.by is HeldOut.RANDOM:
-            return _random_lines(text, self.share, self.seed)
+            return _random_units(text, self.share, self.seed, end)
         cut = int(len(text) * (1 - self.share))
-        if whole_lines and cut > 0 and text[cut - 1] != "\n":
-            line_end = text.find("\n", cut)
-            cut = len(text) if line_end < 0 else line_end + 1
+        if whole_units and cut > 0 and text[cut - 1] != end:
+            unit_end = text.find(end, cut)
+            cut = len(text) if unit_end < 0 else unit_end + 1
+        if end == DOCUMENT_END and cut == len(text):  # few and long: rather the last than none
+            cut = text.rfind(end, 0, len(text) - 1) + 1
         return text[:cut], text[cut:]
 
 
@@ -103,45 +114,42 @@ def split_text(
     """
     if by not in list(HeldOut):
         raise UsageError(f"a text is split by {' or '.join(HeldOut)}, not by {by!r}")
-    return SplitRule(fraction, HeldOut(by), seed).divide(text, whole_lines=whole_lines)
+    return SplitRule(fraction, HeldOut(by), seed).divide(text, whole_units=whole_lines)
 
 
-def _random_lines(text: str, fraction: float, seed: int) -> tuple[str, str]:
+def _random_units(text: str, fraction: float, seed: int, end: str) -> tuple[str, str]:
     sizes: Counter[str] = Counter()
-    for line, whole in _lines(text):
-        sizes[line] += len(whole)
+    for unit, whole in _units(text, end):
+        sizes[unit] += len(whole)
     aim = round(fraction * len(text))
     held_out: set[str] = set()
     size = 0
-    for line in sorted((line for line in sizes if sizes[line] <= aim), key=_draw(seed)):
-        # The nearest to what is asked: the last line is taken if less than half of it is too much.
-        if 2 * (aim - size) < sizes[line]:
+    for unit in sorted((unit for unit in sizes if sizes[unit] <= aim), key=_draw(seed)):
+        # The nearest to what is asked: the last one is taken if less than half of it is too much.
+        if 2 * (aim - size) < sizes[unit]:
             break
-        held_out.add(line)
-        size += sizes[line]
+        held_out.add(unit)
+        size += sizes[unit]
     parts: tuple[list[str], list[str]] = ([], [])
-    for line, whole in _lines(text):
-        parts[line in held_out].append(whole)
+    for unit, whole in _units(text, end):
+        parts[unit in held_out].append(whole)
     return "".join(parts[0]), "".join(parts[1])
 
 
 def _draw(seed: int) -> Callable[[str], bytes]:
-    """A key that orders lines at random: a checksum, so a line's place depends on no other line."""
+    """A key that orders units at random: a checksum, so one's place depends on no other."""
     start = hashlib.blake2b(f"{seed}\n".encode(), digest_size=8)
 
-    def key(line: str) -> bytes:
+    def key(unit: str) -> bytes:
         digest = start.copy()
-        digest.update(line.encode("utf-8", "surrogatepass"))
+        digest.update(unit.encode("utf-8", "surrogatepass"))
         return digest.digest()
 
     return key
 
 
-_LINE = re.compile(r"[^\n]*\n+|[^\n]+")
-
-
-def _lines(text: str) -> Iterator[tuple[str, str]]:
-    """Every line, and the line with its end and the empty lines after it."""
-    for found in _LINE.finditer(text):
+def _units(text: str, end: str) -> Iterator[tuple[str, str]]:
+    """Every line or document, and it with its end and the empty ones after it."""
+    for found in re.finditer(f"[^{end}]*{end}+|[^{end}]+", text):
         whole = found.group()
-        yield whole.rstrip("\n"), whole
+        yield whole.rstrip(end), whole

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmsuite.errors import DataError, LmError
 from lmsuite.models.interface import LanguageModel
-from lmsuite.store.artefact import open_model_file
+from lmsuite.store.artefact import open_model_file, read_manifest
 from lmsuite.store.folder import SUFFIX, ModelsFolder, valid_path_beside
 from lmsuite.store.history import HistoryRow, read_history
 from lmsuite.store.records import Manifest, Provenance
 from lmsuite.store.validation_text import load_validation_text, text_sha256
+from lmsuite.text.settings import Boundaries
 
 ARPA_SUFFIXES = (".arpa", ".arpa.gz")
 
@@ -84,6 +86,17 @@ def open_model(folder: Path, name_or_path: str) -> OpenedModel:
         return OpenedModel(path.name, path, NgramModel.from_arpa(path), None)
     model, manifest = open_model_file(path)
     return OpenedModel(path.name.removesuffix(SUFFIX), path, model, manifest)
+
+
+def boundaries_of(folder: Path, names: Sequence[str]) -> set[Boundaries]:
+    """What the texts of these models consist of, as far as their files can be read."""
+    found = set()
+    for name in names:
+        with suppress(LmError, ValueError):
+            path = ModelsFolder(folder).resolve(name)
+            if not path.name.endswith(ARPA_SUFFIXES):
+                found.add(Boundaries(str(read_manifest(path).text.get("boundaries"))))
+    return found
 
 
 def model_names(folder: Path, names: Sequence[str] | None) -> list[str]:

@@ -65,6 +65,8 @@ class Provenance:
     version: str = __version__  # of lmsuite
     corpus: str = ""
     corpus_sha256: str = ""
+    corpus_files: dict[str, str] = field(default_factory=dict)
+    """The SHA-256 of each file's bytes, in the order in which they were read; none if very many."""
     created: str = ""  # ISO 8601, UTC
     validation: ValidationRecord = ValidationRecord()
     training: TrainingRecord = field(default_factory=TrainingRecord)

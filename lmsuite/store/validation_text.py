@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lmsuite.errors import DataError, LmError, ModelFileError
 from lmsuite.files.atomic import replacing
-from lmsuite.files.plain import unpacked
+from lmsuite.files.compression import unpacked
 from lmsuite.store.artefact import read_manifest
 from lmsuite.store.folder import valid_path_beside
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +23,8 @@ from lmsuite.types import IntArray
 PROMPT_END = 1 << 15
 """Characters of a prompt that are enough for every model whose memory has an end, nearly always."""
 
-# Stands for a line end among ids, until it is known what becomes of it.
-_LINE_END = -1
+# Stands for the end of a sequence among ids, until it is known what becomes of it.
+_END = -1
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Token:
     by its bytes, as ``\\xe2``, and has `bytes`."""
     id: int
     start: int
-    """Where it begins in its line, in characters."""
+    """Where it begins in its line, or in its document if the text has some, in characters."""
     end: int
     """Where it ends. A part of a character ends with the character."""
     bytes: tuple[int, ...] | None = None
@@ -70,51 +71,51 @@ class TextEncoder:
             DataError: the text has no tokens, or one that is reserved; the vocabulary file is bad.
             UsageError: the settings contradict each other.
         """
-        tokenizer = make_tokenizer(settings.tokenizer, text, settings.bpe_size)
-        types, index = tokenizer.distinct(text)
-        _refuse_reserved(types, tokenizer, text, name)
+        boundaries = settings.boundaries
+        lines = _in_lines(text, boundaries)
+        tokenizer = make_tokenizer(settings.tokenizer, lines, settings.bpe_size)
+        types, index = _distinct(tokenizer, boundaries, text)
+        _refuse_reserved(types, tokenizer, boundaries, text, name)
         if not types:
             raise DataError(f"{name} has no tokens for the tokenizer {tokenizer.name}")
         counts = dict(zip(types, np.bincount(index, minlength=len(types)).tolist(), strict=True))
-        if settings.boundaries is Boundaries.LINES:
-            counts.pop(tokenizer.newline, None)
-        encoder = cls(tokenizer, _vocabulary(tokenizer, counts, settings), settings.boundaries)
+        counts.pop(_end_type(tokenizer, boundaries), None)
+        encoder = cls(tokenizer, _vocabulary(tokenizer, counts, settings), boundaries)
         return encoder, encoder._sequences(types, index)
 
     def encode(self, text: str, *, name: str = "the text") -> IntArray:
         """The ids of a text, int32 (N,).
 
-        In STREAM mode the tokens alone; in LINES mode ``<s> tokens </s>`` for each line. Lines end
-        at ``"\\n"``; one at the end of the text opens no further line. A text without any line, as
-        an empty file is, has no ids: for the empty sentence see `encode_sentence`.
+        In STREAM mode the tokens alone; in LINES mode ``<s> tokens </s>`` for each line, in
+        DOCUMENTS mode for each document. Lines end at ``"\\n"``, documents at `DOCUMENT_END`; one
+        at the end of the text opens no further line or document. A text without any, as an empty
+        file is, has no ids: for the empty sentence see `encode_sentence`.
 
         Raises:
             DataError: the text holds a token ``<s>`` or ``</s>`` (tokenizer whitespace only); the
                 message names `name` and the line.
         """
-        types, index = self.tokenizer.distinct(text)
-        _refuse_reserved(types, self.tokenizer, text, name)
-        return self._sequences(types, index)
+        return self._sequences(*self._distinct(text, name))
 
     def encode_sentence(self, text: str) -> IntArray:
-        """The ids of a sentence, int32 (N,); of several, if the text has several lines.
+        """The ids of a sentence or document, int32 (N,); of several, if the text has several.
 
-        As `encode`, but in LINES mode an empty text is the empty sentence, ``<s> </s>``. So it has
-        the probability of its end, where an empty file has none.
+        As `encode`, but an empty text is the empty sentence, ``<s> </s>``, where sequences have an
+        end. So it has the probability of its end, where an empty file has none.
 
         Raises:
             DataError: as `encode`.
         """
         ids = self.encode(text, name="the sentence")
-        if self.boundaries is Boundaries.LINES and not ids.size:
+        if self.boundaries.has_sequences and not ids.size:
             return np.array([BOS, EOS], np.int32)
         return ids
 
     def encode_prompt(self, text: str, last: int | None = None) -> IntArray:
         """The ids of the beginning of a text that is to be continued, int32 (N,).
 
-        As `encode`, but the last line is not closed, and the ``<s>`` before the first is left out:
-        it is the state in which every model starts.
+        As `encode`, but the last line or document is not closed, and the ``<s>`` before the first
+        is left out: it is the state in which every model starts.
 
         Args:
             text: the beginning.
@@ -137,14 +138,14 @@ class TextEncoder:
         """Every line as a text of its own: ids (N,), and how many tokens (L,) each line predicts.
 
         The ids are those of `encode` with a ``<s>`` before each line, in STREAM mode too, where it
-        leads back to the state in which every text starts. A line's own end belongs to it.
+        leads back to the state in which every text starts. A line's own end belongs to it. In
+        DOCUMENTS mode these are documents.
 
         Raises:
             DataError: as `encode`.
         """
-        types, index = self.tokenizer.distinct(text)
-        _refuse_reserved(types, self.tokenizer, text, name)
-        if self.boundaries is Boundaries.LINES:
+        types, index = self._distinct(text, name)
+        if self.boundaries.has_sequences:
             ids = self._sequences(types, index)
             ends = np.flatnonzero(ids[ids != BOS] == EOS) + 1
             return ids, np.diff(ends, prepend=0)
@@ -158,37 +159,36 @@ class TextEncoder:
         return np.insert(ids, starts, np.int32(BOS)), np.diff(ends, prepend=0)
 
     def located(self, text: str) -> Iterator[Token]:
-        """Every predicted token of a text, with its id and where it lies in its line."""
-        known, newline = self.vocabulary, self.tokenizer.newline
-        is_lines = self.boundaries is Boundaries.LINES
+        """Every predicted token of a text, its id, and where it lies in its line or document."""
+        known, newline, boundaries = self.vocabulary, self.tokenizer.newline, self.boundaries
         line_start = end = 0
-        token = newline
-        for token, start, end in self.tokenizer.located(text):
+        is_end = True
+        for token, start, end in self.tokenizer.located(_in_lines(text, boundaries)):
             part = self.tokenizer.part_of_character(token)
             place = (start - line_start, end - line_start)
-            if token == newline and is_lines:
+            is_end = token == newline and text[start] == boundaries.end
+            if is_end and boundaries.has_sequences:
                 yield Token(SPECIALS[EOS], EOS, *place)
             elif part is not None:
                 shown = part.decode("utf-8", "backslashreplace")
                 yield Token(shown, known.id(token), *place, tuple(part))
             else:
                 yield Token(text[start:end], known.id(token), *place)
-            if token == newline:
+            if is_end:
                 line_start = end
-        if is_lines and token != newline:
+        if boundaries.has_sequences and not is_end:
             yield Token(SPECIALS[EOS], EOS, len(text) - line_start, len(text) - line_start)
 
     def tokens(self, text: str) -> list[str]:
         """The tokens of a text as strings, one for each log-probability of `LanguageModel.score`.
 
-        Each is the text that it stands for, of an unknown word, too; in LINES mode ``</s>`` ends
-        every line. `located` tells where they lie.
+        Each is the text that it stands for, of an unknown word, too; ``</s>`` ends every line or
+        document that is a sequence. `located` tells where they lie.
 
         Raises:
             DataError: as `encode`.
         """
-        types, _ = self.tokenizer.distinct(text)
-        _refuse_reserved(types, self.tokenizer, text, "the text")
+        self._distinct(text, "the text")
         return [token.token for token in self.located(text)]
 
     def id(self, token: str) -> int:
@@ -212,27 +212,32 @@ class TextEncoder:
         return self.decode([int(ids)] if isinstance(ids, int | np.integer) else ids)
 
     def _encode_prompt(self, text: str) -> IntArray:
-        types, index = self.tokenizer.distinct(text)
-        _refuse_reserved(types, self.tokenizer, text, "the prompt")
-        ids = self._ids(types, index)
-        ends = np.flatnonzero(ids == _LINE_END)
+        ids = self._ids(*self._distinct(text, "the prompt"))
+        ends = np.flatnonzero(ids == _END)
         ids[ends] = EOS
         return np.insert(ids, ends + 1, BOS)
 
+    def _distinct(self, text: str, name: str) -> tuple[list[str], IntArray]:
+        """As the function `_distinct`; a reserved token is refused."""
+        types, index = _distinct(self.tokenizer, self.boundaries, text)
+        _refuse_reserved(types, self.tokenizer, self.boundaries, text, name)
+        return types, index
+
     def _ids(self, types: Sequence[str], index: IntArray) -> IntArray:
-        """The ids of tokens given as from `Tokenizer.distinct`; LINES: `_LINE_END` for newlines."""
+        """The ids of tokens given as from `_distinct`, with `_END` where a sequence ends."""
         ids_of_types = self.vocabulary.ids(types)
-        if self.boundaries is Boundaries.LINES and self.tokenizer.newline in types:
-            ids_of_types[types.index(self.tokenizer.newline)] = _LINE_END
+        end = _end_type(self.tokenizer, self.boundaries)
+        if end in types:
+            ids_of_types[types.index(end)] = _END
         return ids_of_types[index]
 
     def _sequences(self, types: Sequence[str], index: IntArray) -> IntArray:
         ids = self._ids(types, index)
-        if self.boundaries is Boundaries.STREAM or not ids.size:
+        if not self.boundaries.has_sequences or not ids.size:
             return ids
-        if ids[-1] != _LINE_END:
-            ids = np.concatenate((ids, [_LINE_END]), dtype=np.int32)
-        ends = np.flatnonzero(ids == _LINE_END)
+        if ids[-1] != _END:
+            ids = np.concatenate((ids, [_END]), dtype=np.int32)
+        ends = np.flatnonzero(ids == _END)
         ids[ends] = EOS
         # Where the <s> of every line comes to stand: this is np.insert, at a third of its cost.
         starts = np.arange(len(ends))
@@ -244,7 +249,7 @@ class TextEncoder:
         return sequences
 
     def decode(self, ids: Iterable[int] | IntArray) -> str:
-        """The text of the ids: ``<s>`` is dropped, ``</s>`` ends a line, ``<unk>`` is shown.
+        """The text of the ids: ``<s>`` is dropped, ``</s>`` ends a line or document.
 
         Raises:
             DataError: an id is outside the vocabulary.
@@ -264,7 +269,7 @@ class TextEncoder:
     @property
     def impossible(self) -> IntArray:
         """The ids that no text continues with, to which every model gives probability zero."""
-        return np.array([BOS] if self.boundaries is Boundaries.LINES else [BOS, EOS], np.int32)
+        return np.array([BOS] if self.boundaries.has_sequences else [BOS, EOS], np.int32)
 
     def describe(self) -> dict[str, Any]:
         """JSON values from which `restore`, given also `arrays`, makes an equal encoder."""
@@ -329,7 +334,8 @@ class StreamDecoder:
         if token_id == BOS:
             return ""
         if token_id == EOS:
-            return self._joiner.push(self._encoder.tokenizer.newline)
+            ended = self._joiner.push(self._encoder.tokenizer.newline)
+            return ended.removesuffix("\n") + self._encoder.boundaries.end
         tokens = self._encoder.vocabulary.tokens
         if not 0 <= token_id < len(tokens):
             raise DataError(
@@ -342,10 +348,41 @@ class StreamDecoder:
         return self._joiner.finish()
 
 
+def _in_lines(text: str, boundaries: Boundaries) -> str:
+    """The text with line ends for the ends of documents: so every tokenizer sees an end there."""
+    return text.replace(boundaries.end, "\n") if boundaries is Boundaries.DOCUMENTS else text
+
+
+def _end_type(tokenizer: Tokenizer, boundaries: Boundaries) -> str:
+    """What stands among the types of a text for the end of a sequence; empty if there is none."""
+    if boundaries is Boundaries.DOCUMENTS:
+        return boundaries.end
+    return tokenizer.newline if boundaries.has_sequences else ""
+
+
+def _distinct(
+    tokenizer: Tokenizer, boundaries: Boundaries, text: str
+) -> tuple[list[str], IntArray]:
+    """As `Tokenizer.distinct`, but line ends and ends of documents are two types.
+
+    Either is a token of its own to the tokenizer, so they come in the order of the text.
+    """
+    types, index = tokenizer.distinct(_in_lines(text, boundaries))
+    if boundaries is Boundaries.DOCUMENTS and boundaries.end in text:
+        (places,) = np.nonzero(index == types.index(tokenizer.newline))
+        is_end = [found == boundaries.end for found in _ENDS.findall(text)]
+        index[places[is_end]] = len(types)
+        types.append(boundaries.end)
+    return types, index
+
+
+_ENDS = re.compile(f"[\n{Boundaries.DOCUMENTS.end}]")
+
+
 def _vocabulary(
     tokenizer: Tokenizer, counts: Mapping[str, int], settings: TextSettings
 ) -> Vocabulary:
-    """The vocabulary of a training text with these counts, line ends among them only in STREAM."""
+    """The vocabulary of a training text with these counts, of line ends too if they are tokens."""
     fixed = tokenizer.fixed_tokens()
     limited = settings.min_count != 1 or settings.max_vocab is not None
     if fixed is not None:
@@ -373,16 +410,18 @@ def _vocabulary(
     return listed if tokenizer.newline in listed else Vocabulary((*tokens, tokenizer.newline))
 
 
-def _refuse_reserved(types: Sequence[str], tokenizer: Tokenizer, text: str, name: str) -> None:
+def _refuse_reserved(
+    types: Sequence[str], tokenizer: Tokenizer, boundaries: Boundaries, text: str, name: str
+) -> None:
     reserved = [token for token in (SPECIALS[BOS], SPECIALS[EOS]) if token in types]
     if not reserved:
         return
-    for number, line in enumerate(text.split("\n"), start=1):
-        for token in tokenizer.tokens(line):
+    for number, unit in enumerate(text.split(boundaries.end), start=1):
+        for token in tokenizer.tokens(unit):
             if token in reserved:
                 raise DataError(
-                    f"{name}, line {number}: the token {token} is reserved for the "
-                    f"{'beginning' if token == SPECIALS[BOS] else 'end'} of a line; "
+                    f"{name}, {boundaries.unit} {number}: the token {token} is reserved for the "
+                    f"{'beginning' if token == SPECIALS[BOS] else 'end'} of a {boundaries.unit}; "
                     "remove or rename it"
                 )
 

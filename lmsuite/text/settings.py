@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lmsuite.files.plain import DOCUMENT_END
 from lmsuite.settings import check, setting
 
 TOKENIZERS = ("char", "word", "whitespace", "treebank", "bpe")
@@ -13,13 +14,36 @@ BYTES = 256  # that bpe begins with
 
 
 class Boundaries(StrEnum):
-    """What a sequence is, and so what a line end is."""
+    """What a text consists of, what a sequence is, and so what a line end is."""
 
     STREAM = "stream"
     """The whole text is one sequence without end; a newline is a token like any other."""
 
     LINES = "lines"
     """Every line is a sequence of its own, between ``<s>`` and ``</s>``."""
+
+    DOCUMENTS = "documents"
+    """Every document is a sequence of its own, between ``<s>`` and ``</s>``; a newline is a token
+    like any other. In a text, `DOCUMENT_END` ends each document, as a line end does a line."""
+
+    @property
+    def has_sequences(self) -> bool:
+        """Whether a text is cut into sequences, each between ``<s>`` and ``</s>``."""
+        return self is not Boundaries.STREAM
+
+    @property
+    def unit(self) -> str:
+        """What a text consists of: lines, of a stream too, or documents."""
+        return "document" if self is Boundaries.DOCUMENTS else "line"
+
+    @property
+    def end(self) -> str:
+        """The character that ends a unit."""
+        return DOCUMENT_END if self is Boundaries.DOCUMENTS else "\n"
+
+    def reads(self, documents: str) -> str:
+        """A text of documents as it is read with these boundaries: else each ends as a line."""
+        return documents.replace(DOCUMENT_END, self.end)
 
 
 @dataclass(frozen=True)
@@ -33,8 +57,9 @@ class TextSettings:
     tokenizer: str = setting("word", choices=TOKENIZERS, help="What a token is.")
     boundaries: Boundaries = setting(
         Boundaries.STREAM,
-        option="--lines/--stream",
-        help="Every line is a sequence of its own, or the whole text is one.",
+        option="--lines/--stream/--documents",
+        help="Every line is a sequence of its own, or the whole text is one, or every document "
+        "is one: a record, or a file of plain text.",
     )
     min_count: int = setting(1, minimum=1, help="Rarer tokens become <unk>.")
     max_vocab: int | None = setting(
@@ -49,8 +74,7 @@ class TextSettings:
         shown=False,
         help="Take the vocabulary from a file, one token a line.",
     )
-    """The newline token, which is not usually listed, is added in STREAM mode, and left out in
-    LINES mode."""
+    """The newline token, which is not usually listed, is added, but left out in LINES mode."""
     bpe_size: int = setting(
         2000,
         minimum=BYTES,

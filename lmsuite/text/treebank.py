@@ -33,7 +33,7 @@ class TreebankTokenizer(Tokenizer):
     def located(self, text: str) -> Iterator[tuple[str, int, int]]:
         place = 0
         for token in self.tokens(text):
-            while token != "\n" and text[place].isspace():
+            while text[place].isspace() and text[place] != token:
                 place += 1
             # The tokenizer writes a straight quotation mark as two backquotes or two apostrophes.
             length = 1 if text[place] == '"' else len(token)

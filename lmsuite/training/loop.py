@@ -21,7 +21,6 @@ from lmsuite.models.neural import NeuralModel
 from lmsuite.nn.optimizers import OPTIMIZERS
 from lmsuite.nn.schedules import SCHEDULES
 from lmsuite.store.history import HistoryRow, write_history
-from lmsuite.text.encoding import Boundaries
 from lmsuite.training.batches import Batches, Lanes, Windows, validation_pieces
 from lmsuite.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lmsuite.training.clock import Clock, TimeLimits
@@ -61,7 +60,7 @@ class TrainingResult:
 def make_batches(model: NeuralModel, ids: IntArray, settings: TrainingSettings) -> Batches:
     """Windows for a model with a fixed context (`reach`); lanes for one that carries a state."""
     masked = MaskedWords.of(ids, model.encoder, model.settings.unknown_share)
-    stream = model.encoder.boundaries is Boundaries.STREAM
+    stream = not model.encoder.boundaries.has_sequences
     if model.reach is not None:
         return Windows(
             ids, masked, settings.seed, batch=settings.batch, context=model.reach, stream=stream
@@ -108,8 +107,8 @@ def train(
             `files`, the error holds the best parameters.
     """
     batches = make_batches(model, ids, settings)
-    lines = model.encoder.boundaries is Boundaries.LINES
-    pieces = validation_pieces(valid_ids, lines=lines, most=limits.validation)
+    sequences = model.encoder.boundaries.has_sequences
+    pieces = validation_pieces(valid_ids, lines=sequences, most=limits.validation)
     if not pieces:
         raise DataError("the validation text holds no token to predict; give a longer text")
     identity = _identity(model, ids, valid_ids, settings)

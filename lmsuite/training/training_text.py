@@ -67,27 +67,35 @@ class Validation:
         share = SplitRule.parse(rule)
         return cls(text, name=rule) if share is None else cls(share.share, share.by)
 
-    def divide(self, text: str, *, whole_lines: bool, name: str = "the text") -> Split:
+    def divide(self, text: str, boundaries: Boundaries, *, name: str = "the text") -> Split:
         """Divide the text in two; a text that is too short for that is all for training.
 
+        Where it is cut into sequences, none is in both parts.
+
         Raises:
-            DataError: the text, called `name`, has too few different lines to choose from.
+            DataError: the text, called `name`, has too few different lines or documents to choose
+                from.
         """
         if isinstance(self.valid, str):
             return Split(text, self.valid, self.name)
         if self.valid == 0:
             return Split(text, "", "none")
         rule = SplitRule(self.valid, HeldOut(self.by or HeldOut.END))
-        training, held_out = rule.divide(text, whole_lines=whole_lines)
+        training, held_out = divided(text, rule, boundaries)
         if training.strip() and held_out.strip():
             return Split(training, held_out, str(rule))
         if rule.by is HeldOut.RANDOM:
             raise DataError(
-                f"{name} has too few different lines to hold {rule.share} of it out at random; "
-                "leave out {valid_by}, or give more text",
+                f"{name} has too few different {boundaries.unit}s to hold {rule.share} of it out "
+                "at random; leave out {valid_by}, or give more text",
                 "valid_by",
             )
         return Split(text, "", str(rule))
+
+
+def divided(text: str, rule: SplitRule, boundaries: Boundaries) -> tuple[str, str]:
+    """The two parts of a text, as `SplitRule.divide` makes them for a text of these boundaries."""
+    return rule.divide(text, whole_units=boundaries.has_sequences, end=boundaries.end)
 
 
 @dataclass(frozen=True)
@@ -122,8 +130,7 @@ def make_ready(
     Raises:
         DataError: the text has no tokens, or a reserved token, or too few different lines.
     """
-    lines = reading.boundaries is Boundaries.LINES
-    split = validation.divide(text, whole_lines=lines, name=name)
+    split = validation.divide(text, reading.boundaries, name=name)
     if isinstance(reading, TextEncoder):
         return TrainingText(reading, reading.encode(split.training, name=name), split)
     encoder, ids = TextEncoder.train(split.training, reading, name=name)

@@ -133,15 +133,18 @@ def test_models_of_other_tokens_meet_at_lines() -> None:
 @pytest.mark.parametrize("boundaries", Boundaries)
 def test_every_token_is_on_its_line(tokenizer: str, boundaries: Boundaries) -> None:
     sample = "\nTo be, or\nnot\n\n\n to be:\n" * 3 + "that"
+    if boundaries is Boundaries.DOCUMENTS:
+        sample = sample.replace("\n\n", f"\n{boundaries.end}").replace(":\n", f":{boundaries.end}")
     text = encoder(sample, tokenizer, boundaries)
     ids = text.encode(sample)
     found = lines_of_tokens(text, sample, ids)
     predicted = ids[~np.isin(ids, [1])]
     assert len(found) == len(predicted)
-    for number, line in enumerate(sample.split("\n")):
+    for number, line in enumerate(sample.replace(boundaries.end, "\n").split("\n")):
         shown = text.decode(predicted[found == number])
         # A token such as "\n " ends in the line after the one that it closes.
-        assert shown.replace(" ", "").strip("\n") == line.replace(" ", "")
+        ends = "\n" + boundaries.end
+        assert shown.replace(" ", "").strip(ends) == line.replace(" ", "")
 
 
 def test_long_texts_are_joined_to_groups_of_lines() -> None:

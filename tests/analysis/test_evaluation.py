@@ -106,14 +106,14 @@ def test_a_memory_does_not_reach_over_blocks() -> None:
 
 @pytest.mark.parametrize("boundaries", Boundaries)
 def test_the_interval_is_where_other_texts_of_the_kind_lie(boundaries: Boundaries) -> None:
-    text = encoder("a b c d\n" * 3, "whitespace", boundaries)
+    text = encoder(f"a b c d{boundaries.end}" * 3, "whitespace", boundaries)
     table = np.zeros((len(text.vocabulary), len(text.vocabulary)))
     table[:, 3:7] = [0.4, 0.3, 0.2, 0.1]
     model = BigramModel(text, table + 1e-3)
     rng = np.random.default_rng(5)
 
     def drawn() -> str:
-        return "\n".join(" ".join(rng.choice(list("abcd"), 8)) for _ in range(40))
+        return boundaries.end.join(" ".join(rng.choice(list("abcd"), 8)) for _ in range(40))
 
     hits = 0
     for _ in range(100):

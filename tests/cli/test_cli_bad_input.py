@@ -65,7 +65,7 @@ def test_texts(
     ("arguments", "said"),
     [
         ((*TRAIN, "none.txt"), "none.txt: no such file or corpus"),
-        ((*TRAIN, "."), "directory"),
+        ((*TRAIN, "models"), "models: nothing to read but 1 file of other endings (.safetensors)"),
         ((*TRAIN, "play.txt", "--valid", "none.txt"), "none.txt: no such file or corpus"),
         ((*TRAIN, "play.txt", "--vocab", "none.txt"), "none.txt"),
         ((*TRAIN, "play.txt", "--like", "none"), "no model 'none'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -257,6 +258,21 @@ def test_a_model_of_lines_begins_anew_after_each() -> None:
     (drawn,) = sample(BigramModel(text, table), NO_IDS, SamplingSettings(max_tokens=7), 0)
     assert drawn.text == "a b\na b\na"
     assert drawn.ids == [3, 4, EOS, 3, 4, EOS, 3]
+
+
+def test_a_model_of_documents_writes_one_and_ends_with_it() -> None:
+    text = encoder("a\nb", "char", Boundaries.DOCUMENTS)  # newline, a, b
+    table = np.zeros((6, 6))
+    table[BOS, 4] = table[4, 3] = table[3, 5] = table[5, EOS] = 1.0
+    model, settings = BigramModel(text, table), SamplingSettings(max_tokens=7)
+    drawn, again = sample(model, NO_IDS, settings, 0, samples=2)
+    assert drawn == again
+    assert (drawn.text, drawn.ids) == ("a\nb", [4, 3, 5, EOS])
+    pieces = list(stream(model, "a", settings, 0))
+    assert [piece.text for piece in pieces] == ["\n", "b", ""]
+    assert [piece.finish_reason for piece in pieces] == [None, None, "stop"]
+    stopped = sample(model, NO_IDS, replace(settings, stop=("b\n",)), 0)[0]
+    assert stopped.text == "a\nb"  # what was held back is given
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_a_text_in_several_parts_may_not_have_an_empty_one(folder: Path) -> None
         ("tinyshakespear", r"did you mean tinyshakespeare"),
         ("nltk:browm", r"did you mean nltk:brown\?"),
         ("no/where.txt", r"^no/where\.txt: no such file$"),
-        (".", r"^\.: a directory, not a file"),
+        (".", r"^\.: nothing to read there; the endings of texts are \.txt, "),
     ],
 )
 def test_what_is_not_there_is_refused(folder: Path, source: str, message: str) -> None:
@@ -129,7 +129,7 @@ def test_the_play_is_the_default_and_has_a_name(play: str, folder: Path) -> None
         assert read_corpus([], stdin=nothing).text == play
     corpus = read_corpus(["play"])
     assert (corpus.text, corpus.name) == (play, "play")
-    Path("play").mkdir()  # a folder of that name is no text, so it is not in the way
+    Path("play").mkdir()  # a folder of that name is not in the way
     assert read_corpus(["play"]).text == play
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmsuite.errors import UsageError
+from lmsuite.files.plain import DOCUMENT_END
 from lmsuite.sources.splitting import HeldOut, SplitRule, split_text
 
 TEXTS = st.lists(
@@ -85,3 +86,31 @@ def test_what_is_no_rule() -> None:
             SplitRule.parse(number)
     with pytest.raises(UsageError, match="by end or random, not by 'middle'"):
         split_text("a\nb\n", 0.5, whole_lines=True, by="middle")
+
+
+@pytest.mark.parametrize(
+    ("text", "share", "valid"),
+    [
+        ("ab|cd\nef|gh|", 0.3, "gh|"),
+        ("ab|cd\nef|gh", 0.7, "cd\nef|gh"),  # the cut is where a document begins
+        ("a|b|a very long one|", 0.1, "a very long one|"),  # rather the last than none
+        ("a|b|a very long one", 0.1, "a very long one"),
+        ("only one|", 0.1, "only one|"),
+        ("", 0.1, ""),
+    ],
+)
+def test_a_text_of_documents_is_cut_between_them(text: str, share: float, valid: str) -> None:
+    text, valid = text.replace("|", DOCUMENT_END), valid.replace("|", DOCUMENT_END)
+    parts = SplitRule(share).divide(text, whole_units=True, end=DOCUMENT_END)
+    assert parts == (text.removesuffix(valid), valid)
+
+
+def test_random_documents_are_whole_and_equal_ones_on_one_side() -> None:
+    texts = [f"the {number % 40}th\n\nof them" for number in range(100)]
+    text = "".join(each + DOCUMENT_END for each in texts)
+    rule = SplitRule(0.2, HeldOut.RANDOM)
+    training, valid = rule.divide(text, whole_units=True, end=DOCUMENT_END)
+    sides = [part.removesuffix(DOCUMENT_END).split(DOCUMENT_END) for part in (training, valid)]
+    assert sorted(sides[0] + sides[1]) == sorted(texts)
+    assert not set(sides[0]) & set(sides[1])
+    assert abs(len(valid) - 0.2 * len(text)) < 3 * len(max(texts))

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from lmsuite.errors import DataError
-from lmsuite.files import plain
+from lmsuite.files import compression
 from lmsuite.sources import archive, download
 from lmsuite.sources.catalogue import Entry, catalogue
 from lmsuite.sources.corpus import read_corpus
@@ -364,6 +364,6 @@ def test_a_gzip_file_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None
 def test_a_gzip_text_of_repetitions_is_read(tmp_path: Path) -> None:
     text = b"again and again\n" * 60_000
     packed = gzip.compress(text)
-    assert len(text) > plain._RATIO * len(packed)
+    assert len(text) > compression.RATIO * len(packed)
     (tmp_path / "again.gz").write_bytes(packed + gzip.compress(b"and more\n"))
     assert read_corpus([str(tmp_path / "again.gz")]).text == text.decode() + "and more\n"

@@ -105,7 +105,7 @@ def test_without_a_pipe_it_is_the_play(lm: Run) -> None:
     [
         (["nowhere.txt"], None, "nowhere.txt: no such file or corpus"),
         (["tinyshakespear"], None, "did you mean tinyshakespeare"),
-        (["."], None, ".: a directory"),
+        (["."], None, ".: nothing to read"),
         ([], b"", "standard input is empty"),
         (["-"], b"\xff", "standard input: not utf-8 at byte 0"),
         ([], b"\x1f\x8b123", "standard input: damaged gzip file"),

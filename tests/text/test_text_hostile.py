@@ -16,7 +16,14 @@ from types import ModuleType
 
 import pytest
 
-from hardening import fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_prompts, fuzz_vocabulary
+from hardening import (
+    fuzz_arguments,
+    fuzz_config,
+    fuzz_corpora,
+    fuzz_forms,
+    fuzz_prompts,
+    fuzz_vocabulary,
+)
 from hardening.command import Outcome, lm_process
 from hardening.fuzzing import PATIENT, Target, attack
 from hardening.in_process import RefusedError, check, lm, lm_must
@@ -27,7 +34,9 @@ from lmsuite.text.encoding import TextEncoder, TextSettings
 from lmsuite.text.settings import TOKENIZERS
 from lmsuite.training.baseline import Baseline
 
-FUZZERS = [fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_prompts, fuzz_vocabulary]
+FUZZERS = [
+    *(fuzz_arguments, fuzz_config, fuzz_corpora, fuzz_forms, fuzz_prompts, fuzz_vocabulary),
+]
 Inputs = Callable[[Random], Iterator[bytes]]
 
 
@@ -51,6 +60,15 @@ def test_a_hundred_hostile_inputs(fuzzer: ModuleType) -> None:
 @pytest.mark.parametrize("fuzzer", FUZZERS, ids=_called)
 def test_thousands_of_hostile_inputs(fuzzer: ModuleType) -> None:
     _no_failures(fuzzer.target, fuzzer.make_inputs, 3000, seed=2)
+
+
+def test_small_files_that_hold_much_are_refused() -> None:
+    files = fuzz_forms.bombs()
+    report = attack(
+        fuzz_forms.target, [bytes([form, 16]) + data for form, data in files], seconds=PATIENT
+    )
+    assert not report.failures
+    assert report.refused == len(files)
 
 
 def _lm(*arguments: str | bytes, stdin: bytes | None = None) -> Outcome:

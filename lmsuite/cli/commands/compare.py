@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
-    EncodingOption,
     JsonOption,
     ModelArgument,
     ModelsOption,
@@ -19,6 +18,8 @@ from lmsuite.cli.options import (
 )
 from lmsuite.cli.streams import given_text, printable, say, write_json
 from lmsuite.cli.tables import Column, show_remark, show_table
+from lmsuite.files.plain import DOCUMENT_END
+from lmsuite.sources.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from lmsuite.analysis.bootstrap import Estimate
@@ -30,9 +31,10 @@ def compare(
     a: ModelArgument,
     b: ModelArgument,
     text: TextOption = None,
+    *,
     seed: SeedOption = 0,
     folder: ModelsOption = DEFAULT_FOLDER,
-    encoding: EncodingOption = "utf-8",
+    reading: ReadingSettings,
     as_json: JsonOption = False,
 ) -> None:
     """Tell whether one model is better than another, and where.
@@ -43,8 +45,8 @@ def compare(
       lm compare ngram rnn --text other.txt --json
 
     The interval (95 %) and the p-value of the difference come from a paired bootstrap over the
-    lines of the text, or over blocks of tokens in stream mode. Models with different tokens are
-    compared line by line, in bits a character.
+    lines or documents of the text, or over blocks of tokens in stream mode. Models with different
+    tokens are compared line by line, in bits a character.
     """
     import numpy as np
 
@@ -52,7 +54,8 @@ def compare(
     from lmsuite.store.opening import open_model, shared_validation_text
 
     first, second = open_model(folder, a), open_model(folder, b)
-    given = given_text(text, encoding)
+    boundaries = [each.model.encoder.boundaries for each in (first, second)]
+    given = given_text(text, reading, boundaries)
     if given is None:
         given = shared_validation_text([first, second])
     names = (first.name, second.name) if first.name != second.name else (a, b)
@@ -177,7 +180,7 @@ def _in_context(place: Place, room: int) -> str:
 
 
 def _one_line(text: str) -> str:
-    return printable(text.replace("\n", "⏎"))
+    return printable(text.replace("\n", "⏎").replace(DOCUMENT_END, "</s>"))
 
 
 def _cut(text: str, room: int) -> str:
@@ -191,7 +194,8 @@ def _notes(result: Comparison, opened: tuple[OpenedModel, OpenedModel], text: st
 
     notes = [f"Bootstrap over {result.units:,} {result.unit}."]
     if result.units < FEWEST_UNITS:
-        has, needed = f"{result.units} line{'' if result.units == 1 else 's'}", f"{FEWEST_UNITS}"
+        unit = result.unit.removesuffix("s") if result.units == 1 else result.unit
+        has, needed = f"{result.units} {unit}", f"{FEWEST_UNITS}"
         if result.unit.startswith("blocks"):
             has, needed = f"{result.figures[0].tokens:,} tokens", f"{FEWEST_UNITS * BLOCK}"
         notes = [f"No interval is possible: the text has {has}, and {needed} are needed."]

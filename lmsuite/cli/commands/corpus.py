@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmsuite.cli.options import JsonOption
-from lmsuite.cli.streams import is_quiet, note, say, write, write_json
+from lmsuite.cli.streams import (
+    is_quiet,
+    json_line,
+    note,
+    read_texts,
+    say,
+    write,
+    write_all,
+    write_json,
+)
 from lmsuite.cli.tables import Column, show_facts, show_table
 from lmsuite.errors import UsageError
+from lmsuite.sources.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from lmsuite.sources.catalogue import Entry
@@ -51,35 +61,58 @@ def list_corpora(as_json: JsonOption = False) -> None:
 
 
 def show_corpus(
-    name: Annotated[
+    source: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="As in `lm corpus list`.", autocompletion=complete_corpora
+            metavar="SOURCE",
+            help="A name, as in `lm corpus list`; or any other text, as for `lm train`.",
+            autocompletion=complete_corpora,
         ),
     ],
+    *,
     text: Annotated[
-        bool, typer.Option("--text", help="Print the text itself, downloaded if need be.")
+        bool, typer.Option("--text", help="Print the text of a name, downloaded if need be.")
     ] = False,
+    reading: ReadingSettings,
     as_json: JsonOption = False,
 ) -> None:
-    """Show where a named text comes from, or the text.
+    """Show where a named text comes from, or how a text is read.
 
     \b
     Examples:
       lm corpus show tinyshakespeare
       lm corpus show play --text | head
-    """
-    from lmsuite.sources.catalogue import find_entry
+      lm corpus show reviews.csv --field review | head
 
-    if text and as_json:
+    A source that is not in the catalogue is printed as the text that `lm` reads there; with --json
+    there is an object for each record.
+    """
+    from lmsuite.sources.catalogue import catalogue
+
+    entry = catalogue().get(source)
+    if entry is None:
+        _print(source, reading, as_json=as_json)
+    elif text and as_json:
         raise UsageError("--text prints the text as it is; leave out --json")
-    entry = find_entry(name)
-    if text:
+    elif text:
         write(entry.read(quiet=is_quiet()))
     elif as_json:
         write_json(_facts(entry))
     else:
         show_facts({label: str(value) for label, value in _facts(entry).items() if value != ""})
+
+
+def _print(source: str, reading: ReadingSettings, *, as_json: bool) -> None:
+    """Print a text, or its records."""
+    from lmsuite.text.settings import Boundaries
+
+    boundaries = Boundaries.DOCUMENTS if as_json else Boundaries.STREAM
+    text = read_texts([source], reading, [boundaries]).text
+    if not as_json:
+        write(text)
+        return
+    records = text.removesuffix(boundaries.end).split(boundaries.end)
+    write_all(json_line({"text": record}) for record in records)
 
 
 def fetch_corpora(

@@ -10,7 +10,6 @@ import typer
 
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
-    EncodingOption,
     JsonOption,
     ModelArguments,
     ModelsOption,
@@ -20,6 +19,7 @@ from lmsuite.cli.options import (
 from lmsuite.cli.streams import given_text, left_out, note, write_json
 from lmsuite.cli.tables import Column, show_remark, show_table
 from lmsuite.errors import LmError
+from lmsuite.sources.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from lmsuite.analysis.comparability import Comparable
@@ -43,6 +43,7 @@ _JSON_KEYS = (
 def evaluate(
     models: ModelArguments = None,
     text: TextOption = None,
+    *,
     block: Annotated[
         int | None,
         typer.Option(
@@ -55,7 +56,7 @@ def evaluate(
     ] = None,
     seed: SeedOption = 0,
     folder: ModelsOption = DEFAULT_FOLDER,
-    encoding: EncodingOption = "utf-8",
+    reading: ReadingSettings,
     as_json: JsonOption = False,
 ) -> None:
     """Compare models on a text: perplexity in one table.
@@ -70,13 +71,17 @@ def evaluate(
     lines or blocks of tokens. Bits per character compare models with different tokens.
     """
     from lmsuite.analysis.comparability import cautions
-    from lmsuite.store.opening import model_names
+    from lmsuite.store.opening import boundaries_of, model_names
+    from lmsuite.text.settings import Boundaries
 
-    given = given_text(text, encoding)
+    names = model_names(folder, models)
+    boundaries = boundaries_of(folder, names)
+    given = given_text(text, reading, boundaries)
+    has_documents = Boundaries.DOCUMENTS in boundaries
     rows: list[Comparable] = []
-    for name in model_names(folder, models):
+    for name in names:
         try:
-            rows.append(_row(folder, name, given, block, seed))
+            rows.append(_row(folder, name, given, has_documents, block, seed))
         except LmError as error:
             if models:
                 raise
@@ -94,7 +99,15 @@ def evaluate(
             show_remark(caution)
 
 
-def _row(folder: Path, name: str, given: str | None, block: int | None, seed: int) -> Comparable:
+def _row(
+    folder: Path,
+    name: str,
+    given: str | None,
+    has_documents: bool,
+    block: int | None,
+    seed: int,
+) -> Comparable:
+    """A model's figures on the given text, of documents or not, or on its validation text."""
     import numpy as np
 
     from lmsuite.analysis.comparability import Comparable
@@ -103,9 +116,13 @@ def _row(folder: Path, name: str, given: str | None, block: int | None, seed: in
 
     opened = open_model(folder, name)
     text = opened.validation_text() if given is None else given
+    if given is not None and has_documents:
+        text = opened.model.encoder.boundaries.reads(given)
     rng = np.random.default_rng(seed)  # the same text has the same interval
     result = evaluate_model(opened.model, text, name=opened.name, block=block, rng=rng)
-    return Comparable.of(result, opened.model, text, is_tuned=opened.is_tuned_on(text))
+    return Comparable.of(
+        result, opened.model, text if given is None else given, is_tuned=opened.is_tuned_on(text)
+    )
 
 
 def _show(rows: Sequence[Comparable]) -> None:

@@ -28,7 +28,12 @@ def info(
     if as_json:
         write_json(facts)
     else:
+        if len(files := facts.get("corpus_files", ())) > _MOST_FILES:
+            facts["corpus_files"] = f"{len(files):,} (--json shows them with their checksums)"
         show_facts({label.replace("_", " "): _in_words(fact) for label, fact in facts.items()})
+
+
+_MOST_FILES = 3  # whose checksums are shown
 
 
 def _facts(opened: OpenedModel) -> dict[str, Any]:

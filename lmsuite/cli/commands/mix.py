@@ -9,7 +9,6 @@ import typer
 
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
-    EncodingOption,
     JsonOption,
     ModelsOption,
     complete_models,
@@ -18,6 +17,7 @@ from lmsuite.cli.saving import announce, command_line, facts_of, reserve
 from lmsuite.cli.streams import note, read_texts, say, write_json
 from lmsuite.cli.tables import Column, show_table
 from lmsuite.errors import DataError, UsageError
+from lmsuite.sources.settings import ReadingSettings
 from lmsuite.store.folder import ModelsFolder
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def mix(
             autocompletion=complete_models,
         ),
     ],
+    *,
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="The mixture's name.")] = (
         "mixture"
     ),
@@ -59,13 +60,13 @@ def mix(
         typer.Option(
             "--text",
             metavar="TEXT",
-            help="A text to choose the weights on, which no model was trained on: a file, `-`, or "
-            "a name from `lm corpus list`.",
+            help="A text to choose the weights on, which no model was trained on; in any form that "
+            "`lm train` takes.",
             show_default="the validation text of the models",
         ),
     ] = None,
     folder: ModelsOption = DEFAULT_FOLDER,
-    encoding: EncodingOption = "utf-8",
+    reading: ReadingSettings,
     as_json: JsonOption = False,
 ) -> None:
     """Mix models: interpolate their probabilities.
@@ -94,7 +95,7 @@ def mix(
     except DifferentTokensError as error:
         raise _remedy(error, opened) from error
     reserve(context, path)
-    valid, rule = _text(text, encoding, opened, optional=given is not None)
+    valid, rule = _text(text, reading, opened, optional=given is not None)
     ids = opened[0].model.encoder.encode(valid)
     scores = member_scores(members, ids) if valid else {}
     # Without a text, a cache has the default half-life.
@@ -146,14 +147,14 @@ def _members(names: list[str], opened: list[OpenedModel]) -> dict[str, LanguageM
 
 
 def _text(
-    text: str | None, encoding: str, opened: list[OpenedModel], *, optional: bool
+    text: str | None, reading: ReadingSettings, opened: list[OpenedModel], *, optional: bool
 ) -> tuple[str, str]:
     """The text to choose the weights on, and its name in the model file.
 
     The text is optional if the weights are given. Then it is empty if there is none.
     """
     if text is not None:
-        corpus = read_texts([text], encoding)
+        corpus = read_texts([text], reading, [opened[0].model.encoder.boundaries])
         return corpus.text, corpus.name
     from lmsuite.store.opening import shared_validation_text
 
@@ -182,7 +183,7 @@ def _remedy(error: DifferentTokensError, opened: list[OpenedModel]) -> DataError
 
 def _without_tokens(command: list[str]) -> list[str]:
     """A training command without the options that ``--like`` stands for."""
-    flags = {"--lines", "--stream"}
+    flags = {"--lines", "--stream", "--documents"}
     valued = {
         *("--tokenizer", "--min-count", "--max-vocab", "--vocab", "--bpe-size"),
         *("--valid", "--like"),

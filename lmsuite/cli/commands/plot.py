@@ -10,13 +10,13 @@ import typer
 
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
-    EncodingOption,
     JsonOption,
     ModelArguments,
     ModelsOption,
 )
 from lmsuite.cli.streams import left_out, note, read_texts, say, write_json
 from lmsuite.errors import LmError, UsageError
+from lmsuite.sources.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from lmsuite.report.charts import LineChart, TokenMap
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 def plot(
     models: ModelArguments = None,
+    *,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -55,7 +56,7 @@ def plot(
         typer.Option(
             "--on",
             metavar="TEXT",
-            help="The text that --by-order predicts: a file, `-`, or a name from `lm corpus list`.",
+            help="The text that --by-order predicts, as for `lm train`.",
             show_default="the validation text of each model",
         ),
     ] = None,
@@ -67,7 +68,7 @@ def plot(
         ),
     ] = False,
     folder: ModelsOption = DEFAULT_FOLDER,
-    encoding: EncodingOption = "utf-8",
+    reading: ReadingSettings,
     as_json: JsonOption = False,
 ) -> None:
     """Draw learning curves, perplexity by order, or a map of an embedding.
@@ -91,7 +92,7 @@ def plot(
         chart: LineChart | TokenMap = _token_map(opened, tokens)
         path = output or Path("embedding.png")
     elif orders:
-        chart, path = _order_chart(opened, data, encoding), output or Path("orders.png")
+        chart, path = _order_chart(opened, data, reading), output or Path("orders.png")
     else:
         chart, path = _curves(opened), output or Path("curves.png")
     if not as_text:
@@ -121,17 +122,24 @@ def _curves(opened: list[OpenedModel]) -> LineChart:
     return chart
 
 
-def _order_chart(opened: list[OpenedModel], data: str | None, encoding: str) -> LineChart:
+def _order_chart(
+    opened: list[OpenedModel], data: str | None, reading: ReadingSettings
+) -> LineChart:
     from lmsuite.models.ngram import NgramModel
     from lmsuite.report.model_charts import TrainedModel, by_order, order_chart
+    from lmsuite.text.settings import Boundaries
 
-    text = None if data is None else read_texts([data], encoding).text
+    boundaries = [each.model.encoder.boundaries for each in opened]
+    text = None if data is None else read_texts([data], reading, boundaries).text
     rows = {}
     for each in opened:
-        if isinstance(each.model, NgramModel):
-            rows[each.name] = by_order(each.model, each.validation_text() if text is None else text)
-        else:
+        if not isinstance(each.model, NgramModel):
             note(f"left out: {each.name} ({each.model.kind}) is not an n-gram model")
+            continue
+        predicted = each.validation_text() if text is None else text
+        if text is not None and Boundaries.DOCUMENTS in boundaries:
+            predicted = each.model.encoder.boundaries.reads(text)
+        rows[each.name] = by_order(each.model, predicted)
     chart = order_chart([TrainedModel.of(each, left_out) for each in opened], rows)
     if chart is None:
         raise LmError("--by-order needs an n-gram model, and none of these is one")

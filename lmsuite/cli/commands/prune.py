@@ -10,7 +10,6 @@ import typer
 
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
-    EncodingOption,
     JsonOption,
     ModelArgument,
     ModelsOption,
@@ -21,6 +20,7 @@ from lmsuite.cli.streams import read_texts, say, write_json
 from lmsuite.cli.tables import Column, show_table
 from lmsuite.errors import DataError, LmError, UsageError
 from lmsuite.ngram.settings import NgramSettings
+from lmsuite.sources.settings import ReadingSettings
 from lmsuite.store.folder import ModelsFolder
 
 if TYPE_CHECKING:
@@ -58,12 +58,12 @@ def prune(
         typer.Option(
             "--text",
             metavar="TEXT",
-            help="The text to measure perplexity on: a file, `-`, or a name from `lm corpus list`.",
+            help="The text to measure perplexity on, as for `lm train`.",
             show_default="the model's validation text",
         ),
     ] = None,
     folder: ModelsOption = DEFAULT_FOLDER,
-    encoding: EncodingOption = "utf-8",
+    reading: ReadingSettings,
     as_json: JsonOption = False,
 ) -> None:
     """Make an n-gram model smaller.
@@ -95,12 +95,12 @@ def prune(
     reserve(context, path)
     after = before
     if counts:
-        after = _refitted(opened, before, counts, training, encoding)
+        after = _refitted(opened, before, counts, training, reading)
     elif training:
         raise UsageError("--train is for --counts; --entropy needs no text")
     if entropy is not None:
         after = after.prune_entropy(entropy)
-    valid, rule = _text(text, encoding, opened)
+    valid, rule = _text(text, reading, opened)
     origin = Provenance(
         command=command_line(context),
         corpus=opened.provenance.corpus if opened.manifest else opened.name,
@@ -134,7 +134,7 @@ def _refitted(
     model: NgramModel,
     counts: tuple[int, ...],
     training: list[str] | None,
-    encoding: str,
+    reading: ReadingSettings,
 ) -> NgramModel:
     """The model, estimated again without the n-grams that the cut-offs exclude."""
     from lmsuite.models.ngram import NgramModel
@@ -147,7 +147,7 @@ def _refitted(
             f"{opened.name} does not say what it was trained on; only --entropy can prune"
         )
     made = opened.provenance
-    corpus = read_texts(training, encoding)
+    corpus = read_texts(training, reading, [model.encoder.boundaries])
     if corpus.sha256 != made.corpus_sha256:
         raise DataError(
             f"{opened.name} was trained on {made.corpus}, not on {corpus.name} (or that text has "
@@ -160,18 +160,18 @@ def _refitted(
 def _without_validation(text: str, validation: ValidationRecord, model: NgramModel) -> str:
     """The part of the text that the model was trained on."""
     from lmsuite.sources.splitting import SplitRule
-    from lmsuite.text.encoding import Boundaries
+    from lmsuite.training.training_text import divided
 
     rule = SplitRule.parse(validation.split)
     if validation.sha256 is None or rule is None:  # no validation text, or one in its own file
         return text
-    return rule.divide(text, whole_lines=model.encoder.boundaries is Boundaries.LINES)[0]
+    return divided(text, rule, model.encoder.boundaries)[0]
 
 
-def _text(text: str | None, encoding: str, opened: OpenedModel) -> tuple[str, str]:
+def _text(text: str | None, reading: ReadingSettings, opened: OpenedModel) -> tuple[str, str]:
     """The text to measure perplexity on, empty if there is none, and its name in the model file."""
     if text is not None:
-        corpus = read_texts([text], encoding)
+        corpus = read_texts([text], reading, [opened.model.encoder.boundaries])
         return corpus.text, corpus.name
     recorded = opened.provenance.validation
     if recorded.sha256 is None:

@@ -9,7 +9,6 @@ import typer
 
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
-    EncodingOption,
     JsonOption,
     ModelArguments,
     ModelsOption,
@@ -17,6 +16,7 @@ from lmsuite.cli.options import (
 )
 from lmsuite.cli.streams import is_quiet, left_out, note, read_texts, say, unescaped, write_json
 from lmsuite.errors import UsageError
+from lmsuite.sources.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from lmsuite.store.opening import OpenedModel
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def report(
     context: typer.Context,
     models: ModelArguments = None,
+    *,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where the page goes.")
     ] = Path("report.html"),
@@ -33,7 +34,7 @@ def report(
         typer.Option(
             "--text",
             metavar="TEXT",
-            help="The text to predict: a file, `-`, or a name from `lm corpus list`.",
+            help="The text to predict, as for `lm train`.",
             show_default="the models' validation text",
         ),
     ] = None,
@@ -46,7 +47,7 @@ def report(
     ] = "",
     seed: SeedOption = 1,
     folder: ModelsOption = DEFAULT_FOLDER,
-    encoding: EncodingOption = "utf-8",
+    reading: ReadingSettings,
     as_json: JsonOption = False,
 ) -> None:
     """Write one page about models, to read and to show.
@@ -70,7 +71,7 @@ def report(
 
     opened = open_models(folder, models, left_out)
     _refuse_equal_names(opened)
-    predicted, text_name = _text(opened, text, encoding)
+    predicted, text_name = _text(opened, text, reading)
     findings = gather(
         [TrainedModel.of(each, left_out) for each in opened],
         predicted,
@@ -100,15 +101,21 @@ def _refuse_equal_names(opened: list[OpenedModel]) -> None:
         raise UsageError(f"two of these models are called {twice}: rename a file")
 
 
-def _text(opened: list[OpenedModel], text: str | None, encoding: str) -> tuple[str, str]:
+def _text(opened: list[OpenedModel], text: str | None, reading: ReadingSettings) -> tuple[str, str]:
     """The text to predict and what it is called.
 
     Raises:
         DataError: none was given, and the models do not share a validation text.
     """
     from lmsuite.store.opening import shared_validation_text
+    from lmsuite.text.settings import Boundaries
 
     if text is not None:
-        corpus = read_texts([text], encoding)
+        boundaries = {each.model.encoder.boundaries for each in opened}
+        if len(boundaries) > 1 and Boundaries.DOCUMENTS in boundaries:
+            raise UsageError(
+                "some of these models read documents and some do not: report on either"
+            )
+        corpus = read_texts([text], reading, boundaries)
         return corpus.text, corpus.name
     return shared_validation_text(opened), "the validation text, which no model was trained on"

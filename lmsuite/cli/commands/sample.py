@@ -12,6 +12,7 @@ from lmsuite.cli.options import DEFAULT_FOLDER, EncodingOption, ModelArgument, M
 from lmsuite.cli.streams import note, piped_input, read_texts, unescaped, write, write_json
 from lmsuite.files.plain import decode_text
 from lmsuite.sampling import SamplingSettings
+from lmsuite.sources.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from lmsuite.generation import Sample
@@ -73,8 +74,9 @@ def sample(
       echo "My lord," | lm sample ngram --samples 3 --seed 7
 
     Text number k depends only on the seed and on k, not on the number of texts. A model of lines
-    writes line after line; --stop '\\n' ends after one. Unknown tokens (<unk>) are never drawn. The
-    temperature is applied first, then top-k, top-p and min-p.
+    writes line after line; --stop '\\n' ends after one. A model of documents writes one document.
+    Unknown tokens (<unk>) are never drawn. The temperature is applied first, then top-k, top-p and
+    min-p.
     """
     from lmsuite.generation import sample as draw_samples
     from lmsuite.store.opening import open_model
@@ -177,7 +179,7 @@ class KnownText:
         Raises:
             DataError: it cannot be read, or is empty.
         """
-        corpus = read_texts([source], encoding)
+        corpus = read_texts([source], ReadingSettings(encoding=encoding), [encoder.boundaries])
         return cls(corpus.name, encoder.encode(corpus.text, name=corpus.name), encoder)
 
     def as_json(self, drawn: str) -> dict[str, Any]:

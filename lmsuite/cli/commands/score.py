@@ -11,12 +11,12 @@ import typer
 
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
-    EncodingOption,
     JsonOption,
     ModelArgument,
     ModelsOption,
 )
 from lmsuite.cli.streams import json_line, read_texts, write_all
+from lmsuite.sources.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from lmsuite.models.sentences import Sentence
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 def score(
     model: ModelArgument,
     text: Annotated[
-        str, typer.Argument(metavar="TEXT", help="A file, or `-` for standard input.")
+        str, typer.Argument(metavar="TEXT", help="As for `lm train`; `-` is standard input.")
     ] = "-",
+    *,
     tokens: Annotated[
         bool, typer.Option("--tokens", help="A line for each token, not for each sentence.")
     ] = False,
@@ -36,7 +37,7 @@ def score(
         typer.Option("--in-context", help="Give each sentence the ones before it as context."),
     ] = False,
     folder: ModelsOption = DEFAULT_FOLDER,
-    encoding: EncodingOption = "utf-8",
+    reading: ReadingSettings,
     as_json: JsonOption = False,
 ) -> None:
     """Print the log-probability of each sentence of a text.
@@ -46,17 +47,18 @@ def score(
       lm score ngram play.txt
       echo "To be or not to be" | lm score ngram --tokens
 
-    Each line is a sentence, scored as if it were alone. The columns, separated by tabs, are the
-    log-probability in nats, the number of tokens, the number of OOV tokens, and the line as it was
-    given; with --tokens they are the log-probability and the token. In the JSON of --tokens,
-    `token` is the token's text, and `start` and `end` are its place in its `line`; a part of a
+    Each line is a sentence, scored as if it were alone; a model of documents scores each document,
+    and its line ends are shown as \\n. The columns, separated by tabs, are the log-probability in
+    nats, the number of tokens, the number of OOV tokens, and the line as it was given; with
+    --tokens they are the log-probability and the token. In the JSON of --tokens, `token` is the
+    token's text, and `start` and `end` are its place in its `line` (or document); a part of a
     character also has its `bytes`.
     """
     from lmsuite.models.sentences import score_sentences
     from lmsuite.store.opening import open_model
 
     loaded = open_model(folder, model).model
-    corpus = read_texts([text], encoding)
+    corpus = read_texts([text], reading, [loaded.encoder.boundaries])
     sentences = score_sentences(loaded, corpus.text, in_context=in_context, name=corpus.name)
     lines: Iterator[str]
     if tokens:
@@ -74,7 +76,8 @@ def _line(sentence: Sentence, as_json: bool) -> str:
     if as_json:
         fields = {"text": sentence.text, "log_prob": total, "tokens": count, "oov": sentence.oov}
         return json_line(fields)
-    return f"{total:.4f}\t{count}\t{sentence.oov}\t{sentence.text}\n"
+    text = sentence.text.replace("\n", "\\n")  # of a document
+    return f"{total:.4f}\t{count}\t{sentence.oov}\t{text}\n"
 
 
 class _TokenLines:

@@ -9,7 +9,6 @@ import typer
 
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
-    EncodingOption,
     JsonOption,
     LikeOption,
     ModelsOption,
@@ -18,6 +17,7 @@ from lmsuite.cli.options import (
 from lmsuite.cli.settings_options import Given, Without
 from lmsuite.cli.streams import json_line, printable, read_texts, say, write_all
 from lmsuite.errors import UsageError
+from lmsuite.sources.settings import ReadingSettings
 from lmsuite.text.settings import TextSettings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def tokenize(
     models: ModelsOption = DEFAULT_FOLDER,
     ids: Annotated[bool, typer.Option("--ids", help="Print ids instead of tokens.")] = False,
     as_json: JsonOption = False,
-    encoding: EncodingOption = "utf-8",
+    reading: ReadingSettings,
 ) -> None:
     """Show the tokens of a text.
 
@@ -47,19 +47,20 @@ def tokenize(
       echo "My lord, 'tis done." | lm tokenize --tokenizer char --ids
 
     Each line of the text is shown as a line of tokens, separated by spaces; ␣ is a space within a
-    token. Ids come from the text's own vocabulary, or from the model of --like, and include line
-    ends. JSON has an object for each line: its tokens, each with its text, its id, and its place in
-    the line (`start`, `end`).
+    token. With --like a model of documents, each document is. Ids come from the text's own
+    vocabulary, or from the model of --like, and include line ends. JSON has an object for each
+    line: its tokens, each with its text, its id, and its place in the line (`start`, `end`).
     """
     if like and text_settings:
         raise UsageError(f"--like takes the tokenizer of {like}; leave out --tokenizer, --bpe-size")
-    corpus = read_texts(texts or [], encoding)
     if like:
         from lmsuite.store.opening import open_model
 
         encoder = open_model(models, like).model.encoder
+        corpus = read_texts(texts or [], reading, [encoder.boundaries])
         encoded = encoder.encode(corpus.text, name=corpus.name)
     else:
+        corpus = read_texts(texts or [], reading, [])
         encoder, encoded = _encoded(corpus, text_settings)
     if as_json:
         write_all(map(_as_json, _located_lines(encoder, corpus.text)))
@@ -74,10 +75,10 @@ def tokenize(
 
 
 def _located_lines(encoder: TextEncoder, text: str) -> Iterator[list[Token]]:
-    """The tokens of each line, with the token that ends it."""
+    """The tokens of each line or document, with the token that ends it."""
     begin = 0
     while begin < len(text):
-        end = text.find("\n", begin) + 1 or len(text)
+        end = text.find(encoder.boundaries.end, begin) + 1 or len(text)
         yield list(encoder.located(text[begin:end]))
         begin = end
 
@@ -92,12 +93,11 @@ def _encoded(corpus: Corpus, settings: Given) -> tuple[TextEncoder, IntArray]:
     return TextEncoder.train(corpus.text, TextSettings(**settings), name=corpus.name)
 
 
-def _line_end(encoder: TextEncoder) -> int:
-    """The id that ends a line of text; `UNK` if the encoder knows no line ends."""
-    from lmsuite.text.encoding import Boundaries
+def _end(encoder: TextEncoder) -> int:
+    """The id that ends a line of text, or a document; `UNK` if the encoder knows no line ends."""
     from lmsuite.text.vocabulary import EOS
 
-    if encoder.boundaries is Boundaries.LINES:
+    if encoder.boundaries.has_sequences:
         return EOS
     return encoder.vocabulary.id(encoder.tokenizer.newline)
 
@@ -106,17 +106,17 @@ def _line_marks(encoder: TextEncoder) -> set[int]:
     """The ids that are not shown as tokens, because the lines of the output show them."""
     from lmsuite.text.vocabulary import BOS, UNK
 
-    return {BOS, _line_end(encoder)} - {UNK}
+    return {BOS, _end(encoder)} - {UNK}
 
 
 def _lines(encoder: TextEncoder, encoded: IntArray) -> Iterator[list[int]]:
-    """The ids of each line of text, with the id that ends it."""
+    """The ids of each line or document, with the id that ends it."""
     import numpy as np
 
     from lmsuite.text.vocabulary import UNK
 
-    line_end = _line_end(encoder)
-    ends = np.flatnonzero((encoded == line_end) & (line_end != UNK)) + 1
+    end = _end(encoder)
+    ends = np.flatnonzero((encoded == end) & (end != UNK)) + 1
     for line in np.split(encoded, ends):
         if line.size:
             yield line.tolist()
