@@ -197,9 +197,9 @@ def arrays_of(table: BackoffTable) -> dict[str, Any]:
         ("order1.log_probs", lambda a: np.append(a, a[-1]), r"not float32 \(13,\)"),
         ("order1.log_probs", lambda a: -a, "not all <= 0"),
         ("order3.log_probs", lambda a: a * np.nan, "not all <= 0"),
-        ("order2.log_backoffs", lambda a: a * np.nan, "no weight"),
-        ("order2.log_backoffs", lambda a: a + np.inf, "no weight"),
-        ("order2.log_backoffs", lambda a: a + 400, "no weight"),  # twice that is e to the 800
+        ("order2.log_backoffs", lambda a: a * np.nan, "not a weight"),
+        ("order2.log_backoffs", lambda a: a + np.inf, "not a weight"),
+        ("order2.log_backoffs", lambda a: a + 400, "not a weight"),  # twice that is e to the 800
         ("order1.first_child", lambda a: a[::-1].copy(), "does not rise"),
         ("order1.first_child", lambda a: a + 1, "does not rise"),
         ("order2.first_child", lambda a: a // 2, "order3.words"),
