@@ -87,6 +87,7 @@ def template() -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters |= {"fixed": fixed, "probability": _probability, "level": level}
     environment.globals |= {
