@@ -147,8 +147,8 @@ class Batch:
         if not self.texts:
             return
         self._state = self._decoder.step(self._state, ids)
-        ended = np.flatnonzero(ids == EOS)
-        if len(ended):
+        if EOS in ids.tolist():
+            ended = np.flatnonzero(ids == EOS)
             begun = self._model.select(self._state, ended)
             begun = self._model.step(begun, np.full(len(ended), BOS, np.int32))
             now = np.arange(len(ids))

@@ -66,20 +66,24 @@ class RecurrentDecoder:
         if np.count_nonzero(begins):
             state = np.where(begins[:, None], state.dtype.type(0), state)
         after = np.empty_like(state)
-        needed = [part for part in self._parts if part.texts.start < len(ids)]
+        first = self._parts[0]
         with threads.taking_turns:
-            side_by_side(
-                [
-                    partial(
-                        self._step_part,
-                        part.readers,
-                        state[:, part.texts],
-                        ids[part.texts],
-                        after[:, part.texts],
-                    )
-                    for part in needed
-                ]
-            )
+            if len(ids) <= first.texts.stop:  # the usual case, in as few calls as can be
+                self._step_part(first.readers, state, ids, after)
+            else:
+                side_by_side(
+                    [
+                        partial(
+                            self._step_part,
+                            part.readers,
+                            state[:, part.texts],
+                            ids[part.texts],
+                            after[:, part.texts],
+                        )
+                        for part in self._parts
+                        if part.texts.start < len(ids)
+                    ]
+                )
         return after
 
     def _step_part(
@@ -99,11 +103,14 @@ class RecurrentDecoder:
         logits = np.empty((len(top), len(self._bias)), top.dtype)
         # BLAS's threads would fight with those of `step`. OpenBLAS computes products up to `SMALL`
         # in one thread, so the product is cut into such ones if it can be.
-        at_once = SMALL // self._output.size or len(top) or 1
+        at_once = SMALL // self._output.size or len(top)
         with threads.taking_turns:
-            for begin in range(0, len(top), at_once):
-                chunk = slice(begin, begin + at_once)
-                np.matmul(top[chunk], self._output, out=logits[chunk])
+            if len(top) <= at_once:
+                np.matmul(top, self._output, out=logits)
+            else:
+                for begin in range(0, len(top), at_once):
+                    chunk = slice(begin, begin + at_once)
+                    np.matmul(top[chunk], self._output, out=logits[chunk])
         logits += self._bias
         return log_softmax(logits)
 
