@@ -7,7 +7,6 @@ random numbers and its own row of the distributions. They never depend on the ot
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -120,8 +119,10 @@ class Batch:
         numbers = np.array([text.number() for text in self.texts])
         if len(self._filters) == 1:
             [(tokens, _)] = self._filters.values()
-            with suppress(LmError):  # of some row: then each is drawn for itself
+            try:
                 return draw_ids(log_probs, tokens, numbers)
+            except LmError:  # of some row: then each is drawn for itself
+                pass
         ids = np.zeros(len(numbers), np.int32)
         for tokens, rows in self._filters.values():
             try:

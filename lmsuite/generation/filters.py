@@ -205,8 +205,8 @@ def draw_ids(
     ids, cumulative = tokens.cumulative_weights(log_probs)
     if len(cumulative) == 1:  # for a single text, a binary search is enough
         row = cumulative[0]
-        places = row.searchsorted(marks * row[-1], side="right")
-    else:
-        places = (cumulative > (marks * cumulative[:, -1])[:, None]).argmax(axis=1)
+        place = row.searchsorted(marks.item() * row.item(-1), side="right").item()
+        return np.array((ids.item(place),), np.int32)
+    places = (cumulative > (marks * cumulative[:, -1])[:, None]).argmax(axis=1)
     drawn: NDArray[np.int32] = ids[places].astype(np.int32)
     return drawn
