@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lmsuite.analysis.evaluation import Evaluation
 from lmsuite.models.interface import LanguageModel
+from lmsuite.text.encoding import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,7 @@ class Comparable:
     result: Evaluation
     text: str
     """The text that was scored."""
-    tokenization: str
-    """How text becomes tokens, as JSON."""
-    vocabulary: str
-    """The encoder's fingerprint."""
-    lossless: bool
+    encoder: TextEncoder
     is_normalised: bool
     is_tuned: bool
     """Whether this is a mixture whose weights were fitted to the text."""
@@ -34,17 +31,15 @@ class Comparable:
         return cls(
             result=result,
             text=text,
-            tokenization=json.dumps(model.encoder.describe(), sort_keys=True),
-            vocabulary=model.encoder.fingerprint(),
-            lossless=model.encoder.tokenizer.lossless,
+            encoder=model.encoder,
             is_normalised=model.is_normalised,
             is_tuned=is_tuned,
         )
 
 
-def same_tokens(rows: Sequence[Comparable]) -> bool:
-    """Whether all models cut a text into the same tokens; else perplexities cannot be compared."""
-    return not _different(row.tokenization for row in rows)
+def same_tokens(encoders: Iterable[TextEncoder]) -> bool:
+    """Whether all cut a text into the same tokens; else perplexities cannot be compared."""
+    return not _different(json.dumps(each.describe(), sort_keys=True) for each in encoders)
 
 
 def cautions(rows: Sequence[Comparable]) -> list[str]:
@@ -54,9 +49,12 @@ def cautions(rows: Sequence[Comparable]) -> list[str]:
         notes.append(
             "The models have different validation texts: give one text to compare them on."
         )
-    if _different(row.tokenization for row in rows):
+    alike = same_tokens(row.encoder for row in rows)
+    if not alike:
         notes.append("* The models have different tokens: compare bits/char, not perplexity.")
-    elif _different(row.vocabulary for row in rows) and any(row.result.oov for row in rows):
+    elif _different(row.encoder.fingerprint() for row in rows) and any(
+        row.result.oov for row in rows
+    ):
         notes.append(
             "The vocabularies differ, so the perplexities with OOV are not comparable; those "
             "without OOV leave out different tokens."
@@ -66,8 +64,8 @@ def cautions(rows: Sequence[Comparable]) -> list[str]:
         notes.append(
             f"{_names(oov)}: bits/char charges <unk> for OOV tokens, but not their spelling."
         )
-    lossy = [row for row in rows if not row.lossless]
-    if lossy and _different(row.tokenization for row in rows):
+    lossy = [row for row in rows if not row.encoder.tokenizer.lossless]
+    if lossy and not alike:
         notes.append(
             f"{_names(lossy)}: the tokens do not show every space, so bits/char leaves some "
             "characters unpredicted."

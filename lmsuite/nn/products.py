@@ -13,6 +13,7 @@ from typing import cast
 
 import numpy as np
 
+from lmsuite.nn.cells.cell import by_gate
 from lmsuite.types import FloatArray
 
 SMALL = 10**6
@@ -74,11 +75,6 @@ def gate_products(W: FloatArray, gates: int, batch_size: int) -> Callable[[Float
     if batch_size == 1:
         return lambda x: (x @ W).reshape(gates, 1, -1)
     return GateProducts(by_gate(W, gates), batch_size)
-
-
-def by_gate(W: FloatArray, gates: int) -> FloatArray:
-    """A view of W (K, G·H), whose columns lie in blocks of H: one matrix a gate, (G, K, H)."""
-    return W.reshape(len(W), gates, -1).swapaxes(0, 1)
 
 
 def transposed(W: FloatArray) -> FloatArray:

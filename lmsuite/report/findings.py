@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmsuite.analysis.comparability import same_tokens
 from lmsuite.analysis.comparison import Comparison, compare
 from lmsuite.analysis.evaluation import Evaluation, evaluate
 from lmsuite.analysis.explanation import TokenExplanation, explain
@@ -15,7 +16,7 @@ from lmsuite.generation import sample
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.ngram import NgramModel
 from lmsuite.report.charts import Interval, IntervalChart
-from lmsuite.report.model_charts import OrderRow, TrainedModel, by_order, same_tokens
+from lmsuite.report.model_charts import OrderRow, TrainedModel, by_order
 
 TEMPERATURES = (0.5, 0.8, 1.1)
 _SAMPLE = 320  # characters
@@ -118,7 +119,7 @@ def ranking(
     no word as unknown, and their tokens show every space. If there is none, all are contenders.
     """
     ranked = results
-    if not same_tokens(each.model for each in models):
+    if not same_tokens(each.model.encoder for each in models):
         lossless = {each.name for each in models if each.model.encoder.lossless}
         ranked = [each for each in results if each.model in lossless and not each.oov] or results
     parts = ranked, [each for each in results if each not in ranked]

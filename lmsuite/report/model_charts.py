@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lmsuite.analysis.comparability import same_tokens
 from lmsuite.analysis.evaluation import perplexity_of
 from lmsuite.errors import DataError, LmError, UsageError
 from lmsuite.models.interface import LanguageModel
@@ -55,11 +55,6 @@ class TrainedModel:
         return bits / nats if nats and bits else None
 
 
-def same_tokens(models: Iterable[LanguageModel]) -> bool:
-    """Whether all models cut a text into the same tokens, so that perplexities compare."""
-    return len({json.dumps(model.encoder.describe(), sort_keys=True) for model in models}) <= 1
-
-
 def learning_curves(models: Sequence[TrainedModel]) -> LineChart | None:
     """Validation over the time of training, for the models that have a history; None if none has.
 
@@ -74,7 +69,7 @@ def learning_curves(models: Sequence[TrainedModel]) -> LineChart | None:
         for each in models
         if not each.history and len(texts) == 1 and each.validation.sha256 in texts
     ]
-    in_bits = not same_tokens(each.model for each in drawn)
+    in_bits = not same_tokens(each.model.encoder for each in drawn)
     if in_bits and any(each.bits_of_a_nat is None for each in drawn):
         drawn, in_bits = trained, False
     longest = max((each.history[-1].seconds for each in trained), default=0.0)
@@ -163,7 +158,7 @@ def order_chart(
 
     The unit is perplexity a token if these models have the same tokens, else bits a character.
     """
-    in_bits = not same_tokens(each.model for each in models if each.name in rows_by_model)
+    in_bits = not same_tokens(each.model.encoder for each in models if each.name in rows_by_model)
     series = []
     for style, each in enumerate(models):
         points = [

@@ -84,10 +84,6 @@ class ModelsFolder:
         """The learning curve of the model of this name."""
         return self._beside(name, ".history.jsonl")
 
-    def valid_path(self, name: str) -> Path:
-        """The validation text of the model of this name."""
-        return valid_path_beside(self.path(name))
-
     def _beside(self, name: str, suffix: str) -> Path:
         return self.path(name).with_name(name + suffix)
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from lmsuite.nn.cells import PLAIN_CELLS, Cell
+from lmsuite.nn.cells.cell import by_gate
 from lmsuite.nn.drive import DenseDrive, EmbeddedDrive
 from lmsuite.nn.gradient_check import check_gradients
 from lmsuite.nn.kernels import CELLS
 from lmsuite.nn.layers import SMALL_VOCABULARY, Embedding
 from lmsuite.nn.parameter import Parameters
-from lmsuite.nn.products import GateProducts, by_gate, transposed
+from lmsuite.nn.products import GateProducts, transposed
 from lmsuite.nn.reader import Reader
 from lmsuite.types import BoolArray, FloatArray, IntArray
 

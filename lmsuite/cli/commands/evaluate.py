@@ -129,7 +129,7 @@ def _show(rows: Sequence[Comparable]) -> None:
     """Print the table."""
     from lmsuite.analysis.comparability import same_tokens
 
-    mark = "" if same_tokens(rows) else " *"
+    mark = "" if same_tokens(row.encoder for row in rows) else " *"
     columns = [
         Column("model"),
         Column("kind"),

@@ -183,7 +183,7 @@ class Cell(Layer, ABC):
 
 
 def by_gate(columns: FloatArray, gates: int) -> FloatArray:
-    """(B, G·H) as (G, B, H)."""
+    """A view of (N, G·H), whose columns lie in blocks of H, as (G, N, H): a matrix a gate."""
     return columns.reshape(len(columns), gates, -1).swapaxes(0, 1)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lmsuite.nn.products import GateProducts, by_gate, transposed
+from lmsuite.nn.cells.cell import by_gate
+from lmsuite.nn.products import GateProducts, transposed
 from lmsuite.types import BoolArray, FloatArray
 
 CACHED = 1 << 17
