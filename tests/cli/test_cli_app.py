@@ -60,12 +60,18 @@ def test_help_is_quick_and_imports_no_numpy() -> None:
         "assert not {'numpy', 'rich', 'nltk', 'tokenizers', 'tqdm'} & set(sys.modules)\n"
         "assert not any(name.startswith('lmsuite.cli.commands.sample') for name in sys.modules)\n"
     )
-    took = []
-    for _ in range(5):
-        before = children_seconds()
-        subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
-        took.append(children_seconds() - before)
-    assert min(took) < 0.15  # seconds of processor time, whatever else the machine does
+    ours, typer = [], []
+    for _ in range(5):  # in turn, so that a slow moment of the machine meets both
+        ours.append(seconds_of(script))
+        typer.append(seconds_of("import typer, typer.core"))
+    assert min(ours) < 1.5 * min(typer)
+
+
+def seconds_of(script: str) -> float:
+    """Processor time of a Python process that runs it."""
+    before = children_seconds()
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+    return children_seconds() - before
 
 
 def children_seconds() -> float:
