@@ -18,10 +18,10 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
 from benchmarks.neural_shapes import BATCHES, CLIP, RATE, Shape
+from lmsuite.executors import available_cores
 from lmsuite.models.feedforward import FeedForwardSettings
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.recurrent import RecurrentSettings
-from lmsuite.nn.threads import available_cores
 from lmsuite.store.artefact import load_model
 from lmsuite.text.encoding import Boundaries
 from lmsuite.text.vocabulary import BOS, UNK

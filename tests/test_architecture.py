@@ -22,8 +22,9 @@ MAY_IMPORT = {
     "terminal": set(),
     "files": {"errors"},
     "sources": {"files", "settings", "errors", "terminal"},
-    "text": {"files", "settings", "errors"},
-    "nn": {"errors"},
+    "executors": {"errors"},
+    "text": {"files", "executors", "settings", "errors"},
+    "nn": {"executors", "errors"},
     "ngram": {"text", "files", "settings", "errors"},
     "models": {"ngram", "nn", "text", "files", "settings", "errors"},
     "store": {"models", "text", "sources", "files", "errors"},
@@ -32,7 +33,7 @@ MAY_IMPORT = {
     "analysis": {"models", "nn", "text", "errors"},
     "training": {
         *("store", "analysis", "models", "ngram", "nn", "text", "sources", "files", "settings"),
-        "errors",
+        *("executors", "errors"),
     },
     "report": {
         *("analysis", "generation", "training", "store", "models", "ngram", "text", "files"),

@@ -1,7 +1,7 @@
 """The count-based workshop, in the order of the method.
 
 1. `counting` finds the n-grams of every order; `partitioned` does the same within a given amount
-   of memory, on `disk_arrays`.
+   of memory, on `lmsuite.files.disk_arrays`.
 2. `discounts` come from counts of counts; `smoothing` has one estimator for each paper, which gives
    shares and leftover weights; `pruning` leaves out rare n-grams.
 3. `recursion` turns these into probabilities; `estimate` does all these steps as `settings` say.

@@ -21,6 +21,7 @@ from itertools import pairwise
 import numpy as np
 
 from lmsuite.errors import UsageError
+from lmsuite.files.disk_arrays import DiskArray
 from lmsuite.ngram.counting import (
     CountedOrder,
     count_unigrams,
@@ -37,7 +38,6 @@ from lmsuite.ngram.discounts import (
     modified_discounts_from,
     single_discount_from,
 )
-from lmsuite.ngram.disk_arrays import DiskArray
 from lmsuite.ngram.memory import resident_bytes, with_unit
 from lmsuite.ngram.pruning import Survivors
 from lmsuite.ngram.recursion import Leftover, mixed

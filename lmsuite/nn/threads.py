@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
+from lmsuite.executors import available_cores
+
 taking_turns = threading.Lock()
 """A decoder holds this lock during a step. BLAS splits each product over all cores. If several
 threads multiplied at once, their parts would wait for each other, and all together would take many
@@ -18,13 +20,6 @@ times as long as one after the other."""
 
 _limit: int | None = None
 _pool: ThreadPoolExecutor | None = None
-
-
-def available_cores() -> int:
-    """The number of cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def limit_threads(count: int | None) -> None:

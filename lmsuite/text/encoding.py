@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
+from lmsuite.files.disk_arrays import DiskArray
+from lmsuite.files.stored_text import Text
+from lmsuite.text.cutting import (
+    END,
+    distinct,
+    end_type,
+    in_lines,
+    in_sequences,
+    refuse_reserved,
+)
+from lmsuite.text.long_texts import LONG, counted, numbered, to_learn_from
 from lmsuite.text.registry import make_tokenizer, tokenizer_from
 from lmsuite.text.settings import Boundaries as Boundaries
 from lmsuite.text.settings import TextSettings as TextSettings
@@ -22,9 +32,6 @@ from lmsuite.types import IntArray
 
 PROMPT_END = 1 << 15
 """Characters of a prompt that are enough for every model whose memory has an end, nearly always."""
-
-# Stands for the end of a sequence among ids, until it is known what becomes of it.
-_END = -1
 
 
 @dataclass(frozen=True)
@@ -58,12 +65,12 @@ class TextEncoder:
 
     @classmethod
     def train(
-        cls, text: str, settings: TextSettings, *, name: str = "the text"
+        cls, text: Text, settings: TextSettings, *, name: str = "the text"
     ) -> tuple[TextEncoder, IntArray]:
         """The encoder for this training text, and the ids of the text, as from `encode`.
 
         Args:
-            text: the training text.
+            text: the training text. From a long one, ``bpe`` learns its tokens from a part.
             settings: which tokenizer, vocabulary and boundaries.
             name: what error messages call the text.
 
@@ -72,19 +79,35 @@ class TextEncoder:
             UsageError: the settings contradict each other.
         """
         boundaries = settings.boundaries
-        lines = _in_lines(text, boundaries)
-        tokenizer = make_tokenizer(settings.tokenizer, lines, settings.bpe_size)
-        types, index = _distinct(tokenizer, boundaries, text)
-        _refuse_reserved(types, tokenizer, boundaries, text, name)
+        tokenizer = cls._tokenizer(text, settings)
+        if len(text) > LONG:
+            counted_text = counted(text, tokenizer, boundaries, name)
+            if not len(counted_text.numbers):
+                raise DataError(f"{name} has no tokens for the tokenizer {tokenizer.name}")
+            vocabulary = _vocabulary(tokenizer, counted_text.counts, settings)
+            return cls(tokenizer, vocabulary, boundaries), _array(
+                counted_text.ids(vocabulary), text
+            )
+        text = str(text)
+        types, index = distinct(tokenizer, boundaries, text)
+        refuse_reserved(types, tokenizer, boundaries, text, name)
         if not types:
             raise DataError(f"{name} has no tokens for the tokenizer {tokenizer.name}")
         counts = dict(zip(types, np.bincount(index, minlength=len(types)).tolist(), strict=True))
-        counts.pop(_end_type(tokenizer, boundaries), None)
+        counts.pop(end_type(tokenizer, boundaries), None)
         encoder = cls(tokenizer, _vocabulary(tokenizer, counts, settings), boundaries)
         return encoder, encoder._sequences(types, index)
 
-    def encode(self, text: str, *, name: str = "the text") -> IntArray:
-        """The ids of a text, int32 (N,).
+    @staticmethod
+    def _tokenizer(text: Text, settings: TextSettings) -> Tokenizer:
+        """The tokenizer, which learns from the text if it is bpe."""
+        if settings.tokenizer != "bpe":
+            return make_tokenizer(settings.tokenizer)
+        lines = in_lines(to_learn_from(text), settings.boundaries)
+        return make_tokenizer("bpe", lines, settings.bpe_size)
+
+    def encode(self, text: Text, *, name: str = "the text") -> IntArray:
+        """The ids of a text, int32 (N,); those of a stored text stay on disk.
 
         In STREAM mode the tokens alone; in LINES mode ``<s> tokens </s>`` for each line, in
         DOCUMENTS mode for each document. Lines end at ``"\\n"``, documents at `DOCUMENT_END`; one
@@ -95,7 +118,10 @@ class TextEncoder:
             DataError: the text holds a token ``<s>`` or ``</s>`` (tokenizer whitespace only); the
                 message names `name` and the line.
         """
-        return self._sequences(*self._distinct(text, name))
+        if len(text) > LONG:
+            numbers = numbered(text, self.tokenizer, self.boundaries, self.vocabulary.ids, name)
+            return _array(numbers, text)
+        return self._sequences(*self._distinct(str(text), name))
 
     def encode_sentence(self, text: str) -> IntArray:
         """The ids of a sentence or document, int32 (N,); of several, if the text has several.
@@ -163,7 +189,7 @@ class TextEncoder:
         known, newline, boundaries = self.vocabulary, self.tokenizer.newline, self.boundaries
         line_start = end = 0
         is_end = True
-        for token, start, end in self.tokenizer.located(_in_lines(text, boundaries)):
+        for token, start, end in self.tokenizer.located(in_lines(text, boundaries)):
             part = self.tokenizer.part_of_character(token)
             place = (start - line_start, end - line_start)
             is_end = token == newline and text[start] == boundaries.end
@@ -213,40 +239,31 @@ class TextEncoder:
 
     def _encode_prompt(self, text: str) -> IntArray:
         ids = self._ids(*self._distinct(text, "the prompt"))
-        ends = np.flatnonzero(ids == _END)
+        ends = np.flatnonzero(ids == END)
         ids[ends] = EOS
         return np.insert(ids, ends + 1, BOS)
 
     def _distinct(self, text: str, name: str) -> tuple[list[str], IntArray]:
-        """As the function `_distinct`; a reserved token is refused."""
-        types, index = _distinct(self.tokenizer, self.boundaries, text)
-        _refuse_reserved(types, self.tokenizer, self.boundaries, text, name)
+        """As the function `distinct`; a reserved token is refused."""
+        types, index = distinct(self.tokenizer, self.boundaries, text)
+        refuse_reserved(types, self.tokenizer, self.boundaries, text, name)
         return types, index
 
     def _ids(self, types: Sequence[str], index: IntArray) -> IntArray:
-        """The ids of tokens given as from `_distinct`, with `_END` where a sequence ends."""
+        """The ids of tokens given as from `distinct`, with `END` where a sequence ends."""
         ids_of_types = self.vocabulary.ids(types)
-        end = _end_type(self.tokenizer, self.boundaries)
+        end = end_type(self.tokenizer, self.boundaries)
         if end in types:
-            ids_of_types[types.index(end)] = _END
+            ids_of_types[types.index(end)] = END
         return ids_of_types[index]
 
     def _sequences(self, types: Sequence[str], index: IntArray) -> IntArray:
         ids = self._ids(types, index)
         if not self.boundaries.has_sequences or not ids.size:
             return ids
-        if ids[-1] != _END:
-            ids = np.concatenate((ids, [_END]), dtype=np.int32)
-        ends = np.flatnonzero(ids == _END)
-        ids[ends] = EOS
-        # Where the <s> of every line comes to stand: this is np.insert, at a third of its cost.
-        starts = np.arange(len(ends))
-        starts[1:] += ends[:-1] + 1
-        sequences = np.full(len(ids) + len(ends), BOS, np.int32)
-        is_token = np.ones(len(sequences), bool)
-        is_token[starts] = False
-        sequences[is_token] = ids
-        return sequences
+        if ids[-1] != END:
+            ids = np.concatenate((ids, [END]), dtype=np.int32)
+        return in_sequences(ids)
 
     def decode(self, ids: Iterable[int] | IntArray) -> str:
         """The text of the ids: ``<s>`` is dropped, ``</s>`` ends a line or document.
@@ -348,35 +365,9 @@ class StreamDecoder:
         return self._joiner.finish()
 
 
-def _in_lines(text: str, boundaries: Boundaries) -> str:
-    """The text with line ends for the ends of documents: so every tokenizer sees an end there."""
-    return text.replace(boundaries.end, "\n") if boundaries is Boundaries.DOCUMENTS else text
-
-
-def _end_type(tokenizer: Tokenizer, boundaries: Boundaries) -> str:
-    """What stands among the types of a text for the end of a sequence; empty if there is none."""
-    if boundaries is Boundaries.DOCUMENTS:
-        return boundaries.end
-    return tokenizer.newline if boundaries.has_sequences else ""
-
-
-def _distinct(
-    tokenizer: Tokenizer, boundaries: Boundaries, text: str
-) -> tuple[list[str], IntArray]:
-    """As `Tokenizer.distinct`, but line ends and ends of documents are two types.
-
-    Either is a token of its own to the tokenizer, so they come in the order of the text.
-    """
-    types, index = tokenizer.distinct(_in_lines(text, boundaries))
-    if boundaries is Boundaries.DOCUMENTS and boundaries.end in text:
-        (places,) = np.nonzero(index == types.index(tokenizer.newline))
-        is_end = [found == boundaries.end for found in _ENDS.findall(text)]
-        index[places[is_end]] = len(types)
-        types.append(boundaries.end)
-    return types, index
-
-
-_ENDS = re.compile(f"[\n{Boundaries.DOCUMENTS.end}]")
+def _array(ids: DiskArray, text: Text) -> IntArray:
+    """The ids of a text: in memory, unless the text itself is not."""
+    return ids.read() if isinstance(text, str) else ids.mapped()
 
 
 def _vocabulary(
@@ -408,22 +399,6 @@ def _vocabulary(
     if settings.boundaries is Boundaries.LINES:
         return Vocabulary(token for token in tokens if token != tokenizer.newline)
     return listed if tokenizer.newline in listed else Vocabulary((*tokens, tokenizer.newline))
-
-
-def _refuse_reserved(
-    types: Sequence[str], tokenizer: Tokenizer, boundaries: Boundaries, text: str, name: str
-) -> None:
-    reserved = [token for token in (SPECIALS[BOS], SPECIALS[EOS]) if token in types]
-    if not reserved:
-        return
-    for number, unit in enumerate(text.split(boundaries.end), start=1):
-        for token in tokenizer.tokens(unit):
-            if token in reserved:
-                raise DataError(
-                    f"{name}, {boundaries.unit} {number}: the token {token} is reserved for the "
-                    f"{'beginning' if token == SPECIALS[BOS] else 'end'} of a {boundaries.unit}; "
-                    "remove or rename it"
-                )
 
 
 # Unprintable, but a part of how the characters beside them look: non-joiner, joiner, soft hyphen,

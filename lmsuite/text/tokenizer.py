@@ -24,11 +24,13 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from lmsuite.files.stored_text import Text
 from lmsuite.types import IntArray
 
 # Long texts are cut into tokens in pieces of about so many characters: the strings of one piece
 # stay in the processor's cache (half as fast again as 4 MB at once) and need no memory to speak of.
 _PIECE = 1 << 16
+_TAIL = 1 << 12  # characters before a place, among which there nearly always is a cut
 
 
 class Joiner(Protocol):
@@ -82,16 +84,23 @@ class Tokenizer(ABC):
 
     def pieces(self, text: str) -> Iterator[str]:
         """The text in pieces of about `_PIECE` characters, cut where no token changes."""
-        start = 0
-        while len(text) - start > _PIECE:
-            end = self.cut_before(text, start + _PIECE)
-            if end <= start:  # one long line that cannot be cut so soon
-                end = text.find("\n", start + _PIECE) + 1
-                if end == 0:
+        return (text[begin:end] for begin, end in self.spans(text, _PIECE))
+
+    def spans(self, text: Text, size: int) -> Iterator[tuple[int, int]]:
+        """Where the pieces of about `size` characters begin and end; there is always one."""
+        begin = 0
+        while len(text) - begin > size:
+            end = begin + size
+            for start in (max(begin, end - _TAIL), begin):
+                cut = self.cut_before(str(text[start : end + 1]), end - start)
+                if cut:
                     break
-            yield text[start:end]
-            start = end
-        yield text[start:]
+            cut = start + cut if cut else text.find("\n", end) + 1
+            if cut == 0:  # one long line
+                break
+            yield begin, cut
+            begin = cut
+        yield begin, len(text)
 
     def located(self, text: str) -> Iterator[tuple[str, int, int]]:
         """Every token of the text, and where it lies: from character `start` up to `end`.

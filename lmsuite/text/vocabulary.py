@@ -90,13 +90,12 @@ class Vocabulary:
                 value=max_size,
             )
         kept = [
-            (-count, token)
-            for token, count in counts.items()
-            if count >= min_count and token not in SPECIALS
+            token for token, count in counts.items() if count >= min_count and token not in SPECIALS
         ]
         kept.sort()
+        kept.sort(key=counts.__getitem__, reverse=True)  # stable: ties stay in order
         room = None if max_size is None else max_size - len(SPECIALS)
-        return cls(token for _, token in kept[:room])
+        return cls(kept[:room])
 
     @classmethod
     def read(cls, path: str | Path) -> Vocabulary:

@@ -18,6 +18,7 @@ from typing import Self
 
 import numpy as np
 
+from lmsuite.executors import can_fork
 from lmsuite.models.neural import NeuralModel
 from lmsuite.nn.memory import keep_freed_memory
 from lmsuite.nn.optimizers import BLOCK, OPTIMIZERS, Optimizer, add_penalty, squared_norm
@@ -25,7 +26,7 @@ from lmsuite.nn.threads import limit_threads
 from lmsuite.training.batches import DROPOUT, Batches
 from lmsuite.training.interrupts import AbandonedError, Interrupts
 from lmsuite.training.settings import TrainingSettings
-from lmsuite.training.workers import Crew, can_fork
+from lmsuite.training.workers import Crew
 from lmsuite.types import FloatArray, IntArray
 
 TINY = 2e7

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from lmsuite.errors import UsageError
+from lmsuite.executors import available_cores
 from lmsuite.models.feedforward import FeedForward
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.neural import NeuralModel
@@ -39,7 +40,6 @@ from lmsuite.training.settings import TrainingSettings
 from lmsuite.training.time_budget import TimeBudget, sample_of
 from lmsuite.training.training_text import TrainingText, Validation, make_ready
 from lmsuite.training.unknown import expected_counts, unknown_share
-from lmsuite.training.workers import available_cores
 
 _OWN_TOKENS = 20_000  # without a validation text, so many training tokens are used in its place
 _MOST_PARAMETERS = 10**30  # larger numbers are shown as this one

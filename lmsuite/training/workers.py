@@ -25,21 +25,13 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import TrainingError
-from lmsuite.nn.threads import available_cores as available_cores
+from lmsuite.executors import can_fork
 from lmsuite.training.interrupts import SIGNALS
 
 CACHE_LINE = 64  # bytes; each rank's counter has its own, so that ranks do not fight over one line
 SPINS = 4000  # reads of another rank's counter before a rank sleeps: about 0.3 ms
 NAPS = (0.00005, 0.002)  # seconds of sleep between two reads: at first, and at most
 LAST_WORDS = 1000  # bytes kept of a dying worker's message
-
-
-def can_fork() -> bool:
-    """Whether a crew may have more than one member here.
-
-    macOS can fork, but its BLAS (Accelerate) must not be used in a forked child.
-    """
-    return sys.platform.startswith("linux")
 
 
 class Crew:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from lmsuite.errors import TrainingError, UsageError
+from lmsuite.files.disk_arrays import DiskArray
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.ngram import partitioned
-from lmsuite.ngram.disk_arrays import DiskArray
 from lmsuite.ngram.memory import bytes_of, with_unit
 from lmsuite.store.artefact import save_model
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
@@ -106,7 +106,7 @@ def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "import resource, signal, numpy as np\n"
         "from lmsuite.errors import TrainingError\n"
-        "from lmsuite.ngram.disk_arrays import DiskArray\n"
+        "from lmsuite.files.disk_arrays import DiskArray\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, {hard}))\n"
         "try:\n"

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from lmsuite.errors import TrainingError
+from lmsuite.executors import can_fork
 from lmsuite.training import workers
-from lmsuite.training.workers import Crew, can_fork
+from lmsuite.training.workers import Crew
 
 forking = pytest.mark.skipif(not can_fork(), reason="processes cannot be forked here")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,16 @@ class DiskArray:
         """All values, about two million at a time."""
         for begin in range(0, self._length, _CHUNK):
             yield self.read(begin, min(begin + _CHUNK, self._length))
+
+    def change(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+        """Replace all values, a chunk at a time, by what the function makes of them."""
+        for begin in range(0, self._length, _CHUNK):
+            values = function(self.read(begin, min(begin + _CHUNK, self._length)))
+            data = np.ascontiguousarray(values, dtype=self._dtype).view(np.uint8).data
+            offset = begin * self._dtype.itemsize
+            while len(data):
+                written = os.pwrite(self._file.fileno(), data, offset)
+                data, offset = data[written:], offset + written
 
     def mapped(self) -> NDArray[Any]:
         """All values, read-only. They stay on disk; the system reads the parts that are used."""
