@@ -25,6 +25,7 @@ import numpy as np
 
 from lmsuite.analysis.bootstrap import Bootstrap, blocks, joined, ratio, sums_over
 from lmsuite.errors import DataError, UsageError
+from lmsuite.files.stored_text import Text
 from lmsuite.models.interface import LanguageModel
 from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.types import Float64Array, IntArray
@@ -51,7 +52,7 @@ class Evaluation:
 
 def evaluate(
     model: LanguageModel,
-    text: str,
+    text: Text,
     *,
     name: str,
     block: int | None = None,
