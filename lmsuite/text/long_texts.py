@@ -33,7 +33,7 @@ LONG = 1 << 22
 LEARNED = 1 << 25
 """Characters from which ``bpe`` learns its tokens, at most."""
 
-_PIECE = 1 << 20  # characters
+_PIECE = 1 << 18  # characters; what is made of them stays in the cache
 _MOST_TYPES = 1 << 17  # that a process remembers
 
 Numbering = Callable[[Sequence[str]], IntArray]
