@@ -185,3 +185,13 @@ def check_partitioned(settings: NgramSettings) -> None:
             "{quantize} does not work within {memory}; leave out one of the two",
             *("quantize", "memory"),
         )
+
+
+def check_counted(settings: NgramSettings) -> None:
+    """Raise UsageError for settings that need the text itself, not only its counts."""
+    if settings.smoothing == "jelinek-mercer":
+        raise UsageError(
+            "{smoothing} jelinek-mercer fits its weights to held-out text, and counts hold no "
+            "text; train on the text",
+            "smoothing",
+        )
