@@ -150,7 +150,7 @@ def read_counts(path: Path, chosen: Mapping[str, Any], like: TextEncoder | None)
     for name in has.keys() & chosen.keys():
         if chosen[name] != has[name]:
             raise UsageError(
-                f"{{{name}}} {chosen[name]} contradicts {path}, which is of {has[name]}",
+                f"{path} has the {name} {has[name]}, not {chosen[name]}; leave that choice out",
                 name,
                 value=chosen[name],
             )
@@ -168,9 +168,9 @@ def listed_counts(
     otherwise = Boundaries.LINES if listed.has_sequences else Boundaries.STREAM
     boundaries = like.boundaries if like else Boundaries(chosen.get("boundaries", otherwise))
     if boundaries.has_sequences != listed.has_sequences:
-        has = "" if listed.has_sequences else "no "
+        has, are = ("", "lines or documents") if listed.has_sequences else ("no ", "stream")
         raise DataError(
-            f"{name} has {has}<s> and </s>, so it is not of {{boundaries}} {boundaries}",
+            f"{name} has {has}<s> and </s>, so its boundaries are {are}, not {boundaries}",
             "boundaries",
             value=boundaries,
         )

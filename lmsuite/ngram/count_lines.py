@@ -18,7 +18,7 @@ import codecs
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from itertools import count as numbers
 
@@ -31,6 +31,9 @@ from lmsuite.ngram.longest import MOST_COUNT, NOTHING, LongestNgrams, filled_up
 from lmsuite.ngram.settings import MOST_ORDER
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS
 from lmsuite.types import IntArray
+
+_BLOCK = 1 << 22  # bytes of text that are taken apart at once
+_DIGITS = len(str(MOST_COUNT)) - 1  # of a count
 
 
 def count_lines(
@@ -76,14 +79,6 @@ class ListedCounts:
     """Whether its text was cut into sequences: it has ``<s>`` or ``</s>``."""
 
 
-@dataclass
-class _Lines:
-    """The lines of one length."""
-
-    ids: list[int] = field(default_factory=list)
-    counts: list[int] = field(default_factory=list)
-
-
 def read_count_lines(data: bytes, name: str) -> ListedCounts:
     """The counts in a text, which messages call `name`.
 
@@ -94,41 +89,69 @@ def read_count_lines(data: bytes, name: str) -> ListedCounts:
     known: defaultdict[bytes, int] = defaultdict(numbers().__next__)
     for special in SPECIALS:
         known[special.encode()]
-    lengths: defaultdict[int, _Lines] = defaultdict(_Lines)
-    data = data.removeprefix(codecs.BOM_UTF8)
-    for number, line in enumerate(BytesIO(data), start=1):
-        *words, last = line.split() or [b""]
-        if not words:
-            if last:
-                raise DataError(f"{name}, line {number}: an n-gram and its count should stand here")
+    ngrams: defaultdict[int, list[IntArray]] = defaultdict(list)  # by length
+    counts: defaultdict[int, list[IntArray]] = defaultdict(list)
+    first = 1
+    for block in _blocks(data.removeprefix(codecs.BOM_UTF8)):
+        fields = np.array(block.split(), dtype=object)
+        width = np.fromiter(map(len, map(bytes.split, BytesIO(block))), np.int64)  # of each line
+        length = width[width > 0] - 1
+        lines, first = np.flatnonzero(width) + first, first + len(width)
+        if not len(lines):
             continue
-        if len(words) > MOST_ORDER:
-            raise DataError(f"{name}, line {number}: an n-gram of more than {MOST_ORDER} words")
-        lines = lengths[len(words)]
-        lines.ids += map(known.__getitem__, words)
-        lines.counts.append(_count(last, name, number))
-    if not lengths:
+        _require_lengths(length, lines, name)
+        ends = np.cumsum(length + 1) - 1
+        count = _counts(fields[ends].tolist(), lines, name)
+        words = np.delete(fields, ends).tolist()
+        ids = np.fromiter(map(known.__getitem__, words), np.int32, len(words))
+        begins = np.cumsum(length) - length
+        for n in np.unique(length).tolist():
+            ngrams[n].append(ids[begins[length == n][:, None] + np.arange(n)])
+            counts[n].append(count[length == n])
+    if not ngrams:
         raise DataError(f"{name} has no counts; give a file that lm count or SRILM has written")
-    order = max(lengths)
+    order = max(ngrams)
     everything = LongestNgrams.added(
-        np.concatenate(
-            [
-                filled_up(np.array(lines.ids, np.int32).reshape(-1, n), order)
-                for n, lines in lengths.items()
-            ]
-        ),
-        np.concatenate([np.array(lines.counts, np.int64) for lines in lengths.values()]),
+        np.concatenate([filled_up(part, order) for parts in ngrams.values() for part in parts]),
+        np.concatenate([part for parts in counts.values() for part in parts]),
     )
     return _Reader(everything, _tokens(known, name), name).read()
 
 
-def _count(typed: bytes, name: str, number: int) -> int:
-    if not typed.isdigit() or not 0 < int(typed[:20]) < MOST_COUNT:
+def _blocks(data: bytes) -> Iterator[bytes]:
+    """The data in blocks of whole lines."""
+    begin = 0
+    while begin < len(data):
+        end = data.find(b"\n", begin + _BLOCK) + 1 or len(data)
+        yield data[begin:end]
+        begin = end
+
+
+def _require_lengths(length: IntArray, lines: IntArray, name: str) -> None:
+    """Refuse lines of no words or too many."""
+    wrong = np.flatnonzero((length < 1) | (length > MOST_ORDER))
+    if len(wrong):
         raise DataError(
-            f"{name}, line {number}: {typed.decode(errors='replace')!r:.50} is no count, which is "
-            "a whole number above 0"
+            f"{name}, line {lines[wrong[0]]}: an n-gram of 1 to {MOST_ORDER} words and its count "
+            f"should stand here, not {length[wrong[0]] + 1} fields"
         )
-    return int(typed)
+
+
+def _counts(fields: list[bytes], lines: IntArray, name: str) -> IntArray:
+    """The counts (M,) that stand in these fields."""
+    if b"".join(fields).isdigit() and max(map(len, fields)) <= _DIGITS:
+        count = np.fromiter(map(int, fields), np.int64, len(fields))
+        if count.all():
+            return count
+    wrong = next(n for n, field in enumerate(fields) if not _is_count(field))
+    shown = fields[wrong].decode(errors="replace")
+    raise DataError(
+        f"{name}, line {lines[wrong]}: {shown!r:.50} is no count, which is a whole number above 0"
+    )
+
+
+def _is_count(field: bytes) -> bool:
+    return field.isdigit() and len(field) <= _DIGITS and int(field) > 0
 
 
 def _tokens(known: dict[bytes, int], name: str) -> tuple[str, ...]:

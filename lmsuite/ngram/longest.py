@@ -30,7 +30,7 @@ from lmsuite.types import IntArray
 NOTHING = -1
 """Stands in place of words that are not there."""
 
-MOST_COUNT = 1 << 53
+MOST_COUNT = 10**15
 """Counts are below this, so that they are exact as floats, and many can be added."""
 
 _KEY_BITS = 63

@@ -59,7 +59,7 @@ class TextCounts:
         is_open = not text.endswith(end)
         if is_open and not is_stream:
             ends = sum(block.count(end) for block in blocks(text))
-            is_open = ends == counts.orders[0].count[EOS]
+            is_open = ends == int(counts.orders[0].count[EOS])
         return cls(
             *(name, encoder, grows, LongestNgrams.of(counts)),
             head=np.array(ids[:edge]),

@@ -17,7 +17,6 @@ from lmsuite.ngram.count_lines import count_lines, read_count_lines
 from lmsuite.ngram.counting import NgramCounts, count_ngrams
 from lmsuite.ngram.text_counts import joined
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
-from lmsuite.text.vocabulary import EOS
 from lmsuite.types import IntArray
 
 pieces = st.sampled_from(["a", "b", "c", "\n", "\n\n", "a b\n", "b a c\n"])
@@ -114,9 +113,9 @@ def test_without_rare_ngrams_there_is_a_model_all_the_same(
     text: str, order: int, boundaries: Boundaries, least: int
 ) -> None:
     """Of all orders, the frequent n-grams alone: every distribution sums to one."""
-    encoder, counts = counts_of(text, order, boundaries)
+    end = boundaries.end
+    encoder, counts = counts_of(f"{text}{end}" * least + text, order, boundaries)
     assume(counts.orders[-1].count.max(initial=0) >= least)
-    assume(not boundaries.has_sequences or counts.orders[0].count[EOS] >= least)
     data = written(count_lines(counts, encoder.vocabulary.tokens, least))
     found_encoder, found = read_again(data, order, boundaries)
     tokens = found_encoder.vocabulary.tokens
@@ -132,6 +131,14 @@ def test_without_rare_ngrams_there_is_a_model_all_the_same(
         total = np.exp(model.log_probs(state).astype(np.float64)).sum()
         assert total == pytest.approx(1, abs=1e-5)
         state = model.step(state, np.array([word]))
+
+
+def test_lines_are_numbered_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lmsuite.ngram.count_lines._BLOCK", 8)
+    listed = read_count_lines(b"a b 1\n\nb c 2\nc a 1\na 1\nb 3\nc 2", "it")
+    assert listed.longest.count.tolist() == [1, 1, 2, 1, 1]
+    with pytest.raises(DataError, match="it, line 6: 'x'"):
+        read_count_lines(b"a b 1\n\nb c 2\nc a 1\na 1\nb x\n", "it")
 
 
 def test_sentences_too_short_for_the_order_are_taken_for_absent() -> None:
@@ -151,14 +158,18 @@ def test_fields_may_be_parted_by_any_space_and_equal_lines_are_added() -> None:
     ("data", "said"),
     [
         (b"", "it has no counts"),
+        (b"\n \n", "it has no counts"),
         (b"\xff\xfe 1\n", "is not UTF-8"),
         (b"a b 1\na b\n", "it, line 2: 'b' is no count, which is a whole number above 0"),
         (b"a 0\n", "line 1: '0' is no count"),
         (b"a 1.5\n", "line 1: '1.5' is no count"),
         (b"a -1\n", "line 1: '-1' is no count"),
         (b"a 99999999999999999999999\n", "line 1: '9999"),
-        (b"a 1\n7\n", "line 2: an n-gram and its count should stand here"),
-        (b"a " * 40 + b"1\n", "line 1: an n-gram of more than 32 words"),
+        (
+            b"a 1\n7\n",
+            "line 2: an n-gram of 1 to 32 words and its count should stand here, not 1 fields",
+        ),
+        (b"a " * 40 + b"1\n", "should stand here, not 41 fields"),
         (b"a <s> 1\n", "'a <s>' has <s> after, or </s> before another word"),
         (b"a 2\na b 3\nb 3\n", "'a' is rarer than all that begins with it"),
         (b"a 1\na b 1\nc b 1\nb 2\n", "'c b' is there, but not 'c'"),
@@ -182,5 +193,5 @@ def test_what_is_no_counts_is_refused(data: bytes, said: str) -> None:
 def test_boundaries_that_the_counts_do_not_have_are_refused(
     data: bytes, chosen: Boundaries
 ) -> None:
-    with pytest.raises(DataError, match="so it is not of boundaries"):
+    with pytest.raises(DataError, match="so its boundaries are"):
         listed_counts(data, "it", {"boundaries": chosen}, None)
