@@ -26,7 +26,7 @@ from lmsuite.files.records import Count
 from lmsuite.files.tensors import checksum, mapped, write
 from lmsuite.ngram.count_lines import read_count_lines
 from lmsuite.ngram.longest import MOST_COUNT, NOTHING, LongestNgrams
-from lmsuite.ngram.settings import MOST_ORDER
+from lmsuite.ngram.settings import COUNTS_SUFFIX, MOST_ORDER
 from lmsuite.ngram.text_counts import TextCounts
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.registry import make_tokenizer
@@ -34,7 +34,6 @@ from lmsuite.text.settings import Boundaries
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
 from lmsuite.types import Array
 
-SUFFIX = ".counts"
 FORMAT_VERSION = 1
 
 _ENTRY = "lmsuite-counts"
@@ -97,7 +96,7 @@ def _arrays(counts: TextCounts) -> dict[str, Array]:
 
 def is_counts_file(path: Path) -> bool:
     """Whether a file is to be opened with `open_counts`: by its name, or by how it begins."""
-    if path.name.endswith(SUFFIX):
+    if path.name.endswith(COUNTS_SUFFIX):
         return True
     try:
         with path.open("rb") as stream:

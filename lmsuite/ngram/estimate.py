@@ -178,10 +178,15 @@ def base_distribution(
     return base
 
 
-def require_text(ids: IntArray) -> None:
-    """Raise TrainingError if the text is too long, or has nothing to learn from."""
+def require_countable(ids: IntArray) -> None:
+    """Raise TrainingError if the text is too long to be counted."""
     if len(ids) >= _MOST:
         raise TrainingError(f"the training text has more than {_MOST - 1:,} tokens; give less text")
+
+
+def require_text(ids: IntArray) -> None:
+    """Raise TrainingError if the text is too long, or has nothing to learn from."""
+    require_countable(ids)
     words = ids[(ids != BOS) & (ids != EOS)]
     kinds = 0 if not len(words) else 1 if words.min() == words.max() else 2
     _require_kinds(kinds, has_ends=bool((ids == EOS).any()))

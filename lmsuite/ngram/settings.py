@@ -22,6 +22,7 @@ SMOOTHINGS: tuple[str, ...] = (
 IMPORTED = "arpa"  # the smoothing of models that lmsuite did not estimate
 KNESER_NEY = ("modified-kneser-ney", "kneser-ney")
 MOST_ORDER = 32  # the highest order that lmsuite estimates
+COUNTS_SUFFIX = ".counts"  # of files that hold the counts of a text
 _ONE_DISCOUNT = ("kneser-ney", "absolute")
 
 

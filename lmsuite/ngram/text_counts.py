@@ -18,7 +18,7 @@ import numpy as np
 
 from lmsuite.errors import DataError, UsageError
 from lmsuite.files.stored_text import Text, blocks
-from lmsuite.ngram.counting import NgramCounts, count_ngrams
+from lmsuite.ngram.counting import NgramCounts
 from lmsuite.ngram.longest import LongestNgrams
 from lmsuite.text.encoding import TextEncoder, vocabulary_of
 from lmsuite.text.settings import TextSettings
@@ -48,13 +48,19 @@ class TextCounts:
     a difference: a line end in a stream; one more sequence, if there were only blanks so far."""
 
     @classmethod
-    def count(
-        cls, text: Text, encoder: TextEncoder, ids: IntArray, order: int, *, grows: bool, name: str
+    def of(
+        cls,
+        counts: NgramCounts,
+        text: Text,
+        encoder: TextEncoder,
+        ids: IntArray,
+        *,
+        grows: bool,
+        name: str,
     ) -> Self:
-        """Count a text, called `name`, whose ids (N,) the encoder has made."""
+        """The counts of a text, called `name`, whose ids (N,) the encoder has made."""
         is_stream = not encoder.boundaries.has_sequences
-        counts = count_ngrams(ids, len(encoder.vocabulary), order, sentences=not is_stream)
-        edge = min(order - 1, len(ids)) if is_stream else 0
+        edge = min(counts.order - 1, len(ids)) if is_stream else 0
         end = encoder.boundaries.end
         is_open = not text.endswith(end)
         if is_open and not is_stream:

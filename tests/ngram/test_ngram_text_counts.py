@@ -15,6 +15,7 @@ from lmsuite.ngram.smoothing.kneser_ney import adjusted_counts
 from lmsuite.ngram.text_counts import TextCounts, joined
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.text.vocabulary import Vocabulary
+from lmsuite.types import IntArray
 
 FROM_COUNTS = [smoothing for smoothing in SMOOTHINGS if smoothing != "jelinek-mercer"]
 
@@ -31,9 +32,15 @@ def whole_of(parts: list[str], boundaries: Boundaries) -> str:
     return "".join([*ended[:-1], parts[-1]])
 
 
+def counts_of(encoder: TextEncoder, ids: IntArray, order: int) -> NgramCounts:
+    sentences = encoder.boundaries.has_sequences
+    return count_ngrams(ids, len(encoder.vocabulary), order, sentences=sentences)
+
+
 def counted(text: str, order: int, chosen: TextSettings) -> TextCounts:
     encoder, ids = TextEncoder.train(text, chosen)
-    return TextCounts.count(text, encoder, ids, order, grows=True, name="a part")
+    counts = counts_of(encoder, ids, order)
+    return TextCounts.of(counts, text, encoder, ids, grows=True, name="a part")
 
 
 # A last line of blanks is none, until another text follows.
@@ -103,8 +110,7 @@ def test_joined_counts_are_those_of_the_whole_text(
     encoder, counts = joined([counted(part, order, chosen) for part in parts], order, {})
     expected, ids = TextEncoder.train(whole_of(parts, chosen.boundaries), chosen)
     assert encoder.fingerprint() == expected.fingerprint()
-    sentences = chosen.boundaries.has_sequences
-    assert_same(counts, count_ngrams(ids, len(expected.vocabulary), order, sentences=sentences))
+    assert_same(counts, counts_of(expected, ids, order))
 
 
 @settings(max_examples=25)
@@ -120,8 +126,7 @@ def test_lower_orders_and_limits_of_the_vocabulary_come_with_training(
     )
     expected, ids = TextEncoder.train(whole_of(parts, chosen.boundaries), limited)
     assert encoder.fingerprint() == expected.fingerprint()
-    sentences = chosen.boundaries.has_sequences
-    assert_same(found, count_ngrams(ids, len(expected.vocabulary), order, sentences=sentences))
+    assert_same(found, counts_of(expected, ids, order))
 
 
 @settings(max_examples=60)
@@ -159,14 +164,14 @@ def test_a_vocabulary_that_was_chosen_stays_as_it_is() -> None:
         Boundaries.LINES,
     )
     texts = ["a b\n", "a c\n"]
+    each = [(text, encoder.encode(text)) for text in texts]
     parts = [
-        TextCounts.count(text, encoder, encoder.encode(text), 2, grows=False, name="a part")
-        for text in texts
+        TextCounts.of(counts_of(encoder, ids, 2), text, encoder, ids, grows=False, name="a part")
+        for text, ids in each
     ]
     found, counts = joined(parts, 2, {})
     assert found == encoder
-    expected = count_ngrams(encoder.encode("".join(texts)), 6, 2, sentences=True)
-    assert_same(counts, expected)
+    assert_same(counts, counts_of(encoder, encoder.encode("".join(texts)), 2))
     with pytest.raises(UsageError, match="chosen already"):
         joined(parts, 2, {"min_count": 2})
 
@@ -177,7 +182,7 @@ def test_counts_like_a_model_have_its_vocabulary() -> None:
     text = "a b\na c\n"
     encoder, counts = joined([counted(text, 3, chosen)], 3, {}, like)
     assert encoder.vocabulary == like.vocabulary
-    assert_same(counts, count_ngrams(like.encode(text), 6, 3, sentences=True))
+    assert_same(counts, counts_of(like, like.encode(text), 3))
 
 
 def test_counts_that_do_not_belong_together_are_refused() -> None:

@@ -21,10 +21,10 @@ from lmsuite.cli.options import (
     complete_models,
 )
 from lmsuite.cli.saving import command_line
-from lmsuite.cli.settings_options import Given
+from lmsuite.cli.settings_options import Given, Only
 from lmsuite.cli.streams import json_line, read_texts, say, write_all, write_json
 from lmsuite.errors import DataError, UsageError
-from lmsuite.ngram.settings import MOST_ORDER
+from lmsuite.ngram.settings import COUNTS_SUFFIX, NgramSettings, check_trainable
 from lmsuite.sources.settings import ReadingSettings
 from lmsuite.text.settings import TextSettings
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from lmsuite.text.tokenizer import Tokenizer
     from lmsuite.types import IntArray
 
-SUFFIX = ".counts"
-
 _LIMITS = {"vocab", "min_count", "max_vocab"}
 
 
@@ -44,18 +42,15 @@ def count(
     context: typer.Context,
     texts: TextArguments = None,
     *,
-    order: Annotated[
-        int,
-        typer.Option("--n", min=1, max=MOST_ORDER, help="The order: the most tokens in an n-gram."),
-    ] = 3,
+    counting: Annotated[Given, NgramSettings, Only({"order": "--n"})],
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
             metavar="FILE",
-            help="Where the counts go: FILE.counts, to be added exactly and trained from; any "
-            "other name, perhaps with .gz, is text.",
+            help="Where the counts go: FILE.counts to train from; under any other name, perhaps "
+            "with .gz, they are text.",
             show_default="text on standard output",
         ),
     ] = None,
@@ -65,8 +60,8 @@ def count(
             "--min",
             min=1,
             metavar="COUNT",
-            help="Leave out of the text what is rarer. A model of such counts differs from that of "
-            "all.",
+            help="Leave n-grams out of the text that are rarer. A model from such counts differs "
+            "from that of the text.",
         ),
     ] = 1,
     text_settings: Annotated[Given, TextSettings],
@@ -75,8 +70,8 @@ def count(
         typer.Option(
             "--like",
             metavar="COUNTS|MODEL",
-            help="Read text as for this file of counts, whose vocabulary grows by the new words "
-            "unless it was limited; or as this model does.",
+            help="Read text as it was read for these counts (new words join their vocabulary, "
+            "unless it was limited), or as this model reads it.",
             autocompletion=complete_models,
             show_default=False,
         ),
@@ -92,39 +87,45 @@ def count(
       lm count play --n 5 -o play.counts
       lm count play --n 2 --lines --min 20 | head
 
-    `lm train ngram --counts FILE...` trains from such files. Those of several texts make the model
-    of all the texts, which none of them holds; each may be counted when and where it is at hand.
+    Counts of several texts can be added: `lm train ngram --counts a.counts b.counts` makes the
+    model that training on both texts makes. So texts can be counted one by one, where and when
+    they are there.
 
-    As text, each line is an n-gram, of 1 to n words, a tab and its count, as SRILM's ngram-count
-    writes and reads them. White space in a token is written as its code, a space as <0x20>.
+    As text, a line is an n-gram of 1 to n words, a tab and its count, as SRILM's ngram-count writes
+    and reads them. White space in a token is written as its code, a space as <0x20>.
     """
-    if out is not None and out.name.endswith(SUFFIX) and least > 1:
-        raise UsageError(f"{out} holds every n-gram, so that counts can be added; leave out --min")
+    if out is not None and out.name.endswith(COUNTS_SUFFIX) and least > 1:
+        raise UsageError(f"{out} is to hold all n-grams, to be added to others; leave out --min")
+    settings = NgramSettings(**counting)
+    check_trainable(settings)
     way = _way(like, models, text_settings)
     corpus = read_texts(texts or [], reading, [way.by.boundaries])
     encoder, ids = _encoded(corpus, way)
+    counts = _counts(encoder, ids, settings.order)
     if out is None:
-        lines = _lines(encoder, _counts(encoder, ids, order), least)
+        lines = _lines(encoder, counts, least)
         write_all(map(_as_json, lines) if as_json else map(_as_text, lines))
         return
-    if out.name.endswith(SUFFIX):
+    if out.name.endswith(COUNTS_SUFFIX):
         from lmsuite.ngram.count_files import save_counts
         from lmsuite.ngram.text_counts import TextCounts
 
-        counted = TextCounts.count(
-            corpus.text, encoder, ids, order, grows=way.grows, name=corpus.name
+        counted = TextCounts.of(
+            counts, corpus.text, encoder, ids, grows=way.grows, name=corpus.name
         )
         save_counts(out, counted, corpus_sha256=corpus.sha256, command=command_line(context))
     else:
-        _write(out, map(_as_text, _lines(encoder, _counts(encoder, ids, order), least)))
+        _write(out, map(_as_text, _lines(encoder, counts, least)))
     vocabulary, size = len(encoder.vocabulary), out.stat().st_size
     if as_json:
-        facts = {"file": str(out), "bytes": size, "order": order, "corpus": corpus.name}
+        facts = {"file": str(out), "bytes": size, "order": counts.order, "corpus": corpus.name}
         write_json(facts | {"tokens": len(ids), "vocabulary": vocabulary})
         return
     say(f"counted     {len(ids):,} tokens of {corpus.name}, {vocabulary:,} in the vocabulary")
     say(f"saved       {out} ({size / 1e6:.1f} MB)")
-    say(f"next        {shlex.join(['lm', 'train', 'ngram', '--counts', str(out)])} --n {order}")
+    say(
+        f"next        {shlex.join(['lm', 'train', 'ngram', '--counts', str(out)])} --n {counts.order}"
+    )
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _way(like: str | None, models: Path, given: Given) -> _Way:
         raise UsageError(
             f"{{like}} takes the tokens of {like}; leave out {{{option}}}", "like", option
         )
-    if like.endswith(SUFFIX):
+    if like.endswith(COUNTS_SUFFIX):
         from lmsuite.ngram.count_files import open_counts
 
         other = open_counts(Path(like))
@@ -174,7 +175,9 @@ def _encoded(corpus: Corpus, way: _Way) -> tuple[TextEncoder, IntArray]:
 
 def _counts(encoder: TextEncoder, ids: IntArray, order: int) -> NgramCounts:
     from lmsuite.ngram.counting import count_ngrams
+    from lmsuite.ngram.estimate import require_countable
 
+    require_countable(ids)
     sentences = encoder.boundaries.has_sequences
     return count_ngrams(ids, len(encoder.vocabulary), order, sentences=sentences)
 

@@ -36,7 +36,7 @@ def train_ngram(
     counts: Annotated[
         bool,
         typer.Option(
-            "--counts", help="The files hold counts (`lm count`), of texts in this order, not text."
+            "--counts", help="The files hold counts of texts (`lm count`) instead of text."
         ),
     ] = False,
     common: TrainingOptions,
@@ -50,10 +50,10 @@ def train_ngram(
 
     It prints the perplexity on the validation text, where the model was saved, and what to do next.
 
-    --counts a.counts b.counts makes the model that the texts themselves make with --valid 0, one
-    after the other. Counts have no text to hold out; --valid FILE names one. Counts that are a
-    text, an n-gram and its count a line, do not say how text is read: by --tokenizer (whitespace),
-    and line by line if they have <s> and </s>, unless --documents says otherwise.
+    --counts a.counts b.counts makes the model that the texts, in this order, make with --valid 0;
+    --valid FILE validates it. Counts listed as text do not say how a text is read: then it is by
+    --tokenizer (default: whitespace), or as --like MODEL, and if the counts have <s> and </s>, line
+    by line unless --documents is given.
     """
     from lmsuite.models.ngram import NgramModel, fit_counts
     from lmsuite.ngram.memory import bytes_of
