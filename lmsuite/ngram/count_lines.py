@@ -99,9 +99,9 @@ def read_count_lines(data: bytes, name: str) -> ListedCounts:
         lines, first = np.flatnonzero(width) + first, first + len(width)
         if not len(lines):
             continue
-        _require_lengths(length, lines, name)
         ends = np.cumsum(length + 1) - 1
         count = _counts(fields[ends].tolist(), lines, name)
+        _require_lengths(length, lines, name)
         words = np.delete(fields, ends).tolist()
         ids = np.fromiter(map(known.__getitem__, words), np.int32, len(words))
         begins = np.cumsum(length) - length

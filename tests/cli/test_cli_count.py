@@ -160,7 +160,7 @@ def test_what_was_counted_is_said(lm: Run, in_texts: Path) -> None:
         (("--tokenizer", "char"), "monday.counts has the tokenizer word, not char", 2),
         (("--documents",), "monday.counts has the boundaries stream, not documents", 2),
         (("play.txt",), "play.txt: no such file", 1),
-        (("monday.txt",), "monday.txt, line ", 1),
+        (("monday.txt",), "monday.txt, line 1: 'Citizen:'", 1),
         (("-",), "standard input (`-`) is not piped in", 1),
     ],
 )

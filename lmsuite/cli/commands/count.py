@@ -94,7 +94,8 @@ def count(
     As text, a line is an n-gram of 1 to n words, a tab and its count, as SRILM's ngram-count writes
     and reads them. White space in a token is written as its code, a space as <0x20>.
     """
-    if out is not None and out.name.endswith(COUNTS_SUFFIX) and least > 1:
+    is_file = out is not None and out.name.endswith(COUNTS_SUFFIX)
+    if is_file and least > 1:
         raise UsageError(f"{out} is to hold all n-grams, to be added to others; leave out --min")
     settings = NgramSettings(**counting)
     check_trainable(settings)
@@ -106,7 +107,7 @@ def count(
         lines = _lines(encoder, counts, least)
         write_all(map(_as_json, lines) if as_json else map(_as_text, lines))
         return
-    if out.name.endswith(COUNTS_SUFFIX):
+    if is_file:
         from lmsuite.ngram.count_files import save_counts
         from lmsuite.ngram.text_counts import TextCounts
 
@@ -123,9 +124,8 @@ def count(
         return
     say(f"counted     {len(ids):,} tokens of {corpus.name}, {vocabulary:,} in the vocabulary")
     say(f"saved       {out} ({size / 1e6:.1f} MB)")
-    say(
-        f"next        {shlex.join(['lm', 'train', 'ngram', '--counts', str(out)])} --n {counts.order}"
-    )
+    next_command = ["lm", "train", "ngram", "--counts", str(out), "--n", str(counts.order)]
+    say(f"next        {shlex.join(next_command)}")
 
 
 @dataclass(frozen=True)
