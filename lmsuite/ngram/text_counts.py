@@ -8,6 +8,7 @@ two texts. Either way the result is what counting all texts as one gives.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +17,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from lmsuite.errors import DataError, UsageError
+from lmsuite.errors import DataError, TextWarning, UsageError
 from lmsuite.files.stored_text import Text, blocks
 from lmsuite.ngram.counting import NgramCounts
 from lmsuite.ngram.longest import LongestNgrams
+from lmsuite.progress import each
 from lmsuite.text.encoding import TextEncoder, vocabulary_of
 from lmsuite.text.settings import TextSettings
 from lmsuite.text.vocabulary import EOS, SPECIALS, Vocabulary
@@ -112,7 +114,7 @@ def joined(
     longest: list[LongestNgrams] = []
     tail: IntArray = np.zeros(0, np.int32)
     end = tail
-    for part in parts:
+    for part in each("adding", parts, "counts"):
         ids = vocabulary.ids(part.encoder.vocabulary.tokens)
         longest.append(part.longest.shortened(order).renumbered(ids))
         # At the last words of the text so far, other n-grams begin now.
@@ -164,6 +166,13 @@ def _vocabulary(parts: Sequence[TextCounts], chosen: dict[str, Any]) -> Vocabula
         )
     if fixed and all(part.encoder.vocabulary == first.vocabulary for part in parts):
         return first.vocabulary
+    if fixed:
+        warnings.warn(
+            f"the vocabulary of {fixed[0].name} was chosen: words that others know, and it does "
+            "not, were counted there as <unk>",
+            TextWarning,
+            stacklevel=2,
+        )
     frequency: Counter[str] = Counter()
     for part in parts:
         tokens = part.encoder.vocabulary.tokens

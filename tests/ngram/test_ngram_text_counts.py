@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lmsuite.errors import DataError, TrainingError, UsageError
+from lmsuite.errors import DataError, TextWarning, TrainingError, UsageError
 from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings, fit_counts
 from lmsuite.ngram.counting import NgramCounts, count_ngrams
 from lmsuite.ngram.longest import NOTHING, LongestNgrams
@@ -174,6 +174,11 @@ def test_a_vocabulary_that_was_chosen_stays_as_it_is() -> None:
     assert_same(counts, counts_of(encoder, encoder.encode("".join(texts)), 2))
     with pytest.raises(UsageError, match="chosen already"):
         joined(parts, 2, {"min_count": 2})
+    other = counted("c a\n", 2, TextSettings(tokenizer="whitespace", boundaries=Boundaries.LINES))
+    with pytest.warns(TextWarning, match="were counted there as <unk>"):
+        found, counts = joined([*parts, other], 2, {})
+    assert found.vocabulary.tokens[3:] == ("a", "b", "c")
+    assert counts.orders[0].count.tolist() == [1, 0, 3, 3, 1, 1]
 
 
 def test_counts_like_a_model_have_its_vocabulary() -> None:
