@@ -86,6 +86,22 @@ def test_score_is_the_chain_of_steps(case: Case, text: str) -> None:
         np.testing.assert_allclose(scores, chain(model, ids), rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("cuts", [[], [0, 0, 1, 2, 9, 400, 400, 1700], range(0, 2600, 64)], ids=str)
+def test_scores_of_pieces_are_those_of_the_text(case: Case, cuts: list[int]) -> None:
+    """Of pieces that are empty, that are within a sequence, and that hold many."""
+    model = model_of(case)
+    text = ids_of(model, (OTHER + "\n" + TRAINING) * 20)
+    for ids in (text, text[text != BOS]):
+        pieces = np.split(ids, cuts)
+        found = list(model.score_pieces(iter(pieces)))
+        assert [len(each) for each in found] == [(piece != BOS).sum() for piece in pieces]
+        assert all(each.dtype == np.float64 for each in found)
+        whole = model.score(ids)
+        np.testing.assert_allclose(np.concatenate(found), whole, rtol=0, atol=1e-4)
+        if not cuts or model.reach == 0 or model.kind == "ngram":
+            np.testing.assert_array_equal(np.concatenate(found), whole)
+
+
 @pytest.mark.parametrize("length", [0, 1, 3, 40, 1300])
 def test_reading_is_the_chain_of_steps(case: Case, length: int) -> None:
     """Of few ids, of many, across ``<s>``, and from a state that has read something already."""

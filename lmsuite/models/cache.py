@@ -16,7 +16,7 @@ not likely to be the same. Alone this is a poor model; it is meant as a member o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -80,18 +80,26 @@ class CacheModel(LanguageModel):
         return own
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
-        ids = self.checked(ids)
-        predicted = ids[ids != BOS]
-        remembered = self._remembered[predicted]
-        own = self._uniform[predicted]
-        own[remembered] += self._weights_before(predicted[remembered])
-        # i tokens together weigh 1 + d + … + d^(i-1).
-        read = np.cumsum(remembered) - remembered
-        everything = -np.expm1(read * np.log(self._decay)) / (1 - self._decay)
-        with np.errstate(divide="ignore"):
-            scores: NDArray[np.float64] = np.log(own)
-        scores -= np.log(everything + 1.0)
-        return scores
+        return next(self.score_pieces([ids]))
+
+    def score_pieces(self, pieces: Iterable[IntArray]) -> Iterator[NDArray[np.float64]]:
+        (memory,) = self.start(1)  # (V,), before the piece
+        read = 0  # tokens remembered before the piece
+        for piece in pieces:
+            ids = self.checked(piece)
+            predicted = ids[ids != BOS]
+            remembered = self._remembered[predicted]
+            since = np.cumsum(remembered) - remembered
+            own = self._uniform[predicted] + memory[predicted] * self._decay**since
+            own[remembered] += self._weights_before(predicted[remembered])
+            # i tokens together weigh 1 + d + … + d^(i-1).
+            everything = -np.expm1((read + since) * np.log(self._decay)) / (1 - self._decay)
+            with np.errstate(divide="ignore"):
+                scores: NDArray[np.float64] = np.log(own)
+            scores -= np.log(everything + 1.0)
+            yield scores
+            memory = self.read(memory, ids)
+            read += np.count_nonzero(remembered)
 
     def _weights_before(self, ids: IntArray) -> NDArray[np.float64]:
         """The weight (M,) that each of the ids (M,) has in the memory of the ids before it.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import tee
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -178,6 +179,11 @@ class Mixture(LanguageModel):
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return interpolate(self.weights, [member.score(ids) for member in self.members])
+
+    def score_pieces(self, pieces: Iterable[IntArray]) -> Iterator[NDArray[np.float64]]:
+        columns = (m.score_pieces(p) for m, p in zip(self.members, tee(pieces, len(self.members)), strict=True))
+        for of_piece in zip(*columns, strict=True):
+            yield interpolate(self.weights, of_piece)
 
     def contributions(self, state: tuple[State, ...], token_id: int) -> tuple[Contribution, ...]:
         """How each member predicts one token after a state of batch size 1."""

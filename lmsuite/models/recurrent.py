@@ -14,7 +14,7 @@ steps (Zaremba et al. 2014). With `variational`, all steps of a window have the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -230,6 +230,9 @@ class Recurrent(NeuralModel):
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return SideBySide(self).score(self.checked(ids))
+
+    def score_pieces(self, pieces: Iterable[IntArray]) -> Iterator[NDArray[np.float64]]:
+        return map(SideBySide(self).score, map(self.checked, pieces))
 
     def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
         """By the cells' `forward`, and by the equations."""

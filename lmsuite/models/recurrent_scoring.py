@@ -62,26 +62,40 @@ Positions = NDArray[np.int64]
 
 
 class SideBySide:
-    """Scores one text with one model."""
+    """Scores one text, in one or several pieces, with one model."""
 
     def __init__(self, model: RecurrentStack) -> None:
         self._model = model
+        # Where the text goes on: after `_last`, and in the state after `_state` and then `_unread`.
+        self._last = BOS
+        self._state, self._unread = model.zero_state(1), np.zeros(0, np.int32)
         self._targets: IntArray | None = None  # None: nothing is scored
         self._thread = threading.local()  # keeps each thread's readers from batch to batch
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
-        """The log-probability of each id that is not ``<s>``, as `LanguageModel.score`."""
+        """The log-probability of each id that is not ``<s>``, as `LanguageModel.score`.
+
+        The ids go on where those scored before them ended.
+        """
         positions = np.flatnonzero(ids != BOS)
-        self._targets = ids[positions]
-        self._before = np.where(positions > 0, ids[positions - 1], np.int32(BOS))
+        before = np.where(positions > 0, ids[positions - 1], np.int32(self._last))
+        if ids.size:
+            self._last = int(ids[-1])
+        goes_on = positions.size > 0 and before[0] != BOS  # within a segment
+        state = self.read(self._state, self._unread) if goes_on else None
+        self._before, self._targets = before, ids[positions]
         self._scores = np.empty(positions.size)
-        first = np.flatnonzero(self._before == BOS)
+        first = np.flatnonzero(before == BOS)
         lengths = np.diff(first, append=positions.size)
         long = lengths >= 2 * PIECE[0]
         with _one_blas_thread if positions.size >= PIECE[0] else nullcontext():
+            if state is not None:
+                self._score_long(0, int(first[0]) if first.size else positions.size, state)
             self._score_short(first[~long], lengths[~long])
             for begin, length in zip(first[long].tolist(), lengths[long].tolist(), strict=True):
-                self._score_long(begin, length)
+                self._score_long(begin, length, self._model.zero_state(1))
+        if first.size and not long[-1]:
+            self._state, self._unread = self._model.zero_state(1), before[first[-1] :]
         return self._scores
 
     def read(self, state: FloatArray, ids: IntArray) -> FloatArray:
@@ -94,7 +108,7 @@ class SideBySide:
             whole = 0  # a single piece has no other piece to be read with
         with _one_blas_thread if whole else nullcontext():
             for begin in range(0, whole, most):
-                state = self._score_pieces(begin, min(most, whole - begin), windows, state)
+                state, _ = self._score_pieces(begin, min(most, whole - begin), windows, state)
         readers = self._model.readers(1)
         for begin in range(whole, ids.size, STEPS):
             window = ids[begin : begin + STEPS, None]
@@ -117,21 +131,24 @@ class SideBySide:
                 readers, first[:left] + t, lengths[:left] - t, state[:, :left], steps
             )
 
-    def _score_long(self, begin: int, length: int) -> None:
-        """One segment, in stretches of at most `PIECES` pieces."""
-        state = self._model.zero_state(1)
+    def _score_long(self, begin: int, length: int, state: FloatArray) -> None:
+        """One segment, after `state` (…, 1, …), in stretches of at most `PIECES` pieces."""
         end = begin + length
         while begin < end:
             left = end - begin
             windows = -(-min(max(left // PIECES, PIECE[0]), PIECE[1]) // STEPS)
             stretch = min(left, PIECES * windows * STEPS)
-            state = self._score_pieces(begin, stretch, windows, state)
+            state, read = self._score_pieces(begin, stretch, windows, state)
+            self._state, self._unread = state, self._before[begin + read : begin + stretch]
             begin += stretch
 
-    def _score_pieces(self, begin: int, length: int, windows: int, state: FloatArray) -> FloatArray:
+    def _score_pieces(
+        self, begin: int, length: int, windows: int, state: FloatArray
+    ) -> tuple[FloatArray, int]:
         """Score a stretch of a text, after `state` (…, 1, …), in pieces of `windows` windows.
 
-        Returns the state after the stretch, if the last piece is as long as the others.
+        Returns a state, and after how many of the inputs it is: after all, unless the last piece is
+        shorter than the others.
         """
         offsets = np.arange(0, length, windows * STEPS)
         first, lengths = begin + offsets, np.minimum(length - offsets, windows * STEPS)
@@ -152,8 +169,8 @@ class SideBySide:
             side_by_side([partial(again, group, ended_otherwise) for group in _groups(now)])
             after = np.array(ended_otherwise, np.intp) + 1
             doubtful = np.union1d(np.setdiff1d(doubtful, now), after[after < first.size])
-        final: FloatArray = reached[-1][:, -1:]
-        return final
+        whole = length // (windows * STEPS)
+        return (reached[-1][:, whole - 1 : whole] if whole else state), whole * windows * STEPS
 
     def _read_pieces(
         self,
