@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "store": {"models", "text", "sources", "files", "errors"},
     "mapped_ngram": {"errors"},
     "generation": {"models", "sampling", "text", "errors"},
-    "analysis": {"models", "nn", "text", "errors"},
+    "analysis": {"models", "nn", "text", "files", "errors"},
     "training": {
         *("store", "analysis", "models", "ngram", "nn", "text", "sources", "files", "settings"),
         *("executors", "errors"),

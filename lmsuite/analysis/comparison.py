@@ -24,10 +24,10 @@ from lmsuite.analysis.bootstrap import (
     Bootstrap,
     Estimate,
     Statistic,
+    UnitSums,
     blocks,
     joined,
     ratio,
-    sums_over,
 )
 from lmsuite.analysis.evaluation import perplexity_of
 from lmsuite.errors import DataError
@@ -196,9 +196,15 @@ def _compare_tokens(
     a, b = scored
     difference = b.log_probs - a.log_probs  # (M,) surprisal of A minus that of B
     has_sequences = model.encoder.boundaries.has_sequences
-    units = joined(lines.units[a.lines]) if has_sequences else blocks(len(a.ids))
+    units = (
+        joined(lines.units[a.lines], int(lines.units[-1]) + 1)
+        if has_sequences
+        else blocks(0, len(a.ids), len(a.ids))
+    )
     chars = _chars_of_tokens(a.lines, lines)
-    bootstrap = Bootstrap(sums_over(units, difference, -a.log_probs, 1.0, chars), rng)
+    sums = UnitSums(4)
+    sums.add(units, difference, -a.log_probs, 1.0, chars)
+    bootstrap = Bootstrap(sums.columns(), rng)
     return Comparison(
         *names,
         same_tokens=True,
@@ -224,8 +230,9 @@ def _compare_lines(
     a, b = scored
     of_a, of_b = (_line_sums(each, len(lines.texts)) for each in scored)  # (L,)
     difference = of_b - of_a
-    units = joined(lines.units)
-    bootstrap = Bootstrap(sums_over(units, difference, lines.chars), rng)
+    sums = UnitSums(2)
+    sums.add(joined(lines.units, int(lines.units[-1]) + 1), difference, lines.chars)
+    bootstrap = Bootstrap(sums.columns(), rng)
     largest = np.argsort(-np.abs(difference), kind="stable")[:PLACES]
     return Comparison(
         *names,

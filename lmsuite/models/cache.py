@@ -99,7 +99,7 @@ class CacheModel(LanguageModel):
             scores -= np.log(everything + 1.0)
             yield scores
             memory = self.read(memory, ids)
-            read += np.count_nonzero(remembered)
+            read += int(np.count_nonzero(remembered))
 
     def _weights_before(self, ids: IntArray) -> NDArray[np.float64]:
         """The weight (M,) that each of the ids (M,) has in the memory of the ids before it.

@@ -176,7 +176,7 @@ class LanguageModel(TextScores, ABC):
         Args:
             pieces: the ids (N,) of a text, in order.
         """
-        before = np.zeros(0, np.int32)
+        before: IntArray = np.zeros(0, np.int32)
         for piece in pieces:
             ids = np.concatenate((before, self.checked(piece)))
             yield self.score(ids)[np.count_nonzero(before != BOS) :]

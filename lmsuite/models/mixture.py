@@ -181,9 +181,9 @@ class Mixture(LanguageModel):
         return interpolate(self.weights, [member.score(ids) for member in self.members])
 
     def score_pieces(self, pieces: Iterable[IntArray]) -> Iterator[NDArray[np.float64]]:
-        columns = (m.score_pieces(p) for m, p in zip(self.members, tee(pieces, len(self.members)), strict=True))
-        for of_piece in zip(*columns, strict=True):
-            yield interpolate(self.weights, of_piece)
+        own = zip(self.members, tee(pieces, len(self.members)), strict=True)
+        columns = [member.score_pieces(mine) for member, mine in own]
+        return (interpolate(self.weights, logs) for logs in zip(*columns, strict=True))
 
     def contributions(self, state: tuple[State, ...], token_id: int) -> tuple[Contribution, ...]:
         """How each member predicts one token after a state of batch size 1."""
