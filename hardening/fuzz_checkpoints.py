@@ -34,13 +34,14 @@ from hardening.mutators import (
     with_damaged_arrays,
     with_lies,
 )
+from lmsuite.files.stored_text import sha256_of
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.report.model_charts import TrainedModel, learning_curves
 from lmsuite.report.terminal import lines_as_text
 from lmsuite.store.history import HistoryRow, read_history
-from lmsuite.store.validation_text import load_validation_text, text_sha256
+from lmsuite.store.validation_text import load_validation_text
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.training.checkpoint import ENTRY, load_checkpoint
 from lmsuite.training.loop import TrainingFiles, train
@@ -76,7 +77,7 @@ def target(data: bytes) -> None:
         _curve(content)
     elif which == TEXT_BESIDE:
         VALID_TEXT.write_bytes(content)
-        load_validation_text(VALID_TEXT, text_sha256(VALID))
+        load_validation_text(VALID_TEXT, sha256_of(VALID))
     else:
         _resumed(trainings()[which % len(trainings())], content)
 

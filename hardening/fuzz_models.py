@@ -38,6 +38,7 @@ from lmsuite.analysis.checks import check_distributions, check_network
 from lmsuite.analysis.evaluation import evaluate
 from lmsuite.analysis.explanation import explain
 from lmsuite.errors import LmError
+from lmsuite.files.stored_text import sha256_of
 from lmsuite.generation import SamplingSettings, sample
 from lmsuite.mapped_ngram import MappedNgram
 from lmsuite.models.cache import CacheModel, CacheSettings
@@ -49,7 +50,6 @@ from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.store.artefact import load_model, open_model_file, read_manifest, save_model
 from lmsuite.store.records import Provenance, TrainingRecord, ValidationRecord
-from lmsuite.store.validation_text import text_sha256
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
 ENTRY = "lmsuite"
@@ -87,7 +87,7 @@ PROVENANCE = Provenance(
     created="2026-01-01T00:00:00+00:00",
     validation=ValidationRecord(
         split="0.1",
-        sha256=text_sha256("the cat"),
+        sha256=sha256_of("the cat"),
         cross_entropy=1.25,
         perplexity=3.5,
         bits_per_char=2.5,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from lmsuite.analysis.evaluation import Evaluation
+from lmsuite.files.stored_text import Text
 from lmsuite.models.interface import LanguageModel
 from lmsuite.text.encoding import TextEncoder
 
@@ -16,7 +17,7 @@ class Comparable:
     """One evaluation, with the facts that decide which others it can be compared with."""
 
     result: Evaluation
-    text: str
+    text: Text
     """The text that was scored."""
     encoder: TextEncoder
     is_normalised: bool
@@ -25,7 +26,7 @@ class Comparable:
 
     @classmethod
     def of(
-        cls, result: Evaluation, model: LanguageModel, text: str, *, is_tuned: bool
+        cls, result: Evaluation, model: LanguageModel, text: Text, *, is_tuned: bool
     ) -> Comparable:
         """The facts about `model` and its `result` on `text`."""
         return cls(
@@ -91,7 +92,7 @@ def tuned_on_it(name: str) -> str:
     return f"{name} has its weights from this very text: another one is fairer."
 
 
-def _different(values: Iterable[str]) -> bool:
+def _different(values: Iterable[Hashable]) -> bool:
     return len(set(values)) > 1
 
 

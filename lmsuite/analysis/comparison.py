@@ -116,7 +116,7 @@ class _Lines:
     @classmethod
     def of(cls, text: str, boundaries: Boundaries) -> _Lines:
         """The lines of a text that consists of the units of these boundaries."""
-        lines = Boundaries.LINES.reads(text) if boundaries is Boundaries.DOCUMENTS else text
+        lines = str(Boundaries.LINES.reads(text) if boundaries is Boundaries.DOCUMENTS else text)
         texts = lines.removesuffix("\n").split("\n")
         chars = np.array([len(line) + 1 for line in texts], np.float64)
         if not lines.endswith("\n"):
@@ -145,7 +145,7 @@ def compare(
     boundaries = [model.encoder.boundaries for model in (a, b)]
     texts = [text, text]
     if Boundaries.DOCUMENTS in boundaries:
-        texts = [each.reads(text) for each in boundaries]
+        texts = [str(each.reads(text)) for each in boundaries]
         boundaries = [Boundaries.DOCUMENTS]
     scored = _score(a, texts[0], names[0]), _score(b, texts[1], names[1])
     lines = _Lines.of(text, boundaries[0])
@@ -326,7 +326,7 @@ def lines_of_tokens(encoder: TextEncoder, text: str, ids: IntArray) -> NDArray[n
         begun: NDArray[np.int64] = (np.cumsum(ids == BOS) - 1)[ids != BOS]
         return begun
     is_documents = encoder.boundaries is Boundaries.DOCUMENTS
-    lines = Boundaries.LINES.reads(text) if is_documents else text
+    lines = str(Boundaries.LINES.reads(text) if is_documents else text)
     types, index = encoder.tokenizer.distinct(lines)
     newline = encoder.tokenizer.newline
     ends_in = np.array([token.count(newline) for token in types], np.int64)

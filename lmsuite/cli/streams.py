@@ -18,6 +18,7 @@ from lmsuite.errors import LmError, TextWarning
 from lmsuite.terminal import shown, unguarded
 
 if TYPE_CHECKING:
+    from lmsuite.files.stored_text import Text
     from lmsuite.sources.corpus import Corpus
     from lmsuite.sources.settings import ReadingSettings
     from lmsuite.text.settings import Boundaries
@@ -54,7 +55,7 @@ def piped_input() -> BinaryIO | None:
 
 def given_text(
     text: str | None, reading: ReadingSettings, boundaries: Iterable[Boundaries]
-) -> str | None:
+) -> Text | None:
     """The text that the user named with --text or piped in; None if there is neither.
 
     Raises:

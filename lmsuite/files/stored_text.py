@@ -13,6 +13,7 @@ import os
 import tempfile
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from operator import eq
 from typing import TypeAlias, overload
 
 from lmsuite.errors import DataError
@@ -77,6 +78,14 @@ class StoredText:
 
     def __len__(self) -> int:
         return self._end - self._begin
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, str | StoredText):
+            return NotImplemented
+        return len(self) == len(other) and all(map(eq, blocks(self), blocks(other)))
+
+    def __hash__(self) -> int:
+        return hash(sha256_of(self))
 
     def __str__(self) -> str:
         return self._file.read(self._begin, self._end)
@@ -158,6 +167,11 @@ def blocks(text: Text) -> Iterator[str]:
     """The text in parts of at most `BLOCK` characters, cut anywhere."""
     for begin in range(0, len(text), BLOCK):
         yield str(text[begin : begin + BLOCK])
+
+
+def is_blank(text: Text) -> bool:
+    """Whether the text is nothing but white space."""
+    return all(not block or block.isspace() for block in blocks(text))
 
 
 def whole_units(parts: Iterable[str], end: str) -> Iterator[str]:

@@ -17,12 +17,12 @@ from typing import Any, BinaryIO
 from lmsuite.errors import DataError, UsageError
 from lmsuite.files import AnyPath
 from lmsuite.files.plain import DOCUMENT_END
+from lmsuite.files.stored_text import Text, TextWriter
 from lmsuite.sources.catalogue import PLAY, catalogue, names_like
 from lmsuite.sources.finding import File, find
-from lmsuite.sources.formats import Piece, pieces_of, pieces_of_text
+from lmsuite.sources.formats import Piece, pieces_of, records_of
 from lmsuite.sources.settings import ReadingSettings
 
-_PIECE = 1 << 20
 _STDIN = "-"
 _STDIN_NAME = "standard input"
 
@@ -31,7 +31,7 @@ _STDIN_NAME = "standard input"
 class Corpus:
     """A text and where it came from."""
 
-    text: str
+    text: Text
     """Records and files follow one another, each ended by a line end, or in a text of documents by
     `DOCUMENT_END`. The last may lack its end."""
     name: str
@@ -69,19 +69,61 @@ def read_corpus(
         DataError: a source is missing, empty, damaged, holds no text, or not in this encoding.
         UsageError: standard input is asked for twice, or there is no such encoding or setting.
     """
-    settings = _settings(reading)
-    if stdin is None and sys.stdin is not None:
-        stdin = sys.stdin.buffer
-    given = [sources] if isinstance(sources, str | os.PathLike) else sources
-    names = [os.fspath(source) for source in given]
-    if not names:
-        names = [_STDIN if stdin is not None and is_piped(stdin) else PLAY]
-    if names.count(_STDIN) > 1:
-        raise UsageError("standard input (`-`) can be read only once; name it once")
-    checksums: dict[str, str] = {}
-    files = (file for name in names for file in _files(name, settings, stdin, quiet, checksums))
-    text = "".join(joined(files, settings, documents=documents))
-    return Corpus(text, ", ".join(map(_called, names)), _sha256(text), checksums)
+    named = _Sources(sources, stdin, quiet, _settings(reading))
+    writer, digest = TextWriter(), hashlib.sha256()
+    for part in named.parts(documents):
+        writer.write(part)
+        digest.update(part.encode("utf-8", "surrogatepass"))
+    return Corpus(writer.text(), named.title, digest.hexdigest(), named.checksums)
+
+
+def stream_corpus(
+    sources: AnyPath | Sequence[AnyPath],
+    *,
+    documents: bool = False,
+    stdin: BinaryIO | None = None,
+    quiet: bool = False,
+    **reading: Any,
+) -> tuple[str, Iterator[str]]:
+    """What messages call the text of all sources, and the parts of that text, as they are read.
+
+    Args and errors are those of `read_corpus`; a source is opened when its first part is asked for.
+    """
+    named = _Sources(sources, stdin, quiet, _settings(reading))
+    return named.title, named.parts(documents)
+
+
+class _Sources:
+    """Some sources, and what they hold."""
+
+    def __init__(
+        self,
+        sources: AnyPath | Sequence[AnyPath],
+        stdin: BinaryIO | None,
+        quiet: bool,
+        settings: ReadingSettings,
+    ) -> None:
+        if stdin is None and sys.stdin is not None:
+            stdin = sys.stdin.buffer
+        given = [sources] if isinstance(sources, str | os.PathLike) else sources
+        self._names = [os.fspath(source) for source in given]
+        if not self._names:
+            self._names = [_STDIN if stdin is not None and is_piped(stdin) else PLAY]
+        if self._names.count(_STDIN) > 1:
+            raise UsageError("standard input (`-`) can be read only once; name it once")
+        self._stdin, self._quiet, self._settings = stdin, quiet, settings
+        self.title = ", ".join(map(_called, self._names))
+        self.checksums: dict[str, str] = {}
+        """That of each file that has been read."""
+
+    def parts(self, documents: bool) -> Iterator[str]:
+        """The text, part by part."""
+        files = (
+            file
+            for name in self._names
+            for file in _files(name, self._settings, self._stdin, self._quiet, self.checksums)
+        )
+        return joined(files, self._settings, documents=documents)
 
 
 def _settings(reading: Mapping[str, Any]) -> ReadingSettings:
@@ -137,7 +179,7 @@ def _files(
     else:
         found = find(source, any_ending=settings.format is not None, quiet=quiet)
     if found is None:
-        yield watched(pieces_of_text(_named_text(source, quiet), settings.delimiter))
+        yield watched(records_of([_named_text(source, quiet)], settings.delimiter))
     else:
         for file in found:
             yield watched(pieces_of(file, settings, checksums))
@@ -180,13 +222,6 @@ def is_piped(stdin: BinaryIO) -> bool:
     except (OSError, ValueError):
         return False  # closed
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISREG(mode)
-
-
-def _sha256(text: str) -> str:
-    digest = hashlib.sha256()
-    for begin in range(0, len(text), _PIECE):  # the bytes of a long text are never there at once
-        digest.update(text[begin : begin + _PIECE].encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
 
 
 def _called(source: str) -> str:

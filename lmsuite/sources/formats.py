@@ -19,13 +19,13 @@ from typing import IO, Any, NamedTuple, NoReturn, TypeAlias
 
 from lmsuite.errors import DataError, TextWarning
 from lmsuite.files.compression import RATIO, UNPACKED, packing_of, unpacked_pieces
-from lmsuite.files.plain import decoded, with_line_ends
+from lmsuite.files.plain import check_encoding, decoded, decoded_pieces, with_line_ends
+from lmsuite.files.stored_text import whole_units
 from lmsuite.sources.finding import File
 from lmsuite.sources.foreign import BEGINNING, without_foreign
 from lmsuite.sources.settings import Errors, Format, ReadingSettings
 
 _CHUNK = 1 << 20  # bytes read at a time
-_PIECE = 1 << 20  # characters of a plain text at a time, up to the next line end
 _ROWS = 64  # of a table at a time
 _MOST_NAMED = 20  # fields that a message names
 _LONGEST_FIELD = 1 << 30  # characters, of CSV
@@ -146,36 +146,49 @@ def _reading(file: File) -> AbstractContextManager[IO[bytes]]:
         raise DataError(f"{file.name}: cannot be read ({_reason(error)})") from None
 
 
-def pieces_of_text(text: str, delimiter: str | None) -> Iterator[Piece]:
+def records_of(parts: Iterable[str], delimiter: str | None) -> Iterator[Piece]:
     """A plain text, of one record, or of those between lines that are the delimiter.
 
     What is empty between two delimiters, or before the first or after the last, is no record.
     """
-    ended = text.endswith("\n")
     if delimiter is None:
-        begin, end = 0, len(text) - ended
-        while text and begin <= end:
-            line_end = text.find("\n", begin + _PIECE, end)
-            cut = line_end + 1 if line_end >= 0 else end
-            yield Piece(text[begin:cut], ended and line_end < 0)
-            begin = cut if line_end >= 0 else end + 1
+        line_end = ""  # one that may be the last
+        for part in filter(None, parts):
+            whole = line_end + part
+            line_end = "\n" if whole.endswith("\n") else ""
+            yield Piece(whole.removesuffix(line_end), False)
+        if line_end:
+            yield Piece("", True)
         return
-    record: list[str] = []
-    for line in text.removesuffix("\n").split("\n"):
-        if line != delimiter:
-            record.append(line)
-        elif record:
-            yield Piece("\n".join(record), True)
-            record = []
-    if record and text:
-        yield Piece("\n".join(record), ended)
+    is_open, is_ended = False, False
+    for part in whole_units(parts, "\n"):
+        lines = part.split("\n")
+        is_ended = not lines[-1]
+        record = [""] if is_open else []  # the line end between two parts of a record
+        for line in lines[:-1] if is_ended else lines:
+            if line != delimiter:
+                record.append(line)
+                is_open = True
+            elif is_open:
+                yield Piece("\n".join(record), True)
+                record, is_open = [], False
+        if is_open:
+            yield Piece("\n".join(record), False)
+    if is_open:
+        yield Piece("", is_ended)
 
 
 def _plain_text(opened: _Opened, settings: ReadingSettings) -> Iterator[Piece]:
-    data = b"".join(opened.texts())
+    texts = opened.texts()
+    first = next(texts, b"")
     inside = " of its unpacked contents" if opened.is_packed else ""
-    text = decoded(data, opened.name, settings.encoding, settings.errors, inside)
-    return pieces_of_text(with_line_ends(text, opened.name), settings.delimiter)
+    pieces = decoded_pieces(
+        chain([first], texts), opened.name, settings.encoding, settings.errors, inside
+    )
+    parts = with_line_ends(pieces, opened.name)
+    if settings.skip_symbols:  # none is to be cut
+        parts = whole_units(parts, "\n")
+    return records_of(parts, settings.delimiter)
 
 
 class _Stream(io.RawIOBase):
@@ -203,10 +216,10 @@ class _Stream(io.RawIOBase):
 def _lines(opened: _Opened, settings: ReadingSettings) -> Iterator[str]:
     """The lines of a file, each with its end."""
     encoding, errors = settings.encoding, settings.errors
-    decoded(b"", opened.name, encoding)  # refuses an unknown one
-    stream = io.BufferedReader(_Stream(opened.texts()), _CHUNK)
+    check_encoding(encoding)
     if "\n{".encode(encoding, "replace") == b"\n{":
         mark = "\ufeff"
+        stream = io.BufferedReader(_Stream(opened.texts()), _CHUNK)
         for number, line in enumerate(stream, start=1):
             try:
                 text = line.decode(encoding, errors)
@@ -214,8 +227,9 @@ def _lines(opened: _Opened, settings: ReadingSettings) -> Iterator[str]:
                 text = decoded(line, f"{opened.name}, line {number}", encoding, errors)
             yield text.removeprefix(mark) if number == 1 else text
     else:  # characters of two bytes or four
-        text = decoded(stream.read(), opened.name, encoding, errors)
-        yield from io.StringIO(text.removeprefix("\ufeff"), newline="\n")
+        pieces = decoded_pieces(opened.texts(), opened.name, encoding, errors)
+        for number, text in enumerate(whole_units(pieces, "\n")):
+            yield from io.StringIO(text if number else text.removeprefix("\ufeff"), newline="\n")
 
 
 def _json_lines(opened: _Opened, settings: ReadingSettings) -> Iterator[Piece]:

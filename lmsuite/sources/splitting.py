@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
 from lmsuite.errors import UsageError
 from lmsuite.files.plain import DOCUMENT_END
+from lmsuite.files.stored_text import Text, TextWriter, blocks, whole_units
 
 
 class HeldOut(StrEnum):
@@ -67,7 +70,7 @@ class SplitRule:
             return cls(share)
         return cls(share, HeldOut.RANDOM, int(found["seed"]))
 
-    def divide(self, text: str, *, whole_units: bool, end: str = "\n") -> tuple[str, str]:
+    def divide(self, text: Text, *, whole_units: bool, end: str = "\n") -> tuple[Text, Text]:
         """The two parts of a text, as from `split_text`, which says "lines" for units.
 
         Args:
@@ -88,13 +91,13 @@ class SplitRule:
 
 
 def split_text(
-    text: str,
+    text: Text,
     fraction: float,
     *,
     whole_lines: bool,
     by: HeldOut | str = HeldOut.END,
     seed: int = 0,
-) -> tuple[str, str]:
+) -> tuple[Text, Text]:
     """The text without the part that is held out, and that part.
 
     Args:
@@ -117,39 +120,53 @@ def split_text(
     return SplitRule(fraction, HeldOut(by), seed).divide(text, whole_units=whole_lines)
 
 
-def _random_units(text: str, fraction: float, seed: int, end: str) -> tuple[str, str]:
-    sizes: Counter[str] = Counter()
+def _random_units(text: Text, fraction: float, seed: int, end: str) -> tuple[Text, Text]:
+    drawn = _draw(seed)
+    keys, sizes = array("Q"), array("Q")  # of each line: a dict of all lines may take much memory
     for unit, whole in _units(text, end):
-        sizes[unit] += len(whole)
+        keys.append(drawn(unit))
+        sizes.append(len(whole))
+    key, line = np.unique(np.frombuffer(keys, np.uint64), return_inverse=True)
+    size_of_key = np.bincount(line, np.frombuffer(sizes, np.uint64)).astype(np.int64)
     aim = round(fraction * len(text))
-    held_out: set[str] = set()
-    size = 0
-    for unit in sorted((unit for unit in sizes if sizes[unit] <= aim), key=_draw(seed)):
+    held_out: set[int] = set()
+    left = aim
+    for unit_key, size in zip(key.tolist(), size_of_key.tolist(), strict=True):
+        if size > aim:
+            continue
         # The nearest to what is asked: the last one is taken if less than half of it is too much.
-        if 2 * (aim - size) < sizes[unit]:
+        if 2 * left < size:
             break
-        held_out.add(unit)
-        size += sizes[unit]
-    parts: tuple[list[str], list[str]] = ([], [])
-    for unit, whole in _units(text, end):
-        parts[unit in held_out].append(whole)
-    return "".join(parts[0]), "".join(parts[1])
+        held_out.add(unit_key)
+        left -= size
+    parts = TextWriter(), TextWriter()
+    for number, (_, whole) in zip(keys, _units(text, end), strict=True):
+        parts[number in held_out].write(whole)
+    return parts[0].text(), parts[1].text()
 
 
-def _draw(seed: int) -> Callable[[str], bytes]:
-    """A key that orders units at random: a checksum, so one's place depends on no other."""
+def _draw(seed: int) -> Callable[[str], int]:
+    """A key that orders units at random: a checksum, so one's place depends on no other.
+
+    Two of 2^64 checksums are equal in a text of a billion different lines once in forty.
+    """
     start = hashlib.blake2b(f"{seed}\n".encode(), digest_size=8)
 
-    def key(unit: str) -> bytes:
+    def key(unit: str) -> int:
         digest = start.copy()
         digest.update(unit.encode("utf-8", "surrogatepass"))
-        return digest.digest()
+        return int.from_bytes(digest.digest(), "big")
 
     return key
 
 
-def _units(text: str, end: str) -> Iterator[tuple[str, str]]:
+def _units(text: Text, end: str) -> Iterator[tuple[str, str]]:
     """Every line or document, and it with its end and the empty ones after it."""
-    for found in re.finditer(f"[^{end}]*{end}+|[^{end}]+", text):
-        whole = found.group()
-        yield whole.rstrip(end), whole
+    find = re.compile(f"[^{end}]*{end}+|[^{end}]+").finditer
+    held = ""  # the last one found: more of its ends may follow
+    for part in whole_units(blocks(text), end):
+        units = [found.group() for found in find(held + part)]
+        held = units.pop()
+        yield from ((unit.rstrip(end), unit) for unit in units)
+    if held:
+        yield held.rstrip(end), held

@@ -18,6 +18,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from lmsuite.files.stored_text import Text
+
 _SAMPLE = 1 << 18
 _WINDOWS = 64
 _FEWEST_LINES = 20
@@ -28,7 +30,7 @@ _MOST_PARTS = 10
 _MARGIN = 0.4  # bits a character
 
 
-def why_unlike(training: str, valid: str) -> str | None:
+def why_unlike(training: Text, valid: Text) -> str | None:
     """Why `valid`, which followed `training` in a text, may mislead; None if nothing is odd."""
     if not training or not valid:
         return None
@@ -50,12 +52,12 @@ def why_unlike(training: str, valid: str) -> str | None:
     )
 
 
-def _sample(text: str, size: int) -> str:
+def _sample(text: Text, size: int) -> str:
     """About so many characters from everywhere in the text, in whole lines if they are short."""
     if len(text) <= size:
-        return text
+        return str(text)
     width, step = size // _WINDOWS, len(text) // _WINDOWS
-    windows = (text[start : start + width] for start in range(0, step * _WINDOWS, step))
+    windows = (str(text[start : start + width]) for start in range(0, step * _WINDOWS, step))
     return "".join(map(_whole_lines, windows))
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmsuite.errors import DataError, LmError
+from lmsuite.files.stored_text import Text, sha256_of
 from lmsuite.models.interface import LanguageModel
 from lmsuite.store.artefact import open_model_file, read_manifest
 from lmsuite.store.folder import SUFFIX, ModelsFolder, valid_path_beside
 from lmsuite.store.history import HistoryRow, read_history
 from lmsuite.store.records import Manifest, Provenance
-from lmsuite.store.validation_text import load_validation_text, text_sha256
+from lmsuite.store.validation_text import load_validation_text
 from lmsuite.text.settings import Boundaries
 
 ARPA_SUFFIXES = (".arpa", ".arpa.gz")
@@ -34,7 +35,7 @@ class OpenedModel:
         """How the model was made; empty for an ARPA file, which does not record it."""
         return self.manifest.provenance if self.manifest else Provenance(version="")
 
-    def validation_text(self) -> str:
+    def validation_text(self) -> Text:
         """The validation text of the model's training.
 
         Raises:
@@ -50,10 +51,10 @@ class OpenedModel:
         except DataError as error:
             raise DataError(f"{error}; give a text with {{text}} FILE", "text") from error
 
-    def is_tuned_on(self, text: str) -> bool:
+    def is_tuned_on(self, text: Text) -> bool:
         """Whether the model is a mixture whose weights come from this very text."""
         made = self.provenance
-        return bool(made.training.tuned) and made.validation.sha256 == text_sha256(text)
+        return bool(made.training.tuned) and made.validation.sha256 == sha256_of(text)
 
     def learning_curve(self, left_out: Callable[[LmError], None]) -> list[HistoryRow]:
         """The rows of the training, one for each validation; empty if no steps made the model.
@@ -138,7 +139,7 @@ def open_models(
     return opened
 
 
-def shared_validation_text(opened: Sequence[OpenedModel]) -> str:
+def shared_validation_text(opened: Sequence[OpenedModel]) -> Text:
     """The validation text of these models, if it is the same for all.
 
     Raises:
@@ -147,7 +148,7 @@ def shared_validation_text(opened: Sequence[OpenedModel]) -> str:
     first, *others = opened
     text = first.validation_text()
     for other in others:
-        if other.validation_text() != text:
+        if other.provenance.validation.sha256 != first.provenance.validation.sha256:
             raise DataError(
                 f"{first.name} and {other.name} have different validation texts; give a text that "
                 "neither was trained on with {text} FILE",

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from lmsuite.errors import DataError, LmError, ModelFileError
 from lmsuite.files.atomic import replacing
-from lmsuite.files.compression import unpacked
+from lmsuite.files.compression import unpacked_pieces
+from lmsuite.files.plain import decoded_pieces
+from lmsuite.files.stored_text import Text, TextWriter, blocks, sha256_of
 from lmsuite.store.artefact import read_manifest
 from lmsuite.store.folder import valid_path_beside
 
-
-def text_sha256(text: str) -> str:
-    """The SHA-256 of a text's UTF-8 bytes, hexadecimal."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+_CHUNK = 1 << 20  # bytes
 
 
 @contextmanager
-def beside_new_model(model: Path, text: str) -> Iterator[None]:
+def beside_new_model(model: Path, text: Text) -> Iterator[None]:
     """Write a validation text, while the block writes its model file, `model`.
 
     Two files cannot be replaced at once. So the new text is first written beside the old text, and
@@ -61,10 +60,13 @@ def beside_new_model(model: Path, text: str) -> Iterator[None]:
         raise ModelFileError(f"cannot write {path}: {reason}; the model is saved") from error
 
 
-def _write(coming: Path, text: str, path: Path) -> None:
+def _write(coming: Path, text: Text, path: Path) -> None:
     try:
         with replacing(coming) as stream:
-            stream.write(gzip.compress(text.encode("utf-8", "surrogatepass"), 6, mtime=0))
+            packer = zlib.compressobj(6, wbits=31)  # of gzip, without a time
+            for block in blocks(text):
+                stream.write(packer.compress(block.encode("utf-8", "surrogatepass")))
+            stream.write(packer.flush())
     except ModelFileError as error:
         raise ModelFileError(str(error).replace(str(coming), str(path))) from error
 
@@ -80,7 +82,7 @@ def _settle(model: Path, path: Path, coming: Path) -> None:
     """Rename `coming` to `path`, if it is the text of the model that is there."""
     with suppress(OSError, LmError):
         wanted = read_manifest(model).provenance.validation.sha256
-        if text_sha256(_unpacked(coming)) == wanted:
+        if sha256_of(_unpacked(coming)) == wanted:
             coming.replace(path)
 
 
@@ -88,8 +90,8 @@ def _coming(path: Path) -> Path:
     return path.with_name(f".{path.name}.next")
 
 
-def load_validation_text(path: Path, sha256: str) -> str:
-    """The text in `path`; `sha256` is its `text_sha256`, from the model's provenance.
+def load_validation_text(path: Path, sha256: str) -> Text:
+    """The text in `path`; `sha256` is its `sha256_of`, from the model's provenance.
 
     Raises:
         DataError: the text is missing, damaged, or that of another training.
@@ -102,15 +104,19 @@ def load_validation_text(path: Path, sha256: str) -> str:
         except DataError as error:
             problem = error
             continue
-        if text_sha256(text) == sha256:
+        if sha256_of(text) == sha256:
             return text
         problem = DataError(f"{path} is the validation text of another training")
     raise problem
 
 
-def _unpacked(path: Path) -> str:
+def _unpacked(path: Path) -> Text:
+    writer = TextWriter()
     try:
-        packed = path.read_bytes()
-        return unpacked(packed, "it").decode("utf-8", "surrogatepass")
+        with path.open("rb") as file:
+            pieces = unpacked_pieces(iter(partial(file.read, _CHUNK), b""), "it")
+            for part in decoded_pieces(pieces, "it", "utf-8", "surrogatepass"):
+                writer.write(part)
     except (OSError, ValueError, DataError) as error:
         raise DataError(f"cannot read the validation text {path}: {error}") from error
+    return writer.text()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lmsuite.files.plain import DOCUMENT_END
+from lmsuite.files.stored_text import Text, TextWriter, blocks
 from lmsuite.settings import check, setting
 
 TOKENIZERS = ("char", "word", "whitespace", "treebank", "bpe")
@@ -41,9 +42,12 @@ class Boundaries(StrEnum):
         """The character that ends a unit."""
         return DOCUMENT_END if self is Boundaries.DOCUMENTS else "\n"
 
-    def reads(self, documents: str) -> str:
+    def reads(self, documents: Text) -> Text:
         """A text of documents as it is read with these boundaries: else each ends as a line."""
-        return documents.replace(DOCUMENT_END, self.end)
+        writer = TextWriter()
+        for block in blocks(documents):
+            writer.write(block.replace(DOCUMENT_END, self.end))
+        return writer.text()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Self
 
 from lmsuite.analysis.evaluation import evaluate
 from lmsuite.errors import TrainingError
+from lmsuite.files.stored_text import Text
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.training.recipes import CHARACTERS
@@ -31,7 +32,7 @@ class Baseline:
 
     @classmethod
     def train(
-        cls, encoder: TextEncoder, ids: IntArray, valid: str, seconds: float = math.inf
+        cls, encoder: TextEncoder, ids: IntArray, valid: Text, seconds: float = math.inf
     ) -> Self | None:
         """Estimate it from the ids (N,), and evaluate it on the validation text, of the network.
 
@@ -67,7 +68,7 @@ def _relation(ours: float, theirs: float) -> str:
     return f"{abs(share):.1%} {'lower' if share < 0 else 'higher'}"
 
 
-def _order_within(seconds: float, encoder: TextEncoder, ids: IntArray, valid: str) -> int:
+def _order_within(seconds: float, encoder: TextEncoder, ids: IntArray, valid: Text) -> int:
     """The highest order that can be estimated and evaluated in so many seconds."""
     if math.isinf(seconds):
         return _CHARACTERS

@@ -22,6 +22,7 @@ import numpy as np
 
 from lmsuite.errors import UsageError
 from lmsuite.executors import available_cores
+from lmsuite.files.stored_text import Text
 from lmsuite.models.feedforward import FeedForward
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.neural import NeuralModel
@@ -81,9 +82,9 @@ Say = Callable[[str], None]
 
 def fit(
     kind: str,
-    text: str,
+    text: Text,
     *,
-    valid: float | str = 0.1,
+    valid: float | Text = 0.1,
     valid_by: HeldOut | str | None = None,
     lines: bool = False,
     like: LanguageModel | None = None,

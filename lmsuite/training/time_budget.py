@@ -11,6 +11,7 @@ import math
 import time
 from dataclasses import dataclass
 
+from lmsuite.files.stored_text import Text, TextWriter, blocks
 from lmsuite.models.neural import NeuralModel
 from lmsuite.training.batches import MOST_VALIDATED
 from lmsuite.training.clock import TimeLimits
@@ -89,18 +90,19 @@ class TimeBudget:
         )
 
 
-def sample_of(text: str, share: float) -> str:
+def sample_of(text: Text, share: float) -> Text:
     """Whole lines from all over a text, about this share of it."""
     if share >= 1:
         return text
     length = len(text) / _STRETCHES
-    parts = []
+    sample = TextWriter()
     end = 0
     for stretch in range(_STRETCHES):
         begin = max(end, text.rfind("\n", 0, int(stretch * length)) + 1)
         stop = begin + int(length * share)
         end = text.find("\n", stop) + 1 or len(text)
-        parts.append(text[begin:end])
+        for block in blocks(text[begin:end]):
+            sample.write(block)
         if end == len(text):
             break
-    return "".join(parts)
+    return sample.text()

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from lmsuite.errors import DataError, UsageError
+from lmsuite.files.stored_text import StoredText, Text, is_blank
 from lmsuite.sources.splitting import HeldOut, SplitRule
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.settings import Boundaries, TextSettings
@@ -16,8 +17,8 @@ from lmsuite.types import IntArray
 class Split(NamedTuple):
     """A text divided into a training part and a validation part."""
 
-    training: str
-    valid: str  # empty if there is no validation part
+    training: Text
+    valid: Text  # empty if there is no validation part
     rule: str  # for the model file: a `SplitRule`, the name of a file, or "none"
 
     @property
@@ -36,7 +37,7 @@ class Validation:
             share.
     """
 
-    valid: float | str
+    valid: float | Text
     """A share of the text, 0 for none; or another text."""
     by: HeldOut | str | None = None
     """`HeldOut.END` (the default) or `HeldOut.RANDOM`: lines from all over the text."""
@@ -48,9 +49,9 @@ class Validation:
             raise UsageError(
                 f"{{valid_by}} must be one of {', '.join(HeldOut)}, not {self.by!r}", "valid_by"
             )
-        if isinstance(self.valid, str) or self.valid == 0:
+        if isinstance(self.valid, str | StoredText) or self.valid == 0:
             if self.by is not None:
-                asked = self.name if isinstance(self.valid, str) else f"{self.valid:g}"
+                asked = self.name if isinstance(self.valid, str | StoredText) else f"{self.valid:g}"
                 raise UsageError(
                     f"{{valid_by}} {self.by} says which share of the text is held out, but "
                     f"{{valid}} {asked} asks for none; leave out {{valid_by}}",
@@ -60,14 +61,14 @@ class Validation:
             SplitRule(self.valid)
 
     @classmethod
-    def recorded(cls, rule: str, text: str = "") -> Validation:
+    def recorded(cls, rule: str, text: Text = "") -> Validation:
         """From the rule in a model file; `text` is the validation text, if it was another text."""
         if rule == "none":
             return cls(0)
         share = SplitRule.parse(rule)
         return cls(text, name=rule) if share is None else cls(share.share, share.by)
 
-    def divide(self, text: str, boundaries: Boundaries, *, name: str = "the text") -> Split:
+    def divide(self, text: Text, boundaries: Boundaries, *, name: str = "the text") -> Split:
         """Divide the text in two; a text that is too short for that is all for training.
 
         Where it is cut into sequences, none is in both parts.
@@ -76,13 +77,13 @@ class Validation:
             DataError: the text, called `name`, has too few different lines or documents to choose
                 from.
         """
-        if isinstance(self.valid, str):
+        if isinstance(self.valid, str | StoredText):
             return Split(text, self.valid, self.name)
         if self.valid == 0:
             return Split(text, "", "none")
         rule = SplitRule(self.valid, HeldOut(self.by or HeldOut.END))
         training, held_out = divided(text, rule, boundaries)
-        if training.strip() and held_out.strip():
+        if not is_blank(training) and not is_blank(held_out):
             return Split(training, held_out, str(rule))
         if rule.by is HeldOut.RANDOM:
             raise DataError(
@@ -93,7 +94,7 @@ class Validation:
         return Split(text, "", str(rule))
 
 
-def divided(text: str, rule: SplitRule, boundaries: Boundaries) -> tuple[str, str]:
+def divided(text: Text, rule: SplitRule, boundaries: Boundaries) -> tuple[Text, Text]:
     """The two parts of a text, as `SplitRule.divide` makes them for a text of these boundaries."""
     return rule.divide(text, whole_units=boundaries.has_sequences, end=boundaries.end)
 
@@ -113,7 +114,7 @@ class TrainingText:
 
 
 def make_ready(
-    text: str,
+    text: Text,
     validation: Validation,
     reading: TextSettings | TextEncoder,
     *,

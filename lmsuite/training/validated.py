@@ -10,11 +10,12 @@ from typing import Self
 
 from lmsuite.analysis.evaluation import Evaluation, evaluate
 from lmsuite.errors import DataError, ModelFileError
+from lmsuite.files.stored_text import Text, sha256_of
 from lmsuite.models.interface import LanguageModel
 from lmsuite.store.artefact import make_folder, save_model
 from lmsuite.store.folder import ModelsFolder
 from lmsuite.store.records import Provenance, ValidationRecord
-from lmsuite.store.validation_text import beside_new_model, text_sha256
+from lmsuite.store.validation_text import beside_new_model
 from lmsuite.training.time_budget import sample_of
 
 
@@ -24,7 +25,7 @@ class ValidatedModel:
 
     name: str
     model: LanguageModel
-    text: str
+    text: Text
     """The validation text; empty if there is none."""
     provenance: Provenance
     result: Evaluation | None
@@ -35,7 +36,7 @@ class ValidatedModel:
         cls,
         name: str,
         model: LanguageModel,
-        text: str,
+        text: Text,
         origin: Provenance,
         *,
         rule: str,
@@ -62,7 +63,7 @@ class ValidatedModel:
                 raise DataError(f"the validation text {rule}: {error}") from error
             record = ValidationRecord(
                 split=rule,
-                sha256=text_sha256(text),
+                sha256=sha256_of(text),
                 tokens=result.tokens,
                 oov=result.oov,
                 cross_entropy=result.cross_entropy,

@@ -10,12 +10,12 @@ import pytest
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.files.atomic import replacing
 from lmsuite.files.disk import LOCK, TEMPORARY
+from lmsuite.files.stored_text import sha256_of
 from lmsuite.store.artefact import make_folder
 from lmsuite.store.folder import ModelsFolder, valid_path_beside
 from lmsuite.store.validation_text import (
     beside_new_model,
     load_validation_text,
-    text_sha256,
 )
 
 
@@ -185,7 +185,7 @@ def test_a_validation_text_comes_back(tmp_path: Path) -> None:
     text = "Grüße,\r\n\x00 \ud800 end"
     save(path, text)
     first = path.read_bytes()
-    assert load_validation_text(path, text_sha256(text)) == text
+    assert load_validation_text(path, sha256_of(text)) == text
     save(path, text)
     assert path.read_bytes() == first
 
@@ -196,10 +196,10 @@ def test_a_validation_text_of_another_training_or_none_is_refused(tmp_path: Path
         load_validation_text(path, "")
     save(path, "one")
     with pytest.raises(DataError, match="another training"):
-        load_validation_text(path, text_sha256("two"))
+        load_validation_text(path, sha256_of("two"))
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(DataError, match="cannot read"):
-        load_validation_text(path, text_sha256("one"))
+        load_validation_text(path, sha256_of("one"))
 
 
 def test_old_model_old_text_new_model_new_text(tmp_path: Path) -> None:
@@ -207,14 +207,14 @@ def test_old_model_old_text_new_model_new_text(tmp_path: Path) -> None:
     path, model = tmp_path / "m.valid.txt.gz", tmp_path / "m.safetensors"
     save(path, "old")
     with beside_new_model(model, "new"):
-        assert load_validation_text(path, text_sha256("old")) == "old"
-        assert load_validation_text(path, text_sha256("new")) == "new"
-    assert load_validation_text(path, text_sha256("new")) == "new"
+        assert load_validation_text(path, sha256_of("old")) == "old"
+        assert load_validation_text(path, sha256_of("new")) == "new"
+    assert load_validation_text(path, sha256_of("new")) == "new"
     with pytest.raises(DataError, match="another training"):
-        load_validation_text(path, text_sha256("old"))
+        load_validation_text(path, sha256_of("old"))
     with pytest.raises(KeyError), beside_new_model(model, "newer"):
         raise KeyError
-    assert load_validation_text(path, text_sha256("new")) == "new"
+    assert load_validation_text(path, sha256_of("new")) == "new"
     assert names(tmp_path) == ["m.valid.txt.gz"]
     save(path, "")
     assert names(tmp_path) == []

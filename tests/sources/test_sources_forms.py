@@ -12,11 +12,10 @@ import tarfile
 import threading
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -24,10 +23,9 @@ from hypothesis import strategies as st
 
 from lmsuite.errors import DataError, TextWarning, UsageError
 from lmsuite.files.plain import DOCUMENT_END as END
-from lmsuite.sources import formats
 from lmsuite.sources.corpus import joined, read_corpus
 from lmsuite.sources.finding import ENDINGS, PACKED
-from lmsuite.sources.formats import Piece, pieces_of_text
+from lmsuite.sources.formats import Piece, records_of
 from lmsuite.sources.settings import ReadingSettings
 
 pyarrow = pytest.importorskip("pyarrow")
@@ -311,18 +309,30 @@ def test_a_setting_that_there_is_not_is_named() -> None:
 def test_a_plain_text_is_cut_at_its_delimiter(
     text: str, delimiter: str | None, pieces: list[tuple[str, bool]]
 ) -> None:
-    assert list(pieces_of_text(text, delimiter)) == [Piece(*piece) for piece in pieces]
+    for size in (1, 2, 100):
+        found = list(records_of(cut(text, size), delimiter))
+        assert records(found) == pieces
+
+
+def cut(text: str, size: int) -> list[str]:
+    """The text in parts of this size."""
+    return [text[begin : begin + size] for begin in range(0, len(text), size)]
+
+
+def records(pieces: Iterable[Piece]) -> list[tuple[str, bool]]:
+    """Each record in one piece."""
+    whole: list[tuple[str, bool]] = []
+    is_open = False
+    for text, ends in pieces:
+        before = whole.pop()[0] if is_open else ""
+        whole.append((before + text, ends))
+        is_open = not ends
+    return whole
 
 
 @given(st.text("ab\n", max_size=30), st.integers(1, 5))
-def test_a_long_plain_text_comes_in_pieces_that_end_lines(text: str, size: int) -> None:
-    with mock.patch.object(formats, "_PIECE", size):
-        pieces = list(pieces_of_text(text, None))
-    assert all(piece.text.endswith("\n") for piece in pieces[:-1])
-    assert [piece.ends for piece in pieces] == [False] * (len(pieces) - 1) + (
-        [text.endswith("\n")] if text else []
-    )
-    assert "".join(piece.text + "\n" * piece.ends for piece in pieces) == text
+def test_a_plain_text_keeps_every_character(text: str, size: int) -> None:
+    assert "".join(joined([records_of(cut(text, size), None)], ReadingSettings())) == text
 
 
 FILES = st.lists(

@@ -58,6 +58,7 @@ def compare(
     given = given_text(text, reading, boundaries)
     if given is None:
         given = shared_validation_text([first, second])
+    given = str(given)
     names = (first.name, second.name) if first.name != second.name else (a, b)
     rng = np.random.default_rng(seed)
     result = compare_models(first.model, second.model, given, rng, names=names)

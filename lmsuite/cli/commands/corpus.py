@@ -107,7 +107,7 @@ def _print(source: str, reading: ReadingSettings, *, as_json: bool) -> None:
     from lmsuite.text.settings import Boundaries
 
     boundaries = Boundaries.DOCUMENTS if as_json else Boundaries.STREAM
-    text = read_texts([source], reading, [boundaries]).text
+    text = str(read_texts([source], reading, [boundaries]).text)
     if not as_json:
         write(text)
         return

@@ -24,6 +24,7 @@ from lmsuite.sources.settings import ReadingSettings
 if TYPE_CHECKING:
     from lmsuite.analysis.comparability import Comparable
     from lmsuite.analysis.evaluation import Evaluation
+    from lmsuite.files.stored_text import Text
 
 _JSON_KEYS = (
     "model",
@@ -102,7 +103,7 @@ def evaluate(
 def _row(
     folder: Path,
     name: str,
-    given: str | None,
+    given: Text | None,
     has_documents: bool,
     block: int | None,
     seed: int,

@@ -23,6 +23,7 @@ from lmsuite.store.folder import ModelsFolder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lmsuite.files.stored_text import Text
     from lmsuite.models.interface import LanguageModel
     from lmsuite.models.mixture import DifferentTokensError, Mixture
     from lmsuite.store.opening import OpenedModel
@@ -148,7 +149,7 @@ def _members(names: list[str], opened: list[OpenedModel]) -> dict[str, LanguageM
 
 def _text(
     text: str | None, reading: ReadingSettings, opened: list[OpenedModel], *, optional: bool
-) -> tuple[str, str]:
+) -> tuple[Text, str]:
     """The text to choose the weights on, and its name in the model file.
 
     The text is optional if the weights are given. Then it is empty if there is none.

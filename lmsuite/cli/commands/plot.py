@@ -139,7 +139,7 @@ def _order_chart(
         predicted = each.validation_text() if text is None else text
         if text is not None and Boundaries.DOCUMENTS in boundaries:
             predicted = each.model.encoder.boundaries.reads(text)
-        rows[each.name] = by_order(each.model, predicted)
+        rows[each.name] = by_order(each.model, str(predicted))
     chart = order_chart([TrainedModel.of(each, left_out) for each in opened], rows)
     if chart is None:
         raise LmError("--by-order needs an n-gram model, and none of these is one")

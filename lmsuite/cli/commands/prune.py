@@ -24,6 +24,7 @@ from lmsuite.sources.settings import ReadingSettings
 from lmsuite.store.folder import ModelsFolder
 
 if TYPE_CHECKING:
+    from lmsuite.files.stored_text import Text
     from lmsuite.models.ngram import NgramModel
     from lmsuite.store.opening import OpenedModel
     from lmsuite.store.records import ValidationRecord
@@ -157,7 +158,7 @@ def _refitted(
     return NgramModel.fit(model.encoder, ids, settings)
 
 
-def _without_validation(text: str, validation: ValidationRecord, model: NgramModel) -> str:
+def _without_validation(text: Text, validation: ValidationRecord, model: NgramModel) -> Text:
     """The part of the text that the model was trained on."""
     from lmsuite.sources.splitting import SplitRule
     from lmsuite.training.training_text import divided
@@ -168,7 +169,7 @@ def _without_validation(text: str, validation: ValidationRecord, model: NgramMod
     return divided(text, rule, model.encoder.boundaries)[0]
 
 
-def _text(text: str | None, reading: ReadingSettings, opened: OpenedModel) -> tuple[str, str]:
+def _text(text: str | None, reading: ReadingSettings, opened: OpenedModel) -> tuple[Text, str]:
     """The text to measure perplexity on, empty if there is none, and its name in the model file."""
     if text is not None:
         corpus = read_texts([text], reading, [opened.model.encoder.boundaries])

@@ -117,5 +117,5 @@ def _text(opened: list[OpenedModel], text: str | None, reading: ReadingSettings)
                 "some of these models read documents and some do not: report on either"
             )
         corpus = read_texts([text], reading, boundaries)
-        return corpus.text, corpus.name
-    return shared_validation_text(opened), "the validation text, which no model was trained on"
+        return str(corpus.text), corpus.name
+    return str(shared_validation_text(opened)), "the validation text, which no model was trained on"

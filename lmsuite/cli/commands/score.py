@@ -59,7 +59,7 @@ def score(
 
     loaded = open_model(folder, model).model
     corpus = read_texts([text], reading, [loaded.encoder.boundaries])
-    sentences = score_sentences(loaded, corpus.text, in_context=in_context, name=corpus.name)
+    sentences = score_sentences(loaded, str(corpus.text), in_context=in_context, name=corpus.name)
     lines: Iterator[str]
     if tokens:
         write = _TokenLines(loaded.encoder, as_json)

@@ -63,7 +63,7 @@ def tokenize(
         corpus = read_texts(texts or [], reading, [])
         encoder, encoded = _encoded(corpus, text_settings)
     if as_json:
-        write_all(map(_as_json, _located_lines(encoder, corpus.text)))
+        write_all(map(_as_json, _located_lines(encoder, str(corpus.text))))
         return
     shown = [printable(encoder.token_text(i)) for i in range(len(encoder.vocabulary))]
     unseen = _line_marks(encoder)
