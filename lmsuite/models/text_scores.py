@@ -194,10 +194,10 @@ class TextScores:
         if by not in _GROUPINGS:
             raise UsageError(f"{{by}} must be one of {', '.join(_GROUPINGS)}, not {by!r}", "by")
         unit, group = _log_of(base), _GROUPINGS[by]
-        lines = list(score_sentences(self, text, in_context=in_context))
+        lines = list(score_sentences(self, [text], in_context=in_context))
         boundaries = self.encoder.boundaries
         if not lines and boundaries.has_sequences:
-            lines = list(score_sentences(self, text + boundaries.end))
+            lines = list(score_sentences(self, [text, boundaries.end]))
         records: list[Surprisal] = []
         for number, line in enumerate(lines, start=1):
             tokens = list(self.encoder.located(line.text + line.end))
