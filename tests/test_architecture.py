@@ -20,10 +20,11 @@ MAY_IMPORT = {
     "settings": {"errors"},
     "sampling": {"settings", "errors"},
     "terminal": set(),
+    "progress": set(),
     "files": {"errors"},
-    "sources": {"files", "settings", "errors", "terminal"},
+    "sources": {"files", "settings", "progress", "errors", "terminal"},
     "executors": {"errors"},
-    "text": {"files", "executors", "settings", "errors"},
+    "text": {"files", "executors", "settings", "progress", "errors"},
     "nn": {"executors", "errors"},
     "ngram": {"text", "files", "settings", "errors"},
     "models": {"ngram", "nn", "text", "files", "settings", "errors"},
@@ -41,7 +42,7 @@ MAY_IMPORT = {
     },
     "cli": {
         *("report", "training", "analysis", "generation", "store", "models", "ngram", "text"),
-        *("sources", "files", "sampling", "settings", "terminal", "errors"),
+        *("sources", "files", "sampling", "settings", "progress", "terminal", "errors"),
     },
 }
 THIRD_PARTY_OF_NN = {"numpy"}

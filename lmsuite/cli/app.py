@@ -17,6 +17,8 @@ from lmsuite.cli.failures import reporting_failures
 from lmsuite.cli.interruption import heeding_signals
 from lmsuite.cli.registry import COMMANDS, GROUPS
 from lmsuite.cli.streams import be_quiet, warnings_as_notes
+from lmsuite.cli.work_progress import listener
+from lmsuite.progress import listen
 from lmsuite.terminal import guard
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -167,6 +169,7 @@ def _set_debug(context: typer.Context, value: bool) -> None:
 def _set_quiet(value: bool) -> None:
     if value:
         be_quiet()
+        listen(None)
 
 
 def _common(
@@ -211,6 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     guard()
     be_quiet(False)
+    listen(listener())
     session = Session(list(sys.argv[1:] if arguments is None else arguments))
     with heeding_signals(), reporting_failures(lambda: session.debug, session.spelled):
         # Here as well as in the group, because printing the help may fail too.

@@ -72,7 +72,11 @@ def decoded_pieces(
     """
     check_encoding(encoding)
     waiting = iter(pieces)
-    first = next(waiting, b"")
+    first = b""
+    for piece in waiting:
+        first += piece
+        if len(first) >= len(codecs.BOM_UTF32):
+            break
     decoder = _decoder(encoding, first)
     if decoder is None:
         yield decoded(b"".join((first, *waiting)), name, encoding, errors, inside)

@@ -18,6 +18,7 @@ from lmsuite.errors import DataError, UsageError
 from lmsuite.files import AnyPath
 from lmsuite.files.plain import DOCUMENT_END
 from lmsuite.files.stored_text import Text, TextWriter
+from lmsuite.progress import Work, working
 from lmsuite.sources.catalogue import PLAY, catalogue, names_like
 from lmsuite.sources.finding import File, find
 from lmsuite.sources.formats import Piece, pieces_of, records_of
@@ -118,12 +119,47 @@ class _Sources:
 
     def parts(self, documents: bool) -> Iterator[str]:
         """The text, part by part."""
-        files = (
-            file
-            for name in self._names
-            for file in _files(name, self._settings, self._stdin, self._quiet, self.checksums)
-        )
-        return joined(files, self._settings, documents=documents)
+        found = [(name, self._find(name)) for name in self._names]
+        sizes = [file.size for _, files in found for file in files or ()]
+        known = [size for size in sizes if size is not None]
+        total = sum(known) if len(known) == len(sizes) else None
+        with working("reading", total, "B") as work:
+            files = (file for each in found for file in self._files(*each, work))
+            yield from joined(files, self._settings, documents=documents)
+
+    def _find(self, source: str) -> list[File] | None:
+        """The files of a source; None if it is a name of the catalogue."""
+        if source == _STDIN:
+            return _stdin(self._stdin)
+        if _is_folder(source) and source in catalogue():
+            return None
+        found = find(source, any_ending=self._settings.format is not None, quiet=self._quiet)
+        if found is None:
+            _require_name(source)
+        return found
+
+    def _files(
+        self, source: str, found: list[File] | None, work: Work
+    ) -> Iterator[Iterable[Piece]]:
+        """What the files of a source hold, of which not all may be empty."""
+        is_empty = True
+
+        def watched(pieces: Iterator[Piece]) -> Iterator[Piece]:
+            nonlocal is_empty
+            for first in pieces:
+                is_empty = False
+                yield first
+                yield from pieces
+
+        if found is None:
+            text = catalogue()[source].read(quiet=self._quiet)
+            yield watched(records_of([text], self._settings.delimiter))
+        else:
+            for file in found:
+                yield watched(pieces_of(file, self._settings, self.checksums, work))
+        if is_empty:
+            advice = f"give a text, or name one (`{PLAY}` is the embedded play)"
+            raise DataError(f"{_called(source)} is empty; {advice}")
 
 
 def _settings(reading: Mapping[str, Any]) -> ReadingSettings:
@@ -155,39 +191,6 @@ def joined(
 _SYMBOL = re.compile(r"(?<![^ \t\n\r\0])(?:<s>|</s>|<unk>)(?![^ \t\n\r\0])")
 
 
-def _files(
-    source: str,
-    settings: ReadingSettings,
-    stdin: BinaryIO | None,
-    quiet: bool,
-    checksums: dict[str, str],
-) -> Iterator[Iterable[Piece]]:
-    """What the files of a source hold, of which not all may be empty."""
-    is_empty = True
-
-    def watched(pieces: Iterator[Piece]) -> Iterator[Piece]:
-        nonlocal is_empty
-        for first in pieces:
-            is_empty = False
-            yield first
-            yield from pieces
-
-    if source == _STDIN:
-        found: list[File] | None = _stdin(stdin)
-    elif _is_folder(source) and source in catalogue():
-        found = None
-    else:
-        found = find(source, any_ending=settings.format is not None, quiet=quiet)
-    if found is None:
-        yield watched(records_of([_named_text(source, quiet)], settings.delimiter))
-    else:
-        for file in found:
-            yield watched(pieces_of(file, settings, checksums))
-    if is_empty:
-        advice = f"give a text, or name one (`{PLAY}` is the embedded play)"
-        raise DataError(f"{_called(source)} is empty; {advice}")
-
-
 def _is_folder(source: str) -> bool:
     try:
         return Path(source).is_dir()
@@ -201,13 +204,14 @@ def _stdin(stdin: BinaryIO | None) -> list[File]:
     return [File(_STDIN_NAME, lambda: nullcontext(stdin))]  # others may read on
 
 
-def _named_text(name: str, quiet: bool) -> str:
+def _require_name(source: str) -> None:
+    """Refuse what is no name of the catalogue."""
     entries = catalogue()
-    if name in entries:
-        return entries[name].read(quiet=quiet)
-    if os.sep in name:
-        raise DataError(f"{name}: no such file")
-    raise DataError(f"{name}: no such file or corpus; {names_like(name, entries)}")
+    if source in entries:
+        return
+    if os.sep in source:
+        raise DataError(f"{source}: no such file")
+    raise DataError(f"{source}: no such file or corpus; {names_like(source, entries)}")
 
 
 def is_piped(stdin: BinaryIO) -> bool:

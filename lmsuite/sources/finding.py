@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -51,6 +52,8 @@ class File:
     name: str
     """Its path or URL: what messages and records call it."""
     open: Callable[[], AbstractContextManager[IO[bytes]]]
+    size: int | None = None
+    """In bytes, if it is known before the file is read."""
 
     @property
     def format(self) -> Format:
@@ -91,7 +94,11 @@ def find(source: str, *, any_ending: bool = False, quiet: bool = False) -> list[
 
 
 def _local(path: str) -> File:
-    return File(path, lambda: Path(path).open("rb"))
+    size = None
+    with suppress(OSError):  # it may vanish before it is read
+        facts = Path(path).stat()
+        size = facts.st_size if stat.S_ISREG(facts.st_mode) else None
+    return File(path, lambda: Path(path).open("rb"), size)
 
 
 def _below(folder: Path) -> Iterator[str]:

@@ -21,6 +21,7 @@ from lmsuite.errors import DataError, TextWarning
 from lmsuite.files.compression import RATIO, UNPACKED, packing_of, unpacked_pieces
 from lmsuite.files.plain import check_encoding, decoded, decoded_pieces, with_line_ends
 from lmsuite.files.stored_text import whole_units
+from lmsuite.progress import Work
 from lmsuite.sources.finding import File
 from lmsuite.sources.foreign import BEGINNING, without_foreign
 from lmsuite.sources.settings import Errors, Format, ReadingSettings
@@ -42,8 +43,9 @@ class Piece(NamedTuple):
 class _Opened:
     """A file that is being read."""
 
-    def __init__(self, file: IO[bytes], name: str) -> None:
+    def __init__(self, file: IO[bytes], name: str, work: Work | None) -> None:
         self.file, self.name = file, name
+        self._work = work
         self.is_packed = False  # as far as is known
         self._digest = hashlib.sha256()
 
@@ -56,6 +58,8 @@ class _Opened:
         """The bytes as they are."""
         while chunk := self._read():
             self._digest.update(chunk)
+            if self._work is not None:
+                self._work.advance(len(chunk))
             yield chunk
 
     def _read(self) -> bytes:
@@ -109,7 +113,10 @@ Reader: TypeAlias = Callable[[_Opened, ReadingSettings], Iterator[Piece]]
 
 
 def pieces_of(
-    file: File, settings: ReadingSettings, checksums: dict[str, str] | None = None
+    file: File,
+    settings: ReadingSettings,
+    checksums: dict[str, str] | None = None,
+    work: Work | None = None,
 ) -> Iterator[Piece]:
     """The text of a file, record by record.
 
@@ -117,6 +124,7 @@ def pieces_of(
         file: the file.
         settings: how it is read.
         checksums: is given the SHA-256 of the file's bytes, by its name, when all were read.
+        work: is told of the bytes read.
 
     Raises:
         DataError: it cannot be read, is damaged, or holds no text of this kind; the message says
@@ -124,7 +132,7 @@ def pieces_of(
         UsageError: there is no such encoding.
     """
     with _reading(file) as stream:
-        opened = _Opened(stream, file.name)
+        opened = _Opened(stream, file.name, work)
         yield from _READERS[settings.format or file.format](opened, settings)
         if checksums is not None:
             for _ in opened.raw():  # what a reader may leave unread

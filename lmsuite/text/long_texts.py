@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count, islice
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from lmsuite.errors import TextWarning
 from lmsuite.executors import available_cores, in_order
 from lmsuite.files.disk_arrays import DiskArray
 from lmsuite.files.stored_text import Text, blocks
+from lmsuite.progress import working
 from lmsuite.text.cutting import END, distinct, end_type, in_sequences, refuse_reserved
 from lmsuite.text.settings import Boundaries
 from lmsuite.text.tokenizer import Tokenizer
@@ -33,7 +34,7 @@ LONG = 1 << 22
 LEARNED = 1 << 25
 """Characters from which ``bpe`` learns its tokens, at most."""
 
-_PIECE = 1 << 20  # characters
+_PIECE = 1 << 18  # characters; what is made of them stays in the cache
 _MOST_TYPES = 1 << 17  # that a process remembers
 
 Numbering = Callable[[Sequence[str]], IntArray]
@@ -98,16 +99,21 @@ def numbered(
     numbers = DiskArray(np.int32)
     is_open = False
     workers = available_cores() if len(text) > LONG else 1
-    for part in in_order(_Cutting(text, tokenizer, boundaries), _spans(text, tokenizer), workers):
-        _refuse_reserved(part, text, tokenizer, boundaries, name)
-        new = of_types([token for token in part.types if token != end])
-        if end in part.types:
-            new = np.insert(new, part.types.index(end), np.int32(END))
-        known[part.numbering] = of_part = np.concatenate((known.pop(part.numbering, new[:0]), new))
-        ids = of_part[part.number]
-        if boundaries.has_sequences:
-            ids, is_open = in_sequences(ids, is_open=is_open), is_open_after(ids, is_open)
-        numbers.append(ids)
+    cutting = _Cutting(text, tokenizer, boundaries)
+    with working("encoding", len(text), "characters") as work:
+        for part in in_order(cutting, tokenizer.spans(text, _PIECE), workers):
+            _refuse_reserved(part, text, tokenizer, boundaries, name)
+            new = of_types([token for token in part.types if token != end])
+            if end in part.types:
+                new = np.insert(new, part.types.index(end), np.int32(END))
+            known[part.numbering] = of_part = np.concatenate(
+                (known.pop(part.numbering, new[:0]), new)
+            )
+            ids = of_part[part.number]
+            if boundaries.has_sequences:
+                ids, is_open = in_sequences(ids, is_open=is_open), is_open_after(ids, is_open)
+            numbers.append(ids)
+            work.advance(part.size, len(ids))
     if is_open:
         numbers.append(np.array([EOS], np.int32))
     return numbers
@@ -123,6 +129,8 @@ class _Part(NamedTuple):
 
     begin: int
     """Where it begins, in characters."""
+    size: int
+    """Its characters."""
     numbering: tuple[int, int]
     """Whose numbers these are: the process, and how often it began anew."""
     types: list[str]
@@ -149,11 +157,7 @@ class _Cutting:
         numbers = np.fromiter(map(self._number.__getitem__, types), np.uint32, len(types))
         new = list(islice(self._number, before, None))
         small = numbers.astype(np.min_scalar_type(len(self._number)))  # fewer bytes to send
-        return _Part(begin, (os.getpid(), self._begun), new, small[index])
-
-
-def _spans(text: Text, tokenizer: Tokenizer) -> Iterator[tuple[int, int]]:
-    return tokenizer.spans(text, _PIECE)
+        return _Part(begin, end - begin, (os.getpid(), self._begun), new, small[index])
 
 
 def _refuse_reserved(

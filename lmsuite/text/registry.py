@@ -7,7 +7,8 @@ from typing import Any
 
 from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.text.settings import TOKENIZERS, TextSettings
-from lmsuite.text.tokenizer import CharTokenizer, Tokenizer, WhitespaceTokenizer
+from lmsuite.text.tokenizer import CharTokenizer, Tokenizer
+from lmsuite.text.whitespace import WhitespaceTokenizer
 
 
 def make_tokenizer(

@@ -1,0 +1,86 @@
+"""Tasks run in processes, and their results come in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lmsuite.errors import LmError
+from lmsuite.executors import can_fork, in_order
+
+forking = pytest.mark.skipif(not can_fork(), reason="processes cannot be forked here")
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_results_come_in_the_order_of_the_tasks(workers: int) -> None:
+    def slow_if_even(task: int) -> int:
+        time.sleep(0.002 * (task % 2 == 0))
+        return task * task
+
+    assert list(in_order(slow_if_even, range(20), workers)) == [task * task for task in range(20)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_comes_at_its_place(workers: int) -> None:
+    results = in_order(lambda task: 6 // task, [3, 2, 0, 1], workers)
+    assert [next(results), next(results)] == [2, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+@forking
+def test_tasks_run_in_other_processes() -> None:
+    assert os.getpid() not in set(in_order(lambda task: os.getpid(), range(8), 2))
+
+
+def test_few_tasks_are_begun_ahead() -> None:
+    asked = []
+
+    def tasks() -> object:
+        for task in range(1000):
+            asked.append(task)
+            yield task
+
+    results = in_order(str, tasks(), 2)  # type: ignore[call-overload]
+    assert next(results) == "0"
+    assert len(asked) < 10
+    results.close()
+
+
+@forking
+def test_a_killed_process_is_one_line() -> None:
+    def die(task: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(LmError, match="a process that did a part of the work was killed"):
+        list(in_order(die, range(4), 2))
+
+
+@forking
+def test_processes_end_with_their_parent(tmp_path: Path) -> None:
+    script = (
+        "import os, sys, time\nfrom pathlib import Path\nfrom lmsuite.executors import in_order\n"
+        f"where = Path({str(tmp_path)!r})\n"
+        "def note(task):\n"
+        "    (where / str(os.getpid())).touch()\n"
+        "    time.sleep(0.2)\n"
+        "for _ in in_order(note, range(1000), 2):\n    print('begun', flush=True)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    parent.stdout.readline()
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    workers = [int(file.name) for file in tmp_path.iterdir()]
+    assert workers
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline, workers
+        time.sleep(0.1)
