@@ -93,7 +93,7 @@ def test_scores_of_pieces_are_those_of_the_text(case: Case, cuts: list[int]) -> 
     text = ids_of(model, (OTHER + "\n" + TRAINING) * 20)
     for ids in (text, text[text != BOS]):
         pieces = np.split(ids, cuts)
-        found = list(model.score_pieces(iter(pieces)))
+        found = list(map(model.piece_scorer(), pieces))
         assert [len(each) for each in found] == [(piece != BOS).sum() for piece in pieces]
         assert all(each.dtype == np.float64 for each in found)
         whole = model.score(ids)

@@ -21,7 +21,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import tee
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,11 @@ from lmsuite.errors import DataError, UsageError
 from lmsuite.files.disk_arrays import in_memory
 from lmsuite.files.stored_text import Text
 from lmsuite.models.interface import LanguageModel
+from lmsuite.progress import working
 from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.types import Float64Array, IntArray
 
-WINDOW = 1 << 20
+WINDOW = 1 << 18
 """Ids of a text that are read and scored at a time."""
 
 
@@ -88,21 +89,24 @@ def evaluate(
     log_prob, known_log_prob, sums = LongSum(tokens), LongSum(known), UnitSums(2)
     zero_tokens, read, begun = 0, 0, 0  # tokens read, sequences begun
     seconds = 0.0
-    began = time.perf_counter()
-    for piece, log_probs in _scored(model, _pieces(ids, block), block):
-        seconds += time.perf_counter() - began
-        predicted = piece != BOS
-        log_prob.add(log_probs)
-        known_log_prob.add(log_probs[piece[predicted] != UNK])
-        zero_tokens += int(np.isneginf(log_probs).sum())
-        if model.encoder.boundaries.has_sequences:
-            begins = begun + np.cumsum(~predicted)
-            units, begun = joined(begins[predicted] - 1, sequences), int(begins[-1])
-        else:
-            units = blocks(read, read + len(log_probs), tokens)
-        sums.add(units, -log_probs, 1.0)
-        read += len(log_probs)
-        began = time.perf_counter()
+    score = model.piece_scorer() if block is None else partial(_score_blocks, model, block=block)
+    with working("scoring", tokens, "tokens") as work:
+        for piece in _pieces(ids, block):
+            began = time.perf_counter()
+            log_probs = score(piece)
+            seconds += time.perf_counter() - began
+            predicted = piece != BOS
+            log_prob.add(log_probs)
+            known_log_prob.add(log_probs[piece[predicted] != UNK])
+            zero_tokens += int(np.isneginf(log_probs).sum())
+            if model.encoder.boundaries.has_sequences:
+                begins = begun + np.cumsum(~predicted)
+                units, begun = joined(begins[predicted] - 1, sequences), int(begins[-1])
+            else:
+                units = blocks(read, read + len(log_probs), tokens)
+            sums.add(units, -log_probs, 1.0)
+            read += len(log_probs)
+            work.advance(len(log_probs))
     total = -log_prob.total()
     return Evaluation(
         model=name,
@@ -141,18 +145,6 @@ def _pieces(ids: IntArray, block: int | None) -> Iterator[IntArray]:
         begin += len(piece)
 
 
-def _scored(
-    model: LanguageModel, pieces: Iterator[IntArray], block: int | None
-) -> Iterator[tuple[IntArray, Float64Array]]:
-    """Each of the `_pieces`, and its scores (M,)."""
-    if block is None:
-        mine, models = tee(pieces)
-        yield from zip(mine, model.score_pieces(models), strict=True)
-    else:
-        for piece in pieces:
-            yield piece, _score_blocks(model, piece, block)
-
-
 def in_blocks(ids: IntArray, block: int) -> IntArray:
     """`ids` with an ``<s>`` before each run of `block` predicted tokens, unless there is one.
 
@@ -165,7 +157,7 @@ def in_blocks(ids: IntArray, block: int) -> IntArray:
     return np.insert(ids, firsts[~preceded], BOS)
 
 
-def _score_blocks(model: LanguageModel, ids: IntArray, block: int) -> Float64Array:
+def _score_blocks(model: LanguageModel, ids: IntArray, *, block: int) -> Float64Array:
     """The scores (M,) of ids from `in_blocks`; each block begins without a memory of the text."""
     if not model.remembers_text:
         return model.score(ids)

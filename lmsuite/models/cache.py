@@ -16,14 +16,14 @@ not likely to be the same. Alone this is a poor model; it is meant as a member o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import ModelFileError
-from lmsuite.models.interface import LanguageModel
+from lmsuite.models.interface import LanguageModel, PieceScorer
 from lmsuite.models.settings import CacheSettings as CacheSettings
 from lmsuite.settings import read
 from lmsuite.text.encoding import TextEncoder
@@ -80,13 +80,15 @@ class CacheModel(LanguageModel):
         return own
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
-        return next(self.score_pieces([ids]))
+        return self.piece_scorer()(ids)
 
-    def score_pieces(self, pieces: Iterable[IntArray]) -> Iterator[NDArray[np.float64]]:
+    def piece_scorer(self) -> PieceScorer:
         (memory,) = self.start(1)  # (V,), before the piece
         read = 0  # tokens remembered before the piece
-        for piece in pieces:
-            ids = self.checked(piece)
+
+        def score(ids: IntArray) -> NDArray[np.float64]:
+            nonlocal memory, read
+            ids = self.checked(ids)
             predicted = ids[ids != BOS]
             remembered = self._remembered[predicted]
             since = np.cumsum(remembered) - remembered
@@ -97,9 +99,11 @@ class CacheModel(LanguageModel):
             with np.errstate(divide="ignore"):
                 scores: NDArray[np.float64] = np.log(own)
             scores -= np.log(everything + 1.0)
-            yield scores
             memory = self.read(memory, ids)
             read += int(np.count_nonzero(remembered))
+            return scores
+
+        return score
 
     def _weights_before(self, ids: IntArray) -> NDArray[np.float64]:
         """The weight (M,) that each of the ids (M,) has in the memory of the ids before it.

@@ -13,8 +13,8 @@ Invariants, tested for every model and every smoothing in ``tests/test_contract.
   ``is_normalised`` is false (stupid backoff), only the sum may differ.
 * ``score(ids)`` equals the chain of `step`s and `log_probs`, to 1e-4 nats per token. `read` equals
   that chain of steps. `score_next` is a step, with the log-probability of the ids that it reads.
-* `score_pieces` of a text in pieces, cut anywhere, gives the numbers of `score`: those of the first
-  piece to the bit, the others up to the rounding of the model's states.
+* A `piece_scorer`, given a text in pieces, cut anywhere, gives the numbers of `score`: those of the
+  first piece to the bit, the others up to the rounding of the model's states.
 * `select` and `join` treat the rows of a state alike in every family, and states of equal
   `state_key` have equal futures.
 * Reading does not change a model, so any number of threads can share it. For many steps, ask for a
@@ -27,7 +27,7 @@ Invariants, tested for every model and every smoothing in ``tests/test_contract.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -41,6 +41,9 @@ from lmsuite.types import Array, FloatArray, IntArray
 
 # Each model defines what its states hold; callers only pass them on.
 State: TypeAlias = Any
+
+PieceScorer: TypeAlias = Callable[[IntArray], NDArray[np.float64]]
+"""The log-probabilities (M,) of the next ids (N,) of a text, as from `LanguageModel.score`."""
 
 
 class Decoder(Protocol):
@@ -167,20 +170,22 @@ class LanguageModel(TextScores, ABC):
         Scoring begins in `start`; every ``<s>`` among the ids does what it does in `step`.
         """
 
-    def score_pieces(self, pieces: Iterable[IntArray]) -> Iterator[NDArray[np.float64]]:
-        """The scores of each piece of a text, as `score` gives those of the whole.
+    def piece_scorer(self) -> PieceScorer:
+        """What scores a text in pieces: called with each in turn, it gives the scores of each.
 
-        A piece is read when its scores are asked for, and no more of it is kept than the state of
-        the model. Here that is the last `reach` ids; a model without `reach` has its own way.
-
-        Args:
-            pieces: the ids (N,) of a text, in order.
+        Between two pieces it keeps no more of the text than the state of the model. Here that is
+        the last `reach` ids; a model without `reach` has its own way.
         """
         before: IntArray = np.zeros(0, np.int32)
-        for piece in pieces:
-            ids = np.concatenate((before, self.checked(piece)))
-            yield self.score(ids)[np.count_nonzero(before != BOS) :]
-            before = ids if self.reach is None else ids[max(0, len(ids) - self.reach) :]
+
+        def score(ids: IntArray) -> NDArray[np.float64]:
+            nonlocal before
+            whole = np.concatenate((before, self.checked(ids)))
+            scores = self.score(whole)[np.count_nonzero(before != BOS) :]
+            before = whole if self.reach is None else whole[max(0, len(whole) - self.reach) :]
+            return scores
+
+        return score
 
     @abstractmethod
     def arrays(self) -> Mapping[str, Array]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import tee
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.files import records
 from lmsuite.models.cache import CacheModel, CacheSettings
-from lmsuite.models.interface import Decoder, LanguageModel, State
+from lmsuite.models.interface import Decoder, LanguageModel, PieceScorer, State
 from lmsuite.models.interpolation import em_weights, interpolate
 from lmsuite.models.registry import model_class
 from lmsuite.text.encoding import TextEncoder
@@ -180,10 +179,9 @@ class Mixture(LanguageModel):
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return interpolate(self.weights, [member.score(ids) for member in self.members])
 
-    def score_pieces(self, pieces: Iterable[IntArray]) -> Iterator[NDArray[np.float64]]:
-        own = zip(self.members, tee(pieces, len(self.members)), strict=True)
-        columns = [member.score_pieces(mine) for member, mine in own]
-        return (interpolate(self.weights, logs) for logs in zip(*columns, strict=True))
+    def piece_scorer(self) -> PieceScorer:
+        scorers = [member.piece_scorer() for member in self.members]
+        return lambda ids: interpolate(self.weights, [score(ids) for score in scorers])
 
     def contributions(self, state: tuple[State, ...], token_id: int) -> tuple[Contribution, ...]:
         """How each member predicts one token after a state of batch size 1."""

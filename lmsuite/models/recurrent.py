@@ -14,13 +14,13 @@ steps (Zaremba et al. 2014). With `variational`, all steps of a window have the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.models.interface import Decoder
+from lmsuite.models.interface import Decoder, PieceScorer
 from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, dropped
 from lmsuite.models.recurrent_scoring import SideBySide
 from lmsuite.models.recurrent_stepping import RecurrentDecoder
@@ -231,8 +231,9 @@ class Recurrent(NeuralModel):
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return SideBySide(self).score(self.checked(ids))
 
-    def score_pieces(self, pieces: Iterable[IntArray]) -> Iterator[NDArray[np.float64]]:
-        return map(SideBySide(self).score, map(self.checked, pieces))
+    def piece_scorer(self) -> PieceScorer:
+        text = SideBySide(self)
+        return lambda ids: text.score(self.checked(ids))
 
     def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
         """By the cells' `forward`, and by the equations."""

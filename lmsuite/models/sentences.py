@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import tee
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -26,8 +25,8 @@ class Scorer(Protocol):
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         """As `LanguageModel.score`."""
 
-    def score_pieces(self, pieces: Iterable[IntArray]) -> Iterator[NDArray[np.float64]]:
-        """As `LanguageModel.score_pieces`."""
+    def piece_scorer(self) -> Callable[[IntArray], NDArray[np.float64]]:
+        """As `LanguageModel.piece_scorer`."""
 
 
 class Sentence(NamedTuple):
@@ -72,12 +71,9 @@ def score_sentences(
         DataError: the text holds a reserved token.
     """
     encoder, unit_end = model.encoder, model.encoder.boundaries.end
-    units, again = tee(encoded_units(encoder, parts, name))
-    if in_context:
-        scores = model.score_pieces(running(encoder, ids) for _, ids, _ in again)
-    else:
-        scores = (_scores_alone(model, ids) for _, ids, _ in again)
-    for (text, ids, lengths), log_probs in zip(units, scores, strict=True):
+    score = model.piece_scorer()
+    for text, ids, lengths in encoded_units(encoder, parts, name):
+        log_probs = score(running(encoder, ids)) if in_context else _scores_alone(model, ids)
         predicted = ids[ids != BOS]
         stops = np.cumsum(lengths).tolist()
         # White space after the last line end has no tokens: it is not a line.
