@@ -195,17 +195,22 @@ def json_line(value: Any) -> str:
 def write_all(lines: Iterable[str]) -> None:
     """Write lines to standard output: the first at once, the others many at a time.
 
-    Each line brings its own line end.
+    Each line brings its own line end. If the lines end with an error, those before it are written.
     """
     held: list[str] = []
     size, enough = 0, 1
-    for line in lines:
-        held.append(line)
-        size += len(line)
-        if size >= enough:
-            write("".join(held))
-            held.clear()
-            size, enough = 0, _AT_ONCE
+    try:
+        for line in lines:
+            held.append(line)
+            size += len(line)
+            if size >= enough:
+                text = "".join(held)
+                held.clear()
+                write(text)
+                size, enough = 0, _AT_ONCE
+    except LmError:
+        write("".join(held))
+        raise
     write("".join(held))
 
 
