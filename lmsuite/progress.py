@@ -5,11 +5,13 @@ The library says `work`, as it warns: without asking whether anybody listens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(eq=False)
@@ -57,6 +59,14 @@ def working(name: str, total: int | None, unit: str) -> Iterator[Work]:
     finally:
         if (listener := _listener.get()) is not None:
             listener.ended(work)
+
+
+def each(name: str, items: Collection[_Item], unit: str) -> Iterator[_Item]:
+    """The items, each a part of work of that name."""
+    with working(name, len(items), unit) as work:
+        for item in items:
+            yield item
+            work.advance(1)
 
 
 def listen(listener: Listener | None) -> None:

@@ -19,6 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from lmsuite.progress import each
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import BoolArray, IntArray
 
@@ -85,7 +86,7 @@ def count_ngrams(
     position, group = (np.concatenate(parts) for parts in zip(*starts, strict=True))
     del starts
     index_at: IntArray = ids  # (N,) the index of the (n - 1)-gram that starts at each position
-    for n in range(2, order + 1):
+    for n in each("counting", range(2, order + 1), "orders"):
         found, position, group = _next_order(ids, is_boundary, position, group, n)
         suffix = index_at[np.concatenate([runs.first for runs in found]) + 1]
         index_at = np.full(len(ids), -1, dtype=np.int32)

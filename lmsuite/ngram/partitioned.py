@@ -44,6 +44,7 @@ from lmsuite.ngram.recursion import Leftover, mixed
 from lmsuite.ngram.settings import NgramSettings, cutoffs_of
 from lmsuite.ngram.smoothing.kneser_ney import discounted_shares
 from lmsuite.ngram.table import BackoffTable, TableOrder, word_dtype
+from lmsuite.progress import each
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import BoolArray, FloatArray, IntArray
 
@@ -117,7 +118,7 @@ def count_partitioned(
     counts = PartitionedCounts(unigrams, [], word_ranges(ids, vocabulary_size, positions))
     state = _Positions.sorted_by_word(ids, is_boundary, counts.ranges, sentences)
     index_at, starts = ids, unigrams.sentence_starts
-    while len(counts.longer) < order - 1:
+    for _ in each("counting", range(2, order + 1), "orders"):
         state, index_at = _next_order(counts, state, ids, is_boundary, index_at, starts)
         longest = counts.longer[-1]
         longest.openings = opened(index_at, openings)
@@ -281,7 +282,7 @@ def smooth_partitioned(
     table = [_TableOnDisk(DiskArray(kind))]
     table[0].add_ngrams(words, probs)
     renumbered: IntArray | None = None
-    for n, count in enumerate(longer, start=2):
+    for n, count in enumerate(each("smoothing", longer, "orders"), start=2):
         table.append(_TableOnDisk(DiskArray(kind)))
         probs, renumbered = _smooth_order(
             _Smoothing(counts, n, count, discounts[n - 1], cutoffs[n - 1], probs, renumbered),

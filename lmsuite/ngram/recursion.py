@@ -30,6 +30,7 @@ from lmsuite.ngram.counting import NgramCounts
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.pruning import Survivors
 from lmsuite.ngram.table import BackoffTable
+from lmsuite.progress import each
 from lmsuite.types import FloatArray, IntArray
 
 
@@ -89,7 +90,8 @@ def combine(
     lower = base
     log_probs, log_backoffs = [], []
     answers = iter(smoothed.shares)
-    for n, (order, kept) in enumerate(zip(counts.orders, survivors, strict=True), start=1):
+    pairs = list(zip(counts.orders, survivors, strict=True))
+    for n, (order, kept) in enumerate(each("smoothing", pairs, "orders"), start=1):
         contexts = survivors[n - 2].index if n > 1 else None
         # Below the unigrams every word gets a part of the leftover.
         backs_off = smoothed.leftover is Leftover.BACKING_OFF and n == 1

@@ -56,15 +56,19 @@ class _Opened:
 
     def raw(self) -> Iterator[bytes]:
         """The bytes as they are."""
-        while chunk := self._read():
+        size: int | None = BEGINNING  # by which it is known what the file is
+        while chunk := self._read(size):
+            size = None
             self._digest.update(chunk)
             if self._work is not None:
                 self._work.advance(len(chunk))
             yield chunk
 
-    def _read(self) -> bytes:
+    def _read(self, size: int | None = None) -> bytes:
+        """So many bytes; without a size, those that a slow pipe has now."""
+        read = self.file.read if size else getattr(self.file, "read1", self.file.read)
         try:
-            return self.file.read(_CHUNK)
+            return read(size or _CHUNK)
         except Exception as error:  # every service that a URL leads to has its own
             raise DataError(f"{self.name}: cannot be read ({_reason(error)})") from None
 
