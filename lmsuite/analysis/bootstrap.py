@@ -82,7 +82,7 @@ class UnitSums:
 
     def columns(self) -> Float64Array:
         """The sums (U, K) so far."""
-        return self._sums[:, : self._units].T
+        return np.ascontiguousarray(self._sums[:, : self._units].T)
 
 
 class Bootstrap:
