@@ -100,19 +100,19 @@ def peak(*arguments: object) -> float:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no wait4")
-@pytest.mark.parametrize("model", ["words", "lines"])
-def test_a_long_text_takes_no_more_memory(model: str, tmp_path: Path, play: str) -> None:
+def test_a_long_text_takes_no_more_memory(tmp_path: Path, play: str) -> None:
     short, long, longer = (tmp_path / name for name in ("short", "long", "longer"))
     short.write_text(play, encoding="utf-8")
     for path, size in (long, 12_000_000), (longer, 40_000_000):
         with path.open("w", encoding="utf-8") as stream:
             stream.writelines(repeat(play, size // len(play)))
     for arguments, text in (
-        (["eval", model, "--text"], longer),
-        (["eval", model, "--block", "100", "--text"], longer),
-        (["score", model], long),
-        (["score", model, "--in-context"], long),
-        (["tokenize", "--like", model], long),
+        (["eval", "words", "lines", "--text"], longer),
+        (["eval", "words", "--block", "100", "--text"], longer),
+        (["compare", "words", "lines", "--text"], long),
+        (["score", "words"], long),
+        (["score", "lines", "--in-context"], long),
+        (["tokenize", "--like", "words"], long),
         (["corpus", "show"], longer),
     ):
         assert peak(*arguments, text) < peak(*arguments, short) + MORE, arguments
