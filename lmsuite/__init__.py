@@ -174,10 +174,12 @@ _HOMES = {
     "Seed": "lmsuite.generation.texts",
     "SharedStream": "lmsuite.generation.batcher",
     "State": "lmsuite.models.interface",
+    "StoredText": "lmsuite.files.stored_text",
     "StreamDecoder": "lmsuite.text.encoding",
     "Surprisal": "lmsuite.models.text_scores",
     "TableOrder": "lmsuite.ngram.table",
     "Tally": "lmsuite.analysis.comparison",
+    "Text": "lmsuite.files.stored_text",
     "TextEncoder": "lmsuite.text.encoding",
     "TextSettings": "lmsuite.text.settings",
     "TimeLimits": "lmsuite.training.clock",
@@ -206,6 +208,7 @@ _HOMES = {
     "save_model": "lmsuite.store.artefact",
     "split_text": "lmsuite.sources.splitting",
     "stream": "lmsuite.generation",
+    "stream_corpus": "lmsuite.sources.corpus",
     "train": "lmsuite.training.loop",
 }
 

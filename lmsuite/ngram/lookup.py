@@ -15,10 +15,10 @@ _EMPTY = -1
 
 
 class KeyIndex:
-    """The positions of distinct keys; made once, then only read."""
+    """The positions of keys; made once, then only read."""
 
     def __init__(self, keys: NDArray[np.int64]) -> None:
-        """Index keys (M,), distinct and not negative."""
+        """Index keys (M,), not negative. Of equal keys, the position of one is kept."""
         bits = max(2 * len(keys) - 1, 1).bit_length()
         self._shift = np.uint64(64 - bits)
         self._mask = (1 << bits) - 1
