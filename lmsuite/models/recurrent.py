@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lmsuite.models.blas_threads import blas_threads
 from lmsuite.models.interface import Decoder
 from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, dropped
 from lmsuite.models.recurrent_scoring import SideBySide
@@ -163,7 +164,8 @@ class Recurrent(NeuralModel):
 
     def start(self, batch_size: int) -> FloatArray:
         begins = np.full(1, BOS, np.int32)
-        return np.repeat(self.step(self.zero_state(1), begins), batch_size, axis=1)
+        with blas_threads(1):
+            return np.repeat(self.step(self.zero_state(1), begins), batch_size, axis=1)
 
     def step(self, state: FloatArray, ids: IntArray) -> FloatArray:
         """By the equations; a `decoder` is quicker, and tests hold it to this."""
