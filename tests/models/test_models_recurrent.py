@@ -100,6 +100,14 @@ def test_a_boundary_among_the_inputs_clears_the_state() -> None:
     np.testing.assert_array_equal(after[0], after[1])
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_start_is_the_step_that_reads_the_first_token(cell: str) -> None:
+    model = model_of(dataclasses.replace(SMALL, cell=cell, layers=2), np.float64)
+    model.parameters.values[...] = np.random.default_rng(3).normal(size=len(model.parameters))
+    after = model.step(model.zero_state(3), np.full(3, BOS, np.int32))
+    np.testing.assert_allclose(model.start(3), after, rtol=0, atol=1e-12)
+
+
 def test_segments_are_scored_side_by_side_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     # Windows are shorter than segments, groups smaller than their number; one segment is empty.
     monkeypatch.setattr(recurrent_scoring, "GROUP", 3)
