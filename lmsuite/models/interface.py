@@ -13,6 +13,7 @@ Invariants, tested for every model and every smoothing in ``tests/test_contract.
   ``is_normalised`` is false (stupid backoff), only the sum may differ.
 * ``score(ids)`` equals the chain of `step`s and `log_probs`, to 1e-4 nats per token. `read` equals
   that chain of steps. `score_next` is a step, with the log-probability of the ids that it reads.
+  `score_without_bos` is the chain in which every sentence begins in `null_context`.
 * `select` and `join` treat the rows of a state alike in every family, and states of equal
   `state_key` have equal futures.
 * Reading does not change a model, so any number of threads can share it. For many steps, ask for a

@@ -195,7 +195,7 @@ class TextEncoder:
         Raises:
             DataError: as `encode`.
         """
-        self._distinct(text, "the text")
+        self.encode(text)
         return [token.token for token in self.located(text)]
 
     def id(self, token: str) -> int:
