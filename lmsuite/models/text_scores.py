@@ -191,12 +191,11 @@ class TextScores:
         records: list[Surprisal] = []
         for number, line in enumerate(lines, start=1):
             tokens = list(self.encoder.located(line.text + line.end))
-            surprisals = line.log_probs / -unit
+            surprisals, unknown = (line.log_probs / -unit).tolist(), (line.ids == UNK).tolist()
             begin = 0
             for size, word, start, end in group(line, tokens):
                 part = slice(begin, begin + size)
-                oov = int((line.ids[part] == UNK).sum())
-                total = float(surprisals[part].sum())
+                total, oov = sum(surprisals[part], 0.0), sum(unknown[part])
                 records.append(Surprisal(number, word, start, end, total, size, oov))
                 begin += size
         return records
