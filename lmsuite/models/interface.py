@@ -13,6 +13,7 @@ Invariants, tested for every model and every smoothing in ``tests/test_contract.
   ``is_normalised`` is false (stupid backoff), only the sum may differ.
 * ``score(ids)`` equals the chain of `step`s and `log_probs`, to 1e-4 nats per token. `read` equals
   that chain of steps. `score_next` is a step, with the log-probability of the ids that it reads.
+  `score_without_bos` is the chain in which every sentence begins in `null_context`.
 * `select` and `join` treat the rows of a state alike in every family, and states of equal
   `state_key` have equal futures.
 * Reading does not change a model, so any number of threads can share it. For many steps, ask for a
@@ -34,6 +35,7 @@ from numpy.typing import ArrayLike, NDArray
 from lmsuite.errors import DataError, UsageError
 from lmsuite.models.text_scores import TextScores
 from lmsuite.text.encoding import TextEncoder
+from lmsuite.text.vocabulary import BOS
 from lmsuite.types import Array, FloatArray, IntArray
 
 # Each model defines what its states hold; callers only pass them on.
@@ -103,13 +105,6 @@ class LanguageModel(TextScores, ABC):
             "leave bos=True"
         )
 
-    def matched_order(self, state: State, token_id: int) -> int | None:
-        """The order of the n-gram that predicts an id after a state of batch size 1.
-
-        None if the model has no n-grams.
-        """
-        return None
-
     @abstractmethod
     def step(self, state: State, ids: IntArray) -> State:
         """The state after one more token of each text of the batch, ids (B,).
@@ -163,6 +158,31 @@ class LanguageModel(TextScores, ABC):
 
         Scoring begins in `start`; every ``<s>`` among the ids does what it does in `step`.
         """
+
+    def score_without_bos(self, ids: IntArray) -> NDArray[np.float64]:
+        """As `score`, but every sentence begins in `null_context`.
+
+        Raises:
+            UsageError: as `null_context`.
+        """
+        if not self.encoder.boundaries.has_sequences:
+            return self.score(ids)
+        scores = []
+        state = self.null_context(1)
+        for token in self.checked(ids).tolist():
+            if token == BOS:
+                state = self.null_context(1)
+                continue
+            score, state = self.score_next(state, np.array([token], np.int32))
+            scores.append(float(score[0]))
+        return np.array(scores)
+
+    def matched_orders(self, ids: IntArray, *, bos: bool = True) -> NDArray[np.int64] | None:
+        """The order (M,) of the n-gram that predicts each id; None if the model has no n-grams.
+
+        If `bos` is False, these are the orders for `score_without_bos`, else those for `score`.
+        """
+        return None
 
     @abstractmethod
     def arrays(self) -> Mapping[str, Array]:

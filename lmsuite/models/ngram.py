@@ -143,10 +143,6 @@ class NgramModel(LanguageModel):
         """The state (B, order - 1) of `batch_size` texts without known context."""
         return np.full_like(self.start(batch_size), -1)
 
-    def matched_order(self, state: State, token_id: int) -> int:
-        """The order of the n-gram that predicts an id after a state of batch size 1."""
-        return self.table.trace(state, token_id).order
-
     def step(self, state: State, ids: IntArray) -> State:
         """The state after one more token of each text of the batch, ids (B,)."""
         return self.table.extend(state, self.checked(ids))
@@ -161,15 +157,15 @@ class NgramModel(LanguageModel):
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         """Natural log-probabilities (M,) of every id in ids (N,) that is not ``<s>``, in order."""
-        ids = self.checked(ids)
-        predicted: NDArray[np.float64] = self.table.score(ids)[ids != BOS]
-        return predicted
+        return self.table.score(self.checked(ids))
 
-    def matched_orders(self, ids: IntArray) -> NDArray[np.int64]:
-        """For every id that is not ``<s>``, the order of the n-gram that `score` found, (M,)."""
-        ids = self.checked(ids)
-        predicted: NDArray[np.int64] = self.table.matched_orders(ids)[ids != BOS]
-        return predicted
+    def score_without_bos(self, ids: IntArray) -> NDArray[np.float64]:
+        """As `score`, but every sentence begins in `null_context`."""
+        return self.table.score(self.checked(ids), bos=False)
+
+    def matched_orders(self, ids: IntArray, *, bos: bool = True) -> NDArray[np.int64]:
+        """For every id that is not ``<s>``, the order of the n-gram that was found, (M,)."""
+        return self.table.matched_orders(self.checked(ids), bos=bos)
 
     def trace(self, history: IntArray, id: int) -> Trace:
         """How the probability of `id` is computed after `history`, ids (N,) from the beginning."""
