@@ -7,10 +7,10 @@ random numbers and its own row of the distributions. They never depend on the ot
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmsuite.errors import LmError
 from lmsuite.generation.drawing import WIDE, Sampler
@@ -85,7 +85,7 @@ class Batch:
         self.texts: list[Continuation] = []
         self._model = model
         self._state: State = None
-        self._drawn: list[int | LmError] = []
+        self._drawn: list[int] = []
         self._excluded = np.array([UNK, *model.encoder.impossible], np.int32)
         self._decoders: dict[int, Decoder] = {}  # by the number of texts that they step
         self._decoder: Decoder = model
@@ -110,31 +110,46 @@ class Batch:
 
     def draw(self) -> list[Piece | LmError]:
         """The next piece of every text, or an error if no token has any probability there."""
-        backed_off = self._model.backed_off(self._state) if self._is_wide else None
-        rows = self._decoder.log_probs(self._state) if backed_off is None else backed_off
-        self._drawn = self._draws(rows, [text.number() for text in self.texts])
-        return [
-            token if isinstance(token, LmError) else text.push(token, row.item(token))
-            for text, row, token in zip(self.texts, rows, self._drawn, strict=True)
-        ]
-
-    def _draws(
-        self, rows: FloatArray | Sequence[BackedOff], marks: list[float]
-    ) -> list[int | LmError]:
-        """An id for every text. In wide rows each is drawn alone: few of the tokens need work."""
-        drawn: list[int | LmError] = []
+        rows: FloatArray | Sequence[BackedOff] | None = None
+        if self._is_wide:
+            rows = self._model.backed_off(self._state)
+        if rows is None:
+            rows = self._decoder.log_probs(self._state)  # (B, V)
+        marks = [text.number() for text in self.texts]
         if isinstance(rows, np.ndarray) and len(marks) > 1 and not self._is_wide:
-            ids, numbers = np.empty(len(marks), np.int32), np.array(marks)
-            with suppress(LmError):  # of some row: then each is drawn alone
-                for sampler, mine in self._groups.values():
-                    ids[mine] = draw_ids(rows[mine], sampler.filter, numbers[mine])
-                drawn[:] = ids.tolist()
-                return drawn
-        for sampler, row, mark in zip(self._samplers, rows, marks, strict=True):
             try:
-                drawn.append(sampler.draw(row, mark))
+                self._drawn = self._drawn_together(rows, np.array(marks))
+            except LmError:  # of some row: then a token is drawn for each text alone
+                pass
+            else:
+                return [
+                    text.push(token, rows.item(row, token))
+                    for row, (text, token) in enumerate(zip(self.texts, self._drawn, strict=True))
+                ]
+        pieces: list[Piece | LmError] = []
+        self._drawn = []
+        for text, sampler, log_probs, mark in zip(
+            self.texts, self._samplers, rows, marks, strict=True
+        ):
+            try:
+                token = sampler.draw(log_probs, mark)
             except LmError as error:
-                drawn.append(error)
+                token = UNK
+                pieces.append(error)
+            else:
+                pieces.append(text.push(token, log_probs.item(token)))
+            self._drawn.append(token)
+        return pieces
+
+    def _drawn_together(self, log_probs: FloatArray, marks: NDArray[np.float64]) -> list[int]:
+        """An id for every text."""
+        ids = np.empty(len(marks), np.int32)
+        for sampler, rows in self._groups.values():
+            if len(rows) == len(marks):
+                ids = draw_ids(log_probs, sampler.filter, marks)
+            else:
+                ids[rows] = draw_ids(log_probs[rows], sampler.filter, marks[rows])
+        drawn: list[int] = ids.tolist()
         return drawn
 
     def read(self, rows: Sequence[int]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.generation.filters import ENOUGH, Filter
-from lmsuite.models.interface import BackedOff, Known
+from lmsuite.models.interface import BackedOff, Context
 from lmsuite.types import Float64Array, FloatArray, IntArray
 
 WIDE = 500
@@ -193,8 +193,8 @@ class _Powers:
         None if they may be too large for a float64.
         """
         log_scales = [0.0]
-        for context in reversed(row.contexts):
-            log_scales.append(log_scales[-1] + context.log_backoff * self._exponent)
+        for log_backoff, *_ in reversed(row.contexts):
+            log_scales.append(log_scales[-1] + log_backoff * self._exponent)
         if not max(log_scales) <= _LARGEST:
             return None
         weights = np.multiply(self._unigrams, math.exp(log_scales.pop()), out=self._weights)
@@ -204,15 +204,16 @@ class _Powers:
         weights[self._excluded] = 0.0
         return weights
 
-    def _of(self, context: Known) -> tuple[NDArray[np.intp], Float64Array]:
+    def _of(self, context: Context) -> tuple[NDArray[np.intp], Float64Array]:
         """The words seen after a context, and their powers."""
-        prepared = self._prepared.get(context.key)
+        _, words, log_probs, key = context
+        prepared = self._prepared.get(key)
         if prepared is None:
-            powers = np.multiply(context.log_probs, self._exponent, dtype=np.float64)
-            prepared = context.words.astype(np.intp), np.exp(powers, out=powers)
-            if len(powers) <= self._room:
-                self._room -= len(powers)
-                self._prepared[context.key] = prepared
+            powers = np.multiply(log_probs, self._exponent, dtype=np.float64)
+            prepared = words.astype(np.intp), np.exp(powers, out=powers)
+            if len(words) <= self._room:
+                self._room -= len(words)
+                self._prepared[key] = prepared
         return prepared
 
 

@@ -34,7 +34,7 @@ from numpy.typing import ArrayLike, NDArray
 from lmsuite.errors import DataError, UsageError
 from lmsuite.models.text_scores import TextScores
 from lmsuite.ngram.backed_off import BackedOff as BackedOff
-from lmsuite.ngram.backed_off import Known as Known
+from lmsuite.ngram.backed_off import Context as Context
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.types import Array, FloatArray, IntArray
 

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from lmsuite.types import Float64Array, FloatArray, IntArray
 
-
-class Known(NamedTuple):
-    """A stored context: the last words of a history."""
-
-    log_backoff: float
-    """The weight of words that were not seen after it, in nats."""
-    words: IntArray
-    """(K,) the words seen after it, rising."""
-    log_probs: FloatArray
-    """(K,) of these words, in nats."""
-    key: tuple[int, int]
-    """Its order and index: another key in the same table is another context."""
+Context: TypeAlias = tuple[float, IntArray, FloatArray, tuple[int, int]]
+"""A stored context: the log back-off weight of words that were not seen after it; the K words that
+were, rising; their log-probabilities (K,); and a key that no other context of the table has."""
 
 
-@dataclass(frozen=True, slots=True)
-class BackedOff:
+class BackedOff(NamedTuple):
     """The log-probabilities after one history, in nats."""
 
     unigrams: FloatArray
     """(V,) after no context."""
-    contexts: list[Known]
+    contexts: list[Context]
     """The stored contexts, the shortest first."""
 
     def dense(self, out: Float64Array) -> Float64Array:
@@ -39,15 +28,16 @@ class BackedOff:
         return out
 
     def item(self, word: int) -> float:
-        """The log-probability of one word: to the bit ``dense().item(word)``."""
-        for length in range(len(self.contexts), 0, -1):
-            _, words, log_probs, _ = self.contexts[length - 1]
+        """The log-probability of one word: to the bit the item of `dense`."""
+        log_backoffs = []
+        for log_backoff, words, log_probs, _ in reversed(self.contexts):
             at = words.searchsorted(words.dtype.type(word)).item()
             if at < len(words) and words[at] == word:
                 log_prob = log_probs.item(at)
                 break
+            log_backoffs.append(log_backoff)
         else:
-            length, log_prob = 0, self.unigrams.item(word)
-        for context in self.contexts[length:]:
-            log_prob += context.log_backoff
+            log_prob = self.unigrams.item(word)
+        while log_backoffs:
+            log_prob += log_backoffs.pop()
         return log_prob

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError
-from lmsuite.ngram.backed_off import BackedOff, Known
+from lmsuite.ngram.backed_off import BackedOff, Context
 from lmsuite.ngram.flat import FlatTable
 from lmsuite.ngram.lookup import KeyIndex
 from lmsuite.text.vocabulary import BOS
@@ -252,7 +252,7 @@ class BackoffTable:
 
     def backed_off(self, contexts: Sequence[int]) -> BackedOff:
         """The log-probabilities of every next word after one history, contexts (order - 1,)."""
-        known = []
+        known: list[Context] = []
         for n, context in enumerate(contexts):
             if context >= 0:
                 order, longer = self.orders[n], self.orders[n + 1]
@@ -261,14 +261,8 @@ class BackoffTable:
                 if self._flat is None and len(words):  # a large table was not checked
                     is_word = int(words.max()) < self.vocabulary_size
                     _require(is_word, "words", "has an id out of range")
-                known.append(
-                    Known(
-                        order.log_backoffs.item(context),
-                        words,
-                        longer.log_probs[low:high],
-                        (n, context),
-                    )
-                )
+                log_backoff = order.log_backoffs.item(context)
+                known.append((log_backoff, words, longer.log_probs[low:high], (n, context)))
         return BackedOff(self.orders[0].log_probs, known)
 
     def score(self, ids: IntArray) -> FloatArray:

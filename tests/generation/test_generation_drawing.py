@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lmsuite.generation.drawing import WIDE, Sampler, _inverted
 from lmsuite.generation.filters import Filter, SamplingSettings, draw_ids
-from lmsuite.models.interface import BackedOff, Known
+from lmsuite.models.interface import BackedOff
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.text.encoding import TextEncoder, TextSettings
 from lmsuite.text.vocabulary import BOS, UNK
@@ -160,7 +160,7 @@ def test_any_number_of_contexts_may_be_prepared(play: str, monkeypatch: pytest.M
 def test_weights_beyond_a_float64_are_drawn_from_all_the_same(
     changes: dict[str, Any], unigrams: list[float], log_backoff: float, log_probs: list[float]
 ) -> None:
-    context = Known(log_backoff, np.array([0], np.uint16), np.array(log_probs, np.float32), (0, 1))
+    context = log_backoff, np.array([0], np.uint16), np.array(log_probs, np.float32), (0, 1)
     row = BackedOff(np.array(unigrams, np.float32), [context])
     tokens = Filter(SamplingSettings(**changes), 5, EXCLUDED)
     marks = np.linspace(0, 0.99, 12)
