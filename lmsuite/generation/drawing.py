@@ -133,14 +133,20 @@ class Sampler:
     ) -> tuple[IntArray, Float64Array, float | None]:
         """Rising ids that may be left, their weights, and for top-p about the sum of all weights.
 
-        Top-p leaves none but tokens of at least some weight, if these have p of the sum. The first
-        such weight is a guess. The last is (1 - p) / V of the sum: the tokens below it together
-        have less than 1 - p.
+        Top-k leaves no token below the k-th greatest of any tokens, such as the greatest of each of
+        many groups. Top-p leaves none but tokens of at least some weight, if these have p of the
+        sum. The first such weight is a guess. The last is (1 - p) / V of the sum: the tokens below
+        it together have less than 1 - p.
         """
         if not self._is_wide:
             return self._ids, exact(self._ids), None
         if self._top_k:
-            least = np.partition(weights, -self._top_k)[-self._top_k].item()
+            groups = 8 * self._top_k
+            size = len(weights) // groups
+            greatest = weights  # of each group, if there are enough tokens to form groups
+            if size > 1:
+                greatest = weights[: size * groups].reshape(size, groups).max(axis=0)
+            least = np.partition(greatest, -self._top_k)[-self._top_k].item()
         elif self._top_p == 1:
             least = self._min_p * weights.max().item()
         else:
@@ -167,8 +173,9 @@ class Sampler:
         sums = np.add.accumulate(falling)
         border = self._top_p * (sums.item(-1) if total is None else total)
         size: int = sums.searchsorted(border).item()
-        nearest = [sums.item(i) for i in (size - 1, size) if 0 <= i < len(sums)]
-        if min(abs(sum - border) for sum in nearest) <= error * border:
+        below = sums.item(size - 1) if size else 0.0
+        above = sums.item(size) if size < len(sums) else below
+        if min(border - below, abs(above - border)) <= error * border:
             if total is not None:
                 falling = np.sort(exact(self._ids))[::-1]
             sums = np.add.accumulate(falling)
