@@ -208,7 +208,7 @@ class BackoffTable:
             after = [word]
             for n, context in enumerate(before[:-1], start=2):
                 after.append(self._find_one(n, context, word) if context >= 0 else -1)
-            return np.array([after[: self.order - 1]])
+            return np.array([after[: self.order - 1]], np.int64)
         if len(ids) <= _SHORT and self._flat:
             return self._flat.extend(contexts, ids)
         longer = np.full_like(contexts, -1)
