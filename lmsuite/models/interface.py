@@ -34,6 +34,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from lmsuite.errors import DataError, UsageError
 from lmsuite.models.text_scores import TextScores
+from lmsuite.ngram.backed_off import BackedOff as BackedOff
+from lmsuite.ngram.backed_off import Context as Context
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import Array, FloatArray, IntArray
@@ -116,6 +118,10 @@ class LanguageModel(TextScores, ABC):
     @abstractmethod
     def log_probs(self, state: State) -> FloatArray:
         """Natural log-probabilities of the next token, (B, V)."""
+
+    def backed_off(self, state: State) -> Sequence[BackedOff] | None:
+        """`log_probs` with few numbers a row, of a model that has only such rows; here None."""
+        return None
 
     def decoder(self, batch_size: int) -> Decoder:
         """A decoder that makes many steps of up to `batch_size` texts quickly; here the model."""
@@ -237,6 +243,8 @@ def checked_ids(ids: ArrayLike, vocabulary_size: int) -> IntArray:
         # A conversion could cut off large numbers and make negative ones wrap around: check first.
         _require_in_range(array, vocabulary_size)
         array = array.astype(np.int32)
+    if array.size == 1 and 0 <= array.item() < vocabulary_size:  # a step of one text
+        return array
     # As unsigned numbers, negative ids are larger than all others: one reduction finds both faults.
     if array.size and np.maximum.reduce(array.view(np.uint32)) >= vocabulary_size:
         _require_in_range(array, vocabulary_size)

@@ -21,6 +21,7 @@ from lmsuite.files import AnyPath
 from lmsuite.files.atomic import replacing
 from lmsuite.files.compression import unpacked
 from lmsuite.models.interface import LanguageModel, State
+from lmsuite.ngram.backed_off import BackedOff
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.quantizing import from_quantized_arrays, quantized_arrays
 from lmsuite.ngram.settings import IMPORTED, SMOOTHINGS, NgramSettings
@@ -150,6 +151,10 @@ class NgramModel(LanguageModel):
     def log_probs(self, state: State) -> FloatArray:
         """Natural log-probabilities of the next token, (B, V)."""
         return self.table.log_probs(state)
+
+    def backed_off(self, state: State) -> list[BackedOff]:
+        """`log_probs` with few numbers a row."""
+        return [self.table.backed_off(contexts) for contexts in state.tolist()]
 
     def score_next(self, state: State, ids: IntArray) -> tuple[NDArray[np.float64], State]:
         """As `LanguageModel.score_next`; only the n-grams that end with the ids are looked up."""

@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError
+from lmsuite.ngram.backed_off import BackedOff, Context
 from lmsuite.ngram.flat import FlatTable
 from lmsuite.ngram.lookup import KeyIndex
 from lmsuite.text.vocabulary import BOS
@@ -206,9 +207,9 @@ class BackoffTable:
 
     def _find_one(self, n: int, prefix: int, word: int) -> int:
         first_child = self.orders[n - 2].first_child
-        low, high = int(first_child[prefix]), int(first_child[prefix + 1])
+        low, high = first_child.item(prefix), first_child.item(prefix + 1)
         words = self.orders[n - 1].words[low:high]
-        at = int(words.searchsorted(words.dtype.type(word)))
+        at: int = words.searchsorted(words.dtype.type(word)).item()
         return low + at if at < len(words) and words[at] == word else -1
 
     def start(self, batch_size: int) -> NDArray[np.int64]:
@@ -222,6 +223,12 @@ class BackoffTable:
 
         After ``<s>``, the context is the beginning of a text.
         """
+        if len(ids) == 1:
+            [(before, word)] = zip(contexts.tolist(), ids.tolist(), strict=True)
+            after = [word]
+            for n, context in enumerate(before[:-1], start=2):
+                after.append(self._find_one(n, context, word) if context >= 0 else -1)
+            return np.array([after[: self.order - 1]], np.int64)
         if len(ids) <= _SHORT and self._flat:
             return self._flat.extend(contexts, ids)
         longer = np.full_like(contexts, -1)
@@ -259,18 +266,24 @@ class BackoffTable:
     def log_probs(self, contexts: NDArray[np.int64]) -> FloatArray:
         """The log-probabilities of every next word, (B, V)."""
         dense = np.empty((len(contexts), self.vocabulary_size))
-        dense[:] = self.orders[0].log_probs
         for row, lengths in zip(dense, contexts.tolist(), strict=True):
-            for context, order, longer in zip(lengths, self.orders, self.orders[1:], strict=False):
-                if context < 0:
-                    continue
-                row += float(order.log_backoffs[context])
-                low, high = order.first_child[context : context + 2].tolist()
-                try:
-                    row[longer.words[low:high]] = longer.log_probs[low:high]
-                except IndexError:
-                    _require(False, "words", "has an id out of range")
+            self.backed_off(lengths).dense(row)
         return dense
+
+    def backed_off(self, contexts: Sequence[int]) -> BackedOff:
+        """The log-probabilities of every next word after one history, contexts (order - 1,)."""
+        known: list[Context] = []
+        for n, context in enumerate(contexts):
+            if context >= 0:
+                order, longer = self.orders[n], self.orders[n + 1]
+                low, high = order.first_child.item(context), order.first_child.item(context + 1)
+                words = longer.words[low:high]
+                if self._flat is None and len(words):  # a large table was not checked
+                    is_word = int(words.max()) < self.vocabulary_size
+                    _require(is_word, "words", "has an id out of range")
+                log_backoff = order.log_backoffs.item(context)
+                known.append((log_backoff, words, longer.log_probs[low:high], (n, context)))
+        return BackedOff(self.orders[0].log_probs, known)
 
     def score(self, ids: IntArray, *, bos: bool = True) -> Float64Array:
         """The log-probability (M,) of every id in ids (N,) that is not ``<s>``, in order.

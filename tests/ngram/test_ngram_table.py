@@ -96,6 +96,9 @@ def test_the_flat_table_gives_what_the_table_gives(
             scores, after = plain.score_next(state, words)
             np.testing.assert_array_equal(plain.extend(state, words), after)
         np.testing.assert_array_equal(flat.extend(state, words), after)
+        one = flat.extend(state[:1], words[:1])
+        np.testing.assert_array_equal(one, after[:1])
+        assert one.dtype == after.dtype
         ours, state = flat.score_next(state, words)
         np.testing.assert_array_equal(state, after)
         np.testing.assert_array_equal(ours, scores)
