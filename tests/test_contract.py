@@ -284,6 +284,26 @@ def test_a_sentence_start_leads_back_to_the_beginning(case: Case) -> None:
     np.testing.assert_allclose(scores[3:], scores[:3], rtol=0, atol=1e-6)
 
 
+def test_the_scores_of_tokens_add_up_with_and_without_a_beginning(case: Case) -> None:
+    """Without one, every sentence begins in the null context, where the model has that."""
+    model = model_of(case)
+    text = given_to(model.encoder.boundaries, OTHER)
+    for bos in (True, False):
+        try:
+            total = model.logprob(text, bos=bos)
+        except UsageError as error:
+            assert not bos and "can read a sentence only from its beginning" in str(error)
+            with pytest.raises(UsageError):
+                model.null_context(1)
+            continue
+        found = list(model.full_scores(text, bos=bos))
+        assert sum(score.log_prob for score in found) == pytest.approx(total)
+        assert [score.word for score in found] == model.encoder.tokens(text)
+        if not bos:
+            chain = LanguageModel.score_without_bos(model, model.encoder.encode(text))
+            np.testing.assert_array_equal([score.log_prob for score in found], chain)
+
+
 def test_save_and_load_give_an_equal_model(case: Case, tmp_path: Path) -> None:
     model = model_of(case)
     made = Provenance("lm train", "0", "small", "0" * 64, "2026-01-01T00:00:00+00:00")

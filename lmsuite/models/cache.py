@@ -16,14 +16,14 @@ not likely to be the same. Alone this is a poor model; it is meant as a member o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import ModelFileError
-from lmsuite.models.interface import LanguageModel, PieceScorer
+from lmsuite.models.interface import LanguageModel
 from lmsuite.models.settings import CacheSettings as CacheSettings
 from lmsuite.settings import read
 from lmsuite.text.encoding import TextEncoder
@@ -82,7 +82,7 @@ class CacheModel(LanguageModel):
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return self.piece_scorer()(ids)
 
-    def piece_scorer(self) -> PieceScorer:
+    def piece_scorer(self) -> Callable[[IntArray], NDArray[np.float64]]:
         (memory,) = self.start(1)  # (V,), before the piece
         read = 0  # tokens remembered before the piece
 

@@ -20,9 +20,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lmsuite.models.blas_threads import blas_threads
 from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, dropped
 from lmsuite.models.settings import FeedForwardSettings as FeedForwardSettings
-from lmsuite.nn import threads
 from lmsuite.nn.activations import ACTIVATIONS
 from lmsuite.nn.layers import Dropout, Embedding, Linear
 from lmsuite.nn.losses import log_softmax, target_log_probs
@@ -172,7 +172,7 @@ class FeedForward(NeuralModel):
         return following
 
     def log_probs(self, state: IntArray) -> FloatArray:
-        with threads.taking_turns:
+        with blas_threads(len(state)):
             logits = self._logits(state.T)
         return log_softmax(logits, self.encoder.impossible)
 

@@ -10,7 +10,7 @@ the arrays of member i begin with ``i.``.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.files import records
 from lmsuite.models.cache import CacheModel, CacheSettings
-from lmsuite.models.interface import Decoder, LanguageModel, PieceScorer, State
+from lmsuite.models.interface import Decoder, LanguageModel, State
 from lmsuite.models.interpolation import em_weights, interpolate
 from lmsuite.models.registry import model_class
 from lmsuite.text.encoding import TextEncoder
@@ -179,7 +179,7 @@ class Mixture(LanguageModel):
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return interpolate(self.weights, [member.score(ids) for member in self.members])
 
-    def piece_scorer(self) -> PieceScorer:
+    def piece_scorer(self) -> Callable[[IntArray], NDArray[np.float64]]:
         scorers = [member.piece_scorer() for member in self.members]
         return lambda ids: interpolate(self.weights, [score(ids) for score in scorers])
 

@@ -21,14 +21,15 @@ from __future__ import annotations
 import threading
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lmsuite.models.blas_threads import blas_threads, one_blas_thread
 from lmsuite.models.recurrent_stack import RecurrentStack
+from lmsuite.nn.products import SMALL
 from lmsuite.nn.reader import Reader
-from lmsuite.nn.threads import side_by_side, thread_count
+from lmsuite.nn.threads import side_by_side
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray, IntArray
 
@@ -66,9 +67,12 @@ class SideBySide:
 
     def __init__(self, model: RecurrentStack) -> None:
         self._model = model
+        is_small = model.recurrence_size <= SMALL
+        self._blas_of_few = one_blas_thread if is_small else blas_threads(1)
         # Where the text goes on: after `_last`, and in the state after `_state` and then `_unread`.
         self._last = BOS
-        self._state, self._unread = model.zero_state(1), np.zeros(0, np.int32)
+        self._state: FloatArray
+        self._unread: IntArray
         self._targets: IntArray | None = None  # None: nothing is scored
         self._thread = threading.local()  # keeps each thread's readers from batch to batch
 
@@ -86,9 +90,15 @@ class SideBySide:
         self._before, self._targets = before, ids[positions]
         self._scores = np.empty(positions.size)
         first = np.flatnonzero(before == BOS)
+        if state is None and first.size == 1 and positions.size <= STEPS_OF_FEW:
+            with self._blas_of_few:  # a sentence: one window
+                inputs, start = before[:, None], self._model.zero_state(1)
+                hidden, self._state = self._model.read_window(self._model.readers(1), inputs, start)
+                self._unread = before[:0]
+                return self._model.target_scores(hidden[:, 0], self._targets)
         lengths = np.diff(first, append=positions.size)
         long = lengths >= 2 * PIECE[0]
-        with _one_blas_thread if positions.size >= PIECE[0] else nullcontext():
+        with one_blas_thread if positions.size >= PIECE[0] else self._blas_of_few:
             if state is not None:
                 self._score_long(0, int(first[0]) if first.size else positions.size, state)
             self._score_short(first[~long], lengths[~long])
@@ -106,13 +116,14 @@ class SideBySide:
         most = PIECES * windows * STEPS
         if whole <= windows * STEPS:
             whole = 0  # a single piece has no other piece to be read with
-        with _one_blas_thread if whole else nullcontext():
+        with one_blas_thread if whole else nullcontext():
             for begin in range(0, whole, most):
                 state, _ = self._score_pieces(begin, min(most, whole - begin), windows, state)
         readers = self._model.readers(1)
-        for begin in range(whole, ids.size, STEPS):
-            window = ids[begin : begin + STEPS, None]
-            _, state = self._model.read_window(readers, window, state)
+        with self._blas_of_few:
+            for begin in range(whole, ids.size, STEPS):
+                window = ids[begin : begin + STEPS, None]
+                _, state = self._model.read_window(readers, window, state)
         return state
 
     def _score_short(self, first: Positions, lengths: Positions) -> None:
@@ -238,34 +249,3 @@ def _groups(sequences: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     """Groups of at most `GROUP` sequences; two or more if there are enough for two threads."""
     count = max(-(-sequences.size // GROUP), min(2, sequences.size // FEW))
     return [group for group in np.array_split(sequences, max(1, count)) if group.size]
-
-
-class _OneBlasThread:
-    """Within this context, BLAS uses one thread: its threads and ours would fight for the cores.
-
-    The limit is for the whole process. If several threads are inside, the first sets the limit and
-    the last restores the old one. If each restored what it had found, the limit could stay.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._limits: Any = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0 and thread_count() > 1:
-                from threadpoolctl import threadpool_limits
-
-                self._limits = threadpool_limits(1, user_api="blas")
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0 and self._limits is not None:
-                self._limits.restore_original_limits()
-                self._limits = None
-
-
-_one_blas_thread = _OneBlasThread()

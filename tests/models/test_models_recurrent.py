@@ -108,12 +108,21 @@ def test_pieces_that_end_with_a_stretch_change_no_bit(
     monkeypatch.setattr(recurrent_scoring, "PIECE", (8, 16))
     monkeypatch.setattr(recurrent_scoring, "PIECES", 4)
     monkeypatch.setattr(recurrent_scoring, "STEPS", 4)
+    monkeypatch.setattr(recurrent_scoring, "STEPS_OF_FEW", 16)  # none is read as a sentence
     model = model_of(dataclasses.replace(SMALL, layers=layers))
     ids = IDS[:403]
     for stretches in (1, 2):
         cuts = np.arange(64, 403, 64)[::stretches]
         found = np.concatenate(list(map(model.piece_scorer(), np.split(ids, cuts))))
         np.testing.assert_array_equal(found, model.score(ids))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_start_is_the_step_that_reads_the_first_token(cell: str) -> None:
+    model = model_of(dataclasses.replace(SMALL, cell=cell, layers=2), np.float64)
+    model.parameters.values[...] = np.random.default_rng(3).normal(size=len(model.parameters))
+    after = model.step(model.zero_state(3), np.full(3, BOS, np.int32))
+    np.testing.assert_allclose(model.start(3), after, rtol=0, atol=1e-12)
 
 
 def test_segments_are_scored_side_by_side_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
