@@ -107,8 +107,8 @@ def test_a_long_text_takes_no_more_memory(tmp_path: Path, play: str) -> None:
         with path.open("w", encoding="utf-8") as stream:
             stream.writelines(repeat(play, size // len(play)))
     for arguments, text in (
-        (["eval", "words", "lines", "--text"], longer),
-        (["eval", "words", "--block", "100", "--text"], longer),
+        (["eval", "words", "--text"], longer),
+        (["eval", "lines", "--block", "100", "--text"], long),
         (["compare", "words", "lines", "--text"], long),
         (["score", "words"], long),
         (["score", "lines", "--in-context"], long),
