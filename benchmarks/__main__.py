@@ -32,6 +32,7 @@ FILES = (
     "python_calls",
     "nltk_kneser_ney",
     "text_encoding",
+    "long_texts",
     "neural_training",
     "neural_sampling",
     "neural_evaluation",

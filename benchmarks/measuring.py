@@ -9,14 +9,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.alternating import Comparison
 
+_BETWEEN_LOOKS = 0.02  # seconds
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -130,7 +133,8 @@ class Cost:
     """What a process took."""
 
     seconds: float
-    peak: int  # bytes of memory, at most
+    peak: int
+    """Bytes of memory, at most, of the process and of those that it started, together."""
 
 
 def process(
@@ -148,6 +152,8 @@ def process(
     ):
         begin = time.perf_counter()
         running = subprocess.Popen(command, stdin=source, stdout=target, stderr=errors, cwd=ROOT)
+        together = _Together(running.pid)
+        together.start()
         _, status, usage = os.wait4(running.pid, 0)
         seconds = time.perf_counter() - begin
         running.returncode = os.waitstatus_to_exitcode(status)
@@ -155,7 +161,39 @@ def process(
             errors.seek(0)
             said = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
             raise SkippedError(f"{Path(command[0]).name} failed with {running.returncode}: {said}")
-    return Cost(seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    alone = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Cost(seconds, max(alone, together.peak))
+
+
+class _Together(threading.Thread):
+    """Watches the memory of a process and all that it started (on Linux), while it runs."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._pid = pid
+        self.peak = 0  # bytes
+
+    def run(self) -> None:
+        while pages := sum(map(_pages, _family(self._pid))):
+            self.peak = max(self.peak, pages * os.sysconf("SC_PAGE_SIZE"))
+            time.sleep(_BETWEEN_LOOKS)
+
+
+def _family(pid: int) -> Iterator[int]:
+    """The process and all that it started, as far as they live."""
+    yield pid
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in children.read_text("ascii").split():
+                yield from _family(int(child))
+
+
+def _pages(pid: int) -> int:
+    """Of memory that a process takes; 0 if it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
+    except (OSError, IndexError):
+        return 0
 
 
 def turn_about(

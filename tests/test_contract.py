@@ -86,6 +86,22 @@ def test_score_is_the_chain_of_steps(case: Case, text: str) -> None:
         np.testing.assert_allclose(scores, chain(model, ids), rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("cuts", [[], [0, 0, 1, 2, 9, 400, 400, 1700], range(0, 2600, 64)], ids=str)
+def test_scores_of_pieces_are_those_of_the_text(case: Case, cuts: list[int]) -> None:
+    """Of pieces that are empty, that are within a sequence, and that hold many."""
+    model = model_of(case)
+    text = ids_of(model, (OTHER + "\n" + TRAINING) * 20)
+    for ids in (text, text[text != BOS]):
+        pieces = np.split(ids, cuts)
+        found = list(map(model.piece_scorer(), pieces))
+        assert [len(each) for each in found] == [(piece != BOS).sum() for piece in pieces]
+        assert all(each.dtype == np.float64 for each in found)
+        whole = model.score(ids)
+        np.testing.assert_allclose(np.concatenate(found), whole, rtol=0, atol=1e-4)
+        if not cuts or model.reach == 0 or model.kind == "ngram":
+            np.testing.assert_array_equal(np.concatenate(found), whole)
+
+
 @pytest.mark.parametrize("length", [0, 1, 3, 40, 1300])
 def test_reading_is_the_chain_of_steps(case: Case, length: int) -> None:
     """Of few ids, of many, across ``<s>``, and from a state that has read something already."""
@@ -266,6 +282,26 @@ def test_a_sentence_start_leads_back_to_the_beginning(case: Case) -> None:
     ids = np.array([3, 4, 5], dtype=np.int32)
     scores = model.score(np.concatenate((ids, [BOS], ids)).astype(np.int32))
     np.testing.assert_allclose(scores[3:], scores[:3], rtol=0, atol=1e-6)
+
+
+def test_the_scores_of_tokens_add_up_with_and_without_a_beginning(case: Case) -> None:
+    """Without one, every sentence begins in the null context, where the model has that."""
+    model = model_of(case)
+    text = given_to(model.encoder.boundaries, OTHER)
+    for bos in (True, False):
+        try:
+            total = model.logprob(text, bos=bos)
+        except UsageError as error:
+            assert not bos and "can read a sentence only from its beginning" in str(error)
+            with pytest.raises(UsageError):
+                model.null_context(1)
+            continue
+        found = list(model.full_scores(text, bos=bos))
+        assert sum(score.log_prob for score in found) == pytest.approx(total)
+        assert [score.word for score in found] == model.encoder.tokens(text)
+        if not bos:
+            chain = LanguageModel.score_without_bos(model, model.encoder.encode(text))
+            np.testing.assert_array_equal([score.log_prob for score in found], chain)
 
 
 def test_save_and_load_give_an_equal_model(case: Case, tmp_path: Path) -> None:

@@ -49,23 +49,40 @@ class Estimate:
     p_value: float | None  # two-sided, of the hypothesis that the true value is 0
 
 
-def joined(units: NDArray[Any]) -> NDArray[np.int64]:
-    """Join neighbouring units evenly, so that the unit numbers 0, 1, … are at most `MOST_UNITS`."""
-    count = int(units.max()) + 1 if units.size else 0
-    kept = min(count, MOST_UNITS)
-    return units.astype(np.int64) * kept // max(count, 1)
+def joined(units: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """Join neighbouring ones of `count` units evenly, so that there are at most `MOST_UNITS`.
+
+    Args:
+        units: the number of a unit for each value, (M,), from 0.
+        count: the number of units of the text.
+    """
+    return units.astype(np.int64) * min(count, MOST_UNITS) // max(count, 1)
 
 
-def blocks(tokens: int) -> NDArray[np.int64]:
-    """The number of the block of each of so many tokens, (tokens,)."""
+def blocks(begin: int, end: int, tokens: int) -> NDArray[np.int64]:
+    """The number of the block of each token from begin to end, of so many tokens of a text."""
     count = min(max(tokens // BLOCK, 1), MOST_UNITS)
-    return np.arange(tokens, dtype=np.int64) * count // max(tokens, 1)
+    return np.arange(begin, end, dtype=np.int64) * count // max(tokens, 1)
 
 
-def sums_over(units: NDArray[np.int64], *columns: NDArray[Any] | float) -> Float64Array:
-    """The sums (U, K) of K columns of values (M,) over each unit; units (M,) gives each value's."""
-    spread = (np.broadcast_to(column, units.shape) for column in columns)
-    return np.stack([np.bincount(units, weights=column) for column in spread], axis=1)
+class UnitSums:
+    """Sums of K columns of values over the units of a text, which may come in parts."""
+
+    def __init__(self, columns: int) -> None:
+        """No values yet, in so many columns."""
+        self._sums = np.zeros((columns, MOST_UNITS))
+        self._units = 0
+
+    def add(self, units: NDArray[np.int64], *columns: NDArray[Any] | float) -> None:
+        """Add columns of values (M,); units (M,), which do not fall, tell the unit of each."""
+        if units.size:
+            self._units = int(units[-1]) + 1
+        for sums, column in zip(self._sums, columns, strict=True):
+            np.add.at(sums, units, column)  # in order, as np.bincount would do for the whole text
+
+    def columns(self) -> Float64Array:
+        """The sums (U, K) so far."""
+        return np.ascontiguousarray(self._sums[:, : self._units].T)
 
 
 class Bootstrap:

@@ -14,8 +14,8 @@ bits per character can still be compared.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,20 +24,22 @@ from lmsuite.analysis.bootstrap import (
     Bootstrap,
     Estimate,
     Statistic,
+    UnitSums,
     blocks,
     joined,
     ratio,
-    sums_over,
 )
 from lmsuite.analysis.evaluation import perplexity_of
 from lmsuite.errors import DataError
+from lmsuite.files.stored_text import Text, whole_units
+from lmsuite.files.stored_text import blocks as text_blocks
 from lmsuite.models.interface import LanguageModel
 from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.types import Float64Array, IntArray
 
 PLACES = 10
-_CONTEXT = 12  # tokens shown before a place; half as many are shown after it
+_CONTEXT, _AFTER = 12, 6  # tokens shown before and after a place
 _TIE = 1e-6  # nats; two scores that differ by no more count as equal
 
 
@@ -77,6 +79,9 @@ class Tally:
     lost: int
     tied: int
 
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.won + other.won, self.lost + other.lost, self.tied + other.tied)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -97,40 +102,77 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Scored:
-    """One model's scores of the text."""
+    """One model's scores of a part of the text."""
 
     ids: IntArray  # (M,) the predicted tokens
     log_probs: Float64Array  # (M,)
-    lines: NDArray[np.int64]  # (M,) the line in which each token ends
+    lines: NDArray[np.int64]  # (M,) the line of the part in which each token ends
 
 
 @dataclass(frozen=True)
 class _Lines:
-    """The lines of the text; what ends a document ends a line, too."""
+    """The lines of a part of the text; what ends a document ends a line, too."""
 
     texts: list[str]
     chars: Float64Array  # (L,) characters of each line, with its end
     units: NDArray[np.int64]  # (L,) the number of each line, or of its document
-    unit: str  # "line" or "document"
 
     @classmethod
-    def of(cls, text: str, boundaries: Boundaries) -> _Lines:
-        """The lines of a text that consists of the units of these boundaries."""
-        lines = str(Boundaries.LINES.reads(text) if boundaries is Boundaries.DOCUMENTS else text)
+    def of(cls, part: str, boundaries: Boundaries) -> _Lines:
+        """The lines of whole units of these boundaries."""
+        lines = part.replace(boundaries.end, "\n")
         texts = lines.removesuffix("\n").split("\n")
         chars = np.array([len(line) + 1 for line in texts], np.float64)
         if not lines.endswith("\n"):
             chars[-1] -= 1
         last = np.cumsum(chars[:-1]).astype(np.int64) - 1  # where all but the last line end
-        ends = [text[place] == boundaries.end for place in last.tolist()]
+        ends = [part[place] == boundaries.end for place in last.tolist()]
         units = np.concatenate(([0], np.cumsum(ends, dtype=np.int64)))
-        return cls(texts, chars, units, boundaries.unit)
+        return cls(texts, chars, units)
+
+
+@dataclass
+class _Totals:
+    """One model's results on the parts read so far."""
+
+    tokens: int = 0
+    oov: int = 0
+    impossible: int = 0  # how many of the tokens have probability zero
+    log_prob: float = 0.0  # the sum of the parts' sums, whose last bits depend on the parts
+
+    def add(self, scored: _Scored) -> None:
+        self.tokens += len(scored.ids)
+        self.oov += int((scored.ids == UNK).sum())
+        self.impossible += int(np.isneginf(scored.log_probs).sum())
+        self.log_prob += float(scored.log_probs.sum())
+
+    def figures(self, name: str, chars: int) -> Figures:
+        """The results on the whole text.
+
+        Raises:
+            DataError: there is no mean.
+        """
+        if not self.tokens:
+            raise DataError("nothing to compare: the text has no tokens")
+        if self.impossible:
+            raise DataError(
+                f"{name} gives {self.impossible} of {self.tokens} tokens probability zero, so no "
+                "mean difference exists: compare models with smoothing"
+            )
+        nats = -self.log_prob
+        return Figures(
+            tokens=self.tokens,
+            oov=self.oov,
+            nats_per_token=nats / self.tokens,
+            bits_per_char=nats / math.log(2) / chars,
+            perplexity=perplexity_of(nats / self.tokens),
+        )
 
 
 def compare(
     a: LanguageModel,
     b: LanguageModel,
-    text: str,
+    text: Text,
     rng: np.random.Generator,
     *,
     names: tuple[str, str],
@@ -138,20 +180,25 @@ def compare(
     """Compare two models on a text; `rng` draws the resampled texts.
 
     If one model is of documents, the text is one of documents, of which the other reads the lines.
+    The text is read and scored some lines at a time.
 
     Raises:
         DataError: the text has no tokens, or a model gives one of them probability zero.
     """
     boundaries = [model.encoder.boundaries for model in (a, b)]
-    texts = [text, text]
-    if Boundaries.DOCUMENTS in boundaries:
-        texts = [str(each.reads(text)) for each in boundaries]
-        boundaries = [Boundaries.DOCUMENTS]
-    scored = _score(a, texts[0], names[0]), _score(b, texts[1], names[1])
-    lines = _Lines.of(text, boundaries[0])
-    if a.encoder.fingerprint() == b.encoder.fingerprint():
-        return _compare_tokens(a, scored, lines, rng, names)
-    return _compare_lines(scored, lines, rng, names)
+    of_text = Boundaries.DOCUMENTS if Boundaries.DOCUMENTS in boundaries else boundaries[0]
+    is_same = a.encoder.fingerprint() == b.encoder.fingerprint()
+    units = _Units.of(text, of_text, a.encoder if is_same else None)
+    differences = _OfTokens(a.encoder, units) if is_same else _OfLines(units)
+    totals, scorers = (_Totals(), _Totals()), [_scorer(model, of_text) for model in (a, b)]
+    for part in whole_units(text_blocks(text), of_text.end):
+        scored = [score(part) for score in scorers]
+        for total, one in zip(totals, scored, strict=True):
+            total.add(one)
+        with np.errstate(invalid="ignore"):  # where both give probability zero
+            differences.add(_Lines.of(part, of_text), *scored)
+    figures = [total.figures(name, len(text)) for total, name in zip(totals, names, strict=True)]
+    return differences.comparison(names, (figures[0], figures[1]), rng)
 
 
 def perplexity_difference(a_minus_b: int, a: int, tokens: int) -> Statistic:
@@ -171,77 +218,186 @@ def perplexity_difference(a_minus_b: int, a: int, tokens: int) -> Statistic:
     return statistic
 
 
-def _score(model: LanguageModel, text: str, name: str) -> _Scored:
-    ids = model.encoder.encode(text)
-    predicted = ids[ids != BOS]
-    if not predicted.size:
-        raise DataError("nothing to compare: the text has no tokens")
-    log_probs = model.score(ids)
-    impossible = int(np.isneginf(log_probs).sum())
-    if impossible:
-        raise DataError(
-            f"{name} gives {impossible} of {len(predicted)} tokens probability zero, so no mean "
-            "difference exists: compare models with smoothing"
+def _scorer(model: LanguageModel, of_text: Boundaries) -> Callable[[str], _Scored]:
+    """What scores the parts of a text of these boundaries, one after the other."""
+    encoder, score = model.encoder, model.piece_scorer()
+
+    def scored(part: str) -> _Scored:
+        part = part.replace(of_text.end, encoder.boundaries.end)
+        ids = encoder.encode(part)
+        return _Scored(ids[ids != BOS], score(ids), lines_of_tokens(encoder, part, ids))
+
+    return scored
+
+
+@dataclass(frozen=True)
+class _Units:
+    """What is resampled: the lines or documents of the text, or blocks of its tokens."""
+
+    name: str  # "line" or "document"
+    count: int  # lines or documents
+    tokens: int | None  # of a stream that both models read alike, which has blocks; else None
+
+    @classmethod
+    def of(cls, text: Text, boundaries: Boundaries, encoder: TextEncoder | None) -> _Units:
+        """The units of a text with these boundaries; the encoder is that of both models, if any."""
+        end = boundaries.end
+        count = sum(block.count(end) for block in text_blocks(text)) + (not text.endswith(end))
+        tokens = None
+        if encoder is not None and not encoder.boundaries.has_sequences:
+            tokens = len(encoder.encode(text))
+        return cls(boundaries.unit, count, tokens)
+
+    def title(self, groups: int) -> str:
+        """What the units are called when they are joined to so many groups."""
+        if self.tokens is not None:
+            return f"blocks of {self.tokens // groups} tokens"
+        name = f"{self.name}s"
+        return name if self.count == groups else f"groups of {self.count / groups:.3g} {name}"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A token that one model predicts better, and the tokens around it."""
+
+    ids: IntArray
+    at: int  # where the token is among the ids
+    line: int
+    log_prob_a: float
+    log_prob_b: float
+
+    @classmethod
+    def of(cls, ids: IntArray, at: int, line: int, log_prob_a: float, log_prob_b: float) -> _Found:
+        """The token at a place among the ids of a text."""
+        first = max(at - _CONTEXT, 0)
+        return cls(ids[first : at + 1 + _AFTER], at - first, line, log_prob_a, log_prob_b)
+
+    def going_on(self, ids: IntArray) -> _Found:
+        """The same token, with more of the ids that come after it, where it has too few."""
+        missing = max(0, self.at + 1 + _AFTER - len(self.ids))
+        return replace(self, ids=np.concatenate((self.ids, ids[:missing])))
+
+    def place(self, encoder: TextEncoder) -> Place:
+        """The text before and after the token has the spaces between them and the token."""
+        before, through, whole = (
+            encoder.decode(self.ids[:end]) for end in (self.at, self.at + 1, None)
         )
-    return _Scored(predicted, log_probs, lines_of_tokens(model.encoder, text, ids))
+        piece = through[len(before) :]
+        return Place(
+            line=self.line,
+            before=before + piece[: len(piece) - len(piece.lstrip(" "))],
+            text=encoder.token_text(int(self.ids[self.at])),
+            after=whole[len(through) :],
+            log_prob_a=self.log_prob_a,
+            log_prob_b=self.log_prob_b,
+        )
 
 
-def _compare_tokens(
-    model: LanguageModel,
-    scored: tuple[_Scored, _Scored],
-    lines: _Lines,
-    rng: np.random.Generator,
-    names: tuple[str, str],
-) -> Comparison:
-    a, b = scored
-    difference = b.log_probs - a.log_probs  # (M,) surprisal of A minus that of B
-    has_sequences = model.encoder.boundaries.has_sequences
-    units = joined(lines.units[a.lines]) if has_sequences else blocks(len(a.ids))
-    chars = _chars_of_tokens(a.lines, lines)
-    bootstrap = Bootstrap(sums_over(units, difference, -a.log_probs, 1.0, chars), rng)
-    return Comparison(
-        *names,
-        same_tokens=True,
-        figures=(_figures(a, lines), _figures(b, lines)),
-        nats_per_token=bootstrap.estimate(ratio(0, 2)),
-        bits_per_char=bootstrap.estimate(ratio(0, 3, scale=1 / math.log(2))),
-        perplexity=bootstrap.estimate(perplexity_difference(0, 1, 2)),
-        unit=_name_of_units(lines, bootstrap.units)
-        if has_sequences
-        else f"blocks of {len(a.ids) // bootstrap.units} tokens",
-        units=bootstrap.units,
-        tally=_tally(difference),
-        places=tuple(_places_of_tokens(model, a, b, difference)),
-    )
+class _OfTokens:
+    """The differences of models with the same tokens."""
+
+    def __init__(self, encoder: TextEncoder, units: _Units) -> None:
+        self._encoder, self._units = encoder, units
+        self._sums, self._tally = UnitSums(4), Tally(0, 0, 0)
+        self._tokens, self._lines, self._begun = 0, 0, 0  # before the part; units
+        self._found: list[_Found] = []
+        self._before: IntArray = np.zeros(0, np.int32)  # the last tokens before the part
+
+    def add(self, lines: _Lines, a: _Scored, b: _Scored) -> None:
+        """Add those in a part of the text."""
+        difference = b.log_probs - a.log_probs  # (M,) surprisal of A minus that of B
+        end = self._tokens + len(difference)
+        if self._units.tokens is None:
+            units = joined(self._begun + lines.units[a.lines], self._units.count)
+        else:
+            units = blocks(self._tokens, end, self._units.tokens)
+        self._sums.add(units, difference, -a.log_probs, 1.0, _chars_of_tokens(a.lines, lines))
+        self._tally += _tally(difference)
+        self._find(difference, a, b)
+        self._tokens = end
+        self._lines += len(lines.texts)
+        self._begun += int(lines.units[-1]) + 1
+
+    def _find(self, difference: Float64Array, a: _Scored, b: _Scored) -> None:
+        """Keep the largest differences, of equal ones the first."""
+        ids = np.concatenate((self._before, a.ids))
+        found = [one.going_on(a.ids) for one in self._found]
+        for i in _largest(difference):
+            if not abs(difference[i]) <= _TIE:
+                at, line = len(self._before) + i, self._lines + int(a.lines[i]) + 1
+                log_probs = float(a.log_probs[i]), float(b.log_probs[i])
+                found.append(_Found.of(ids, at, line, *log_probs))
+        sizes = np.array([one.log_prob_b - one.log_prob_a for one in found])
+        self._found = [found[i] for i in _largest(sizes)]
+        self._before = ids[-_CONTEXT:]
+
+    def comparison(
+        self, names: tuple[str, str], figures: tuple[Figures, Figures], rng: np.random.Generator
+    ) -> Comparison:
+        """The comparison, after all parts."""
+        bootstrap = Bootstrap(self._sums.columns(), rng)
+        return Comparison(
+            *names,
+            same_tokens=True,
+            figures=figures,
+            nats_per_token=bootstrap.estimate(ratio(0, 2)),
+            bits_per_char=bootstrap.estimate(ratio(0, 3, scale=1 / math.log(2))),
+            perplexity=bootstrap.estimate(perplexity_difference(0, 1, 2)),
+            unit=self._units.title(bootstrap.units),
+            units=bootstrap.units,
+            tally=self._tally,
+            places=tuple(one.place(self._encoder) for one in self._found),
+        )
 
 
-def _compare_lines(
-    scored: tuple[_Scored, _Scored],
-    lines: _Lines,
-    rng: np.random.Generator,
-    names: tuple[str, str],
-) -> Comparison:
-    a, b = scored
-    of_a, of_b = (_line_sums(each, len(lines.texts)) for each in scored)  # (L,)
-    difference = of_b - of_a
-    units = joined(lines.units)
-    bootstrap = Bootstrap(sums_over(units, difference, lines.chars), rng)
-    largest = np.argsort(-np.abs(difference), kind="stable")[:PLACES]
-    return Comparison(
-        *names,
-        same_tokens=False,
-        figures=(_figures(a, lines), _figures(b, lines)),
-        nats_per_token=None,
-        bits_per_char=bootstrap.estimate(ratio(0, 1, scale=1 / math.log(2))),
-        perplexity=None,
-        unit=_name_of_units(lines, bootstrap.units),
-        units=bootstrap.units,
-        tally=_tally(difference),
-        places=tuple(
-            Place(i + 1, "", lines.texts[i], "", float(of_a[i]), float(of_b[i]))
-            for i in largest.tolist()
-        ),
-    )
+class _OfLines:
+    """The differences of models with other tokens, line by line."""
+
+    def __init__(self, units: _Units) -> None:
+        self._units = units
+        self._sums, self._tally = UnitSums(2), Tally(0, 0, 0)
+        self._lines, self._begun = 0, 0  # before the part; units
+        self._places: list[Place] = []
+
+    def add(self, lines: _Lines, a: _Scored, b: _Scored) -> None:
+        """Add those in a part of the text."""
+        of_a, of_b = (_line_sums(each, len(lines.texts)) for each in (a, b))  # (L,)
+        difference = of_b - of_a
+        units = joined(self._begun + lines.units, self._units.count)
+        self._sums.add(units, difference, lines.chars)
+        self._tally += _tally(difference)
+        places = self._places + [
+            Place(self._lines + i + 1, "", lines.texts[i], "", float(of_a[i]), float(of_b[i]))
+            for i in _largest(difference)
+        ]
+        self._places = [
+            places[i] for i in _largest(np.array([place.difference for place in places]))
+        ]
+        self._lines += len(lines.texts)
+        self._begun += int(lines.units[-1]) + 1
+
+    def comparison(
+        self, names: tuple[str, str], figures: tuple[Figures, Figures], rng: np.random.Generator
+    ) -> Comparison:
+        """The comparison, after all parts."""
+        bootstrap = Bootstrap(self._sums.columns(), rng)
+        return Comparison(
+            *names,
+            same_tokens=False,
+            figures=figures,
+            nats_per_token=None,
+            bits_per_char=bootstrap.estimate(ratio(0, 1, scale=1 / math.log(2))),
+            perplexity=None,
+            unit=self._units.title(bootstrap.units),
+            units=bootstrap.units,
+            tally=self._tally,
+            places=tuple(self._places),
+        )
+
+
+def _largest(differences: Float64Array) -> list[int]:
+    """Where the `PLACES` largest are, the largest first; of equal ones the first."""
+    return [int(i) for i in np.argsort(-np.abs(differences), kind="stable")[:PLACES]]
 
 
 def _line_sums(scored: _Scored, lines: int) -> Float64Array:
@@ -255,54 +411,9 @@ def _chars_of_tokens(line_of: NDArray[np.int64], lines: _Lines) -> Float64Array:
     return (lines.chars / np.maximum(tokens, 1))[line_of]
 
 
-def _name_of_units(lines: _Lines, groups: int) -> str:
-    count = int(lines.units[-1]) + 1
-    name = f"{lines.unit}s"
-    return name if count == groups else f"groups of {count / groups:.3g} {name}"
-
-
-def _figures(scored: _Scored, lines: _Lines) -> Figures:
-    nats = -float(scored.log_probs.sum())
-    tokens = len(scored.ids)
-    return Figures(
-        tokens=tokens,
-        oov=int((scored.ids == UNK).sum()),
-        nats_per_token=nats / tokens,
-        bits_per_char=nats / math.log(2) / float(lines.chars.sum()),
-        perplexity=perplexity_of(nats / tokens),
-    )
-
-
 def _tally(difference: Float64Array) -> Tally:
     won, lost = int((difference < -_TIE).sum()), int((difference > _TIE).sum())
     return Tally(won, lost, len(difference) - won - lost)
-
-
-def _places_of_tokens(
-    model: LanguageModel, a: _Scored, b: _Scored, difference: Float64Array
-) -> Iterator[Place]:
-    for i in np.argsort(-np.abs(difference), kind="stable")[:PLACES].tolist():
-        if abs(difference[i]) <= _TIE:
-            return
-        before, after = _around(model.encoder, a.ids, i)
-        yield Place(
-            line=int(a.lines[i]) + 1,
-            before=before,
-            text=model.encoder.token_text(int(a.ids[i])),
-            after=after,
-            log_prob_a=float(a.log_probs[i]),
-            log_prob_b=float(b.log_probs[i]),
-        )
-
-
-def _around(encoder: TextEncoder, ids: IntArray, i: int) -> tuple[str, str]:
-    """The text before and after token i, each with the spaces between it and the token."""
-    first = max(i - _CONTEXT, 0)
-    before, through, whole = (
-        encoder.decode(ids[first:end]) for end in (i, i + 1, i + 1 + _CONTEXT // 2)
-    )
-    piece = through[len(before) :]
-    return before + piece[: len(piece) - len(piece.lstrip(" "))], whole[len(through) :]
 
 
 def lines_of_tokens(encoder: TextEncoder, text: str, ids: IntArray) -> NDArray[np.int64]:
@@ -318,13 +429,12 @@ def lines_of_tokens(encoder: TextEncoder, text: str, ids: IntArray) -> NDArray[n
     if encoder.boundaries is Boundaries.LINES:
         begun: NDArray[np.int64] = (np.cumsum(ids == BOS) - 1)[ids != BOS]
         return begun
-    is_documents = encoder.boundaries is Boundaries.DOCUMENTS
-    lines = str(Boundaries.LINES.reads(text) if is_documents else text)
-    types, index = encoder.tokenizer.distinct(lines)
+    types, index = encoder.tokenizer.distinct(text.replace(encoder.boundaries.end, "\n"))
     newline = encoder.tokenizer.newline
     ends_in = np.array([token.count(newline) for token in types], np.int64)
     closes = np.array([token.endswith(newline) for token in types], np.int64)
     read: NDArray[np.int64] = np.cumsum(ends_in[index]) - closes[index]
+    is_documents = encoder.boundaries is Boundaries.DOCUMENTS
     if is_documents and text and not text.endswith(encoder.boundaries.end):
         read = np.append(read, read[-1:] if read.size else 0)  # the end that is not in the text
     return read

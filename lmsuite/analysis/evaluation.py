@@ -19,16 +19,25 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lmsuite.analysis.bootstrap import Bootstrap, blocks, joined, ratio, sums_over
+from lmsuite.analysis.bootstrap import Bootstrap, UnitSums, blocks, joined, ratio
+from lmsuite.analysis.long_sums import LongSum
 from lmsuite.errors import DataError, UsageError
+from lmsuite.files.disk_arrays import in_memory
 from lmsuite.files.stored_text import Text
 from lmsuite.models.interface import LanguageModel
+from lmsuite.progress import working
 from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.types import Float64Array, IntArray
+
+WINDOW = 1 << 18
+"""Ids of a text that are read and scored at a time."""
 
 
 @dataclass(frozen=True)
@@ -71,31 +80,45 @@ def evaluate(
         DataError: the text has no token.
         UsageError: `block` is not positive.
     """
+    _require_positive(block)
     ids = model.encoder.encode(text)
-    if block is not None:
-        ids = in_blocks(ids, block)
-    began = time.perf_counter()
-    log_probs = model.score(ids) if block is None else _score_blocks(model, ids, block)
-    seconds = time.perf_counter() - began
-    predicted = ids[ids != BOS]
-    tokens = len(predicted)
+    counts = sum(map(_counts, _pieces(ids, block)), np.zeros(3, np.int64))
+    tokens, known, sequences = counts.tolist()
     if not tokens:
         raise DataError("nothing to score: the text has no tokens")
-    known = predicted != UNK
-    known_count = int(known.sum())
-    total = -float(log_probs.sum())
-    known_total = -float(log_probs[known].sum())
+    log_prob, known_log_prob, sums = LongSum(tokens), LongSum(known), UnitSums(2)
+    zero_tokens, read, begun = 0, 0, 0  # tokens read, sequences begun
+    seconds = 0.0
+    score = model.piece_scorer() if block is None else partial(_score_blocks, model, block=block)
+    with working("scoring", tokens, "tokens") as work:
+        for piece in _pieces(ids, block):
+            began = time.perf_counter()
+            log_probs = score(piece)
+            seconds += time.perf_counter() - began
+            predicted = piece != BOS
+            log_prob.add(log_probs)
+            known_log_prob.add(log_probs[piece[predicted] != UNK])
+            zero_tokens += int(np.isneginf(log_probs).sum())
+            if model.encoder.boundaries.has_sequences:
+                begins = begun + np.cumsum(~predicted)
+                units, begun = joined(begins[predicted] - 1, sequences), int(begins[-1])
+            else:
+                units = blocks(read, read + len(log_probs), tokens)
+            sums.add(units, -log_probs, 1.0)
+            read += len(log_probs)
+            work.advance(len(log_probs))
+    total = -log_prob.total()
     return Evaluation(
         model=name,
         kind=model.kind,
         tokens=tokens,
-        oov=tokens - known_count,
-        zero_tokens=int(np.isneginf(log_probs).sum()),
+        oov=tokens - known,
+        zero_tokens=zero_tokens,
         cross_entropy=total / tokens,
         perplexity=perplexity_of(total / tokens),
-        perplexity_interval=None if rng is None else _interval(model, ids, log_probs, rng),
-        perplexity_without_oov=perplexity_of(known_total / known_count)
-        if known_count
+        perplexity_interval=None if rng is None or zero_tokens else _interval(sums, rng),
+        perplexity_without_oov=perplexity_of(-known_log_prob.total() / known)
+        if known
         else math.nan,
         chars=len(text),
         bits_per_char=total / math.log(2) / len(text),
@@ -104,20 +127,37 @@ def evaluate(
     )
 
 
+def _counts(piece: IntArray) -> NDArray[np.int64]:
+    """How many predicted tokens, known ones among them, and sequences there are, (3,)."""
+    sequences, unknown = np.count_nonzero(piece == BOS), np.count_nonzero(piece == UNK)
+    return np.array([len(piece) - sequences, len(piece) - sequences - unknown, sequences])
+
+
+def _pieces(ids: IntArray, block: int | None) -> Iterator[IntArray]:
+    """The ids in windows; with `block` of whole blocks, as from `in_blocks`."""
+    begin, size = 0, WINDOW if block is None else max(WINDOW, 2 * block + 2)
+    while begin < len(ids):
+        piece = in_memory(ids[begin : begin + size])
+        if block is not None and begin + size < len(ids):
+            last = np.flatnonzero(piece != BOS)[::block][-1]  # where the last block begins
+            piece = piece[: last - int(piece[last - 1] == BOS)]
+        yield piece if block is None else in_blocks(piece, block)
+        begin += len(piece)
+
+
 def in_blocks(ids: IntArray, block: int) -> IntArray:
     """`ids` with an ``<s>`` before each run of `block` predicted tokens, unless there is one.
 
     Raises:
         UsageError: `block` is not positive.
     """
-    if block < 1:
-        raise UsageError(f"{{block}} must be at least 1, not {block}", "block", value=block)
+    _require_positive(block)
     firsts = np.flatnonzero(ids != BOS)[::block]
     preceded = (firsts > 0) & (ids[firsts - 1] == BOS)
     return np.insert(ids, firsts[~preceded], BOS)
 
 
-def _score_blocks(model: LanguageModel, ids: IntArray, block: int) -> Float64Array:
+def _score_blocks(model: LanguageModel, ids: IntArray, *, block: int) -> Float64Array:
     """The scores (M,) of ids from `in_blocks`; each block begins without a memory of the text."""
     if not model.remembers_text:
         return model.score(ids)
@@ -125,22 +165,19 @@ def _score_blocks(model: LanguageModel, ids: IntArray, block: int) -> Float64Arr
     return np.concatenate([model.score(part) for part in np.split(ids, cuts)])
 
 
-def _interval(
-    model: LanguageModel, ids: IntArray, log_probs: Float64Array, rng: np.random.Generator
-) -> tuple[float, float] | None:
+def _interval(sums: UnitSums, rng: np.random.Generator) -> tuple[float, float] | None:
     """The 95 % interval of the perplexity, if there is one."""
-    if np.isneginf(log_probs).any():
-        return None
-    if model.encoder.boundaries.has_sequences:
-        units = joined((np.cumsum(ids == BOS) - 1)[ids != BOS])
-    else:
-        units = blocks(len(log_probs))
-    mean = Bootstrap(sums_over(units, -log_probs, 1.0), rng).estimate(ratio(0, 1))
+    mean = Bootstrap(sums.columns(), rng).estimate(ratio(0, 1))
     return (
         None
         if mean.low is None or mean.high is None
         else (perplexity_of(mean.low), perplexity_of(mean.high))
     )
+
+
+def _require_positive(block: int | None) -> None:
+    if block is not None and block < 1:
+        raise UsageError(f"{{block}} must be at least 1, not {block}", "block", value=block)
 
 
 def perplexity_of(nats: float) -> float:

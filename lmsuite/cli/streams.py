@@ -81,13 +81,22 @@ def read_texts(
     """
     from lmsuite.sources.corpus import read_corpus
 
-    return read_corpus(
-        sources,
-        documents=any(each.unit == "document" for each in boundaries),
-        stdin=piped_input(),
-        quiet=is_quiet(),
-        **vars(reading),
-    )
+    return read_corpus(sources, **_how_to_read(reading, boundaries))
+
+
+def stream_texts(
+    sources: Sequence[str], reading: ReadingSettings, boundaries: Iterable[Boundaries]
+) -> tuple[str, Iterator[str]]:
+    """What messages call the text of `read_texts`, and the parts of that text, as they are read."""
+    from lmsuite.sources.corpus import stream_corpus
+
+    return stream_corpus(sources, **_how_to_read(reading, boundaries))
+
+
+def _how_to_read(reading: ReadingSettings, boundaries: Iterable[Boundaries]) -> dict[str, Any]:
+    documents = any(each.unit == "document" for each in boundaries)
+    how = {"documents": documents, "stdin": piped_input(), "quiet": is_quiet()}
+    return how | vars(reading)
 
 
 def printable(text: str) -> str:
@@ -186,17 +195,22 @@ def json_line(value: Any) -> str:
 def write_all(lines: Iterable[str]) -> None:
     """Write lines to standard output: the first at once, the others many at a time.
 
-    Each line brings its own line end.
+    Each line brings its own line end. If the lines end with an error, those before it are written.
     """
     held: list[str] = []
     size, enough = 0, 1
-    for line in lines:
-        held.append(line)
-        size += len(line)
-        if size >= enough:
-            write("".join(held))
-            held.clear()
-            size, enough = 0, _AT_ONCE
+    try:
+        for line in lines:
+            held.append(line)
+            size += len(line)
+            if size >= enough:
+                text = "".join(held)
+                held.clear()
+                write(text)
+                size, enough = 0, _AT_ONCE
+    except LmError:
+        write("".join(held))
+        raise
     write("".join(held))
 
 

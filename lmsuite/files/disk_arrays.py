@@ -83,6 +83,23 @@ class DiskArray:
         return np.frombuffer(memory, dtype=self._dtype)
 
 
+def in_memory(values: NDArray[Any]) -> NDArray[Any]:
+    """The values of a part of an array; of a `DiskArray.mapped`, they are a copy.
+
+    What was read of the mapped array no longer takes memory then.
+    """
+    owner: Any = values
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    memory = getattr(owner, "obj", None)
+    if not isinstance(memory, mmap.mmap):
+        return values
+    copy = values.copy()
+    if hasattr(mmap, "MADV_DONTNEED"):
+        memory.madvise(mmap.MADV_DONTNEED)
+    return copy
+
+
 def _unwritable(error: OSError) -> TrainingError:
     return TrainingError(
         f"cannot write temporary files in {tempfile.gettempdir()}: {error.strerror or error}; "

@@ -175,18 +175,25 @@ def is_blank(text: Text) -> bool:
 
 
 def whole_units(parts: Iterable[str], end: str) -> Iterator[str]:
-    """The parts of a text, cut anew so that each but the last ends with `end`, if `end` comes."""
+    """The parts of a text, cut anew: each but the last ends with `end`.
+
+    Small parts are put together, to about `BLOCK` characters; a longer unit is not cut.
+    """
     held: list[str] = []
+    size, enough = 0, BLOCK
     for part in parts:
-        cut = part.rfind(end) + len(end)
+        held.append(part)
+        size += len(part)
+        if size < enough:
+            continue
+        text = "".join(held)
+        cut = text.rfind(end) + len(end)
         if cut >= len(end):
-            yield "".join((*held, part[:cut]))
-            held = []
-        else:
-            cut = 0
-        if cut < len(part):
-            held.append(part[cut:])
-    if held:
+            yield text[:cut]
+            text = text[cut:]
+        held, size = [text], len(text)
+        enough = max(BLOCK, 2 * size)  # a long unit is searched for its end few times
+    if size:
         yield "".join(held)
 
 

@@ -1,9 +1,9 @@
 """Text from a model, one token after another.
 
-Each step has a file: from a distribution to a token (`filters`), from ids to the characters that
-are certain (`writing`), and from both to several texts side by side (`batch`). There are three ways
-to get texts: whole, or piece by piece when the caller asks (both in `texts`), or from a thread that
-serves many readers at once (`batcher`).
+Each step has a file: from a distribution to a token (`filters`, and `drawing`, which is quicker for
+one text), from ids to the characters that are certain (`writing`), and from both to several texts
+side by side (`batch`). There are three ways to get texts: whole, or piece by piece when the caller
+asks (both in `texts`), or from a thread that serves many readers at once (`batcher`).
 """
 
 from __future__ import annotations

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmsuite.errors import LmError
+from lmsuite.generation.drawing import WIDE, Sampler
 from lmsuite.generation.filters import Filter, draw_ids
 from lmsuite.generation.writing import Writer
-from lmsuite.models.interface import Decoder, LanguageModel, State
+from lmsuite.models.interface import BackedOff, Decoder, LanguageModel, State
 from lmsuite.sampling import SamplingSettings
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, EOS, UNK
@@ -83,11 +85,13 @@ class Batch:
         self.texts: list[Continuation] = []
         self._model = model
         self._state: State = None
-        self._ids: IntArray = np.empty(0, np.int32)
+        self._drawn: list[int] = []
         self._excluded = np.array([UNK, *model.encoder.impossible], np.int32)
         self._decoders: dict[int, Decoder] = {}  # by the number of texts that they step
         self._decoder: Decoder = model
-        self._filters: dict[tuple[float, ...], tuple[Filter, list[int]]] = {}
+        self._samplers: list[Sampler] = []  # of every text
+        self._groups: dict[tuple[float, ...], tuple[Sampler, list[int]]] = {}  # rows by filter
+        self._is_wide = len(model.encoder.vocabulary) > WIDE
 
     def join(self, texts: Sequence[Continuation], state: State) -> None:
         """Add texts, and the state after their prompts, one row a text."""
@@ -106,49 +110,60 @@ class Batch:
 
     def draw(self) -> list[Piece | LmError]:
         """The next piece of every text, or an error if no token has any probability there."""
-        log_probs = self._decoder.log_probs(self._state)  # (B, V)
-        failures: dict[int, LmError] = {}
-        self._ids = self._drawn(log_probs, failures)
-        return [
-            failures[row] if row in failures else text.push(token, log_probs.item(row, token))
-            for row, (text, token) in enumerate(zip(self.texts, self._ids.tolist(), strict=True))
-        ]
-
-    def _drawn(self, log_probs: FloatArray, failures: dict[int, LmError]) -> IntArray:
-        """An id (B,) for every text; a text that can have none is put among the failures."""
-        numbers = np.array([text.number() for text in self.texts])
-        if len(self._filters) == 1:
-            [(tokens, _)] = self._filters.values()
+        rows: FloatArray | Sequence[BackedOff] | None = None
+        if self._is_wide:
+            rows = self._model.backed_off(self._state)
+        if rows is None:
+            rows = self._decoder.log_probs(self._state)  # (B, V)
+        marks = [text.number() for text in self.texts]
+        if isinstance(rows, np.ndarray) and len(marks) > 1 and not self._is_wide:
             try:
-                return draw_ids(log_probs, tokens, numbers)
-            except LmError:  # of some row: then each is drawn for itself
+                self._drawn = self._drawn_together(rows, np.array(marks))
+            except LmError:  # of some row: then a token is drawn for each text alone
                 pass
-        ids = np.zeros(len(numbers), np.int32)
-        for tokens, rows in self._filters.values():
+            else:
+                return [
+                    text.push(token, rows.item(row, token))
+                    for row, (text, token) in enumerate(zip(self.texts, self._drawn, strict=True))
+                ]
+        pieces: list[Piece | LmError] = []
+        self._drawn = []
+        for text, sampler, log_probs, mark in zip(
+            self.texts, self._samplers, rows, marks, strict=True
+        ):
             try:
-                ids[rows] = draw_ids(log_probs[rows], tokens, numbers[rows])
-            except LmError:
-                for row in rows:
-                    part = slice(row, row + 1)
-                    try:
-                        ids[part] = draw_ids(log_probs[part], tokens, numbers[part])
-                    except LmError as error:
-                        failures[row] = error
-        return ids
+                token = sampler.draw(log_probs, mark)
+            except LmError as error:
+                token = UNK
+                pieces.append(error)
+            else:
+                pieces.append(text.push(token, log_probs.item(token)))
+            self._drawn.append(token)
+        return pieces
+
+    def _drawn_together(self, log_probs: FloatArray, marks: NDArray[np.float64]) -> list[int]:
+        """An id for every text."""
+        ids = np.empty(len(marks), np.int32)
+        for sampler, rows in self._groups.values():
+            if len(rows) == len(marks):
+                ids = draw_ids(log_probs, sampler.filter, marks)
+            else:
+                ids[rows] = draw_ids(log_probs[rows], sampler.filter, marks[rows])
+        drawn: list[int] = ids.tolist()
+        return drawn
 
     def read(self, rows: Sequence[int]) -> None:
         """Read the tokens drawn in these rows, given in rising order; the other texts leave.
 
         After ``</s>`` a text begins anew: ``<s>`` is read, too.
         """
-        ids = self._ids
-        if len(rows) < len(self.texts):
-            ids = ids[rows]
-            self.keep(rows)
-        if not self.texts:
+        tokens = [self._drawn[row] for row in rows]
+        self.keep(rows)
+        if not tokens:
             return
+        ids = np.array(tokens, np.int32)
         self._state = self._decoder.step(self._state, ids)
-        if EOS in ids.tolist():
+        if EOS in tokens:
             ended = np.flatnonzero(ids == EOS)
             begun = self._model.select(self._state, ended)
             begun = self._model.step(begun, np.full(len(ended), BOS, np.int32))
@@ -164,11 +179,13 @@ class Batch:
             if size not in self._decoders:
                 self._decoders[size] = self._model.decoder(size)
             self._decoder = self._decoders[size]
-        known, self._filters = self._filters, {}
+        known, self._groups, self._samplers = self._groups, {}, []
         for row, text in enumerate(texts):
             key = text.settings.filters
             if key not in known:
                 vocabulary = len(self._model.encoder.vocabulary)
-                known[key] = Filter(text.settings, vocabulary, self._excluded), []
-            tokens, _ = known[key]
-            self._filters.setdefault(key, (tokens, []))[1].append(row)
+                tokens = Filter(text.settings, vocabulary, self._excluded)
+                known[key] = Sampler(tokens, vocabulary), []
+            sampler, _ = known[key]
+            self._samplers.append(sampler)
+            self._groups.setdefault(key, (sampler, []))[1].append(row)

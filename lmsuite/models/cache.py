@@ -16,7 +16,7 @@ not likely to be the same. Alone this is a poor model; it is meant as a member o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -80,18 +80,30 @@ class CacheModel(LanguageModel):
         return own
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
-        ids = self.checked(ids)
-        predicted = ids[ids != BOS]
-        remembered = self._remembered[predicted]
-        own = self._uniform[predicted]
-        own[remembered] += self._weights_before(predicted[remembered])
-        # i tokens together weigh 1 + d + … + d^(i-1).
-        read = np.cumsum(remembered) - remembered
-        everything = -np.expm1(read * np.log(self._decay)) / (1 - self._decay)
-        with np.errstate(divide="ignore"):
-            scores: NDArray[np.float64] = np.log(own)
-        scores -= np.log(everything + 1.0)
-        return scores
+        return self.piece_scorer()(ids)
+
+    def piece_scorer(self) -> Callable[[IntArray], NDArray[np.float64]]:
+        (memory,) = self.start(1)  # (V,), before the piece
+        read = 0  # tokens remembered before the piece
+
+        def score(ids: IntArray) -> NDArray[np.float64]:
+            nonlocal memory, read
+            ids = self.checked(ids)
+            predicted = ids[ids != BOS]
+            remembered = self._remembered[predicted]
+            since = np.cumsum(remembered) - remembered
+            own = self._uniform[predicted] + memory[predicted] * self._decay**since
+            own[remembered] += self._weights_before(predicted[remembered])
+            # i tokens together weigh 1 + d + … + d^(i-1).
+            everything = -np.expm1((read + since) * np.log(self._decay)) / (1 - self._decay)
+            with np.errstate(divide="ignore"):
+                scores: NDArray[np.float64] = np.log(own)
+            scores -= np.log(everything + 1.0)
+            memory = self.read(memory, ids)
+            read += int(np.count_nonzero(remembered))
+            return scores
+
+        return score
 
     def _weights_before(self, ids: IntArray) -> NDArray[np.float64]:
         """The weight (M,) that each of the ids (M,) has in the memory of the ids before it.

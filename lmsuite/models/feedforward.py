@@ -14,15 +14,15 @@ Dropout, if any, is on x and on each hidden layer's output.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lmsuite.models.blas_threads import blas_threads
 from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, dropped
 from lmsuite.models.settings import FeedForwardSettings as FeedForwardSettings
-from lmsuite.nn import threads
 from lmsuite.nn.activations import ACTIVATIONS
 from lmsuite.nn.layers import Dropout, Embedding, Linear
 from lmsuite.nn.losses import log_softmax, target_log_probs
@@ -34,14 +34,18 @@ from lmsuite.types import FloatArray, IntArray
 
 
 def windows(
-    ids: IntArray, positions: NDArray[np.int64], since: NDArray[np.int64], context: int
+    ids_at: Callable[[NDArray[np.int64]], IntArray],
+    positions: NDArray[np.int64],
+    since: NDArray[np.int64],
+    context: int,
 ) -> IntArray:
     """The `context` ids before each position (B,), oldest first: (context, B).
 
-    ids (N,); since (B,) is the first position that each may read: before it, all is ``<s>``.
+    `ids_at` gives the ids of a text at any positions; since (B,) is the first position that each
+    window may read: before it, all is ``<s>``.
     """
     read = positions + np.arange(-context, 0)[:, None]
-    return np.where(read >= since, ids[np.maximum(read, 0)], np.int32(BOS))
+    return np.where(read >= since, ids_at(np.maximum(read, 0)), np.int32(BOS))
 
 
 class FeedForward(NeuralModel):
@@ -168,7 +172,7 @@ class FeedForward(NeuralModel):
         return following
 
     def log_probs(self, state: IntArray) -> FloatArray:
-        with threads.taking_turns:
+        with blas_threads(len(state)):
             logits = self._logits(state.T)
         return log_softmax(logits, self.encoder.impossible)
 
@@ -180,7 +184,7 @@ class FeedForward(NeuralModel):
         scores = np.empty(positions.size)
         for begin in range(0, positions.size, at_once):
             chunk = positions[begin : begin + at_once]
-            inputs = windows(ids, chunk, since[chunk], self._settings.context)
+            inputs = windows(ids.__getitem__, chunk, since[chunk], self._settings.context)
             logits = self._logits(inputs)
             scores[begin : begin + at_once] = target_log_probs(
                 logits, ids[chunk], self.encoder.impossible

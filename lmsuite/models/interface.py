@@ -13,6 +13,9 @@ Invariants, tested for every model and every smoothing in ``tests/test_contract.
   ``is_normalised`` is false (stupid backoff), only the sum may differ.
 * ``score(ids)`` equals the chain of `step`s and `log_probs`, to 1e-4 nats per token. `read` equals
   that chain of steps. `score_next` is a step, with the log-probability of the ids that it reads.
+  `score_without_bos` is the chain in which every sentence begins in `null_context`.
+* A `piece_scorer`, given a text in pieces, cut anywhere, gives the numbers of `score`: those of the
+  first piece to the bit, the others up to the rounding of the model's states.
 * `select` and `join` treat the rows of a state alike in every family, and states of equal
   `state_key` have equal futures.
 * Reading does not change a model, so any number of threads can share it. For many steps, ask for a
@@ -25,7 +28,7 @@ Invariants, tested for every model and every smoothing in ``tests/test_contract.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -33,7 +36,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from lmsuite.errors import DataError, UsageError
 from lmsuite.models.text_scores import TextScores
+from lmsuite.ngram.backed_off import BackedOff as BackedOff
+from lmsuite.ngram.backed_off import Context as Context
 from lmsuite.text.encoding import TextEncoder
+from lmsuite.text.vocabulary import BOS
 from lmsuite.types import Array, FloatArray, IntArray
 
 # Each model defines what its states hold; callers only pass them on.
@@ -103,13 +109,6 @@ class LanguageModel(TextScores, ABC):
             "leave bos=True"
         )
 
-    def matched_order(self, state: State, token_id: int) -> int | None:
-        """The order of the n-gram that predicts an id after a state of batch size 1.
-
-        None if the model has no n-grams.
-        """
-        return None
-
     @abstractmethod
     def step(self, state: State, ids: IntArray) -> State:
         """The state after one more token of each text of the batch, ids (B,).
@@ -121,6 +120,10 @@ class LanguageModel(TextScores, ABC):
     @abstractmethod
     def log_probs(self, state: State) -> FloatArray:
         """Natural log-probabilities of the next token, (B, V)."""
+
+    def backed_off(self, state: State) -> Sequence[BackedOff] | None:
+        """`log_probs` with few numbers a row, of a model that has only such rows; here None."""
+        return None
 
     def decoder(self, batch_size: int) -> Decoder:
         """A decoder that makes many steps of up to `batch_size` texts quickly; here the model."""
@@ -163,6 +166,48 @@ class LanguageModel(TextScores, ABC):
 
         Scoring begins in `start`; every ``<s>`` among the ids does what it does in `step`.
         """
+
+    def piece_scorer(self) -> Callable[[IntArray], NDArray[np.float64]]:
+        """What scores a text in pieces: called with each in turn, it gives the scores of each.
+
+        Between two pieces it keeps no more of the text than the state of the model. Here that is
+        the last `reach` ids; a model without `reach` has its own way.
+        """
+        before: IntArray = np.zeros(0, np.int32)
+
+        def score(ids: IntArray) -> NDArray[np.float64]:
+            nonlocal before
+            whole = np.concatenate((before, self.checked(ids)))
+            scores = self.score(whole)[np.count_nonzero(before != BOS) :]
+            before = whole if self.reach is None else whole[max(0, len(whole) - self.reach) :]
+            return scores
+
+        return score
+
+    def score_without_bos(self, ids: IntArray) -> NDArray[np.float64]:
+        """As `score`, but every sentence begins in `null_context`.
+
+        Raises:
+            UsageError: as `null_context`.
+        """
+        if not self.encoder.boundaries.has_sequences:
+            return self.score(ids)
+        scores = []
+        state = self.null_context(1)
+        for token in self.checked(ids).tolist():
+            if token == BOS:
+                state = self.null_context(1)
+                continue
+            score, state = self.score_next(state, np.array([token], np.int32))
+            scores.append(float(score[0]))
+        return np.array(scores)
+
+    def matched_orders(self, ids: IntArray, *, bos: bool = True) -> NDArray[np.int64] | None:
+        """The order (M,) of the n-gram that predicts each id; None if the model has no n-grams.
+
+        If `bos` is False, these are the orders for `score_without_bos`, else those for `score`.
+        """
+        return None
 
     @abstractmethod
     def arrays(self) -> Mapping[str, Array]:
@@ -217,6 +262,8 @@ def checked_ids(ids: ArrayLike, vocabulary_size: int) -> IntArray:
         # A conversion could cut off large numbers and make negative ones wrap around: check first.
         _require_in_range(array, vocabulary_size)
         array = array.astype(np.int32)
+    if array.size == 1 and 0 <= array.item() < vocabulary_size:  # a step of one text
+        return array
     # As unsigned numbers, negative ids are larger than all others: one reduction finds both faults.
     if array.size and np.maximum.reduce(array.view(np.uint32)) >= vocabulary_size:
         _require_in_range(array, vocabulary_size)

@@ -10,7 +10,7 @@ the arrays of member i begin with ``i.``.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -178,6 +178,10 @@ class Mixture(LanguageModel):
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return interpolate(self.weights, [member.score(ids) for member in self.members])
+
+    def piece_scorer(self) -> Callable[[IntArray], NDArray[np.float64]]:
+        scorers = [member.piece_scorer() for member in self.members]
+        return lambda ids: interpolate(self.weights, [score(ids) for score in scorers])
 
     def contributions(self, state: tuple[State, ...], token_id: int) -> tuple[Contribution, ...]:
         """How each member predicts one token after a state of batch size 1."""

@@ -21,6 +21,7 @@ from lmsuite.files import AnyPath
 from lmsuite.files.atomic import replacing
 from lmsuite.files.compression import unpacked
 from lmsuite.models.interface import LanguageModel, State
+from lmsuite.ngram.backed_off import BackedOff
 from lmsuite.ngram.counting import NgramCounts
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.quantizing import from_quantized_arrays, quantized_arrays
@@ -144,10 +145,6 @@ class NgramModel(LanguageModel):
         """The state (B, order - 1) of `batch_size` texts without known context."""
         return np.full_like(self.start(batch_size), -1)
 
-    def matched_order(self, state: State, token_id: int) -> int:
-        """The order of the n-gram that predicts an id after a state of batch size 1."""
-        return self.table.trace(state, token_id).order
-
     def step(self, state: State, ids: IntArray) -> State:
         """The state after one more token of each text of the batch, ids (B,)."""
         return self.table.extend(state, self.checked(ids))
@@ -156,21 +153,25 @@ class NgramModel(LanguageModel):
         """Natural log-probabilities of the next token, (B, V)."""
         return self.table.log_probs(state)
 
+    def backed_off(self, state: State) -> list[BackedOff]:
+        """`log_probs` with few numbers a row."""
+        return [self.table.backed_off(contexts) for contexts in state.tolist()]
+
     def score_next(self, state: State, ids: IntArray) -> tuple[NDArray[np.float64], State]:
         """As `LanguageModel.score_next`; only the n-grams that end with the ids are looked up."""
         return self.table.score_next(state, self.checked(ids))
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         """Natural log-probabilities (M,) of every id in ids (N,) that is not ``<s>``, in order."""
-        ids = self.checked(ids)
-        predicted: NDArray[np.float64] = self.table.score(ids)[ids != BOS]
-        return predicted
+        return self.table.score(self.checked(ids))
 
-    def matched_orders(self, ids: IntArray) -> NDArray[np.int64]:
-        """For every id that is not ``<s>``, the order of the n-gram that `score` found, (M,)."""
-        ids = self.checked(ids)
-        predicted: NDArray[np.int64] = self.table.matched_orders(ids)[ids != BOS]
-        return predicted
+    def score_without_bos(self, ids: IntArray) -> NDArray[np.float64]:
+        """As `score`, but every sentence begins in `null_context`."""
+        return self.table.score(self.checked(ids), bos=False)
+
+    def matched_orders(self, ids: IntArray, *, bos: bool = True) -> NDArray[np.int64]:
+        """For every id that is not ``<s>``, the order of the n-gram that was found, (M,)."""
+        return self.table.matched_orders(self.checked(ids), bos=bos)
 
     def trace(self, history: IntArray, id: int) -> Trace:
         """How the probability of `id` is computed after `history`, ids (N,) from the beginning."""

@@ -14,12 +14,13 @@ steps (Zaremba et al. 2014). With `variational`, all steps of a window have the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lmsuite.models.blas_threads import blas_threads
 from lmsuite.models.interface import Decoder
 from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, dropped
 from lmsuite.models.recurrent_scoring import SideBySide
@@ -162,8 +163,14 @@ class Recurrent(NeuralModel):
         return np.zeros((arrays, batch_size, H), self.parameters.values.dtype)
 
     def start(self, batch_size: int) -> FloatArray:
-        begins = np.full(1, BOS, np.int32)
-        return np.repeat(self.step(self.zero_state(1), begins), batch_size, axis=1)
+        state = self.zero_state(1)
+        x, _ = self._embedding.forward(np.full((1, 1), BOS))
+        with blas_threads(1):
+            for i, layer in enumerate(self._layers):
+                [drive], mine = layer.drive(x), state[self._state_of(i)]
+                mine[...], _ = layer.step(drive, np.zeros_like(drive), mine)  # h U is zero
+                x = mine[:1]
+        return np.repeat(state, batch_size, axis=1)
 
     def step(self, state: FloatArray, ids: IntArray) -> FloatArray:
         """By the equations; a `decoder` is quicker, and tests hold it to this."""
@@ -193,6 +200,8 @@ class Recurrent(NeuralModel):
 
     def read(self, state: FloatArray, ids: IntArray) -> FloatArray:
         ids = self.checked(ids)
+        if not ids.size:
+            return state
         begins = np.flatnonzero(ids == BOS)
         if begins.size:  # the last <s> resets the state: start there
             return SideBySide(self).read(self.zero_state(1), ids[begins[-1] :])
@@ -230,6 +239,10 @@ class Recurrent(NeuralModel):
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return SideBySide(self).score(self.checked(ids))
+
+    def piece_scorer(self) -> Callable[[IntArray], NDArray[np.float64]]:
+        text = SideBySide(self)
+        return lambda ids: text.score(self.checked(ids))
 
     def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
         """By the cells' `forward`, and by the equations."""

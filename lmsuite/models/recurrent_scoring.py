@@ -21,14 +21,15 @@ from __future__ import annotations
 import threading
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lmsuite.models.blas_threads import blas_threads, one_blas_thread
 from lmsuite.models.recurrent_stack import RecurrentStack
+from lmsuite.nn.products import SMALL
 from lmsuite.nn.reader import Reader
-from lmsuite.nn.threads import side_by_side, thread_count
+from lmsuite.nn.threads import side_by_side
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray, IntArray
 
@@ -62,26 +63,49 @@ Positions = NDArray[np.int64]
 
 
 class SideBySide:
-    """Scores one text with one model."""
+    """Scores one text, in one or several pieces, with one model."""
 
     def __init__(self, model: RecurrentStack) -> None:
         self._model = model
+        is_small = model.recurrence_size <= SMALL
+        self._blas_of_few = one_blas_thread if is_small else blas_threads(1)
+        # Where the text goes on: after `_last`, and in the state after `_state` and then `_unread`.
+        self._last = BOS
+        self._state: FloatArray
+        self._unread: IntArray
         self._targets: IntArray | None = None  # None: nothing is scored
         self._thread = threading.local()  # keeps each thread's readers from batch to batch
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
-        """The log-probability of each id that is not ``<s>``, as `LanguageModel.score`."""
+        """The log-probability of each id that is not ``<s>``, as `LanguageModel.score`.
+
+        The ids go on where those scored before them ended.
+        """
         positions = np.flatnonzero(ids != BOS)
-        self._targets = ids[positions]
-        self._before = np.where(positions > 0, ids[positions - 1], np.int32(BOS))
+        before = np.where(positions > 0, ids[positions - 1], np.int32(self._last))
+        if ids.size:
+            self._last = int(ids[-1])
+        goes_on = positions.size > 0 and before[0] != BOS  # within a segment
+        state = self.read(self._state, self._unread) if goes_on else None
+        self._before, self._targets = before, ids[positions]
         self._scores = np.empty(positions.size)
-        first = np.flatnonzero(self._before == BOS)
+        first = np.flatnonzero(before == BOS)
+        if state is None and first.size == 1 and positions.size <= STEPS_OF_FEW:
+            with self._blas_of_few:  # a sentence: one window
+                inputs, start = before[:, None], self._model.zero_state(1)
+                hidden, self._state = self._model.read_window(self._model.readers(1), inputs, start)
+                self._unread = before[:0]
+                return self._model.target_scores(hidden[:, 0], self._targets)
         lengths = np.diff(first, append=positions.size)
         long = lengths >= 2 * PIECE[0]
-        with _one_blas_thread if positions.size >= PIECE[0] else nullcontext():
+        with one_blas_thread if positions.size >= PIECE[0] else self._blas_of_few:
+            if state is not None:
+                self._score_long(0, int(first[0]) if first.size else positions.size, state)
             self._score_short(first[~long], lengths[~long])
             for begin, length in zip(first[long].tolist(), lengths[long].tolist(), strict=True):
-                self._score_long(begin, length)
+                self._score_long(begin, length, self._model.zero_state(1))
+        if first.size and not long[-1]:
+            self._state, self._unread = self._model.zero_state(1), before[first[-1] :]
         return self._scores
 
     def read(self, state: FloatArray, ids: IntArray) -> FloatArray:
@@ -92,13 +116,14 @@ class SideBySide:
         most = PIECES * windows * STEPS
         if whole <= windows * STEPS:
             whole = 0  # a single piece has no other piece to be read with
-        with _one_blas_thread if whole else nullcontext():
+        with one_blas_thread if whole else nullcontext():
             for begin in range(0, whole, most):
-                state = self._score_pieces(begin, min(most, whole - begin), windows, state)
+                state, _ = self._score_pieces(begin, min(most, whole - begin), windows, state)
         readers = self._model.readers(1)
-        for begin in range(whole, ids.size, STEPS):
-            window = ids[begin : begin + STEPS, None]
-            _, state = self._model.read_window(readers, window, state)
+        with self._blas_of_few:
+            for begin in range(whole, ids.size, STEPS):
+                window = ids[begin : begin + STEPS, None]
+                _, state = self._model.read_window(readers, window, state)
         return state
 
     def _score_short(self, first: Positions, lengths: Positions) -> None:
@@ -117,21 +142,24 @@ class SideBySide:
                 readers, first[:left] + t, lengths[:left] - t, state[:, :left], steps
             )
 
-    def _score_long(self, begin: int, length: int) -> None:
-        """One segment, in stretches of at most `PIECES` pieces."""
-        state = self._model.zero_state(1)
+    def _score_long(self, begin: int, length: int, state: FloatArray) -> None:
+        """One segment, after `state` (…, 1, …), in stretches of at most `PIECES` pieces."""
         end = begin + length
         while begin < end:
             left = end - begin
             windows = -(-min(max(left // PIECES, PIECE[0]), PIECE[1]) // STEPS)
             stretch = min(left, PIECES * windows * STEPS)
-            state = self._score_pieces(begin, stretch, windows, state)
+            state, read = self._score_pieces(begin, stretch, windows, state)
+            self._state, self._unread = state, self._before[begin + read : begin + stretch]
             begin += stretch
 
-    def _score_pieces(self, begin: int, length: int, windows: int, state: FloatArray) -> FloatArray:
+    def _score_pieces(
+        self, begin: int, length: int, windows: int, state: FloatArray
+    ) -> tuple[FloatArray, int]:
         """Score a stretch of a text, after `state` (…, 1, …), in pieces of `windows` windows.
 
-        Returns the state after the stretch, if the last piece is as long as the others.
+        Returns a state, and after how many of the inputs it is: after all, unless the last piece is
+        shorter than the others.
         """
         offsets = np.arange(0, length, windows * STEPS)
         first, lengths = begin + offsets, np.minimum(length - offsets, windows * STEPS)
@@ -152,8 +180,8 @@ class SideBySide:
             side_by_side([partial(again, group, ended_otherwise) for group in _groups(now)])
             after = np.array(ended_otherwise, np.intp) + 1
             doubtful = np.union1d(np.setdiff1d(doubtful, now), after[after < first.size])
-        final: FloatArray = reached[-1][:, -1:]
-        return final
+        whole = length // (windows * STEPS)
+        return (reached[-1][:, whole - 1 : whole] if whole else state), whole * windows * STEPS
 
     def _read_pieces(
         self,
@@ -221,34 +249,3 @@ def _groups(sequences: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     """Groups of at most `GROUP` sequences; two or more if there are enough for two threads."""
     count = max(-(-sequences.size // GROUP), min(2, sequences.size // FEW))
     return [group for group in np.array_split(sequences, max(1, count)) if group.size]
-
-
-class _OneBlasThread:
-    """Within this context, BLAS uses one thread: its threads and ours would fight for the cores.
-
-    The limit is for the whole process. If several threads are inside, the first sets the limit and
-    the last restores the old one. If each restored what it had found, the limit could stay.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._limits: Any = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0 and thread_count() > 1:
-                from threadpoolctl import threadpool_limits
-
-                self._limits = threadpool_limits(1, user_api="blas")
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0 and self._limits is not None:
-                self._limits.restore_original_limits()
-                self._limits = None
-
-
-_one_blas_thread = _OneBlasThread()

@@ -14,8 +14,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from lmsuite.models.blas_threads import blas_threads
 from lmsuite.models.recurrent_stack import RecurrentStack
-from lmsuite.nn import threads
 from lmsuite.nn.losses import log_softmax
 from lmsuite.nn.products import SMALL
 from lmsuite.nn.reader import Reader
@@ -67,7 +67,7 @@ class RecurrentDecoder:
             state = np.where(begins[:, None], state.dtype.type(0), state)
         after = np.empty_like(state)
         first = self._parts[0]
-        with threads.taking_turns:
+        with blas_threads(len(ids)):
             if len(ids) <= first.texts.stop:  # the usual case, in as few calls as can be
                 self._step_part(first.readers, state, ids, after)
             else:
@@ -104,7 +104,7 @@ class RecurrentDecoder:
         # BLAS's threads would fight with those of `step`. OpenBLAS computes products up to `SMALL`
         # in one thread, so the product is cut into such ones if it can be.
         at_once = SMALL // self._output.size or len(top)
-        with threads.taking_turns:
+        with blas_threads(len(top)):
             if len(top) <= at_once:
                 np.matmul(top, self._output, out=logits)
             else:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lmsuite.errors import DataError
+from lmsuite.files.stored_text import whole_units
+from lmsuite.text.cutting import distinct, refuse_reserved
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.types import IntArray
@@ -21,6 +24,9 @@ class Scorer(Protocol):
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         """As `LanguageModel.score`."""
+
+    def piece_scorer(self) -> Callable[[IntArray], NDArray[np.float64]]:
+        """As `LanguageModel.piece_scorer`."""
 
 
 class Sentence(NamedTuple):
@@ -47,14 +53,16 @@ class Sentence(NamedTuple):
 
 
 def score_sentences(
-    model: Scorer, text: str, *, in_context: bool = False, name: str = "the text"
+    model: Scorer, parts: Iterable[str], *, in_context: bool = False, name: str = "the text"
 ) -> Iterator[Sentence]:
     """Every line of a text, with its log-probability; of a text of documents, every document.
 
+    Some lines are read and scored at a time, so that a text may be of any length.
+
     Args:
         model: any model.
-        text: the lines; each ends with a newline, which the last may lack. The same holds for
-            documents and their ends.
+        parts: the lines, cut anywhere; each ends with a newline, which the last may lack. The same
+            holds for documents and their ends.
         in_context: the lines before a line are its context, as in `evaluate`. Otherwise each line
             is scored as if it were the only line of a text.
         name: how error messages name the text.
@@ -62,30 +70,55 @@ def score_sentences(
     Raises:
         DataError: the text holds a reserved token.
     """
-    ids, lengths = model.encoder.encode_lines(text, name=name)
-    predicted = ids[ids != BOS]
-    if in_context:
-        log_probs = model.score(_running(model.encoder, ids))
-    elif model.remembers_text:
-        log_probs = _scores_alone(model, ids)
-    else:
-        log_probs = model.score(ids)
-    stops = np.cumsum(lengths).tolist()
-    # White space after the last line end has no tokens: it is not a line.
-    unit_end = model.encoder.boundaries.end
-    for line, stop, length in zip(_units(text, unit_end), stops, lengths.tolist(), strict=False):
-        tokens = slice(stop - length, stop)
-        end = unit_end if line.endswith(unit_end) else ""
-        yield Sentence(line.removesuffix(unit_end), end, predicted[tokens], log_probs[tokens])
+    encoder, unit_end = model.encoder, model.encoder.boundaries.end
+    score = model.piece_scorer()
+    for text, ids, lengths in encoded_units(encoder, parts, name):
+        log_probs = score(running(encoder, ids)) if in_context else _scores_alone(model, ids)
+        predicted = ids[ids != BOS]
+        stops = np.cumsum(lengths).tolist()
+        # White space after the last line end has no tokens: it is not a line.
+        lines = zip(_units(text, unit_end), stops, lengths.tolist(), strict=False)
+        for line, stop, length in lines:
+            tokens = slice(stop - length, stop)
+            end = unit_end if line.endswith(unit_end) else ""
+            yield Sentence(line.removesuffix(unit_end), end, predicted[tokens], log_probs[tokens])
 
 
-def _running(encoder: TextEncoder, ids: IntArray) -> IntArray:
+def encoded_units(
+    encoder: TextEncoder, parts: Iterable[str], name: str
+) -> Iterator[tuple[str, IntArray, IntArray]]:
+    """A text in parts of whole lines (documents), each with its `TextEncoder.encode_lines`.
+
+    Args:
+        encoder: the encoder.
+        parts: the text, cut anywhere.
+        name: how error messages name the text.
+
+    Raises:
+        DataError: the text holds a reserved token.
+    """
+    tokenizer, boundaries = encoder.tokenizer, encoder.boundaries
+    before = 0  # lines
+    for part in whole_units(parts, boundaries.end):
+        try:
+            ids, lengths = encoder.encode_lines(part, name=name)
+        except DataError:  # it counts the lines of the part
+            types, _ = distinct(tokenizer, boundaries, part)
+            refuse_reserved(types, tokenizer, boundaries, part, name, before)
+            raise
+        yield part, ids, lengths
+        before += part.count(boundaries.end)
+
+
+def running(encoder: TextEncoder, ids: IntArray) -> IntArray:
     """The ids of the running text: a stream has no ``<s>`` between its lines."""
     return ids if encoder.boundaries.has_sequences else ids[ids != BOS]
 
 
 def _scores_alone(model: Scorer, ids: IntArray) -> NDArray[np.float64]:
-    """Line by line, for a model that keeps a memory of the text beyond ``<s>``."""
+    """The scores of lines, each as if it were alone."""
+    if not model.remembers_text:
+        return model.score(ids)
     starts = np.flatnonzero(ids == BOS)
     scores = [model.score(line) for line in np.split(ids, starts[1:])]
     return np.concatenate(scores) if scores else np.zeros(0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,17 +60,11 @@ class Surprisal:
 class _Model(Scorer, Protocol):
     """The part of a `LanguageModel` that is needed here; its docstrings say more."""
 
-    def start(self, batch_size: int) -> Any:
-        """The state after ``<s>``."""
+    def score_without_bos(self, ids: IntArray) -> NDArray[np.float64]:
+        """As `LanguageModel.score_without_bos`."""
 
-    def null_context(self, batch_size: int) -> Any:
-        """The state without known context."""
-
-    def score_next(self, state: Any, ids: IntArray) -> tuple[NDArray[np.float64], Any]:
-        """The log-probability (B,) of one id (B,) after each text, and the state after it."""
-
-    def matched_order(self, state: Any, token_id: int) -> int | None:
-        """The order of the n-gram that predicts an id."""
+    def matched_orders(self, ids: IntArray, *, bos: bool = True) -> NDArray[np.int64] | None:
+        """As `LanguageModel.matched_orders`."""
 
 
 class TextScores:
@@ -95,7 +89,7 @@ class TextScores:
         """
         unit = _log_of(base)
         ids = self.encoder.encode_sentence(text)
-        scores = self.score(ids) if bos else _scores_without_beginning(self, ids)
+        scores = self.score(ids) if bos else self.score_without_bos(ids)
         if not eos:
             scores = scores[ids[ids != BOS] != EOS]
         return float(scores.sum()) / unit
@@ -146,25 +140,21 @@ class TextScores:
     ) -> Iterator[FullScore]:
         """Every token of a sentence, with its log-probability and order, and whether it is unknown.
 
-        The arguments are those of `logprob`, which is the sum of these log-probabilities. To find
-        the orders, the model reads token by token.
+        The arguments are those of `logprob`, which is the sum of these log-probabilities.
 
         Raises:
             DataError, UsageError: as `logprob`.
         """
         unit = _log_of(base)
-        begin = self.start if bos else self.null_context
-        state = begin(1)
         ids = self.encoder.encode_sentence(sentence)
-        words = iter(self.encoder.tokens(sentence) or [SPECIALS[EOS]])
-        for token in ids.tolist():
-            if token == BOS:
-                state = begin(1)
-                continue
-            word, order = next(words), self.matched_order(state, token)
-            score, state = self.score_next(state, np.array([token], np.int32))
+        words = self.encoder.tokens(sentence) or [SPECIALS[EOS]] * (len(ids) > 0)
+        scores = (self.score(ids) if bos else self.score_without_bos(ids)).tolist()
+        orders = self.matched_orders(ids, bos=bos)
+        matched = [None] * len(scores) if orders is None else orders.tolist()
+        tokens = ids[ids != BOS].tolist()
+        for word, score, order, token in zip(words, scores, matched, tokens, strict=True):
             if eos or token != EOS:
-                yield FullScore(word, float(score[0]) / unit, order, token == UNK)
+                yield FullScore(word, score / unit, order, token == UNK)
 
     def surprisal(
         self: _Model,
@@ -194,19 +184,18 @@ class TextScores:
         if by not in _GROUPINGS:
             raise UsageError(f"{{by}} must be one of {', '.join(_GROUPINGS)}, not {by!r}", "by")
         unit, group = _log_of(base), _GROUPINGS[by]
-        lines = list(score_sentences(self, text, in_context=in_context))
+        lines = list(score_sentences(self, [text], in_context=in_context))
         boundaries = self.encoder.boundaries
         if not lines and boundaries.has_sequences:
-            lines = list(score_sentences(self, text + boundaries.end))
+            lines = list(score_sentences(self, [text, boundaries.end]))
         records: list[Surprisal] = []
         for number, line in enumerate(lines, start=1):
             tokens = list(self.encoder.located(line.text + line.end))
-            surprisals = line.log_probs / -unit
+            surprisals, unknown = (line.log_probs / -unit).tolist(), (line.ids == UNK).tolist()
             begin = 0
             for size, word, start, end in group(line, tokens):
                 part = slice(begin, begin + size)
-                oov = int((line.ids[part] == UNK).sum())
-                total = float(surprisals[part].sum())
+                total, oov = sum(surprisals[part], 0.0), sum(unknown[part])
                 records.append(Surprisal(number, word, start, end, total, size, oov))
                 begin += size
         return records
@@ -217,21 +206,6 @@ def _log_of(base: float) -> float:
     if not 0 < base < math.inf or base == 1:
         raise UsageError(f"no logarithm has the base {base}; give 10, 2 or math.e")
     return math.log(base)
-
-
-def _scores_without_beginning(model: _Model, ids: IntArray) -> NDArray[np.float64]:
-    """As `score`, but every sentence begins with the null context instead of ``<s>``."""
-    if not model.encoder.boundaries.has_sequences:
-        return model.score(ids)
-    scores = []
-    state = model.null_context(1)
-    for token in ids.tolist():
-        if token == BOS:
-            state = model.null_context(1)
-            continue
-        score, state = model.score_next(state, np.array([token], np.int32))
-        scores.append(float(score[0]))
-    return np.array(scores)
 
 
 _Group = tuple[int, str, int, int]  # number of tokens, their text, its start and end

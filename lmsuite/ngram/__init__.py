@@ -8,7 +8,7 @@
    shares and leftover weights; `pruning` leaves out rare n-grams.
 3. `recursion` turns these into probabilities; `estimate` does all these steps as `settings` say.
 4. The finished `table` finds n-grams by its `lookup`, or by `flat` for short texts; `assembly`
-   makes a table from the n-grams of an `arpa` file.
+   makes a table from the n-grams of an `arpa` file, whose `fields` are read many at a time.
 5. `entropy_pruning` and `quantizing` make a finished table smaller, and `refitting` makes its
    distributions sum to one again.
 """

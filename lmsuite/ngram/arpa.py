@@ -35,7 +35,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import dropwhile, repeat
+from itertools import dropwhile
 from typing import TextIO
 
 import numpy as np
@@ -50,6 +50,7 @@ from lmsuite.ngram.assembly import (
     table_of,
     without_inner_starts,
 )
+from lmsuite.ngram.fields import Fields, WordIndex
 from lmsuite.ngram.table import BackoffTable, Logs, largest_log_backoff
 from lmsuite.text.vocabulary import BOS, SPECIALS, UNK
 from lmsuite.types import FloatArray
@@ -132,7 +133,7 @@ def read_arpa(data: bytes, name: str) -> ArpaModel:
     unigrams = reader.section(1)
     tokens, vocabulary = _vocabulary(reader, unigrams)
     ngrams = [dense_unigrams(reader.ngrams(unigrams, vocabulary), len(tokens))]
-    del unigrams  # in memory, words take ten times the bytes of their section: hold one section
+    del unigrams  # a section takes four times the bytes of its text: hold one
     for n in range(2, reader.order + 1):
         ngrams.append(without_inner_starts(reader.ngrams(reader.section(n), vocabulary)))
     try:
@@ -151,8 +152,9 @@ class _Section:
     """The M lines of one order, split into fields."""
 
     order: int
-    words: list[list[bytes]]
-    """(n, M)"""
+    fields: Fields
+    first_fields: NDArray[np.int64]
+    """(M,) the number of each line's first field, the probability; the words follow it."""
     probs: FloatArray
     """(M,) in nats."""
     weights: FloatArray
@@ -163,21 +165,27 @@ class _Section:
 
 @dataclass(frozen=True)
 class _Mark:
-    """A line that begins with a backslash: the bytes from begin to end, with its line end."""
+    """A line that begins with a backslash: the bytes from begin to end, with its line end.
+
+    `line` is its number in the file, from 0.
+    """
 
     text: bytes
     begin: int
     end: int
+    line: int
 
 
 def _marks(data: bytes) -> Iterator[_Mark]:
     """All marks of a file, found without reading the lines between them."""
-    at = data.find(b"\\")
+    at, counted, line = data.find(b"\\"), 0, 0
     while at >= 0:
         begin = data.rfind(b"\n", 0, at) + 1
         end = data.find(b"\n", at) + 1 or len(data)
         if not data[begin:at].strip():
-            yield _Mark(data[at:end].strip(), begin, end)
+            line += data.count(b"\n", counted, begin)
+            counted = begin
+            yield _Mark(data[at:end].strip(), begin, end, line)
         at = data.find(b"\\", end)
 
 
@@ -199,17 +207,13 @@ class _Reader:
         expected = [f"\\{n}-grams:".encode() for n in range(1, self.order + 1)] + [b"\\end\\"]
         for wanted, found in zip(expected, marks[1:], strict=False):
             if wanted != found.text:
-                raise self.error(self._line_at(found.begin), f"{wanted.decode()} should stand here")
+                raise self.error(found.line, f"{wanted.decode()} should stand here")
         if len(marks) <= len(expected):
             missing = expected[len(marks) - 1].decode()
             raise self.error(
-                self._line_at(len(data)), f"the file ends here without {missing}: it was cut short"
+                data.count(b"\n"), f"the file ends here without {missing}: it was cut short"
             )
         self._marks = marks[1 : len(expected) + 1]
-
-    def _line_at(self, place: int) -> int:
-        """The number, from 0, of the line that contains this byte."""
-        return self._data.count(b"\n", 0, place)
 
     def error(self, line: int, what: str) -> ModelFileError:
         """An error that names the file and the line, given from 0."""
@@ -218,7 +222,7 @@ class _Reader:
     def _counts(self, data: _Mark, end: int) -> list[tuple[int, int]]:
         """(line, declared number of n-grams) for every order."""
         counts: list[tuple[int, int]] = []
-        first = self._line_at(data.begin) + 1
+        first = data.line + 1
         for number, whole in enumerate(BytesIO(self._data[data.end : end]), start=first):
             line = whole.strip()
             if not line:
@@ -235,10 +239,10 @@ class _Reader:
 
     def section(self, n: int) -> _Section:
         """The n-grams of order n."""
-        begin, end = self._marks[n - 1].end, self._marks[n].begin
-        first = self._line_at(begin)
-        data = self._data[begin:end]
-        widths = np.fromiter(map(len, map(bytes.split, BytesIO(data))), dtype=np.int64)
+        mark, following = self._marks[n - 1 : n + 1]
+        first = mark.line + 1
+        fields = Fields(memoryview(self._data)[mark.end : following.begin])
+        widths = fields.of_lines()
         lines = np.flatnonzero(widths) + first
         widths = widths[widths > 0]
         wrong = np.flatnonzero((widths != n + 1) & (widths != n + 2))
@@ -254,71 +258,56 @@ class _Reader:
                 first - 1,
                 f"{len(lines)} {n}-grams follow, but line {declared_at + 1} announces {declared}",
             )
-        # One list of all fields takes half the time that a list for every line takes.
-        width = int(widths.max(initial=n + 1))
-        fields = data.split() if (widths == width).all() else _filled_up(data, width)
-        words = [fields[column::width] for column in range(1, n + 1)]
-        probs = self._numbers(fields[::width], lines, "log10 probability")
+        first_fields = np.cumsum(widths) - widths
+        probs = self._numbers(fields, first_fields, lines, "log10 probability")
         positive = np.flatnonzero(probs > 0)
         if n == 1:
-            positive = positive[[words[0][at] != SPECIALS[BOS].encode() for at in positive]]
+            words = fields.texts(first_fields[positive] + 1)
+            positive = positive[[word != SPECIALS[BOS].encode() for word in words]]
         if len(positive):
             raise self.error(lines[positive[0]], "the log10 probability is above 0")
         weights: FloatArray = np.zeros(len(lines))
-        if width == n + 2:
-            weights = self._numbers(fields[n + 1 :: width], lines, "back-off weight")
+        weighted = np.flatnonzero(widths == n + 2)
+        weights[weighted] = self._numbers(
+            fields, first_fields[weighted] + n + 1, lines[weighted], "back-off weight"
+        )
         too_large = np.flatnonzero(weights > largest_log_backoff(self.order))
         if len(too_large):
             raise self.error(lines[too_large[0]], "the back-off weight is too large")
         if n == self.order and weights.any():
             at = lines[np.flatnonzero(weights)[0]]
             raise self.error(at, "n-grams of the highest order have no back-off weight")
-        return _Section(n, words, probs, weights, lines)
+        return _Section(n, fields, first_fields, probs, weights, lines)
 
-    def _numbers(self, fields: list[bytes], lines: NDArray[np.int64], what: str) -> FloatArray:
-        """The logarithms in the fields (M,), converted from base 10 to nats."""
-        try:
-            values = np.fromiter(map(float, fields), dtype=np.float64, count=len(fields))
-        except ValueError:
-            values = np.fromiter(map(_number_or_nan, fields), dtype=np.float64)
+    def _numbers(
+        self, fields: Fields, at: NDArray[np.int64], lines: NDArray[np.int64], what: str
+    ) -> FloatArray:
+        """The logarithms in the fields `at` (M,), converted from base 10 to nats."""
+        values = fields.numbers(at)
         wrong = np.flatnonzero(~(values < _LARGEST))
         if len(wrong):
-            shown = fields[wrong[0]].decode(errors="replace")
+            shown = fields.texts(at[wrong[:1]])[0].decode(errors="replace")
             raise self.error(lines[wrong[0]], f"{shown!r:.100} is not a {what}")
         return np.where(values <= _ZERO, -np.inf, np.maximum(values, _ZERO) * _LN10)
 
-    def ngrams(self, section: _Section, vocabulary: dict[bytes, int]) -> Ngrams:
+    def ngrams(self, section: _Section, vocabulary: WordIndex) -> Ngrams:
         """The n-grams of a section, with ids instead of words."""
         ids = np.empty((len(section.lines), section.order), dtype=np.int64)
-        for column, words in enumerate(section.words):
-            ids[:, column] = np.fromiter(
-                map(vocabulary.get, words, repeat(-1)), np.int64, len(words)
-            )
+        for column in range(section.order):
+            ids[:, column] = vocabulary.find(section.fields, section.first_fields + 1 + column)
         unknown = np.argwhere(ids < 0)
         if len(unknown):
             row, column = unknown[0].tolist()
-            word = section.words[column][row].decode(errors="replace")
-            raise self.error(section.lines[row], f"{word!r} is not among the unigrams")
+            (word,) = section.fields.texts(section.first_fields[[row]] + 1 + column)
+            shown = word.decode(errors="replace")
+            raise self.error(section.lines[row], f"{shown!r} is not among the unigrams")
         return Ngrams(ids, section.probs, section.weights, section.lines)
 
 
-def _filled_up(lines: bytes, width: int) -> list[bytes]:
-    """The fields of all lines. If a line lacks its last field, the back-off weight, that is 0."""
-    rows = (line.split() for line in BytesIO(lines))
-    return [field for row in rows if row for field in (*row, b"0")[:width]]
-
-
-def _number_or_nan(field: bytes) -> float:
-    try:
-        return float(field)
-    except ValueError:
-        return float("nan")
-
-
-def _vocabulary(reader: _Reader, unigrams: _Section) -> tuple[tuple[str, ...], dict[bytes, int]]:
+def _vocabulary(reader: _Reader, unigrams: _Section) -> tuple[tuple[str, ...], WordIndex]:
     """The tokens, and the id of each word as the file writes it."""
     vocabulary = {special.encode(): number for number, special in enumerate(SPECIALS)}
-    (words,) = unigrams.words
+    words = unigrams.fields.texts(unigrams.first_fields + 1)
     if SPECIALS[UNK].encode() not in words:
         vocabulary[b"<UNK>"] = UNK
     tokens = list(SPECIALS)
@@ -335,4 +324,4 @@ def _vocabulary(reader: _Reader, unigrams: _Section) -> tuple[tuple[str, ...], d
             tokens.append(word.decode())
         except UnicodeDecodeError:
             raise reader.error(line, "the word is not UTF-8; convert the file to UTF-8") from None
-    return tuple(tokens), vocabulary
+    return tuple(tokens), WordIndex(vocabulary)

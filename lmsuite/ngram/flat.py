@@ -1,7 +1,7 @@
 """All orders of a back-off table in one sorted row, so that one search serves all orders.
 
-It is for short texts and small batches: there the number of numpy calls takes the time, not the
-work in each call.
+It is for small batches and for texts of some hundred tokens: there the number of numpy calls takes
+the time, not the work in each call.
 
 The row holds the n-grams order by order, sorted by their keys. A key is the *place* of the context
 in the row, times V, plus the last word. Before each order there is one more place. It stands for an
@@ -74,18 +74,10 @@ class FlatTable:
         search = self._search(contexts.T + self._first_context, ids)
         return self._scores(search, ids), self._longer(search, ids)
 
-    def score(self, history: NDArray[np.int64]) -> Float64Array:
-        """The log-probability (N,) of every id of a history (N + 1,) but the first."""
-        ids, unknown = history[1:], self._first - 1
-        contexts = np.empty((len(unknown), len(ids)), np.int64)
-        at, found = np.empty_like(contexts[1:]), np.empty(contexts[1:].shape, np.bool_)
-        np.add(history[:-1], 1, contexts[0])
-        contexts[:, :1][1:] = unknown[1:]
-        for row in range(len(at)):
-            _, at[row], found[row] = self._search(contexts[row], ids)
-            # The n-gram that ends before a word is its context.
-            contexts[row + 1, 1:] = np.where(found[row], at[row], unknown[row + 1])[:-1]
-        return self._scores((contexts[:-1], at, found), ids)
+    def find(self, n: int, prefix: IntArray, words: IntArray) -> NDArray[np.int64]:
+        """The index (K,) of n-grams of order n >= 2, or -1, from their prefixes and last words."""
+        _, at, found = self._search(prefix + self._first[n - 2], words)
+        return np.where(found, at - self._first[n - 1], -1)
 
     def _search(self, contexts: NDArray[np.int64], ids: IntArray) -> _Search:
         """Search n-grams by the places (..., N) of their contexts and their last words (N,)."""

@@ -20,15 +20,18 @@ A history is kept as *contexts*, (B, order - 1): column l - 1 has the index of t
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError
+from lmsuite.ngram.backed_off import BackedOff, Context
 from lmsuite.ngram.flat import FlatTable
 from lmsuite.ngram.lookup import KeyIndex
 from lmsuite.text.vocabulary import BOS
@@ -36,12 +39,15 @@ from lmsuite.types import Float64Array, FloatArray, IntArray
 
 Logs = NDArray[np.float32] | NDArray[np.float64]
 
-_FEW = 64  # up to so many queries are faster one by one than all at once
-_SHORT = 1000  # up to so many ids are faster with the flat table; more would wait for memory
+_FEW = 100  # up to so many queries are faster one by one than all at once
+_SHORT = 1000  # up to so many queries are faster with the flat table; more would wait for memory
 _SHARE = 4  # a hash table of M n-grams pays if there are about M / 4 searches or more
 _CHECKED_AT_ONCE = 1 << 22  # a model file with up to so many n-grams is checked, in about 20 ms
 _LARGEST = 700.0  # nats; e to the 709 is the largest float64
-_CHUNK = 1 << 15  # ids scored at a time, few enough for the cache
+_CHUNK = 1 << 16  # ids scored at a time, few enough for the cache
+
+_Level = tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""What `BackoffTable.walk` yields for one order."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +136,22 @@ class BackoffTable:
             [order.log_backoffs for order in self.orders[:-1]],
         )
 
+    @cached_property
+    def _views(self) -> tuple[memoryview, list[tuple[memoryview, ...]]]:
+        """What `_walk_few` reads: the log-probabilities of unigrams; for each order but the last,
+        its weights and first children, and the words and log-probabilities of the next order."""
+        return self.orders[0].log_probs.data, [
+            (of.log_backoffs.data, of.first_child.data, longer.words.data, longer.log_probs.data)
+            for of, longer in pairwise(self.orders)
+        ]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy or pickle has the orders alone: the forms for searches are made again."""
+        return type(self), (self.orders,)
+
     def make_flat(self) -> None:
-        """Make the form for few searches now, so the first search does not wait for it."""
-        bool(self._flat)
+        """Make the forms for few searches now, so the first search does not wait for them."""
+        _ = self._flat, self._views
 
     def make_indexes(self, queries: int) -> None:
         """Make hash tables before so many searches, if all long texts so far make them pay."""
@@ -163,9 +182,11 @@ class BackoffTable:
         index = self.indexes.get(n)
         if index is None and self._pays(n, len(words)):
             index = self._index(n)
-        if index is None:
-            return self._search(n, prefix, words)
-        return index.find(prefix.astype(np.int64) * self.vocabulary_size + words)
+        if index is not None:
+            return index.find(prefix.astype(np.int64) * self.vocabulary_size + words)
+        if len(words) <= _SHORT and self._flat:
+            return self._flat.find(n, prefix, words)
+        return self._search(n, prefix, words)
 
     def _search(self, n: int, prefix: IntArray, words: IntArray) -> NDArray[np.int64]:
         """As `find`, by binary search among the continuations of each prefix."""
@@ -186,9 +207,9 @@ class BackoffTable:
 
     def _find_one(self, n: int, prefix: int, word: int) -> int:
         first_child = self.orders[n - 2].first_child
-        low, high = int(first_child[prefix]), int(first_child[prefix + 1])
+        low, high = first_child.item(prefix), first_child.item(prefix + 1)
         words = self.orders[n - 1].words[low:high]
-        at = int(words.searchsorted(words.dtype.type(word)))
+        at: int = words.searchsorted(words.dtype.type(word)).item()
         return low + at if at < len(words) and words[at] == word else -1
 
     def start(self, batch_size: int) -> NDArray[np.int64]:
@@ -202,6 +223,12 @@ class BackoffTable:
 
         After ``<s>``, the context is the beginning of a text.
         """
+        if len(ids) == 1:
+            [(before, word)] = zip(contexts.tolist(), ids.tolist(), strict=True)
+            after = [word]
+            for n, context in enumerate(before[:-1], start=2):
+                after.append(self._find_one(n, context, word) if context >= 0 else -1)
+            return np.array([after[: self.order - 1]], np.int64)
         if len(ids) <= _SHORT and self._flat:
             return self._flat.extend(contexts, ids)
         longer = np.full_like(contexts, -1)
@@ -239,68 +266,107 @@ class BackoffTable:
     def log_probs(self, contexts: NDArray[np.int64]) -> FloatArray:
         """The log-probabilities of every next word, (B, V)."""
         dense = np.empty((len(contexts), self.vocabulary_size))
-        dense[:] = self.orders[0].log_probs
         for row, lengths in zip(dense, contexts.tolist(), strict=True):
-            for context, order, longer in zip(lengths, self.orders, self.orders[1:], strict=False):
-                if context < 0:
-                    continue
-                row += float(order.log_backoffs[context])
-                low, high = order.first_child[context : context + 2].tolist()
-                try:
-                    row[longer.words[low:high]] = longer.log_probs[low:high]
-                except IndexError:
-                    _require(False, "words", "has an id out of range")
+            self.backed_off(lengths).dense(row)
         return dense
 
-    def score(self, ids: IntArray) -> FloatArray:
-        """The log-probability of every id (N,) after the ids before it.
+    def backed_off(self, contexts: Sequence[int]) -> BackedOff:
+        """The log-probabilities of every next word after one history, contexts (order - 1,)."""
+        known: list[Context] = []
+        for n, context in enumerate(contexts):
+            if context >= 0:
+                order, longer = self.orders[n], self.orders[n + 1]
+                low, high = order.first_child.item(context), order.first_child.item(context + 1)
+                words = longer.words[low:high]
+                if self._flat is None and len(words):  # a large table was not checked
+                    is_word = int(words.max()) < self.vocabulary_size
+                    _require(is_word, "words", "has an id out of range")
+                log_backoff = order.log_backoffs.item(context)
+                known.append((log_backoff, words, longer.log_probs[low:high], (n, context)))
+        return BackedOff(self.orders[0].log_probs, known)
 
-        The first id follows ``<s>``, and no history reaches back beyond a ``<s>``. The value of
-        ``<s>`` itself means nothing.
+    def score(self, ids: IntArray, *, bos: bool = True) -> Float64Array:
+        """The log-probability (M,) of every id in ids (N,) that is not ``<s>``, in order.
+
+        Each is given the ids before it. The first id follows ``<s>``, and no history reaches back
+        beyond a ``<s>``. If `bos` is False, what follows a ``<s>`` has no known context.
         """
-        history = np.empty(len(ids) + 1, np.int64)
-        history[0], history[1:] = BOS, ids
-        if len(ids) <= _SHORT and self._flat:
-            return self._flat.score(history)
+        if len(ids) <= _FEW:
+            return np.array(self._walk_few(ids, bos)[0], np.float64)
         self.make_indexes(len(ids))  # once for all chunks
+        history = np.concatenate(([BOS], ids), dtype=np.int64)
         scores = np.empty(len(ids))
         for begin in range(0, len(ids), _CHUNK):
             end = min(begin + _CHUNK, len(ids))
             reach = max(begin + 2 - max(self.order, 2), 0)
-            scores[begin:end] = self._score_chunk(history[reach : end + 1])[begin + 1 - reach :]
-        return scores
+            chunk = self._score_chunk(history[reach : end + 1], bos)
+            scores[begin:end] = chunk[begin + 1 - reach :]
+        predicted: Float64Array = scores[ids != BOS]
+        return predicted
 
-    def _score_chunk(self, ids: NDArray[np.int64]) -> FloatArray:
-        total = self.orders[0].log_probs[ids].astype(np.float64)
-        for n, here, context, index in self.walk(ids):
-            shorter, order = self.orders[n - 2], self.orders[n - 1]
-            total[here] += shorter.log_backoffs[context]
-            found = np.flatnonzero(index >= 0)
-            total[here[found]] = order.log_probs[index[found]]
+    def _score_chunk(self, ids: NDArray[np.int64], bos: bool) -> Float64Array:
+        total: Float64Array = self.orders[0].log_probs[ids].astype(np.float64)
+        for n, here, contexts, ends, ngrams in self.walk(ids, bos):
+            total[here] += self.orders[n - 2].log_backoffs[contexts]
+            total[ends] = self.orders[n - 1].log_probs[ngrams]
         return total
 
-    def matched_orders(self, ids: IntArray) -> NDArray[np.int64]:
-        """The order of the longest n-gram found at every id (N,), with histories as in `score`."""
-        history = np.concatenate(([BOS], ids)).astype(np.int64)
+    def matched_orders(self, ids: IntArray, *, bos: bool = True) -> NDArray[np.int64]:
+        """The order (M,) of the longest n-gram found, for every id and history as in `score`."""
+        if len(ids) <= _FEW:
+            return np.array(self._walk_few(ids, bos)[1], np.int64)
+        history = np.concatenate(([BOS], ids), dtype=np.int64)
         matched = np.ones(len(history), dtype=np.int64)
-        for n, here, _, index in self.walk(history):
-            matched[here[index >= 0]] = n
-        return matched[1:]
+        for n, _, _, ends, _ in self.walk(history, bos):
+            matched[ends] = n
+        predicted: NDArray[np.int64] = matched[1:][ids != BOS]
+        return predicted
 
-    def walk(
-        self, ids: NDArray[np.int64]
-    ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+    def walk(self, ids: NDArray[np.int64], bos: bool = True) -> Iterator[_Level]:
         """For n = 2, 3, ..., find the n-grams that end at each place.
 
-        Yields n, the places in `ids` (N,) that have a stored context of n - 1 words before them,
-        the index of each context, and the index of each n-gram that ends there, or -1.
+        Yields n; the places in `ids` (N,) that have a stored context of n - 1 words before them,
+        and the index of each context; the places where an n-gram ends, and its index. If `bos` is
+        False, ``<s>`` is no context.
         """
-        here, context = np.arange(1, len(ids)), ids[:-1]
+        here = np.arange(1, len(ids)) if bos else 1 + np.flatnonzero(ids[:-1] != BOS)
+        contexts = ids[here - 1]
         for n in range(2, self.order + 1):
-            index = self.find(n, context, ids[here])
-            yield n, here, context, index
-            goes_on = (index >= 0) & (here + 1 < len(ids))
-            here, context = here[goes_on] + 1, index[goes_on]
+            index = self.find(n, contexts, ids[here])
+            found = np.flatnonzero(index >= 0)
+            ends, ngrams = here[found], index[found]
+            yield n, here, contexts, ends, ngrams
+            # An n-gram that ends before a place is its context.
+            here, contexts = ends + 1, ngrams
+            if len(here) and here[-1] == len(ids):
+                here, contexts = here[:-1], contexts[:-1]
+
+    def _walk_few(self, ids: IntArray, bos: bool) -> tuple[list[float], list[int]]:
+        """The results of `score` and of `matched_orders`: as with `walk`, but without numpy.
+
+        The calls of numpy would take longer than the searches.
+        """
+        unigrams, orders = self._views
+        history = [BOS, *ids.tolist()]
+        predicted = [at for at, word in enumerate(history) if word != BOS]
+        scores, matched = [unigrams[word] for word in history], [1] * len(history)
+        contexts = [(at, history[at - 1]) for at in predicted if bos or history[at - 1] != BOS]
+        try:
+            for n, (log_backoffs, first_child, words, log_probs) in enumerate(orders, start=2):
+                longer = []
+                for at, context in contexts:
+                    word, end = history[at], first_child[context + 1]
+                    index = bisect_left(words, word, first_child[context], end)
+                    if index < end and words[index] == word:
+                        scores[at], matched[at] = log_probs[index], n
+                        if at + 1 < len(history):
+                            longer.append((at + 1, index))
+                    else:
+                        scores[at] += log_backoffs[context]
+                contexts = longer
+        except IndexError:
+            _require(False, f"order{n - 1}.first_child", "has a place out of range")
+        return [scores[at] for at in predicted], [matched[at] for at in predicted]
 
     def trace(self, contexts: NDArray[np.int64], word: int) -> Match:
         """How the probability of `word` after contexts (1, order - 1) is computed."""

@@ -129,7 +129,7 @@ def _check_same_shape(outputs: FloatArray, targets: FloatArray) -> None:
 
 
 def check_targets(targets: IntArray, N: int, V: int) -> None:
-    if np.shape(targets) != (N,) or not np.issubdtype(targets.dtype, np.integer):
+    if np.shape(targets) != (N,) or targets.dtype.kind not in "iu":
         raise ValueError(
             f"targets of shape {np.shape(targets)} and type {np.asarray(targets).dtype}: "
             f"({N},) integers are needed, one for each row of the logits"

@@ -7,6 +7,7 @@ of sequences. It is right as long as the weights do not change.
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,8 @@ class Reader:
         hidden = np.empty((len(drive), *state.shape[1:]), state.dtype)
         others = np.empty((2, *state[1:].shape), state.dtype)  # odd steps use one, even the other
         before = tuple(state)
-        for t, drive_t in enumerate(drive):
-            after = (hidden[t], *others[t % 2])
+        for drive_t, h_t, others_t in zip(drive, hidden, cycle(map(tuple, others)), strict=False):
+            after = (h_t, *others_t)
             self._cell.advance(drive_t, self._times_Wh(before[0]), before, after)
             before = after
         return hidden, np.stack(before)

@@ -7,16 +7,10 @@ can run in threads side by side. (The steps of training are short; it uses proce
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
 from lmsuite.executors import available_cores
-
-taking_turns = threading.Lock()
-"""A decoder holds this lock during a step. BLAS splits each product over all cores. If several
-threads multiplied at once, their parts would wait for each other, and all together would take many
-times as long as one after the other."""
 
 _limit: int | None = None
 _pool: ThreadPoolExecutor | None = None
@@ -63,9 +57,9 @@ def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
 
 
 def _begin_anew() -> None:
-    """Forget the pool and the lock: a forked process has none of its parent's threads."""
-    global _pool, taking_turns
-    _pool, taking_turns = None, threading.Lock()
+    """Forget the pool: a forked process has none of its parent's threads."""
+    global _pool
+    _pool = None
 
 
 if hasattr(os, "register_at_fork"):

@@ -18,7 +18,7 @@ from lmsuite.report.charts import LineChart, Place, Series, TokenMap
 from lmsuite.store.history import HistoryRow
 from lmsuite.store.opening import OpenedModel
 from lmsuite.store.records import Provenance, ValidationRecord
-from lmsuite.text.vocabulary import BOS, SPECIALS
+from lmsuite.text.vocabulary import SPECIALS
 
 _MINUTES_FROM = 240.0  # seconds; an axis for longer trainings counts minutes
 _LARGEST_LOSS = 700.0  # nats; a float still holds the perplexity of this loss
@@ -128,15 +128,14 @@ def by_order(model: NgramModel, text: str) -> list[OrderRow]:
         DataError: the text has no tokens.
     """
     ids = model.encoder.encode(text)
-    predicted = ids != BOS
-    if not predicted.any():
-        raise DataError("nothing to score: the text has no tokens")
     losses = -model.score(ids)
+    if not losses.size:
+        raise DataError("nothing to score: the text has no tokens")
     matched = model.matched_orders(ids)
     rows = []
     for order in range(1, model.table.order + 1):
         mine = matched == order
-        truncated = -BackoffTable(model.table.orders[:order]).score(ids)[predicted]
+        truncated = -BackoffTable(model.table.orders[:order]).score(ids)
         rows.append(
             OrderRow(
                 order=order,

@@ -27,7 +27,7 @@ class HeldOut(StrEnum):
     alphabetical."""
 
 
-_RULE = re.compile(r"(?P<share>\S+?)(?: of random lines, seed (?P<seed>\d+))?")
+_RULE = re.compile(r"(?P<share>\S+?)(?: of random (?P<unit>line|document)s, seed (?P<seed>\d+))?")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class SplitRule:
     seed: int = 0
     """Of RANDOM. It is not that of the training, so that models trained with different seeds are
     validated on the same text."""
+    unit: str = "line"
+    """What RANDOM chooses: a line or a document. Only `str` shows it."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
@@ -49,7 +51,7 @@ class SplitRule:
             )
 
     def __str__(self) -> str:
-        ending = f" of random lines, seed {self.seed}" if self.by is HeldOut.RANDOM else ""
+        ending = f" of random {self.unit}s, seed {self.seed}" if self.by is HeldOut.RANDOM else ""
         return f"{self.share}{ending}"
 
     @classmethod
@@ -68,7 +70,7 @@ class SplitRule:
             return None
         if found["seed"] is None:
             return cls(share)
-        return cls(share, HeldOut.RANDOM, int(found["seed"]))
+        return cls(share, HeldOut.RANDOM, int(found["seed"]), found["unit"])
 
     def divide(self, text: Text, *, whole_units: bool, end: str = "\n") -> tuple[Text, Text]:
         """The two parts of a text, as from `split_text`, which says "lines" for units.

@@ -33,6 +33,9 @@ from lmsuite.types import IntArray
 PROMPT_END = 1 << 15
 """Characters of a prompt that are enough for every model whose memory has an end, nearly always."""
 
+# A text of so many characters is encoded token by token: numpy would take longer to begin.
+_SHORT = 1000
+
 
 @dataclass(frozen=True)
 class Token:
@@ -127,7 +130,12 @@ class TextEncoder:
         if len(text) > LONG:
             numbers = numbered(text, self.tokenizer, self.boundaries, self.vocabulary.ids, name)
             return _array(numbers, text)
-        return self._sequences(*self._distinct(str(text), name))
+        text = str(text)
+        if len(text) <= _SHORT:
+            sequence, end, rest = text.partition(self.boundaries.end)
+            if not rest:
+                return self._sequence(sequence, bool(end), name)
+        return self._sequences(*self._distinct(text, name))
 
     def encode_sentence(self, text: str) -> IntArray:
         """The ids of a sentence or document, int32 (N,); of several, if the text has several.
@@ -176,11 +184,11 @@ class TextEncoder:
         Raises:
             DataError: as `encode`.
         """
-        types, index = self._distinct(text, name)
         if self.boundaries.has_sequences:
-            ids = self._sequences(types, index)
+            ids = self.encode(text, name=name)
             ends = np.flatnonzero(ids[ids != BOS] == EOS) + 1
             return ids, np.diff(ends, prepend=0)
+        types, index = self._distinct(text, name)
         newline = self.tokenizer.newline
         is_end = index == (types.index(newline) if newline in types else -1)
         ends = np.flatnonzero(is_end) + 1
@@ -220,7 +228,7 @@ class TextEncoder:
         Raises:
             DataError: as `encode`.
         """
-        self._distinct(text, "the text")
+        self.encode(text)
         return [token.token for token in self.located(text)]
 
     def id(self, token: str) -> int:
@@ -262,6 +270,16 @@ class TextEncoder:
         if end in types:
             ids_of_types[types.index(end)] = END
         return ids_of_types[index]
+
+    def _sequence(self, text: str, ended: bool, name: str) -> IntArray:
+        """As `encode`, of a text that holds no end, or one as its last character."""
+        tokens = self.tokenizer.tokens(text)
+        refuse_reserved(tokens, self.tokenizer, self.boundaries, text, name)
+        if not self.boundaries.has_sequences:
+            tokens += [self.tokenizer.newline] * ended
+        elif tokens or ended:
+            tokens = [SPECIALS[BOS], *tokens, SPECIALS[EOS]]
+        return self.vocabulary.ids(tokens)
 
     def _sequences(self, types: Sequence[str], index: IntArray) -> IntArray:
         ids = self._ids(types, index)

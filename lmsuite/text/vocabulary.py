@@ -64,9 +64,7 @@ class Vocabulary:
 
     def ids(self, tokens: Sequence[str]) -> IntArray:
         """The id of each token, int32 (N,); `UNK` where there is none."""
-        return np.fromiter(
-            map(self._ids.get, tokens, repeat(UNK)), dtype=np.int32, count=len(tokens)
-        )
+        return np.array(list(map(self._ids.get, tokens, repeat(UNK))), np.int32)
 
     @classmethod
     def build(

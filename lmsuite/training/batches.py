@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import DataError
 from lmsuite.models.feedforward import windows
-from lmsuite.text.vocabulary import BOS
+from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.training.unknown import MaskedWords
-from lmsuite.types import IntArray
+from lmsuite.types import BoolArray, IntArray
 
 # Independent streams of random numbers: one of these follows the seed of each generator.
 SHUFFLE, RESETS, MASKING, DROPOUT = range(4)
 
 _PIECE = 2000  # tokens of a validation piece; so long that its start without context hardly counts
 MOST_VALIDATED = 200_000  # tokens
+
+_CHUNK = 1 << 20  # positions
 
 RESET_PROBABILITY = 0.05
 """The probability that a lane starts from the zero state at the beginning of a window.
@@ -63,29 +65,39 @@ class Batches(ABC):
     steps_per_epoch: int
 
     def __init__(self, ids: IntArray, masked: MaskedWords, seed: int) -> None:
-        """ids (N,) as encoded: in lines mode with every line's ``<s>``, in stream mode without."""
+        """ids (N,) as encoded: in lines mode with every line's ``<s>``, in stream mode without.
+
+        They may lie on disk: no array is made that has eight bytes for each of them.
+        """
         self._ids = ids
         self._masked = masked
         self._seed = seed
-        self._positions = np.flatnonzero(ids != BOS)  # (M,) positions of the tokens to predict
-        if self._positions.size == 0:
+        self._starts = _places_of_starts(ids)  # (L,)
+        if not self.tokens_per_epoch:
             raise DataError("the training text holds no token to predict; give a longer text")
         self._epoch = -1
-        self._tokens = ids
+        self._is_masked: BoolArray | None = None  # (N,)
 
     @property
     def tokens_per_epoch(self) -> int:
         """The number of tokens to predict; an epoch drops the few that do not fill the lanes."""
-        return int(self._positions.size)
+        return len(self._ids) - len(self._starts)
 
     def batch(self, step: int) -> Batch:
         """The batch of a step, counted from 0."""
         epoch, index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            self._tokens = self._masked.mask(self._ids, self._random(MASKING, epoch))
+            self._is_masked = self._masked.drawn(len(self._ids), self._random(MASKING, epoch))
             self._open_epoch(epoch)
             self._epoch = epoch
         return self._batch(step, index)
+
+    def _read(self, positions: NDArray[np.int64]) -> IntArray:
+        """The ids at some positions, with ``<unk>`` for those that this epoch masks."""
+        found = self._ids[positions]
+        if self._is_masked is not None:
+            found[self._is_masked[positions]] = UNK
+        return found
 
     def _random(self, stream: int, number: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, stream, number])
@@ -95,6 +107,13 @@ class Batches(ABC):
 
     @abstractmethod
     def _batch(self, step: int, index: int) -> Batch: ...
+
+
+def _places_of_starts(ids: IntArray) -> NDArray[np.int64]:
+    """The positions of every ``<s>``."""
+    chunks = range(0, len(ids), _CHUNK)
+    found = [np.flatnonzero(ids[begin : begin + _CHUNK] == BOS) + begin for begin in chunks]
+    return np.concatenate([np.empty(0, np.int64), *found])
 
 
 def even_cuts(length: int, piece: int) -> NDArray[np.int64]:
@@ -129,36 +148,50 @@ class Lanes(Batches):
         self._shuffle_lines = shuffle_lines
 
     def _open_epoch(self, epoch: int) -> None:
-        order = self._order(self._random(SHUFFLE, epoch))
-        length = int(self._cuts[-1])
-        taken = order[: self.lanes * length].reshape(self.lanes, length).T  # (length, B)
-        self._targets = np.ascontiguousarray(self._tokens[taken])
-        # In stream mode, the input before the first token of the text is <s>.
-        before = np.where(taken > 0, self._tokens[taken - 1], np.int32(BOS))
-        self._inputs = np.ascontiguousarray(before, dtype=np.int32)
-
-    def _order(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """The positions to predict, in the order of this epoch."""
+        rng = self._random(SHUFFLE, epoch)
         if not self._shuffle_lines:
-            return np.roll(self._positions, -int(rng.integers(self._positions.size)))
-        first = np.flatnonzero(np.diff(self._positions, prepend=-1) > 1)
-        lengths = np.diff(first, append=self._positions.size)
+            self._shift = int(rng.integers(self.tokens_per_epoch))
+            return
+        first = self._starts + 1
+        lengths = np.diff(first, append=len(self._ids) + 1) - 1
+        first, lengths = first[lengths > 0], lengths[lengths > 0]
         lines = rng.permutation(first.size)
-        shift = first[lines] - np.concatenate([[0], np.cumsum(lengths[lines])[:-1]])
-        shuffled = np.arange(self._positions.size) + np.repeat(shift, lengths[lines])
-        ordered: NDArray[np.int64] = self._positions[shuffled]
-        return ordered
+        # Of each line, in the order of this epoch: where it ends in that order, and how far it has
+        # been moved.
+        self._ends = np.cumsum(lengths[lines])
+        self._moved = first[lines] - (self._ends - lengths[lines])
+
+    def _positions(self, begin: int, end: int) -> NDArray[np.int64]:
+        """What each lane reads from `begin` to `end` of its stretch: positions (T, B)."""
+        lanes = np.arange(self.lanes) * int(self._cuts[-1])
+        if not self._shuffle_lines:
+            positions = (lanes + self._shift) + np.arange(begin, end)[:, None]
+            positions[positions >= self.tokens_per_epoch] -= self.tokens_per_epoch
+            return positions
+        first = np.searchsorted(self._ends, lanes + begin, side="right")
+        last = np.searchsorted(self._ends, lanes + end - 1, side="right")
+        count = last - first + 1  # lines of which each lane reads some
+        before = np.cumsum(count) - count
+        line = np.arange(count.sum()) + np.repeat(first - before, count)
+        stops = np.minimum(self._ends[line], np.repeat(lanes + end, count))
+        tokens = np.diff(stops, prepend=0)
+        tokens[before] = stops[before] - (lanes + begin)
+        moved = np.repeat(self._moved[line], tokens).reshape(self.lanes, end - begin)
+        positions = np.ascontiguousarray(moved.T)
+        positions += lanes + np.arange(begin, end)[:, None]
+        return positions
 
     def _batch(self, step: int, index: int) -> Batch:
-        window = slice(self._cuts[index], self._cuts[index + 1])
-        inputs, targets = self._inputs[window], self._targets[window]
+        positions = self._positions(int(self._cuts[index]), int(self._cuts[index + 1]))
+        # In stream mode, the input before the first token of the text is <s>.
+        inputs = self._read(positions - 1)
+        inputs[positions == 0] = BOS
         if not self._shuffle_lines:
             fresh = self._random(RESETS, step).random(self.lanes) < RESET_PROBABILITY
             if index == 0:
                 fresh[:] = True
-            inputs = inputs.copy()
             inputs[0, fresh] = BOS
-        return Batch(inputs, targets, fresh=index == 0)
+        return Batch(inputs, self._read(positions), fresh=index == 0)
 
 
 class Windows(Batches):
@@ -188,19 +221,27 @@ class Windows(Batches):
 
     def _open_epoch(self, epoch: int) -> None:
         rng = self._random(SHUFFLE, epoch)
-        self._order = rng.permutation(self._positions)
-        starts = self._ids == BOS
+        size = len(self._ids)
+        is_start = np.zeros(size, bool)
+        is_start[self._starts] = True
+        # Four bytes where they are enough: this is as long as the text.
+        positions = np.arange(size, dtype=np.int32 if size < 1 << 31 else np.int64)
+        self._order = rng.permutation(positions[~is_start])
         if self._stream:
-            starts = starts | (rng.random(starts.size) < RESET_PROBABILITY / self._context)
-            starts[0] = True
-        # (N,) for every position, the first position that its window may read.
-        start_positions = np.where(starts, np.arange(starts.size), 0)
-        self._since = np.maximum.accumulate(start_positions)
+            for begin in range(0, size, _CHUNK):
+                chunk = is_start[begin : begin + _CHUNK]
+                chunk |= rng.random(chunk.size) < RESET_PROBABILITY / self._context
+            is_start[0] = True
+        self._is_start = is_start
 
     def _batch(self, step: int, index: int) -> Batch:
-        positions = self._order[self._cuts[index] : self._cuts[index + 1]]  # (B,)
-        inputs = windows(self._tokens, positions, self._since[positions], self._context)
-        return Batch(inputs, self._tokens[positions], fresh=True)
+        order = self._order[self._cuts[index] : self._cuts[index + 1]]  # (B,)
+        positions = order.astype(np.int64)
+        back = np.maximum(positions - np.arange(self._context)[:, None], 0)
+        reached = np.logical_or.accumulate(self._is_start[back])  # (context, B)
+        since = positions - np.sum(~reached, axis=0)
+        inputs = windows(self._read, positions, since, self._context)
+        return Batch(inputs, self._read(positions), fresh=True)
 
 
 def validation_pieces(ids: IntArray, *, lines: bool, most: int = MOST_VALIDATED) -> list[IntArray]:

@@ -81,7 +81,7 @@ class Validation:
             return Split(text, self.valid, self.name)
         if self.valid == 0:
             return Split(text, "", "none")
-        rule = SplitRule(self.valid, HeldOut(self.by or HeldOut.END))
+        rule = SplitRule(self.valid, HeldOut(self.by or HeldOut.END), unit=boundaries.unit)
         training, held_out = divided(text, rule, boundaries)
         if not is_blank(training) and not is_blank(held_out):
             return Split(training, held_out, str(rule))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, EOS, UNK
-from lmsuite.types import IntArray
+from lmsuite.types import BoolArray, IntArray
 
 
 def unknown_share(ids: IntArray, encoder: TextEncoder) -> float:
@@ -68,10 +68,10 @@ class MaskedWords:
         rarest = np.flatnonzero(counts == counts[counts > 0].min())
         return cls(np.flatnonzero(np.isin(ids, rarest)), share)
 
-    def mask(self, ids: IntArray, rng: np.random.Generator) -> IntArray:
-        """The text (N,) of one epoch: a copy with ``<unk>`` at some of the positions."""
+    def drawn(self, size: int, rng: np.random.Generator) -> BoolArray | None:
+        """Whether each position of a text of this size is masked in an epoch; None: none is."""
         if self.share == 0:
-            return ids
-        masked = ids.copy()
-        masked[self.positions[rng.random(self.positions.size) < self.share]] = UNK
-        return masked
+            return None
+        is_masked = np.zeros(size, bool)
+        is_masked[self.positions[rng.random(self.positions.size) < self.share]] = True
+        return is_masked

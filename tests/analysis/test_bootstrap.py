@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lmsuite.analysis import bootstrap
-from lmsuite.analysis.bootstrap import Bootstrap, Estimate, blocks, joined, ratio, sums_over
+from lmsuite.analysis.bootstrap import Bootstrap, Estimate, UnitSums, blocks, joined, ratio
 from lmsuite.analysis.comparison import perplexity_difference
 
 
@@ -113,8 +113,8 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 
 def test_units_are_joined_evenly_and_in_order() -> None:
-    assert joined(np.array([0, 0, 1, 2, 2])).tolist() == [0, 0, 1, 2, 2]
-    many = joined(np.repeat(np.arange(1203), 2))
+    assert joined(np.array([0, 0, 1, 2, 2]), 3).tolist() == [0, 0, 1, 2, 2]
+    many = joined(np.repeat(np.arange(1203), 2), 1203)
     assert many[-1] == bootstrap.MOST_UNITS - 1
     assert set(np.diff(many).tolist()) == {0, 1}
     sizes = np.bincount(many)
@@ -122,11 +122,16 @@ def test_units_are_joined_evenly_and_in_order() -> None:
 
 
 def test_blocks_have_fifty_tokens_or_more() -> None:
-    assert blocks(49).tolist() == [0] * 49
-    assert np.bincount(blocks(107)).tolist() == [54, 53]
-    assert len(np.bincount(blocks(10**6))) == bootstrap.MOST_UNITS
+    assert blocks(0, 49, 49).tolist() == [0] * 49
+    assert np.bincount(blocks(0, 107, 107)).tolist() == [54, 53]
+    assert len(np.bincount(blocks(0, 10**6, 10**6))) == bootstrap.MOST_UNITS
+    assert blocks(53, 55, 107).tolist() == [0, 1]
 
 
-def test_sums_over_units() -> None:
-    units = np.array([0, 0, 2])
-    assert sums_over(units, np.array([1.0, 2.0, 5.0]), 1.0).tolist() == [[3, 2], [0, 0], [5, 1]]
+def test_sums_over_units_whatever_the_parts() -> None:
+    units, values = np.array([0, 0, 2]), np.array([1.0, 2.0, 5.0])
+    for cuts in ([], [1], [0, 2]):
+        sums = UnitSums(2)
+        for place in np.split(np.arange(3), cuts):
+            sums.add(units[place], values[place], 1.0)
+        assert sums.columns().tolist() == [[3, 2], [0, 0], [5, 1]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from lmsuite.analysis.bootstrap import MOST_UNITS
 from lmsuite.analysis.comparison import PLACES, Comparison, compare, lines_of_tokens
 from lmsuite.analysis.evaluation import evaluate
 from lmsuite.errors import DataError
+from lmsuite.files import stored_text
+from lmsuite.files.stored_text import Text, TextWriter
 from lmsuite.models.interface import LanguageModel
 from lmsuite.text.encoding import Boundaries, TextEncoder
 
@@ -27,7 +30,7 @@ def skewed(encoder: TextEncoder, *probs: float) -> BigramModel:
     return BigramModel(encoder, np.tile(row, (len(row), 1)))
 
 
-def compared(a: LanguageModel, b: LanguageModel, text: str, seed: int = 0) -> Comparison:
+def compared(a: LanguageModel, b: LanguageModel, text: Text, seed: int = 0) -> Comparison:
     return compare(a, b, text, np.random.default_rng(seed), names=("A", "B"))
 
 
@@ -159,6 +162,31 @@ def test_the_same_seed_gives_the_same_answer() -> None:
     a, b = random_model(LINES, 1), random_model(LINES, 2)
     assert compared(a, b, text, 3) == compared(a, b, text, 3)
     assert compared(a, b, text, 3) != compared(a, b, text, 4)
+
+
+@pytest.mark.parametrize("block", [1, 30])
+@pytest.mark.parametrize("other", ["whitespace", "char"])
+@pytest.mark.parametrize("boundaries", Boundaries)
+@pytest.mark.parametrize("ending", [True, False])
+def test_nothing_depends_on_the_parts(
+    boundaries: Boundaries, other: str, block: int, ending: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a text in memory and one on disk: intervals, tally and places are the same."""
+    a = random_model(encoder("a b c d\n", "whitespace", boundaries), 1)
+    b = random_model(encoder("a b c d\n", other, boundaries), 2)
+    rng = np.random.default_rng(0)
+    lines = [" ".join(rng.choice(list("abcd\u00e4"), rng.integers(0, 9))) for _ in range(70)]
+    text = boundaries.end.join("\n".join(lines[i : i + 2]) for i in range(0, 70, 2))
+    text += boundaries.end * ending
+    stored = TextWriter(10)
+    stored.write(text)
+    expected = compared(a, b, text)
+    monkeypatch.setattr(stored_text, "BLOCK", block)
+    for given in (text, stored.text()):
+        found = compared(a, b, given)
+        for ours, theirs in zip(found.figures, expected.figures, strict=True):
+            assert astuple(ours) == pytest.approx(astuple(theirs), rel=1e-12)
+        assert replace(found, figures=expected.figures) == expected
 
 
 def test_refuses_an_empty_text_and_probability_zero() -> None:

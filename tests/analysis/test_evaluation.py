@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from bigram_model import BigramModel, encoder, random_model, uniform
 
+from lmsuite.analysis import evaluation
 from lmsuite.analysis.evaluation import evaluate, in_blocks
 from lmsuite.errors import DataError, UsageError
+from lmsuite.files.stored_text import TextWriter
 from lmsuite.models.cache import CacheModel, CacheSettings
+from lmsuite.models.interface import LanguageModel
+from lmsuite.text import encoding, long_texts
 from lmsuite.text.encoding import Boundaries
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 
@@ -93,6 +98,38 @@ def test_block_evaluation_is_the_sum_over_the_blocks() -> None:
     total = sum(part.cross_entropy * part.tokens for part in parts)
     assert whole.cross_entropy == pytest.approx(total / 8)
     assert whole.tokens == 8
+
+
+@pytest.mark.parametrize("block", [None, 1, 7])
+@pytest.mark.parametrize("boundaries", Boundaries)
+@pytest.mark.parametrize("window", [2, 50])
+def test_nothing_depends_on_the_window(
+    boundaries: Boundaries, block: int | None, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures, to the bit: of a text in memory, and of one on disk, with an end or without."""
+    text = encoder("a bb c äö\n", "char", boundaries)
+    rng = np.random.default_rng(3)
+    letters = [*"ab cdä\U0001f40e\n", boundaries.end]
+    sample = "".join(rng.choice(letters, 300)) + "b"
+    models: list[LanguageModel] = [random_model(text), CacheModel(text, CacheSettings(20.0))]
+    stored = TextWriter(10)
+    stored.write(sample)
+    for model in models:
+        rng = np.random.default_rng(1)
+        expected = evaluate(model, sample, name="m", block=block, rng=rng)
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluation, "WINDOW", window)
+            patch.setattr(encoding, "LONG", 100)
+            patch.setattr(long_texts, "available_cores", lambda: 1)
+            for given in (sample, stored.text()):
+                rng = np.random.default_rng(1)
+                found = evaluate(model, given, name="m", block=block, rng=rng)
+                if model.remembers_text and block is None:  # the memory is rounded
+                    assert found.perplexity_interval == pytest.approx(expected.perplexity_interval)
+                    assert found.cross_entropy == pytest.approx(expected.cross_entropy, rel=1e-12)
+                else:
+                    same = {"seconds": 0.0, "tokens_per_second": 0.0}
+                    assert replace(found, **same) == replace(expected, **same)
 
 
 def test_a_memory_does_not_reach_over_blocks() -> None:

@@ -14,7 +14,6 @@ from lmsuite.generation import Filter, SamplingSettings, draw_ids, filtered_prob
 from lmsuite.generation.batch import Batch, Continuation, Piece
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.models.ngram import NgramModel, NgramSettings
-from lmsuite.sampling import NEUTRAL
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 from lmsuite.types import FloatArray, IntArray
@@ -125,54 +124,6 @@ def test_draws_follow_the_filtered_distribution(settings: SamplingSettings) -> N
     assert observed[~possible].sum() == 0
     statistic = float(((observed - expected)[possible] ** 2 / expected[possible]).sum())
     assert statistic < chi_square_quantile(int(possible.sum()) - 1, ONE_IN_A_MILLION)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [SamplingSettings(), SamplingSettings(temperature=1.3, top_k=25, top_p=0.9, min_p=0.02)],
-    ids=str,
-)
-def test_a_single_stream_draws_what_a_row_of_a_batch_draws(settings: SamplingSettings) -> None:
-    log_probs, excluded = random_row()
-    tokens = Filter(settings, log_probs.shape[1], excluded)
-    together = draw_ids(np.tile(log_probs, (500, 1)), tokens, np.random.default_rng(3).random(500))
-    rng = np.random.default_rng(3)
-    alone = [int(draw_ids(log_probs, tokens, rng.random(1))[0]) for _ in range(500)]
-    assert alone == together.tolist()
-
-
-@pytest.mark.parametrize("temperature", [0.0, 1e-300, 0.05, 0.8, 1.0, 3.0, 1e300])
-@pytest.mark.parametrize("top_k", [0, 1, 7, 300, 5000])
-@pytest.mark.parametrize("top_p", [5e-324, 0.1, 0.5, 0.9, 0.999, 1 - 1e-12, 1.0])
-def test_few_candidates_leave_what_all_tokens_leave(
-    temperature: float, top_k: int, top_p: float
-) -> None:
-    """The weights that are drawn from are, to the bit, those that sorting every row would give."""
-    rng = np.random.default_rng(6)
-    zipf = np.log(1 / np.arange(1.0, 2001))
-    with np.errstate(divide="ignore"):
-        rows = np.stack(
-            [
-                zipf,
-                rng.permutation(zipf) * 3,
-                np.log(rng.dirichlet(np.full(2000, 0.01))),
-                np.log(rng.integers(0, 4, 2000) / 3.0),  # ties, and no probability
-                np.zeros(2000),
-            ]
-        )
-    settings = SamplingSettings(temperature, top_k, top_p)
-    tokens = Filter(settings, 2000, np.array([UNK, BOS]))
-    marks = rng.random(len(rows))
-    drawn = draw_ids(rows, tokens, marks)
-    for row, mark, token in zip(rows[:, None], marks, drawn, strict=True):
-        ids, sums = tokens.cumulative_weights(row)
-        weights = tokens.weights(row)[0]
-        if settings.filters != NEUTRAL:  # otherwise up to a factor
-            np.testing.assert_array_equal(sums[0], weights.cumsum()[ids])
-        assert not np.delete(weights, ids).any()
-        assert ids[(sums[0] > mark * sums[0, -1]).argmax()] == token
-    if temperature == 0.8 and top_p == 0.5 and top_k < 2000:
-        assert len(tokens.cumulative_weights(rows[:1])[0]) < 400
 
 
 def test_rows_of_hardly_any_probability_are_drawn_from_all_the_same() -> None:

@@ -83,7 +83,7 @@ def test_a_forward_pass_by_hand() -> None:
 def test_windows_hold_what_was_read_since() -> None:
     ids = np.array([1, 10, 11, 12, 13], np.int32)
     positions = np.array([1, 3, 4])
-    found = windows(ids, positions, np.array([0, 0, 3]), context=3)
+    found = windows(ids.__getitem__, positions, np.array([0, 0, 3]), context=3)
     assert found.T.tolist() == [[1, 1, 1], [1, 10, 11], [1, 1, 12]]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from lmsuite.generation import Filter, SamplingSettings, draw_ids, filtered_probs, sample
+from lmsuite.generation.drawing import Sampler
 from lmsuite.models.cache import CacheModel, CacheSettings
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.interface import LanguageModel
@@ -167,7 +168,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_sampling_at_every_extreme(shape: str) -> None:
+def test_sampling_at_every_extreme(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Filtered probabilities sum to one, and what is drawn is what they allow, twice the same."""
     logs = SHAPES[shape] - np.logaddexp.reduce(SHAPES[shape])
     excluded = np.array([0, 1], np.int32)
@@ -187,12 +188,19 @@ def test_sampling_at_every_extreme(shape: str) -> None:
             drawn = [
                 draw_ids(rows[:n], tokens, np.random.default_rng(7).random(n)) for n in (2, 2, 1)
             ]
+            marks = np.random.default_rng(7).random(2).tolist()
+            alone = []
+            for wide in (10, 500):
+                monkeypatch.setattr("lmsuite.generation.drawing.WIDE", wide)
+                sampler = Sampler(tokens, rows.shape[1])
+                alone.append([sampler.draw(rows[0], mark) for mark in marks])
         assert abs(probs.sum(axis=1) - 1).max() <= 1e-9
         assert probs.min() >= 0
         assert not probs[:, excluded].any()
         assert (probs[[0, 1], drawn[0]] > 0).all()
         np.testing.assert_array_equal(drawn[0], drawn[1])
         assert drawn[2][0] == drawn[0][0]
+        assert alone[0] == alone[1] == drawn[0].tolist()
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, "cache", "mixture"])

@@ -100,6 +100,31 @@ def test_a_boundary_among_the_inputs_clears_the_state() -> None:
     np.testing.assert_array_equal(after[0], after[1])
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_pieces_that_end_with_a_stretch_change_no_bit(
+    layers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the windows of an evaluation: the state is carried as within one text."""
+    monkeypatch.setattr(recurrent_scoring, "PIECE", (8, 16))
+    monkeypatch.setattr(recurrent_scoring, "PIECES", 4)
+    monkeypatch.setattr(recurrent_scoring, "STEPS", 4)
+    monkeypatch.setattr(recurrent_scoring, "STEPS_OF_FEW", 16)  # none is read as a sentence
+    model = model_of(dataclasses.replace(SMALL, layers=layers))
+    ids = IDS[:403]
+    for stretches in (1, 2):
+        cuts = np.arange(64, 403, 64)[::stretches]
+        found = np.concatenate(list(map(model.piece_scorer(), np.split(ids, cuts))))
+        np.testing.assert_array_equal(found, model.score(ids))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_start_is_the_step_that_reads_the_first_token(cell: str) -> None:
+    model = model_of(dataclasses.replace(SMALL, cell=cell, layers=2), np.float64)
+    model.parameters.values[...] = np.random.default_rng(3).normal(size=len(model.parameters))
+    after = model.step(model.zero_state(3), np.full(3, BOS, np.int32))
+    np.testing.assert_allclose(model.start(3), after, rtol=0, atol=1e-12)
+
+
 def test_segments_are_scored_side_by_side_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     # Windows are shorter than segments, groups smaller than their number; one segment is empty.
     monkeypatch.setattr(recurrent_scoring, "GROUP", 3)
@@ -132,6 +157,9 @@ def test_pieces_of_a_long_text_are_scored_as_the_whole(
     monkeypatch.setattr(recurrent_scoring, "GROUP", 2)
     monkeypatch.setattr(recurrent_scoring, "AGREEMENT", 1e-13)
     np.testing.assert_allclose(model.score(IDS[:397]), whole, atol=1e-10)
+    pieces = np.split(IDS[:397], [5, 5, 90, 91, 300])
+    found = np.concatenate(list(map(model.piece_scorer(), pieces)))
+    np.testing.assert_allclose(found, whole, atol=1e-10)
 
 
 def test_a_network_that_forgets_nothing_is_scored_piece_after_piece(

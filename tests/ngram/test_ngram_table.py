@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmsuite.errors import ModelFileError
+from lmsuite.models.interface import LanguageModel
 from lmsuite.ngram.lookup import KeyIndex
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.text.vocabulary import BOS
@@ -55,22 +57,23 @@ WAYS_TO_SEARCH = ((10**9, 0, 0), (0, 0, 0), (0, 10**9, 0), (0, 0, 10**9))
 """Few queries, short texts, and whether a hash table pays: each of the four ways alone."""
 
 
+@pytest.mark.parametrize("bos", [True, False])
 def test_every_way_to_search_gives_the_same(
-    fit: Any, play: str, monkeypatch: pytest.MonkeyPatch
+    fit: Any, play: str, monkeypatch: pytest.MonkeyPatch, bos: bool
 ) -> None:
     """One by one, all at once, by the flat table, and by a hash table once it pays."""
-    model = fit(play[:40_000], order=4)
+    model = fit(play[:40_000], order=4, lines=True)
     ids = model.encoder.encode(play[30_000:50_000])
-    scores = []
+    found = []
     for few, short, share in WAYS_TO_SEARCH:
         monkeypatch.setattr("lmsuite.ngram.table._FEW", few)
         monkeypatch.setattr("lmsuite.ngram.table._SHORT", short)
         monkeypatch.setattr("lmsuite.ngram.table._SHARE", share)
         table = BackoffTable(model.table.orders)
-        scores.append(table.score(ids))
-        assert sorted(table.indexes) == ([2, 3, 4] if share else [])
-    for other in scores[1:]:
-        np.testing.assert_array_equal(other, scores[0])
+        found.append((table.score(ids, bos=bos), table.matched_orders(ids, bos=bos)))
+        assert sorted(table.indexes) == ([2, 3, 4] if share and not few else [])
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
 
 
 @pytest.mark.parametrize("lines", [True, False])
@@ -93,14 +96,48 @@ def test_the_flat_table_gives_what_the_table_gives(
             scores, after = plain.score_next(state, words)
             np.testing.assert_array_equal(plain.extend(state, words), after)
         np.testing.assert_array_equal(flat.extend(state, words), after)
+        one = flat.extend(state[:1], words[:1])
+        np.testing.assert_array_equal(one, after[:1])
+        assert one.dtype == after.dtype
         ours, state = flat.score_next(state, words)
         np.testing.assert_array_equal(state, after)
         np.testing.assert_array_equal(ours, scores)
     for row in columns:
-        scores = flat.score(row)
         with monkeypatch.context() as patch:
             patch.setattr("lmsuite.ngram.table._SHORT", 0)
-            np.testing.assert_array_equal(plain.score(row), scores)
+            patch.setattr("lmsuite.ngram.table._FEW", 0)
+            scores = plain.score(row)
+        np.testing.assert_array_equal(flat.score(row), scores)
+        few = flat.score(row[:50])
+        np.testing.assert_array_equal(few, scores[: len(few)])
+
+
+@pytest.mark.parametrize("size", [0, 1, 40, 400])
+def test_without_a_beginning_is_the_chain_from_the_null_context(
+    fit: Any, play: str, size: int
+) -> None:
+    """Scores to the bit, and orders: of a sentence and of many, and of no ids."""
+    model = fit(play[:40_000], order=4, lines=True)
+    ids = model.encoder.encode(play[30_000:40_000])[:size]
+    chain = LanguageModel.score_without_bos(model, ids)
+    np.testing.assert_array_equal(model.score_without_bos(ids), chain)
+    orders, state = [], model.null_context(1)
+    for token in ids:
+        if token == BOS:
+            state = model.null_context(1)
+            continue
+        orders.append(model.table.trace(state, int(token)).order)
+        state = model.step(state, np.array([token]))
+    assert model.matched_orders(ids, bos=False).tolist() == orders
+
+
+def test_a_pickled_table_has_all_but_what_is_made_again(fit: Any) -> None:
+    table = fit(TEXT, order=3).table
+    ids = np.array([3, 4, 5, 0, 3])
+    scores = table.score(ids)
+    pickled = pickle.loads(pickle.dumps(table))
+    assert len(pickle.dumps(pickled)) == len(pickle.dumps(BackoffTable(table.orders)))
+    np.testing.assert_array_equal(pickled.score(ids), scores)
 
 
 def test_few_searches_make_no_hash_table_and_many_keep_theirs(fit: Any, play: str) -> None:

@@ -72,7 +72,10 @@ def test_what_cannot_be_divided_is_for_training(text: str) -> None:
     assert at_random(text) == (text, "")
 
 
-@pytest.mark.parametrize("rule", [SplitRule(0.1), SplitRule(0.25, HeldOut.RANDOM, 7)])
+@pytest.mark.parametrize(
+    "rule",
+    [SplitRule(0.1), *(SplitRule(0.25, HeldOut.RANDOM, 7, unit) for unit in ("line", "document"))],
+)
 def test_a_rule_is_read_as_it_is_written(rule: SplitRule) -> None:
     assert SplitRule.parse(str(rule)) == rule
 

@@ -58,6 +58,21 @@ def test_boundaries(text: str, stream: str, lines: str, prompt_in_lines: str) ->
     assert shown(encoder, encoder.encode_prompt(text)) == prompt_in_lines
 
 
+@every_encoder
+@settings(max_examples=40)
+@given(text=any_text, ended=st.booleans())
+def test_a_short_text_has_the_ids_of_a_long_one(
+    tokenizer: str, boundaries: Boundaries, text: str, ended: bool
+) -> None:
+    encoder = trained(tokenizer, boundaries)
+    text += boundaries.end * ended
+    ids = encoder.encode(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lmsuite.text.encoding._SHORT", -1)
+        assert ids.tolist() == encoder.encode(text).tolist()
+    assert ids.dtype == np.int32
+
+
 def test_only_a_newline_ends_a_line() -> None:
     encoder, ids = TextEncoder.train("a\u2028b\vc\x85d\fe", TextSettings("char", Boundaries.LINES))
     assert ids.tolist().count(2) == 1
@@ -154,6 +169,9 @@ def test_reserved_tokens_are_refused_by_name_and_line(token: str, before: str) -
         TextEncoder.train(text, LINES, name="play.txt")
     with pytest.raises(DataError, match="the prompt, line 2"):
         encoder.encode_prompt(text)
+    sentence = f"a {token} c"
+    with pytest.raises(DataError, match=rf"the sentence, line 1: the token {token} is reserved"):
+        encoder.encode_sentence(sentence)
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "word", "treebank", "bpe"])

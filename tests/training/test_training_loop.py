@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lmsuite import executors
 from lmsuite.errors import ModelFileError, TrainingError
 from lmsuite.files import atomic
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
@@ -21,7 +22,7 @@ from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.nn.schedules import SCHEDULES
 from lmsuite.store.history import HistoryRow, read_history
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
-from lmsuite.training import checkpoint, engine, workers
+from lmsuite.training import checkpoint, engine
 from lmsuite.training.clock import TimeLimits
 from lmsuite.training.interrupts import TrainingInterruptedError
 from lmsuite.training.loop import TrainingFiles, TrainingResult, train
@@ -141,7 +142,7 @@ def test_small_work_is_done_by_one_process() -> None:
 def test_it_works_where_processes_cannot_be_forked(
     platform: str, several: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "sys", SimpleNamespace(platform=platform))
+    monkeypatch.setattr(executors, "sys", SimpleNamespace(platform=platform))
     result = run("lstm")
     assert result.processes == 1
     assert result.progress.history[-1].valid_loss < result.progress.history[0].valid_loss

@@ -24,6 +24,7 @@ from lmsuite.sources.settings import ReadingSettings
 if TYPE_CHECKING:
     from lmsuite.analysis.bootstrap import Estimate
     from lmsuite.analysis.comparison import Comparison, Place
+    from lmsuite.files.stored_text import Text
     from lmsuite.store.opening import OpenedModel
 
 
@@ -58,7 +59,6 @@ def compare(
     given = given_text(text, reading, boundaries)
     if given is None:
         given = shared_validation_text([first, second])
-    given = str(given)
     names = (first.name, second.name) if first.name != second.name else (a, b)
     rng = np.random.default_rng(seed)
     result = compare_models(first.model, second.model, given, rng, names=names)
@@ -188,7 +188,7 @@ def _cut(text: str, room: int) -> str:
     return text if len(text) <= room else text[: max(room - 1, 0)] + "…"[: max(room, 0)]
 
 
-def _notes(result: Comparison, opened: tuple[OpenedModel, OpenedModel], text: str) -> list[str]:
+def _notes(result: Comparison, opened: tuple[OpenedModel, OpenedModel], text: Text) -> list[str]:
     """The remarks that a reader must know before believing the figures."""
     from lmsuite.analysis.bootstrap import BLOCK, FEWEST_UNITS
     from lmsuite.analysis.comparability import tuned_on_it

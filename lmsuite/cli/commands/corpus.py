@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,14 +12,15 @@ from lmsuite.cli.streams import (
     is_quiet,
     json_line,
     note,
-    read_texts,
     say,
+    stream_texts,
     write,
     write_all,
     write_json,
 )
 from lmsuite.cli.tables import Column, show_facts, show_table
 from lmsuite.errors import UsageError
+from lmsuite.files.stored_text import whole_units
 from lmsuite.sources.settings import ReadingSettings
 
 if TYPE_CHECKING:
@@ -107,12 +109,13 @@ def _print(source: str, reading: ReadingSettings, *, as_json: bool) -> None:
     from lmsuite.text.settings import Boundaries
 
     boundaries = Boundaries.DOCUMENTS if as_json else Boundaries.STREAM
-    text = str(read_texts([source], reading, [boundaries]).text)
+    _, parts = stream_texts([source], reading, [boundaries])
     if not as_json:
-        write(text)
+        write_all(parts)
         return
-    records = text.removesuffix(boundaries.end).split(boundaries.end)
-    write_all(json_line({"text": record}) for record in records)
+    end = boundaries.end
+    texts = (text.removesuffix(end).split(end) for text in whole_units(parts, end))
+    write_all(json_line({"text": record}) for record in chain.from_iterable(texts))
 
 
 def fetch_corpora(

@@ -15,7 +15,7 @@ from lmsuite.cli.options import (
     ModelArgument,
     ModelsOption,
 )
-from lmsuite.cli.streams import json_line, read_texts, write_all
+from lmsuite.cli.streams import json_line, stream_texts, write_all
 from lmsuite.sources.settings import ReadingSettings
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def score(
     from lmsuite.store.opening import open_model
 
     loaded = open_model(folder, model).model
-    corpus = read_texts([text], reading, [loaded.encoder.boundaries])
-    sentences = score_sentences(loaded, str(corpus.text), in_context=in_context, name=corpus.name)
+    name, parts = stream_texts([text], reading, [loaded.encoder.boundaries])
+    sentences = score_sentences(loaded, parts, in_context=in_context, name=name)
     lines: Iterator[str]
     if tokens:
         write = _TokenLines(loaded.encoder, as_json)

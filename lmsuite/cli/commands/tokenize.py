@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,13 +16,13 @@ from lmsuite.cli.options import (
     TextArguments,
 )
 from lmsuite.cli.settings_options import Given, Without
-from lmsuite.cli.streams import json_line, printable, read_texts, say, write_all
+from lmsuite.cli.streams import json_line, printable, read_texts, stream_texts, write_all
 from lmsuite.errors import UsageError
+from lmsuite.files.stored_text import blocks
 from lmsuite.sources.settings import ReadingSettings
 from lmsuite.text.settings import TextSettings
 
 if TYPE_CHECKING:
-    from lmsuite.sources.corpus import Corpus
     from lmsuite.text.encoding import TextEncoder, Token
     from lmsuite.types import IntArray
 
@@ -53,25 +54,25 @@ def tokenize(
     """
     if like and text_settings:
         raise UsageError(f"--like takes the tokenizer of {like}; leave out --tokenizer, --bpe-size")
+    from lmsuite.models.sentences import encoded_units, running
+
     if like:
         from lmsuite.store.opening import open_model
 
         encoder = open_model(models, like).model.encoder
-        corpus = read_texts(texts or [], reading, [encoder.boundaries])
-        encoded = encoder.encode(corpus.text, name=corpus.name)
+        name, parts = stream_texts(texts or [], reading, [encoder.boundaries])
     else:
+        from lmsuite.text.encoding import TextEncoder
+
         corpus = read_texts(texts or [], reading, [])
-        encoder, encoded = _encoded(corpus, text_settings)
+        name, parts = corpus.name, blocks(corpus.text)
+        encoder, _ = TextEncoder.train(corpus.text, TextSettings(**text_settings), name=name)
+    units = encoded_units(encoder, parts, name)
     if as_json:
-        write_all(map(_as_json, _located_lines(encoder, str(corpus.text))))
-        return
-    shown = [printable(encoder.token_text(i)) for i in range(len(encoder.vocabulary))]
-    unseen = _line_marks(encoder)
-    for line in _lines(encoder, encoded):
-        if ids:
-            say(" ".join(map(str, line)))
-        else:
-            say(" ".join(shown[number] for number in line if number not in unseen))
+        lines = chain.from_iterable(_located_lines(encoder, part) for part, _, _ in units)
+        write_all(json_line({"tokens": [token.as_json() for token in line]}) for line in lines)
+    else:
+        write_all(_shown(encoder, (running(encoder, each) for _, each, _ in units), ids=ids))
 
 
 def _located_lines(encoder: TextEncoder, text: str) -> Iterator[list[Token]]:
@@ -83,40 +84,31 @@ def _located_lines(encoder: TextEncoder, text: str) -> Iterator[list[Token]]:
         begin = end
 
 
-def _as_json(line: list[Token]) -> str:
-    return json_line({"tokens": [token.as_json() for token in line]})
+def _shown(encoder: TextEncoder, pieces: Iterable[IntArray], *, ids: bool) -> Iterator[str]:
+    """The lines of the output, in parts, for the ids of a text in pieces."""
+    from lmsuite.text.vocabulary import BOS, EOS, UNK
 
-
-def _encoded(corpus: Corpus, settings: Given) -> tuple[TextEncoder, IntArray]:
-    from lmsuite.text.encoding import TextEncoder
-
-    return TextEncoder.train(corpus.text, TextSettings(**settings), name=corpus.name)
-
-
-def _end(encoder: TextEncoder) -> int:
-    """The id that ends a line of text, or a document; `UNK` if the encoder knows no line ends."""
-    from lmsuite.text.vocabulary import EOS
-
+    end = encoder.vocabulary.id(encoder.tokenizer.newline)
     if encoder.boundaries.has_sequences:
-        return EOS
-    return encoder.vocabulary.id(encoder.tokenizer.newline)
-
-
-def _line_marks(encoder: TextEncoder) -> set[int]:
-    """The ids that are not shown as tokens, because the lines of the output show them."""
-    from lmsuite.text.vocabulary import BOS, UNK
-
-    return {BOS, _end(encoder)} - {UNK}
-
-
-def _lines(encoder: TextEncoder, encoded: IntArray) -> Iterator[list[int]]:
-    """The ids of each line or document, with the id that ends it."""
-    import numpy as np
-
-    from lmsuite.text.vocabulary import UNK
-
-    end = _end(encoder)
-    ends = np.flatnonzero((encoded == end) & (end != UNK)) + 1
-    for line in np.split(encoded, ends):
-        if line.size:
-            yield line.tolist()
+        end = EOS
+    vocabulary = range(len(encoder.vocabulary))
+    words = [str(i) if ids else printable(encoder.token_text(i)) for i in vocabulary]
+    # Line marks are not shown as tokens, because the lines of the output show them. An encoder that
+    # knows no line ends reads a text as one line.
+    marks = set() if ids else {BOS, end} - {UNK}
+    line: list[str] = []
+    begun = ""  # a space, if a part of the line is written already
+    for piece in pieces:
+        for number in piece.tolist():
+            if number not in marks:
+                line.append(words[number])
+            if number == end != UNK:
+                yield (begun if line else "") + " ".join(line) + "\n"
+                line.clear()
+                begun = ""
+        if line:
+            yield begun + " ".join(line)
+            line.clear()
+            begun = " "
+    if begun:
+        yield "\n"

@@ -113,10 +113,10 @@ def _evidence(
     history = np.concatenate(([BOS], held_out)).astype(np.int64)
     predicted = history != BOS
     found = [_Evidence(shares[0].share[history], np.full(len(history), buckets[0][0]))]
-    for n, here, context, index in table.walk(history):
+    for n, here, contexts, ends, ngrams in table.walk(history):
         frequency, bucket = np.zeros(len(history)), np.full(len(history), -1)
-        frequency[here] = np.where(index >= 0, shares[n - 1].share[index], 0.0)
-        bucket[here] = buckets[n - 1][context]
+        frequency[ends] = shares[n - 1].share[ngrams]
+        bucket[here] = buckets[n - 1][contexts]
         found.append(_Evidence(frequency, bucket))
     return (
         [_Evidence(of.frequency[predicted], of.bucket[predicted]) for of in found],

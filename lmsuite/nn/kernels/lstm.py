@@ -102,12 +102,11 @@ def _advance(
 
     One tanh computes all gates: sigmoid(x) = (1 + tanh(x/2)) / 2.
     """
-    sigmoids = a[:3]
+    o, i, f, g, sigmoids = a[0], a[1], a[2], a[3], a[:3]  # quicker than `o, i, f, g = a`
     sigmoids *= HALF
     np.tanh(a, out=a)
     sigmoids *= HALF
     sigmoids += HALF
-    o, i, f, g = a
     np.multiply(i, g, out=h)
     np.multiply(f, c_before, out=c)
     c += h
