@@ -19,21 +19,21 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from itertools import count as numbers
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, TextWarning
 from lmsuite.ngram.arpa import escaped, unescaped
 from lmsuite.ngram.counting import NgramCounts
+from lmsuite.ngram.fields import Fields, WordIndex
 from lmsuite.ngram.longest import MOST_COUNT, NOTHING, LongestNgrams, filled_up
 from lmsuite.ngram.settings import MOST_ORDER
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS
 from lmsuite.types import IntArray
 
-_BLOCK = 1 << 22  # bytes of text that are taken apart at once
-_DIGITS = len(str(MOST_COUNT)) - 1  # of a count
+_BLOCK = 1 << 24  # bytes of text that are taken apart at once
+_NEWLINE = ord("\n")
 
 
 def count_lines(
@@ -86,27 +86,26 @@ def read_count_lines(data: bytes, name: str) -> ListedCounts:
         DataError: a line is no n-gram and count; n-grams are missing without which those of other
             orders have no meaning.
     """
-    known: defaultdict[bytes, int] = defaultdict(numbers().__next__)
-    for special in SPECIALS:
-        known[special.encode()]
+    known = {special.encode(): id for id, special in enumerate(SPECIALS)}
     ngrams: defaultdict[int, list[IntArray]] = defaultdict(list)  # by length
     counts: defaultdict[int, list[IntArray]] = defaultdict(list)
     first = 1
     for block in _blocks(data.removeprefix(codecs.BOM_UTF8)):
-        fields = np.array(block.split(), dtype=object)
-        width = np.fromiter(map(len, map(bytes.split, BytesIO(block))), np.int64)  # of each line
+        fields = Fields(block)
+        width = fields.of_lines()
         length = width[width > 0] - 1
         lines, first = np.flatnonzero(width) + first, first + len(width)
-        if not len(lines):
-            continue
-        ends = np.cumsum(length + 1) - 1
-        count = _counts(fields[ends].tolist(), lines, name)
+        begins = np.cumsum(length + 1) - (length + 1)
+        count = _counts(fields, begins + length, lines, name)
         _require_lengths(length, lines, name)
-        words = np.delete(fields, ends).tolist()
-        ids = np.fromiter(map(known.__getitem__, words), np.int32, len(words))
-        begins = np.cumsum(length) - length
+        _number_words(known, fields.texts(begins[length == 1]))
+        index = WordIndex(known)
         for n in np.unique(length).tolist():
-            ngrams[n].append(ids[begins[length == n][:, None] + np.arange(n)])
+            at = (begins[length == n][:, None] + np.arange(n)).ravel()
+            ids = index.find(fields, at)
+            new = np.flatnonzero(ids < 0)
+            ids[new] = _number_words(known, fields.texts(at[new]))
+            ngrams[n].append(ids.reshape(-1, n))
             counts[n].append(count[length == n])
     if not ngrams:
         raise DataError(f"{name} has no counts; give a file that lm count or SRILM has written")
@@ -119,12 +118,17 @@ def read_count_lines(data: bytes, name: str) -> ListedCounts:
 
 
 def _blocks(data: bytes) -> Iterator[bytes]:
-    """The data in blocks of whole lines."""
+    """The data in blocks of whole lines, each of which ends with a newline."""
     begin = 0
     while begin < len(data):
         end = data.find(b"\n", begin + _BLOCK) + 1 or len(data)
-        yield data[begin:end]
+        yield data[begin:end] if data[end - 1] == _NEWLINE else data[begin:end] + b"\n"
         begin = end
+
+
+def _number_words(known: dict[bytes, int], words: list[bytes]) -> list[int]:
+    """The numbers of words (K,); those that are not known yet get the next ones."""
+    return [known.setdefault(word, len(known)) for word in words]
 
 
 def _require_lengths(length: IntArray, lines: IntArray, name: str) -> None:
@@ -137,21 +141,18 @@ def _require_lengths(length: IntArray, lines: IntArray, name: str) -> None:
         )
 
 
-def _counts(fields: list[bytes], lines: IntArray, name: str) -> IntArray:
-    """The counts (M,) that stand in these fields."""
-    if b"".join(fields).isdigit() and max(map(len, fields)) <= _DIGITS:
-        count = np.fromiter(map(int, fields), np.int64, len(fields))
-        if count.all():
-            return count
-    wrong = next(n for n, field in enumerate(fields) if not _is_count(field))
-    shown = fields[wrong].decode(errors="replace")
-    raise DataError(
-        f"{name}, line {lines[wrong]}: {shown!r:.50} is no count, which is a whole number above 0"
-    )
-
-
-def _is_count(field: bytes) -> bool:
-    return field.isdigit() and len(field) <= _DIGITS and int(field) > 0
+def _counts(fields: Fields, at: NDArray[np.int64], lines: IntArray, name: str) -> NDArray[np.int64]:
+    """The counts (M,) that stand in the fields `at` (M,)."""
+    values = fields.numbers(at)
+    count = np.where((values >= 1) & (values < MOST_COUNT), values, 0).astype(np.int64)
+    wrong = np.flatnonzero((count < 1) | (count != values))
+    if len(wrong):
+        shown = fields.texts(at[wrong[:1]])[0].decode(errors="replace")
+        raise DataError(
+            f"{name}, line {lines[wrong[0]]}: {shown!r:.50} is no count, which is a whole number "
+            "above 0"
+        )
+    return count
 
 
 def _tokens(known: dict[bytes, int], name: str) -> tuple[str, ...]:
