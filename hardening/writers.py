@@ -113,6 +113,10 @@ WRITERS = {
         (*_MEMBERS, ["convert", "a", "a.arpa"], ["convert", "b", "b.arpa"]),
         models=("m",),
     ),
+    "count": Writer(
+        _twice("count text.txt --tokenizer char -o out.counts", "--n 3", "--n 4"),
+        ("out.counts",),
+    ),
     "corpus": Writer(
         _twice("corpus fetch -q --force served", "", ""),
         ("cache/served.txt", "cache/served.sha256"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lmsuite.cli.options import TrainingOptions
-from lmsuite.cli.preparing import Prepared, finish, prepare, resuming
+from lmsuite.cli.preparing import PreparedText, finish, prepare, resuming
 from lmsuite.cli.settings_options import Given
 from lmsuite.cli.streams import note
 from lmsuite.cli.training_progress import reporter_for
@@ -70,7 +70,7 @@ def train_network(
     )
 
 
-def _announce(prepared: Prepared, model: NeuralModel, settings: TrainingSettings) -> None:
+def _announce(prepared: PreparedText, model: NeuralModel, settings: TrainingSettings) -> None:
     """Print the network and its settings before training, so that a user can change them."""
     facts = model.settings_dict()
     facts.pop("unknown_share")
@@ -95,7 +95,7 @@ def _typed(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _may_resume(prepared: Prepared, files: TrainingFiles) -> bool:
+def _may_resume(prepared: PreparedText, files: TrainingFiles) -> bool:
     """Whether there is a checkpoint; a training killed before its first one begins again.
 
     Raises:
@@ -113,7 +113,7 @@ def _may_resume(prepared: Prepared, files: TrainingFiles) -> bool:
 
 
 @contextmanager
-def _saying_how_to_resume(prepared: Prepared) -> Iterator[None]:
+def _saying_how_to_resume(prepared: PreparedText) -> Iterator[None]:
     """Add the command that resumes the training to the message of an interruption."""
     from lmsuite.training.interrupts import TrainingInterruptedError
 

@@ -22,27 +22,36 @@ if TYPE_CHECKING:
 
     from lmsuite.models.interface import LanguageModel
     from lmsuite.sources.corpus import Corpus
+    from lmsuite.text.settings import Boundaries
     from lmsuite.training.fit import FittedNetwork
-    from lmsuite.training.training_text import TrainingText, Validation
+    from lmsuite.training.training_text import Split, TrainingText, Validation
 
 _DEFAULT_VALID = "0.1"
 _MOST_FILES = 1000  # whose checksums a model file records: a tenth of a megabyte
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A text made ready to train on."""
+    """What a training starts from, and where its model goes."""
 
     name: str  # of the new model
     folder: ModelsFolder  # where to save it
     corpus: Corpus
-    ready: TrainingText
+    split: Split
+    tokens: int  # of the training part
     command: str
     quiet: bool
     as_json: bool
 
 
-def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> Prepared:
+@dataclass(frozen=True, kw_only=True)
+class PreparedText(Prepared):
+    """A text made ready to train on."""
+
+    ready: TrainingText
+
+
+def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> PreparedText:
     """Read the text, set the validation part aside, train or borrow the encoder, encode.
 
     Until the command ends, no other process can write a model of this name.
@@ -70,24 +79,34 @@ def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> P
     else:
         text_settings = TextSettings(**options.text_settings)
         corpus = read_texts(options.texts or [], options.reading, [text_settings.boundaries])
-        ready = make_ready(corpus.text, _validation(options), text_settings, name=corpus.name)
+        held_out = validation(options, text_settings.boundaries)
+        ready = make_ready(corpus.text, held_out, text_settings, name=corpus.name)
         split = ready.split
         if split.is_end and (reason := why_unlike(split.training, split.valid)):
             note(f"note: {reason}; --valid-by random validates on lines from everywhere")
-    command = command_line(context)
-    return Prepared(name, folder, corpus, ready, command, options.quiet, options.as_json)
+    return PreparedText(
+        name=name,
+        folder=folder,
+        corpus=corpus,
+        split=ready.split,
+        tokens=len(ready.ids),
+        command=command_line(context),
+        quiet=options.quiet,
+        as_json=options.as_json,
+        ready=ready,
+    )
 
 
-def _validation(options: TrainingOptions) -> Validation:
-    """The validation text that --valid and --valid-by ask for."""
-    from lmsuite.text.settings import TextSettings
+def validation(
+    options: TrainingOptions, boundaries: Boundaries, otherwise: str = _DEFAULT_VALID
+) -> Validation:
+    """The validation text that --valid and --valid-by ask for; without --valid `otherwise`."""
     from lmsuite.training.training_text import Validation
 
-    asked = options.valid or _DEFAULT_VALID
+    asked = options.valid or otherwise
     try:
         return Validation(float(asked), options.valid_by)
     except ValueError:
-        boundaries = TextSettings(**options.text_settings).boundaries
         text = read_texts([asked], options.reading, [boundaries]).text
         return Validation(text, options.valid_by, name=asked)
 
@@ -112,8 +131,8 @@ def _encoded_as_another(options: TrainingOptions, like: str) -> tuple[Corpus, Tr
         note(f"note: {other.name} was trained on another text ({made.corpus})")
     rule = made.validation.split if other.manifest else _DEFAULT_VALID
     is_text = rule != "none" and SplitRule.parse(rule) is None
-    validation = Validation.recorded(rule, other.validation_text() if is_text else "")
-    return corpus, make_ready(corpus.text, validation, encoder, name=corpus.name)
+    held_out = Validation.recorded(rule, other.validation_text() if is_text else "")
+    return corpus, make_ready(corpus.text, held_out, encoder, name=corpus.name)
 
 
 def finish(
@@ -140,7 +159,7 @@ def finish(
     from lmsuite.store.records import Provenance, TrainingRecord
     from lmsuite.training.validated import ValidatedModel
 
-    corpus, folder, split = prepared.corpus, prepared.folder, prepared.ready.split
+    corpus, folder, split = prepared.corpus, prepared.folder, prepared.split
     training = network.record() if network else TrainingRecord()
     made = ValidatedModel.of(
         prepared.name,
@@ -168,12 +187,12 @@ def finish(
     baseline = network.baseline if network else None
     vocabulary = len(model.encoder.vocabulary)
     if prepared.as_json:
-        facts = facts_of(folder, made) | {"corpus": corpus.name, "tokens": len(prepared.ready.ids)}
+        facts = facts_of(folder, made) | {"corpus": corpus.name, "tokens": prepared.tokens}
         facts |= {"vocabulary": vocabulary, "seconds": seconds}
         write_json(facts | ({"baseline": vars(baseline)} if baseline else {}))
         return
     say(
-        f"trained     {len(prepared.ready.ids):,} tokens of {corpus.name}, "
+        f"trained     {prepared.tokens:,} tokens of {corpus.name}, "
         f"{vocabulary:,} in the vocabulary, {seconds:.1f} s"
     )
     announce(folder, made)

@@ -56,7 +56,9 @@ def _in_words(made: ValidatedModel) -> str:
     result, record = made.result, made.provenance.validation
     if result is None:
         if record.split == "none":
-            return "none (--valid 0.1 sets a tenth of the text aside)"
+            return (
+                "none (--valid 0.1 sets a tenth of the text aside, --valid FILE reads another text)"
+            )
         return "none (the text is too short to set a part of it aside)"
     without = f" ({result.perplexity_without_oov:.2f} without {result.oov:,} OOV)"
     sample = f", a sample of {record.sample:.1%}" if record.sample else ""

@@ -24,28 +24,28 @@ class Header:
     data_size: int  # bytes of all arrays
 
 
-def read_header(path: Path) -> Header:
-    """The header of the file `path`.
+def read_header(path: Path, kind: str = "model file") -> Header:
+    """The header of the file `path`, which is to be of this kind.
 
     Raises:
         ModelFileError: the file is missing, cut short, too long, or not a safetensors file.
     """
     try:
         with path.open("rb") as stream:
-            return _parsed(path, stream, path.stat().st_size)
+            return _parsed(path, stream, path.stat().st_size, kind)
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _parsed(path: Path, stream: BinaryIO, file_size: int) -> Header:
+def _parsed(path: Path, stream: BinaryIO, file_size: int, kind: str) -> Header:
     start = stream.read(_LENGTH_BYTES)
     if not start:
-        raise ModelFileError(f"{path} is empty, no model file")
+        raise ModelFileError(f"{path} is empty, no {kind}")
     length = int.from_bytes(start, "little")
     if len(start) < _LENGTH_BYTES or length > _LONGEST_HEADER:
-        raise _no_model(path, start, "it does not begin like one")
+        raise _no(kind, path, start, "it does not begin like one")
     if _LENGTH_BYTES + length > file_size:
-        raise _no_model(path, start, "it has no header, or the header was cut short")
+        raise _no(kind, path, start, "it has no header, or the header was cut short")
     try:
         document = json.loads(stream.read(length).decode("utf-8"))
         metadata = document.pop("__metadata__", {})
@@ -58,7 +58,7 @@ def _parsed(path: Path, stream: BinaryIO, file_size: int) -> Header:
             raise TypeError("an offset lies outside every file")
         data_size = max(offsets, default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise _no_model(path, start, f"its header is damaged ({error})") from error
+        raise _no(kind, path, start, f"its header is damaged ({error})") from error
     expected = _LENGTH_BYTES + length + data_size
     if expected != file_size:
         fault = "was cut short" if file_size < expected else "has bytes that belong to no array"
@@ -66,9 +66,9 @@ def _parsed(path: Path, stream: BinaryIO, file_size: int) -> Header:
     return Header(metadata, document, _LENGTH_BYTES + length, data_size)
 
 
-def _no_model(path: Path, start: bytes, reason: str) -> ModelFileError:
+def _no(kind: str, path: Path, start: bytes, reason: str) -> ModelFileError:
     if start.startswith(b"\x1f\x8b"):
         reason = "it is gzip data (lm convert reads ARPA files named .arpa.gz)"
     elif start.lstrip().startswith((b"\\data", b"ngram")):
         reason = "it looks like an ARPA file (lm convert makes a model of it)"
-    return ModelFileError(f"{path} is no model file: {reason}")
+    return ModelFileError(f"{path} is no {kind}: {reason}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import zlib
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -84,6 +85,16 @@ def raw_bytes(array: NDArray[Any]) -> memoryview:
     """The array's bytes in C order, little-endian; a view if they are in that order already."""
     plain = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
     return plain.reshape(-1).view(np.uint8).data
+
+
+def checksum(arrays: Mapping[str, NDArray[Any]]) -> int:
+    """CRC-32 of the arrays' names and bytes, in the order of their names."""
+    total = 0
+    for name in sorted(arrays):
+        spelled = name.encode("utf-8", "surrogatepass")
+        total = zlib.crc32(raw_bytes(arrays[name]), zlib.crc32(spelled, total))
+        release_pages(arrays[name])
+    return total
 
 
 def mapped(path: Path, header: Header) -> dict[str, NDArray[Any]]:

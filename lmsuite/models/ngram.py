@@ -22,6 +22,7 @@ from lmsuite.files.atomic import replacing
 from lmsuite.files.compression import unpacked
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.ngram.backed_off import BackedOff
+from lmsuite.ngram.counting import NgramCounts
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.quantizing import from_quantized_arrays, quantized_arrays
 from lmsuite.ngram.settings import IMPORTED, SMOOTHINGS, NgramSettings
@@ -302,6 +303,19 @@ class NgramModel(LanguageModel):
         if self.messages:
             facts["notes"] = list(self.messages)
         return facts
+
+
+def fit_counts(encoder: TextEncoder, counts: NgramCounts, settings: NgramSettings) -> NgramModel:
+    """The model that `NgramModel.fit` makes of a text, from its counts.
+
+    Raises:
+        TrainingError: as `NgramModel.fit`.
+        UsageError: as `NgramModel.fit`, or the smoothing is jelinek-mercer, which needs the text.
+    """
+    from lmsuite.ngram.estimate import estimate_counted
+
+    made = estimate_counted(counts, encoder.impossible, settings)
+    return NgramModel(encoder, settings, made.table, made.discounts, made.messages)
 
 
 def _read_unzipped(path: Path) -> bytes:

@@ -2,6 +2,8 @@
 
 1. `counting` finds the n-grams of every order; `partitioned` does the same within a given amount
    of memory, on `lmsuite.files.disk_arrays`.
+   `longest` n-grams are the form in which counts of texts are added (`text_counts`) and kept in
+   `count_files`, or as text in `count_lines`.
 2. `discounts` come from counts of counts; `smoothing` has one estimator for each paper, which gives
    shares and leftover weights; `pruning` leaves out rare n-grams.
 3. `recursion` turns these into probabilities; `estimate` does all these steps as `settings` say.

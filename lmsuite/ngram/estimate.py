@@ -19,6 +19,7 @@ from lmsuite.ngram.recursion import Smoothed, combine
 from lmsuite.ngram.settings import (
     KNESER_NEY,
     NgramSettings,
+    check_counted,
     check_partitioned,
     check_trainable,
     cutoffs_of,
@@ -82,6 +83,41 @@ def estimate(
         smoothed = jelinek_mercer(counts, ids, held_out, base, sentences=sentences)
     else:
         smoothed = smooth(counts, vocabulary_size - len(impossible), settings)
+    return _finished(counts, smoothed, base, settings, dtype)
+
+
+def estimate_counted(
+    counts: NgramCounts,
+    impossible: IntArray,
+    settings: NgramSettings,
+    *,
+    dtype: DTypeLike = np.float32,
+) -> Estimate:
+    """Estimate an n-gram model from counts; as `estimate` from the text that has them.
+
+    Raises:
+        TrainingError: as `estimate`.
+        UsageError: as `estimate`, or the smoothing needs the text itself.
+    """
+    check_trainable(settings)
+    check_counted(settings)
+    is_seen = counts.orders[0].count > 0
+    kinds = int(is_seen.sum() - is_seen[EOS])
+    _require_kinds(kinds, has_ends=bool(is_seen[EOS]))
+    require_ngrams([len(order) for order in counts.orders])
+    base = base_distribution(impossible, counts.vocabulary_size, settings)
+    smoothed = smooth(counts, counts.vocabulary_size - len(impossible), settings)
+    return _finished(counts, smoothed, base, settings, dtype)
+
+
+def _finished(
+    counts: NgramCounts,
+    smoothed: Smoothed,
+    base: FloatArray,
+    settings: NgramSettings,
+    dtype: DTypeLike,
+) -> Estimate:
+    """The table of smoothed counts, pruned and quantized as the settings say."""
     if not settings.interpolate_unigrams and settings.smoothing not in KNESER_NEY:
         unigrams = relative_frequencies(counts, 1)
         longer = islice(smoothed.shares, 1, None)
@@ -142,14 +178,25 @@ def base_distribution(
     return base
 
 
-def require_text(ids: IntArray) -> None:
-    """Raise TrainingError if the text is too long, or has nothing to learn from."""
+def require_countable(ids: IntArray) -> None:
+    """Raise TrainingError if the text is too long to be counted."""
     if len(ids) >= _MOST:
         raise TrainingError(f"the training text has more than {_MOST - 1:,} tokens; give less text")
+
+
+def require_text(ids: IntArray) -> None:
+    """Raise TrainingError if the text is too long, or has nothing to learn from."""
+    require_countable(ids)
     words = ids[(ids != BOS) & (ids != EOS)]
-    if not len(words):
+    kinds = 0 if not len(words) else 1 if words.min() == words.max() else 2
+    _require_kinds(kinds, has_ends=bool((ids == EOS).any()))
+
+
+def _require_kinds(kinds: int, *, has_ends: bool) -> None:
+    """Raise TrainingError if a text of so many kinds of tokens has nothing to learn from."""
+    if not kinds:
         raise TrainingError("the training text has no tokens; give some text to learn from")
-    if words.min() == words.max() and not (ids == EOS).any():  # a line's end is to be predicted too
+    if kinds == 1 and not has_ends:  # a line's end is to be predicted too
         raise TrainingError(
             "the training text has only one kind of token, so there is nothing to predict; "
             "give more text, or a vocabulary with more of its tokens"

@@ -22,6 +22,7 @@ SMOOTHINGS: tuple[str, ...] = (
 IMPORTED = "arpa"  # the smoothing of models that lmsuite did not estimate
 KNESER_NEY = ("modified-kneser-ney", "kneser-ney")
 MOST_ORDER = 32  # the highest order that lmsuite estimates
+COUNTS_SUFFIX = ".counts"  # of files that hold the counts of a text
 _ONE_DISCOUNT = ("kneser-ney", "absolute")
 
 
@@ -184,4 +185,14 @@ def check_partitioned(settings: NgramSettings) -> None:
         raise UsageError(
             "{quantize} does not work within {memory}; leave out one of the two",
             *("quantize", "memory"),
+        )
+
+
+def check_counted(settings: NgramSettings) -> None:
+    """Raise UsageError for settings that need the text itself, not only its counts."""
+    if settings.smoothing == "jelinek-mercer":
+        raise UsageError(
+            "{smoothing} jelinek-mercer fits its weights to held-out text, and counts hold no "
+            "text; train on the text",
+            "smoothing",
         )

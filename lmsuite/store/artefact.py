@@ -7,7 +7,6 @@ metadata entry ``lmsuite`` holds the manifest as JSON. Any reader of safetensors
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from lmsuite.files import AnyPath, records
 from lmsuite.files.atomic import replacing
 from lmsuite.files.disk import make_folders
 from lmsuite.files.header import Header, read_header
-from lmsuite.files.tensors import mapped, raw_bytes, release_pages, write
+from lmsuite.files.tensors import checksum, mapped, write
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.registry import model_class
 from lmsuite.store.records import UNSAID, Manifest, Provenance
@@ -173,13 +172,3 @@ def _below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray
 def _require_checksum(path: Path, manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -> None:
     if checksum(arrays) != manifest.checksum:
         raise ModelFileError(f"{path} is damaged: its arrays do not match their checksum")
-
-
-def checksum(arrays: Mapping[str, NDArray[Any]]) -> int:
-    """CRC-32 of the arrays' names and bytes, in the order of their names."""
-    total = 0
-    for name in sorted(arrays):
-        spelled = name.encode("utf-8", "surrogatepass")
-        total = zlib.crc32(raw_bytes(arrays[name]), zlib.crc32(spelled, total))
-        release_pages(arrays[name])
-    return total

@@ -68,13 +68,19 @@ class TextEncoder:
 
     @classmethod
     def train(
-        cls, text: Text, settings: TextSettings, *, name: str = "the text"
+        cls,
+        text: Text,
+        settings: TextSettings,
+        *,
+        tokenizer: Tokenizer | None = None,
+        name: str = "the text",
     ) -> tuple[TextEncoder, IntArray]:
         """The encoder for this training text, and the ids of the text, as from `encode`.
 
         Args:
             text: the training text. From a long one, ``bpe`` learns its tokens from a part.
             settings: which tokenizer, vocabulary and boundaries.
+            tokenizer: one that is there already, instead of that of the settings.
             name: what error messages call the text.
 
         Raises:
@@ -82,12 +88,12 @@ class TextEncoder:
             UsageError: the settings contradict each other.
         """
         boundaries = settings.boundaries
-        tokenizer = cls._tokenizer(text, settings)
+        tokenizer = tokenizer or cls._tokenizer(text, settings)
         if len(text) > LONG:
             counted_text = counted(text, tokenizer, boundaries, name)
             if not len(counted_text.numbers):
                 raise DataError(f"{name} has no tokens for the tokenizer {tokenizer.name}")
-            vocabulary = _vocabulary(tokenizer, counted_text.counts, settings)
+            vocabulary = vocabulary_of(tokenizer, counted_text.counts, settings)
             return cls(tokenizer, vocabulary, boundaries), _array(
                 counted_text.ids(vocabulary), text
             )
@@ -98,7 +104,7 @@ class TextEncoder:
             raise DataError(f"{name} has no tokens for the tokenizer {tokenizer.name}")
         counts = dict(zip(types, np.bincount(index, minlength=len(types)).tolist(), strict=True))
         counts.pop(end_type(tokenizer, boundaries), None)
-        encoder = cls(tokenizer, _vocabulary(tokenizer, counts, settings), boundaries)
+        encoder = cls(tokenizer, vocabulary_of(tokenizer, counts, settings), boundaries)
         return encoder, encoder._sequences(types, index)
 
     @staticmethod
@@ -388,10 +394,15 @@ def _array(ids: DiskArray, text: Text) -> IntArray:
     return ids.read() if isinstance(text, str) else ids.mapped()
 
 
-def _vocabulary(
+def vocabulary_of(
     tokenizer: Tokenizer, counts: Mapping[str, int], settings: TextSettings
 ) -> Vocabulary:
-    """The vocabulary of a training text with these counts, of line ends too if they are tokens."""
+    """The vocabulary of a training text with these counts, of line ends too if they are tokens.
+
+    Raises:
+        DataError: the vocabulary file is bad.
+        UsageError: the settings contradict each other or the tokenizer.
+    """
     fixed = tokenizer.fixed_tokens()
     limited = settings.min_count != 1 or settings.max_vocab is not None
     if fixed is not None:

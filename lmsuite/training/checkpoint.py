@@ -20,8 +20,8 @@ from lmsuite.files import records
 from lmsuite.files.atomic import replacing
 from lmsuite.files.header import read_header
 from lmsuite.files.records import Count, MaybeInfinite
-from lmsuite.files.tensors import mapped, write
-from lmsuite.store.artefact import brief, checksum, make_folder
+from lmsuite.files.tensors import checksum, mapped, write
+from lmsuite.store.artefact import brief, make_folder
 from lmsuite.store.history import HistoryRow
 from lmsuite.types import Array
 

@@ -21,7 +21,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from hardening import fuzz_arpa, fuzz_checkpoints, fuzz_models
+from hardening import fuzz_arpa, fuzz_checkpoints, fuzz_counts, fuzz_models
 from hardening.command import lm_process
 from hardening.fuzzing import PATIENT, Report, attack
 from hardening.mutators import Safetensors
@@ -49,7 +49,7 @@ def clean(report: Report) -> Report:
     return report
 
 
-@pytest.mark.parametrize("fuzzer", [fuzz_models, fuzz_checkpoints, fuzz_arpa])
+@pytest.mark.parametrize("fuzzer", [fuzz_models, fuzz_checkpoints, fuzz_arpa, fuzz_counts])
 def test_damaged_files_are_refused_in_a_sentence_or_work(fuzzer: object) -> None:
     """No traceback, no warning, no NaN, no hang, no gigabyte, no file elsewhere, no code run."""
     make: Callable[[Random], Iterable[bytes]] = fuzzer.make_inputs  # type: ignore[attr-defined]
@@ -66,6 +66,7 @@ def test_damaged_files_are_refused_in_a_sentence_or_work(fuzzer: object) -> None
         (fuzz_models, fuzz_models.sound_files),
         (fuzz_checkpoints, fuzz_checkpoints.sound_inputs),
         (fuzz_arpa, fuzz_arpa.sound_files),
+        (fuzz_counts, fuzz_counts.sound_files),
     ],
 )
 def test_what_is_damaged_was_sound(fuzzer: object, sound: Callable[[], tuple[bytes, ...]]) -> None:
@@ -74,7 +75,7 @@ def test_what_is_damaged_was_sound(fuzzer: object, sound: Callable[[], tuple[byt
     assert report.accepted == report.inputs
 
 
-@pytest.mark.parametrize("fuzzer", [fuzz_models, fuzz_checkpoints, fuzz_arpa])
+@pytest.mark.parametrize("fuzzer", [fuzz_models, fuzz_checkpoints, fuzz_arpa, fuzz_counts])
 def test_claims_of_great_size_are_refused_before_they_are_believed(fuzzer: object) -> None:
     """Files below 1 MB that claim 10^12 n-grams, 10^9 layers or an endless nesting."""
     bombs: tuple[bytes, ...] = fuzzer.bombs()  # type: ignore[attr-defined]

@@ -31,7 +31,8 @@ def adjusted_counts(counts: NgramCounts) -> tuple[IntArray, ...]:
     """The adjusted counts (M,) of every order; in the highest order they are the occurrences."""
     adjusted = []
     for order, longer in zip(counts.orders, counts.orders[1:], strict=False):
-        continuations = np.bincount(longer.suffix, minlength=len(order)).astype(np.int32)
+        continuations = np.bincount(longer.suffix, minlength=len(order))
+        continuations = continuations.astype(order.count.dtype)
         continuations[order.openings] += 1
         continuations[order.sentence_starts] = order.count[order.sentence_starts]
         adjusted.append(continuations)

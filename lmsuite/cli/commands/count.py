@@ -1,0 +1,210 @@
+"""``lm count``."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import shlex
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
+
+import typer
+
+from lmsuite.cli.options import (
+    DEFAULT_FOLDER,
+    JsonOption,
+    ModelsOption,
+    TextArguments,
+    complete_models,
+)
+from lmsuite.cli.saving import command_line
+from lmsuite.cli.settings_options import Given, Only
+from lmsuite.cli.streams import json_line, read_texts, say, write_all, write_json
+from lmsuite.errors import DataError, UsageError
+from lmsuite.ngram.settings import COUNTS_SUFFIX, NgramSettings, check_trainable
+from lmsuite.sources.settings import ReadingSettings
+from lmsuite.text.settings import TextSettings
+
+if TYPE_CHECKING:
+    from lmsuite.ngram.counting import NgramCounts
+    from lmsuite.sources.corpus import Corpus
+    from lmsuite.text.encoding import TextEncoder
+    from lmsuite.text.tokenizer import Tokenizer
+    from lmsuite.types import IntArray
+
+_LIMITS = {"vocab", "min_count", "max_vocab"}
+
+
+def count(
+    context: typer.Context,
+    texts: TextArguments = None,
+    *,
+    counting: Annotated[Given, NgramSettings, Only({"order": "--n"})],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Where the counts go: FILE.counts to train from; under any other name, perhaps "
+            "with .gz, they are text.",
+            show_default="text on standard output",
+        ),
+    ] = None,
+    least: Annotated[
+        int,
+        typer.Option(
+            "--min",
+            min=1,
+            metavar="COUNT",
+            help="Leave n-grams out of the text that are rarer. A model from such counts differs "
+            "from that of the text.",
+        ),
+    ] = 1,
+    text_settings: Annotated[Given, TextSettings],
+    like: Annotated[
+        str | None,
+        typer.Option(
+            "--like",
+            metavar="COUNTS|MODEL",
+            help="Read text as it was read for these counts (new words join their vocabulary, "
+            "unless it was limited), or as this model reads it.",
+            autocompletion=complete_models,
+            show_default=False,
+        ),
+    ] = None,
+    models: ModelsOption = DEFAULT_FOLDER,
+    reading: ReadingSettings,
+    as_json: JsonOption = False,
+) -> None:
+    """Count the n-grams of a text.
+
+    \b
+    Examples:
+      lm count play --n 5 -o play.counts
+      lm count play --n 2 --lines --min 20 | head
+
+    Counts of several texts can be added: `lm train ngram --counts a.counts b.counts` makes the
+    model that training on both texts makes. So texts can be counted one by one, where and when
+    they are there.
+
+    As text, a line is an n-gram of 1 to n words, a tab and its count, as SRILM's ngram-count writes
+    and reads them. White space in a token is written as its code, a space as <0x20>.
+    """
+    is_file = out is not None and out.name.endswith(COUNTS_SUFFIX)
+    if is_file and least > 1:
+        raise UsageError(f"{out} is to hold all n-grams, to be added to others; leave out --min")
+    settings = NgramSettings(**counting)
+    check_trainable(settings)
+    way = _way(like, models, text_settings)
+    corpus = read_texts(texts or [], reading, [way.by.boundaries])
+    encoder, ids = _encoded(corpus, way)
+    counts = _counts(encoder, ids, settings.order)
+    if out is None:
+        lines = _lines(encoder, counts, least)
+        write_all(map(_as_json, lines) if as_json else map(_as_text, lines))
+        return
+    if is_file:
+        from lmsuite.ngram.count_files import save_counts
+        from lmsuite.ngram.text_counts import TextCounts
+
+        counted = TextCounts.of(
+            counts, corpus.text, encoder, ids, grows=way.grows, name=corpus.name
+        )
+        save_counts(out, counted, corpus_sha256=corpus.sha256, command=command_line(context))
+    else:
+        _write(out, map(_as_text, _lines(encoder, counts, least)))
+    vocabulary, size = len(encoder.vocabulary), out.stat().st_size
+    if as_json:
+        facts = {"file": str(out), "bytes": size, "order": counts.order, "corpus": corpus.name}
+        write_json(facts | {"tokens": len(ids), "vocabulary": vocabulary})
+        return
+    say(f"counted     {len(ids):,} tokens of {corpus.name}, {vocabulary:,} in the vocabulary")
+    say(f"saved       {out} ({size / 1e6:.1f} MB)")
+    next_command = ["lm", "train", "ngram", "--counts", str(out), "--n", str(counts.order)]
+    say(f"next        {shlex.join(next_command)}")
+
+
+@dataclass(frozen=True)
+class _Way:
+    """The way in which the text becomes ids."""
+
+    by: TextSettings | TextEncoder
+    """An encoder, or settings for a new one."""
+    tokenizer: Tokenizer | None = None
+    """That of the new encoder, instead of the one in the settings."""
+    grows: bool = False
+    """As in `TextCounts`."""
+
+
+def _way(like: str | None, models: Path, given: Given) -> _Way:
+    if like is None:
+        return _Way(TextSettings(**given), grows=not _LIMITS & given.keys())
+    if given:
+        option = min(given)
+        raise UsageError(
+            f"{{like}} takes the tokens of {like}; leave out {{{option}}}", "like", option
+        )
+    if like.endswith(COUNTS_SUFFIX):
+        from lmsuite.ngram.count_files import open_counts
+
+        other = open_counts(Path(like))
+        encoder = other.encoder
+        if other.grows:
+            settings = TextSettings(boundaries=encoder.boundaries)
+            return _Way(settings, encoder.tokenizer, grows=True)
+        return _Way(encoder)
+    from lmsuite.store.opening import open_model
+
+    return _Way(open_model(models, like).model.encoder)
+
+
+def _encoded(corpus: Corpus, way: _Way) -> tuple[TextEncoder, IntArray]:
+    from lmsuite.text.encoding import TextEncoder
+
+    if not isinstance(way.by, TextEncoder):
+        return TextEncoder.train(corpus.text, way.by, tokenizer=way.tokenizer, name=corpus.name)
+    ids = way.by.encode(corpus.text, name=corpus.name)
+    if not len(ids):
+        raise DataError(f"{corpus.name} has no tokens to count; give some text")
+    return way.by, ids
+
+
+def _counts(encoder: TextEncoder, ids: IntArray, order: int) -> NgramCounts:
+    from lmsuite.ngram.counting import count_ngrams
+    from lmsuite.ngram.estimate import require_countable
+
+    require_countable(ids)
+    sentences = encoder.boundaries.has_sequences
+    return count_ngrams(ids, len(encoder.vocabulary), order, sentences=sentences)
+
+
+def _lines(encoder: TextEncoder, counts: NgramCounts, least: int) -> Iterator[tuple[str, int]]:
+    from lmsuite.ngram.count_lines import count_lines
+
+    return count_lines(counts, encoder.vocabulary.tokens, least)
+
+
+def _as_text(line: tuple[str, int]) -> str:
+    ngram, count = line
+    return f"{ngram}\t{count}\n"
+
+
+def _as_json(line: tuple[str, int]) -> str:
+    ngram, count = line
+    return json_line({"ngram": ngram, "count": count})
+
+
+def _write(out: Path, lines: Iterator[str]) -> None:
+    from lmsuite.files.atomic import replacing
+
+    with replacing(out) as stream, ExitStack() as packing:
+        if out.name.endswith(".gz"):
+            packed = gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=6, mtime=0)
+            stream = cast(BinaryIO, packing.enter_context(packed))
+        writer = io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", newline="\n")
+        writer.writelines(lines)
+        writer.detach()

@@ -1,0 +1,230 @@
+"""Files of counts: a ``.safetensors`` layout of arrays, as model files have, named ``.counts``.
+
+The arrays are those of `TextCounts`, and the vocabulary. The metadata entry ``lmsuite-counts``
+holds a `CountsRecord` as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lmsuite import __version__
+from lmsuite.errors import DataError, LmError, ModelFileError, UsageError
+from lmsuite.files import records
+from lmsuite.files.atomic import replacing
+from lmsuite.files.compression import unpacked
+from lmsuite.files.header import Header, read_header
+from lmsuite.files.plain import read_bytes
+from lmsuite.files.records import Count
+from lmsuite.files.tensors import checksum, mapped, write
+from lmsuite.ngram.count_lines import read_count_lines
+from lmsuite.ngram.longest import MOST_COUNT, NOTHING, LongestNgrams
+from lmsuite.ngram.settings import COUNTS_SUFFIX, MOST_ORDER
+from lmsuite.ngram.text_counts import TextCounts
+from lmsuite.text.encoding import TextEncoder
+from lmsuite.text.registry import make_tokenizer
+from lmsuite.text.settings import Boundaries
+from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
+from lmsuite.types import Array
+
+FORMAT_VERSION = 1
+
+_ENTRY = "lmsuite-counts"
+_KIND = "file of counts"
+_MOST_LEVELS = 10  # of JSON within JSON
+_LONGEST_MESSAGE = 200  # characters
+_DTYPES = {"ngrams": np.int32, "count": np.int64, "head": np.int32, "tail": np.int32}
+
+
+@dataclass(frozen=True)
+class CountsRecord:
+    """What a file of counts says of them, beside its arrays."""
+
+    text: dict[str, Any]
+    """`TextEncoder.describe`."""
+    grows: bool
+    is_open: bool
+    checksum: Count
+    """CRC-32 of the arrays."""
+    corpus: str = ""
+    corpus_sha256: str = ""
+    command: str = ""
+    version: str = __version__
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def save_counts(
+    path: Path, counts: TextCounts, *, corpus_sha256: str = "", command: str = ""
+) -> None:
+    """Write a file of counts, and replace an old file at once.
+
+    Raises:
+        ModelFileError: the folder is not writable or the disk is full; an old file is unchanged.
+    """
+    arrays = {**counts.encoder.arrays(), **_arrays(counts)}
+    record = CountsRecord(
+        counts.encoder.describe(),
+        counts.grows,
+        counts.is_open,
+        checksum(arrays),
+        counts.name,
+        corpus_sha256,
+        command,
+    )
+    said = {"format": FORMAT_VERSION, **records.as_json(record)}
+    entry = json.dumps(said, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+    with replacing(path) as stream:
+        write(stream, arrays, {_ENTRY: entry})
+
+
+def _arrays(counts: TextCounts) -> dict[str, Array]:
+    longest = counts.longest
+    return {
+        "ngrams": longest.ngrams,
+        "count": longest.count,
+        "head": counts.head.astype(np.int32),
+        "tail": counts.tail.astype(np.int32),
+    }
+
+
+def is_counts_file(path: Path) -> bool:
+    """Whether a file is to be opened with `open_counts`: by its name, or by how it begins."""
+    if path.name.endswith(COUNTS_SUFFIX):
+        return True
+    try:
+        with path.open("rb") as stream:
+            return stream.read(9)[8:] == b"{"  # after the header's length, its JSON
+    except OSError:
+        return False
+
+
+def open_counts(path: Path) -> TextCounts:
+    """The counts in a file.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, cut short, no file of counts, or of a newer
+            version; the message names the file and its fault.
+    """
+    header = read_header(path, _KIND)
+    record = _record(path, header)
+    arrays = mapped(path, header)
+    if checksum(arrays) != record.checksum:
+        raise ModelFileError(f"{path} is damaged: its arrays do not match their checksum")
+    try:
+        encoder = TextEncoder.restore(record.text, arrays)
+        _check(arrays, encoder)
+    except (LmError, LookupError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{path} cannot be used: {error!s:.{_LONGEST_MESSAGE}}") from error
+    longest = LongestNgrams(arrays["ngrams"], arrays["count"])
+    ends = arrays["head"], arrays["tail"]
+    return TextCounts(str(path), encoder, record.grows, longest, *ends, is_open=record.is_open)
+
+
+def read_counts(path: Path, chosen: Mapping[str, Any], like: TextEncoder | None) -> TextCounts:
+    """The counts in a file of counts, or in a text that lists them (`count_lines`), perhaps packed.
+
+    Args:
+        path: the file.
+        chosen: ``tokenizer`` and ``boundaries``, as in `TextSettings`, as far as a user chose them.
+            A text does not say them; `listed_counts` tells what holds otherwise.
+        like: an encoder that tells both instead.
+
+    Raises:
+        DataError: the text lists no counts, or others than of such a tokenizer and boundaries.
+        ModelFileError: as `open_counts`.
+        UsageError: a file of counts has another tokenizer, or other boundaries, than chosen.
+    """
+    if not is_counts_file(path):
+        return listed_counts(unpacked(read_bytes(path), str(path)), str(path), chosen, like)
+    counts = open_counts(path)
+    encoder = counts.encoder
+    has = {"tokenizer": encoder.tokenizer.name, "boundaries": encoder.boundaries}
+    for name in has.keys() & chosen.keys():
+        if chosen[name] != has[name]:
+            raise UsageError(
+                f"{path} has the {name} {has[name]}, not {chosen[name]}; leave that choice out",
+                name,
+                value=chosen[name],
+            )
+    return counts
+
+
+def listed_counts(
+    data: bytes, name: str, chosen: Mapping[str, Any], like: TextEncoder | None
+) -> TextCounts:
+    """The counts in a text, called `name`, that lists them; arguments and errors as `read_counts`.
+
+    Without a choice the tokenizer is whitespace; and the sequences are lines, if there are any.
+    """
+    listed = read_count_lines(data, name)
+    otherwise = Boundaries.LINES if listed.has_sequences else Boundaries.STREAM
+    boundaries = like.boundaries if like else Boundaries(chosen.get("boundaries", otherwise))
+    if boundaries.has_sequences != listed.has_sequences:
+        has, are = ("", "lines or documents") if listed.has_sequences else ("no ", "stream")
+        raise DataError(
+            f"{name} has {has}<s> and </s>, so its boundaries are {are}, not {boundaries}",
+            "boundaries",
+            value=boundaries,
+        )
+    tokenizer = like.tokenizer if like else make_tokenizer(chosen.get("tokenizer", "whitespace"))
+    vocabulary = Vocabulary(listed.tokens[len(SPECIALS) :])
+    nothing = np.zeros(0, np.int32)
+    encoder = TextEncoder(tokenizer, vocabulary, boundaries)
+    return TextCounts(name, encoder, True, listed.longest, nothing, nothing, is_open=False)
+
+
+def _record(path: Path, header: Header) -> CountsRecord:
+    entry = header.metadata.get(_ENTRY)
+    if entry is None:
+        raise ModelFileError(f"{path} is a safetensors file, but none of counts (lm count -o)")
+    try:
+        document = json.loads(entry)
+        records.require_shallow(document, _MOST_LEVELS)
+        version = document.pop("format")
+        if type(version) is not int or version < 1:
+            raise TypeError("its format is no version number")
+        if version > FORMAT_VERSION:
+            raise ModelFileError(
+                f"{path} was written by a newer lmsuite (format {version}, this one reads up to "
+                f"{FORMAT_VERSION}): upgrade lmsuite to use it"
+            )
+        return records.read(CountsRecord, document)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ModelFileError(
+            f"{path} has a damaged record: {error!s:.{_LONGEST_MESSAGE}}"
+        ) from error
+
+
+def _check(arrays: Mapping[str, Array], encoder: TextEncoder) -> None:
+    """Refuse arrays that are not those of `TextCounts`.
+
+    Raises:
+        ValueError: they are not; the message says why.
+    """
+    for name, dtype in _DTYPES.items():
+        if name not in arrays or arrays[name].dtype != dtype:
+            raise ValueError(f"its array {name!r} is missing or is not {np.dtype(dtype)}")
+    ngrams, count = arrays["ngrams"], arrays["count"]
+    if ngrams.ndim != 2 or not 1 <= ngrams.shape[1] <= MOST_ORDER:
+        raise ValueError(f"its n-grams are {ngrams.shape}, not rows of 1 to {MOST_ORDER} words")
+    if count.shape != ngrams.shape[:1] or not ((count > 0) & (count < MOST_COUNT)).all():
+        raise ValueError("it has not one count above 0 for each n-gram")
+    edges = (arrays["head"], arrays["tail"])
+    if any(edge.ndim != 1 or len(edge) >= ngrams.shape[1] for edge in edges):
+        raise ValueError("the ends of its text are longer than its n-grams")
+    for ids, least in ((ngrams[:, :1], 0), (ngrams, NOTHING), *((edge, 0) for edge in edges)):
+        if ids.size and not (least <= ids.min() and ids.max() < len(encoder.vocabulary)):
+            raise ValueError("an n-gram has a word outside the vocabulary")
+    before, after = ngrams[:, :-1], ngrams[:, 1:]
+    is_end = (before == NOTHING) | (before == EOS)
+    if (after == BOS).any() or (is_end & (after != NOTHING)).any():
+        raise ValueError("an n-gram goes on after the end of a sequence")
+    if not encoder.boundaries.has_sequences and ((ngrams == BOS) | (ngrams == EOS)).any():
+        raise ValueError("its text is a stream, but has <s> or </s>")

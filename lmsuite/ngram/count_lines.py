@@ -1,0 +1,290 @@
+"""Counts as text, an n-gram a line: ``w1 w2 w3<TAB>count``, as SRILM's ngram-count writes them.
+
+* Words are parted by spaces; white space in a word is written as its code (`arpa.escaped`).
+* Sequences begin with ``<s>`` and end with ``</s>``, and these are counted, too. A stream has none.
+* When read, fields may be parted by any white space, in any order of lines, and the counts of equal
+  n-grams are added.
+
+If the file has no n-grams of some lower orders, their counts follow from the lowest order n that it
+has, for each (n - 1)-gram is preceded by as many words as follow it, except at the ends of
+sequences. A sequence of fewer than n words is not among the n-grams; it is known only if the
+file lists it, as ``<s> yes </s>``. If n-grams are missing, because they are rare, those numbers
+differ, and nothing follows.
+"""
+
+from __future__ import annotations
+
+import codecs
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import count as numbers
+
+import numpy as np
+
+from lmsuite.errors import DataError, TextWarning
+from lmsuite.ngram.arpa import escaped, unescaped
+from lmsuite.ngram.counting import NgramCounts
+from lmsuite.ngram.longest import MOST_COUNT, NOTHING, LongestNgrams, filled_up
+from lmsuite.ngram.settings import MOST_ORDER
+from lmsuite.text.vocabulary import BOS, EOS, SPECIALS
+from lmsuite.types import IntArray
+
+_BLOCK = 1 << 22  # bytes of text that are taken apart at once
+_DIGITS = len(str(MOST_COUNT)) - 1  # of a count
+
+
+def count_lines(
+    counts: NgramCounts, tokens: Sequence[str], least: int = 1
+) -> Iterator[tuple[str, int]]:
+    """Every n-gram that was counted at least so often: its words, parted by spaces; its count.
+
+    Args:
+        counts: of a text.
+        tokens: the (V,) words.
+        least: what is rarer is left out.
+
+    Raises:
+        DataError: two tokens would be the same word.
+    """
+    words = [escaped(token) for token in tokens]
+    if len(set(words)) < len(words):
+        twice = Counter(words).most_common(1)[0][0]
+        raise DataError(
+            f"two tokens of the text would both be {twice!r}, for a word cannot contain white "
+            "space; rename one of them in the text"
+        )
+    ngrams = words
+    for n, order in enumerate(counts.orders, start=1):
+        count = order.count.copy()
+        if n == 1:
+            count[BOS] = count[EOS]
+        else:
+            pairs = zip(order.prefix.tolist(), order.word.tolist(), strict=True)
+            ngrams = [f"{ngrams[prefix]} {words[word]}" for prefix, word in pairs]
+        kept = np.flatnonzero(count >= least).tolist()
+        yield from ((ngrams[index], int(count[index])) for index in kept)
+
+
+@dataclass(frozen=True)
+class ListedCounts:
+    """The counts that a text lists."""
+
+    tokens: tuple[str, ...]
+    """`SPECIALS`, then the words in the order of the text."""
+    longest: LongestNgrams
+    has_sequences: bool
+    """Whether its text was cut into sequences: it has ``<s>`` or ``</s>``."""
+
+
+def read_count_lines(data: bytes, name: str) -> ListedCounts:
+    """The counts in a text, which messages call `name`.
+
+    Raises:
+        DataError: a line is no n-gram and count; n-grams are missing without which those of other
+            orders have no meaning.
+    """
+    known: defaultdict[bytes, int] = defaultdict(numbers().__next__)
+    for special in SPECIALS:
+        known[special.encode()]
+    ngrams: defaultdict[int, list[IntArray]] = defaultdict(list)  # by length
+    counts: defaultdict[int, list[IntArray]] = defaultdict(list)
+    first = 1
+    for block in _blocks(data.removeprefix(codecs.BOM_UTF8)):
+        fields = np.array(block.split(), dtype=object)
+        width = np.fromiter(map(len, map(bytes.split, BytesIO(block))), np.int64)  # of each line
+        length = width[width > 0] - 1
+        lines, first = np.flatnonzero(width) + first, first + len(width)
+        if not len(lines):
+            continue
+        ends = np.cumsum(length + 1) - 1
+        count = _counts(fields[ends].tolist(), lines, name)
+        _require_lengths(length, lines, name)
+        words = np.delete(fields, ends).tolist()
+        ids = np.fromiter(map(known.__getitem__, words), np.int32, len(words))
+        begins = np.cumsum(length) - length
+        for n in np.unique(length).tolist():
+            ngrams[n].append(ids[begins[length == n][:, None] + np.arange(n)])
+            counts[n].append(count[length == n])
+    if not ngrams:
+        raise DataError(f"{name} has no counts; give a file that lm count or SRILM has written")
+    order = max(ngrams)
+    everything = LongestNgrams.added(
+        np.concatenate([filled_up(part, order) for parts in ngrams.values() for part in parts]),
+        np.concatenate([part for parts in counts.values() for part in parts]),
+    )
+    return _Reader(everything, _tokens(known, name), name).read()
+
+
+def _blocks(data: bytes) -> Iterator[bytes]:
+    """The data in blocks of whole lines."""
+    begin = 0
+    while begin < len(data):
+        end = data.find(b"\n", begin + _BLOCK) + 1 or len(data)
+        yield data[begin:end]
+        begin = end
+
+
+def _require_lengths(length: IntArray, lines: IntArray, name: str) -> None:
+    """Refuse lines of no words or too many."""
+    wrong = np.flatnonzero((length < 1) | (length > MOST_ORDER))
+    if len(wrong):
+        raise DataError(
+            f"{name}, line {lines[wrong[0]]}: an n-gram of 1 to {MOST_ORDER} words and its count "
+            f"should stand here, not {length[wrong[0]] + 1} fields"
+        )
+
+
+def _counts(fields: list[bytes], lines: IntArray, name: str) -> IntArray:
+    """The counts (M,) that stand in these fields."""
+    if b"".join(fields).isdigit() and max(map(len, fields)) <= _DIGITS:
+        count = np.fromiter(map(int, fields), np.int64, len(fields))
+        if count.all():
+            return count
+    wrong = next(n for n, field in enumerate(fields) if not _is_count(field))
+    shown = fields[wrong].decode(errors="replace")
+    raise DataError(
+        f"{name}, line {lines[wrong]}: {shown!r:.50} is no count, which is a whole number above 0"
+    )
+
+
+def _is_count(field: bytes) -> bool:
+    return field.isdigit() and len(field) <= _DIGITS and int(field) > 0
+
+
+def _tokens(known: dict[bytes, int], name: str) -> tuple[str, ...]:
+    try:
+        tokens = [unescaped(word.decode()) for word in known]
+    except UnicodeDecodeError as error:
+        shown = error.object.decode(errors="replace")
+        raise DataError(f"{name}: the word {shown!r} is not UTF-8; convert the file") from None
+    if len(set(tokens)) < len(tokens):
+        twice = Counter(tokens).most_common(1)[0][0]
+        raise DataError(f"{name} writes the word {twice!r} in two ways; choose one")
+    return tuple(tokens)
+
+
+class _Reader:
+    """Finds the longest n-grams among n-grams of all lengths."""
+
+    def __init__(self, listed: LongestNgrams, tokens: tuple[str, ...], name: str) -> None:
+        self._ngrams, self._count = listed.ngrams, listed.count
+        self._tokens, self._name, self._order = tokens, name, listed.order
+        self._length = (self._ngrams != NOTHING).sum(axis=1)
+        self._has_sequences = bool(((self._ngrams == BOS) | (self._ngrams == EOS)).any())
+
+    def read(self) -> ListedCounts:
+        """The counts."""
+        self._require_sequences()
+        lowest = self._lowest()
+        parts = [self._without_continuations(lowest)]
+        if lowest > 1:
+            parts += self._ended(lowest)
+        if lowest > 2 and self._has_sequences and not parts[2:]:
+            warnings.warn(
+                f"{self._name} lists no n-grams of fewer than {lowest} words, so its text is taken "
+                f"to have no sentences of fewer than {lowest - 2}",
+                TextWarning,
+                stacklevel=2,
+            )
+        return ListedCounts(self._tokens, LongestNgrams.sum(parts), self._has_sequences)
+
+    def _error(self, ngram: IntArray, reason: str) -> DataError:
+        """An error that names an n-gram."""
+        return DataError(f"{self._name}: {self._spelled(ngram)!r} {reason}")
+
+    def _spelled(self, ngram: IntArray) -> str:
+        return " ".join(escaped(self._tokens[id]) for id in ngram.tolist() if id != NOTHING)
+
+    def _require_sequences(self) -> None:
+        """Refuse ``<s>`` and ``</s>`` within an n-gram."""
+        before, after = self._ngrams[:, :-1], self._ngrams[:, 1:]
+        wrong = ((after == BOS) | ((before == EOS) & (after != NOTHING))).any(axis=1)
+        if wrong.any():
+            ngram = self._ngrams[np.flatnonzero(wrong)[0]]
+            raise self._error(ngram, "has <s> after, or </s> before another word")
+
+    def _lowest(self) -> int:
+        """The lowest order of which all n-grams are listed, as are those of all higher orders.
+
+        Of lower orders, only n-grams that begin with ``<s>`` may be there.
+        """
+        whole = np.unique(self._length[self._ngrams[:, 0] != BOS]).tolist() or [self._order]
+        lowest = self._order
+        while lowest - 1 in whole:
+            lowest -= 1
+        if whole[0] < lowest:
+            raise DataError(
+                f"{self._name} has n-grams of {whole[0]} and of {lowest} words, but none of "
+                f"{lowest - 1}; give those, too, or only those of {lowest}"
+            )
+        return lowest
+
+    def _without_continuations(self, lowest: int) -> LongestNgrams:
+        """Of the n-grams from this order on: how often nothing that is listed follows each."""
+        rows = self._length >= lowest
+        ngrams, left, length = self._ngrams[rows], self._count[rows], self._length[rows]
+        is_new = np.zeros(len(ngrams), dtype=bool)
+        is_new[:1] = True
+        for n in range(1, self._order):
+            is_new[1:] |= ngrams[1:, n - 1] != ngrams[:-1, n - 1]
+            if n < lowest:
+                continue
+            run = np.cumsum(is_new) - 1  # of n-grams with the same first n words
+            (own,), (longer,) = np.nonzero(length == n), np.nonzero(length == n + 1)
+            of_run = np.full(len(ngrams), -1)
+            of_run[run[own]] = own
+            shorter = of_run[run[longer]]
+            is_start = (ngrams[longer, 0] == BOS) & (n == 1)  # <s> alone need not be counted
+            missing = np.flatnonzero((shorter < 0) & ~is_start)
+            if len(missing):
+                ngram = ngrams[longer[missing[0]]]
+                raise self._error(ngram, f"is there, but not {self._spelled(ngram[:n])!r}")
+            known = shorter >= 0
+            np.subtract.at(left, shorter[known], self._count[rows][longer[known]])
+        left[(length == 1) & (ngrams[:, 0] == BOS)] = 0
+        wrong = np.flatnonzero(left < 0)
+        if len(wrong):
+            raise self._error(ngrams[wrong[0]], "is rarer than all that begins with it")
+        return LongestNgrams.added(ngrams, left)
+
+    def _ended(self, lowest: int) -> list[LongestNgrams]:
+        """The n-grams of lower orders after which a sequence ends, from those of order `lowest`."""
+        rows = self._length == lowest
+        ngrams, count = self._ngrams[rows, :lowest], self._count[rows]
+        # How much more often each (n - 1)-gram has a word before it than a word after it.
+        surplus = LongestNgrams.added(
+            np.concatenate((ngrams[:, 1:], ngrams[:, :-1])), np.concatenate((count, -count))
+        )
+        is_last = surplus.count > 0
+        last, first = surplus.ngrams[is_last], surplus.ngrams[~is_last]
+        self._require_whole(last, first, surplus)
+        short = (self._length < lowest) & (self._ngrams == EOS).any(axis=1)
+        ended = [self._ends_of(last, surplus.count[is_last])]
+        for n in range(2, lowest):
+            of_length = short & (self._length == n)
+            ended.append(self._ends_of(self._ngrams[of_length, :n], self._count[of_length]))
+        return [part for part in ended if len(part.count)]
+
+    def _ends_of(self, ngrams: IntArray, count: IntArray) -> LongestNgrams:
+        """The n-grams (M, n), which end sequences, and their ends."""
+        ends = [filled_up(ngrams[:, begin:], self._order) for begin in range(ngrams.shape[1])]
+        return LongestNgrams.added(np.concatenate(ends), np.tile(count, len(ends)))
+
+    def _require_whole(self, last: IntArray, first: IntArray, surplus: LongestNgrams) -> None:
+        """Refuse n-grams of which some are missing: then nothing follows from them."""
+        if self._has_sequences:
+            strange = [*last[last[:, -1] != EOS], *first[first[:, 0] != BOS]]
+            if strange:
+                raise self._error(
+                    strange[0],
+                    "has not as many words before it as after it, so some n-grams are missing, "
+                    "and the counts of lower orders do not follow; give the counts of all orders",
+                )
+        elif len(last) != 1 or len(first) != 1 or surplus.count.max() > 1:
+            raise DataError(
+                f"{self._name}: its n-grams do not tell where the text begins and ends, so the "
+                "counts of lower orders do not follow; give the counts of all orders"
+            )
