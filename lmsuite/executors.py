@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,11 +48,13 @@ def in_order(
         function: what does a task. It may be a closure: forked processes have what it refers to.
             Each process has its own copy of that.
         tasks: they, and the results, are pickled.
-        workers: how many processes; with one, or where none can be forked, it is this process.
+        workers: how many processes, though no more than tasks, if it is known how many these are;
+            with one, or where none can be forked, it is this process.
 
     Raises:
         LmError: a process was killed.
     """
+    workers = min(workers, len(tasks)) if isinstance(tasks, Sized) else workers
     if workers < 2 or not can_fork():
         yield from map(function, tasks)
         return

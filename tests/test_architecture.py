@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "executors": {"errors"},
     "text": {"files", "executors", "settings", "progress", "errors"},
     "nn": {"executors", "errors"},
-    "ngram": {"text", "files", "settings", "progress", "errors"},
+    "ngram": {"text", "files", "executors", "settings", "progress", "errors"},
     "models": {"ngram", "nn", "text", "files", "settings", "errors"},
     "store": {"models", "text", "sources", "files", "errors"},
     "mapped_ngram": {"errors"},

@@ -1,4 +1,4 @@
-"""Long arrays on disk: written once from front to back, then read in pieces.
+"""Long arrays on disk, written and read in pieces, also by processes forked later.
 
 Each array is a temporary file without a name, in the folder for such files (``TMPDIR`` can name
 another folder). So the file disappears when its last user ends, even if the program is killed.
@@ -23,12 +23,13 @@ _CHUNK = 1 << 21  # values
 class DiskArray:
     """A one-dimensional array on disk."""
 
-    def __init__(self, dtype: DTypeLike) -> None:
-        """An empty array."""
+    def __init__(self, dtype: DTypeLike, length: int = 0) -> None:
+        """An array of this length; its values are undefined, and take no room, until written."""
         self._dtype = np.dtype(dtype)
-        self._length = 0
+        self._length = length
         try:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+            os.ftruncate(self._file.fileno(), length * self._dtype.itemsize)
         except OSError as error:
             raise _unwritable(error) from error
 
@@ -41,13 +42,23 @@ class DiskArray:
         Raises:
             TrainingError: the disk is full.
         """
+        self.write(self._length, values)
+
+    def write(self, begin: int, values: NDArray[Any]) -> None:
+        """Write values (K,) from a place on; also from a forked process, within the length.
+
+        Raises:
+            TrainingError: the disk is full.
+        """
         data = np.ascontiguousarray(values, dtype=self._dtype).view(np.uint8).data
+        offset = begin * self._dtype.itemsize
         try:
             while len(data):
-                data = data[self._file.write(data) :]
+                written = os.pwrite(self._file.fileno(), data, offset)
+                data, offset = data[written:], offset + written
         except OSError as error:
             raise _unwritable(error) from error
-        self._length += len(values)
+        self._length = max(self._length, begin + len(values))
 
     def read(self, begin: int = 0, end: int | None = None) -> NDArray[Any]:
         """The values from begin to end, in memory."""
@@ -68,12 +79,7 @@ class DiskArray:
     def change(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
         """Replace all values, a chunk at a time, by what the function makes of them."""
         for begin in range(0, self._length, _CHUNK):
-            values = function(self.read(begin, min(begin + _CHUNK, self._length)))
-            data = np.ascontiguousarray(values, dtype=self._dtype).view(np.uint8).data
-            offset = begin * self._dtype.itemsize
-            while len(data):
-                written = os.pwrite(self._file.fileno(), data, offset)
-                data, offset = data[written:], offset + written
+            self.write(begin, function(self.read(begin, min(begin + _CHUNK, self._length))))
 
     def mapped(self) -> NDArray[Any]:
         """All values, read-only. They stay on disk; the system reads the parts that are used."""

@@ -97,6 +97,7 @@ class NgramModel(LanguageModel):
         held_out: IntArray | None = None,
         *,
         memory: int | None = None,
+        threads: int | None = None,
         dtype: DTypeLike = np.float32,
     ) -> Self:
         """Estimate a model from ids (N,), as `encoder.encode` gives them.
@@ -107,8 +108,9 @@ class NgramModel(LanguageModel):
             settings: order, smoothing and the rest.
             held_out: ids of another text, to fit jelinek-mercer's weights to; without it, the last
                 tenth of the training text is set aside for that.
-            memory: the most bytes that the process may use; what does not fit goes to temporary
+            memory: the most bytes that all processes may use; what does not fit goes to temporary
                 files, and the model is the same. Only for Kneser-Ney without entropy pruning.
+            threads: the most processes that share the work on a long text; None for all cores.
             dtype: of the table's logarithms. float64 is for checks of the method: such a model
                 cannot be restored from its arrays, which are float32 in every model file.
 
@@ -128,6 +130,7 @@ class NgramModel(LanguageModel):
             settings,
             sentences=encoder.boundaries.has_sequences,
             memory=memory,
+            threads=threads,
             dtype=dtype,
         )
         return cls(encoder, settings, estimated.table, estimated.discounts, estimated.messages)

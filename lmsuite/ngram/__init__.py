@@ -1,7 +1,9 @@
 """The count-based workshop, in the order of the method.
 
-1. `counting` finds the n-grams of every order; `partitioned` does the same within a given amount
-   of memory, on `lmsuite.files.disk_arrays`.
+1. `counting` finds the n-grams of every order in memory. For a long text, or within a given amount
+   of memory, the steps from here to the table are those of `pipeline`, on many cores and on
+   `lmsuite.files.disk_arrays`: `blocks` of the text, of `packing` n-grams; `partitions` of the
+   n-grams; their `exchange`.
    `longest` n-grams are the form in which counts of texts are added (`text_counts`) and kept in
    `count_files`, or as text in `count_lines`.
 2. `discounts` come from counts of counts; `smoothing` has one estimator for each paper, which gives

@@ -10,9 +10,20 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from lmsuite.errors import TrainingError
+from lmsuite.executors import available_cores
+from lmsuite.files.disk_arrays import in_memory
 from lmsuite.ngram.counting import NgramCounts, count_ngrams
 from lmsuite.ngram.discounts import Discounts, advised
 from lmsuite.ngram.entropy_pruning import entropy_pruned
+from lmsuite.ngram.memory import machine_bytes
+from lmsuite.ngram.packing import Packing
+from lmsuite.ngram.pipeline import (
+    Plan,
+    counted_in_parts,
+    discounts_of,
+    planned,
+    smoothed_in_parts,
+)
 from lmsuite.ngram.pruning import survivors_of
 from lmsuite.ngram.quantizing import quantized
 from lmsuite.ngram.recursion import Smoothed, combine
@@ -38,7 +49,9 @@ from lmsuite.ngram.table import BackoffTable
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 from lmsuite.types import FloatArray, IntArray
 
-_MOST = 1 << 31  # positions and counts have 32 bits
+_MOST = 1 << 31  # positions and counts in one part have 32 bits
+_LONG = 1 << 20  # tokens from which parts are faster, if n-grams have one column of keys
+_AT_ONCE = 1 << 20  # tokens
 
 
 @dataclass(frozen=True)
@@ -59,24 +72,36 @@ def estimate(
     *,
     sentences: bool,
     memory: int | None = None,
+    threads: int | None = None,
     dtype: DTypeLike = np.float32,
 ) -> Estimate:
     """Estimate an n-gram model from ids (N,).
 
     `impossible` ids have probability 0. With `sentences`, the ids are lines between ``<s>`` and
     ``</s>``; without, they are one sequence. `held_out` is for jelinek-mercer. `memory`, in bytes,
-    is the most that the process takes; the rest of its data is on disk. All is computed in float64;
-    the table has `dtype` (with `memory`, float32).
+    is the most that all processes take together; the rest of the data is on disk. Up to `threads`
+    processes share the work on a long text; None is for all cores. All is computed in float64; the
+    table has `dtype` (with `memory`, float32).
 
     Raises:
         TrainingError: the text is shorter than the order, or has only one kind of token.
         UsageError: only a model from an ARPA file may have such settings.
     """
     check_trainable(settings)
-    require_text(ids)
-    base = base_distribution(impossible, vocabulary_size, settings)
     if memory is not None:
-        return _estimate_partitioned(ids, base, settings, sentences, memory)
+        check_partitioned(settings)
+    unigrams = occurrences(ids, vocabulary_size)
+    require_text(unigrams)
+    base = base_distribution(impossible, vocabulary_size, settings)
+    packing = Packing(vocabulary_size, settings.order)
+    is_fast = len(ids) >= _LONG * len(packing.words_of_column) ** 2
+    is_possible = settings.smoothing in KNESER_NEY and np.dtype(dtype) == np.float32
+    if memory is not None or (is_fast and is_possible):
+        allowed = memory or machine_bytes() // 2
+        plan = planned(allowed, len(ids), packing, threads or available_cores())
+        estimated = _estimate_in_parts(ids, unigrams, base, settings, plan, sentences=sentences)
+        return replace(estimated, table=_smaller(estimated.table, settings))
+    require_short(len(ids))
     counts = count_ngrams(ids, vocabulary_size, settings.order, sentences=sentences)
     require_ngrams([len(order) for order in counts.orders])
     if settings.smoothing == "jelinek-mercer":
@@ -101,9 +126,7 @@ def estimate_counted(
     """
     check_trainable(settings)
     check_counted(settings)
-    is_seen = counts.orders[0].count > 0
-    kinds = int(is_seen.sum() - is_seen[EOS])
-    _require_kinds(kinds, has_ends=bool(is_seen[EOS]))
+    require_text(counts.orders[0].count)
     require_ngrams([len(order) for order in counts.orders])
     base = base_distribution(impossible, counts.vocabulary_size, settings)
     smoothed = smooth(counts, counts.vocabulary_size - len(impossible), settings)
@@ -119,33 +142,35 @@ def _finished(
 ) -> Estimate:
     """The table of smoothed counts, pruned and quantized as the settings say."""
     if not settings.interpolate_unigrams and settings.smoothing not in KNESER_NEY:
-        unigrams = relative_frequencies(counts, 1)
         longer = islice(smoothed.shares, 1, None)
-        smoothed = replace(smoothed, shares=chain([unigrams], longer))
+        smoothed = replace(smoothed, shares=chain([relative_frequencies(counts, 1)], longer))
     survivors = survivors_of(counts, cutoffs_of(settings.prune, settings.order))
     table = combine(counts, smoothed, survivors, base, dtype)
+    return Estimate(_smaller(table, settings), smoothed.discounts, smoothed.messages)
+
+
+def _smaller(table: BackoffTable, settings: NgramSettings) -> BackoffTable:
+    """The table, pruned and quantized as the settings say."""
     if settings.entropy_prune:
         table = entropy_pruned(table, settings.entropy_prune)
-    if settings.quantize:
-        table = quantized(table)
-    return Estimate(table, smoothed.discounts, smoothed.messages)
+    return quantized(table) if settings.quantize else table
 
 
-def _estimate_partitioned(
-    ids: IntArray, base: FloatArray, settings: NgramSettings, sentences: bool, memory: int
+def _estimate_in_parts(
+    ids: IntArray,
+    unigrams: IntArray,
+    base: FloatArray,
+    settings: NgramSettings,
+    plan: Plan,
+    *,
+    sentences: bool,
 ) -> Estimate:
-    from lmsuite.ngram import partitioned
-
-    check_partitioned(settings)
-    positions = partitioned.positions_in(memory, len(ids))
-    counts = partitioned.count_partitioned(
-        ids, len(base), settings.order, sentences=sentences, positions=positions
-    )
+    cutoffs = cutoffs_of(settings.prune, settings.order)
+    counts = counted_in_parts(ids, unigrams, cutoffs, plan, sentences=sentences)
     require_ngrams(counts.lengths)
-    adjusted = partitioned.adjust_partitioned(counts)
-    found = partitioned.discounts_of(*adjusted, settings)
+    found = discounts_of(counts.of_count, settings)
     discounts = [of_order for of_order, _ in found]
-    table = partitioned.smooth_partitioned(counts, adjusted, discounts, base, settings.prune)
+    table = smoothed_in_parts(counts, discounts, base, cutoffs, plan.workers)
     messages = advised(message for _, of_order in found for message in of_order)
     return Estimate(table, tuple(discounts), messages)
 
@@ -178,28 +203,35 @@ def base_distribution(
     return base
 
 
-def require_countable(ids: IntArray) -> None:
-    """Raise TrainingError if the text is too long to be counted."""
-    if len(ids) >= _MOST:
-        raise TrainingError(f"the training text has more than {_MOST - 1:,} tokens; give less text")
+def occurrences(ids: IntArray, vocabulary_size: int) -> IntArray:
+    """How often each id occurs in ids (N,): (V,)."""
+    counts = np.zeros(vocabulary_size, np.int64)
+    for begin in range(0, len(ids), _AT_ONCE):
+        part = in_memory(ids[begin : begin + _AT_ONCE])
+        counts += np.bincount(part, minlength=vocabulary_size)
+    return counts
 
 
-def require_text(ids: IntArray) -> None:
-    """Raise TrainingError if the text is too long, or has nothing to learn from."""
-    require_countable(ids)
-    words = ids[(ids != BOS) & (ids != EOS)]
-    kinds = 0 if not len(words) else 1 if words.min() == words.max() else 2
-    _require_kinds(kinds, has_ends=bool((ids == EOS).any()))
-
-
-def _require_kinds(kinds: int, *, has_ends: bool) -> None:
-    """Raise TrainingError if a text of so many kinds of tokens has nothing to learn from."""
-    if not kinds:
+def require_text(unigrams: IntArray) -> None:
+    """Raise TrainingError if a text with these counts (V,) has nothing to learn from."""
+    words = unigrams.copy()
+    words[[BOS, EOS]] = 0
+    if not words.any():
         raise TrainingError("the training text has no tokens; give some text to learn from")
-    if kinds == 1 and not has_ends:  # a line's end is to be predicted too
+    if np.count_nonzero(words) == 1 and not unigrams[EOS]:  # a line's end is to be predicted too
         raise TrainingError(
             "the training text has only one kind of token, so there is nothing to predict; "
             "give more text, or a vocabulary with more of its tokens"
+        )
+
+
+def require_short(tokens: int) -> None:
+    """Raise TrainingError if the text is too long for the estimation in one part."""
+    if tokens >= _MOST:
+        raise TrainingError(
+            f"the training text has more than {_MOST - 1:,} tokens; give less text, or choose "
+            f"{{smoothing}} {' or '.join(KNESER_NEY)}",
+            "smoothing",
         )
 
 

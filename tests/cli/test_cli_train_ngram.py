@@ -11,10 +11,10 @@ from safetensors.numpy import load_file
 from hardening.command import Run
 
 
-def test_a_cap_on_memory_changes_no_array(lm: Run, tmp_path: Path, play: str) -> None:
+def test_a_cap_on_memory_and_threads_change_no_array(lm: Run, tmp_path: Path, play: str) -> None:
     text = tmp_path / "play.txt"
     text.write_text(play[:50_000], "utf-8")
-    for name, more in (("free", ()), ("capped", ("--memory", "1.5G"))):
+    for name, more in (("free", ()), ("capped", ("--memory", "1.5G", "--threads", "2"))):
         trained = lm(
             *("train", "ngram", text, "--n", 4, "--name", name, "--models", tmp_path / "m", *more)
         )

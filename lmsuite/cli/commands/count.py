@@ -175,9 +175,9 @@ def _encoded(corpus: Corpus, way: _Way) -> tuple[TextEncoder, IntArray]:
 
 def _counts(encoder: TextEncoder, ids: IntArray, order: int) -> NgramCounts:
     from lmsuite.ngram.counting import count_ngrams
-    from lmsuite.ngram.estimate import require_countable
+    from lmsuite.ngram.estimate import require_short
 
-    require_countable(ids)
+    require_short(len(ids))
     sentences = encoder.boundaries.has_sequences
     return count_ngrams(ids, len(encoder.vocabulary), order, sentences=sentences)
 

@@ -39,6 +39,15 @@ def train_ngram(
             "--counts", help="The files hold counts of texts (`lm count`) instead of text."
         ),
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            min=1,
+            help="Processes that share the work on a long text; the model is the same.",
+            show_default="all cores",
+        ),
+    ] = None,
     common: TrainingOptions,
 ) -> None:
     """Train an n-gram model.
@@ -62,10 +71,11 @@ def train_ngram(
     check_trainable(settings)
     if counts:
         check_counted(settings)
-        if memory is not None:
-            raise UsageError(
-                "{memory} is for a text; {counts} are read into memory", "memory", "counts"
-            )
+        for name, value in (("memory", memory), ("threads", threads)):
+            if value is not None:
+                raise UsageError(
+                    f"{{{name}}} is for a text; {{counts}} are read into memory", name, "counts"
+                )
         given = prepare_counts(context, common, kind=NgramModel.kind, order=settings.order)
         _train(given, lambda: fit_counts(given.encoder, given.counts, settings))
         return
@@ -74,7 +84,10 @@ def train_ngram(
     allowed = None if memory is None else bytes_of(memory)
     prepared = prepare(context, common, kind=NgramModel.kind)
     ready = prepared.ready
-    _train(prepared, lambda: NgramModel.fit(ready.encoder, ready.ids, settings, memory=allowed))
+    _train(
+        prepared,
+        lambda: NgramModel.fit(ready.encoder, ready.ids, settings, memory=allowed, threads=threads),
+    )
 
 
 def _train(prepared: Prepared, fit: Callable[[], NgramModel]) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from lmsuite.ngram.counting import NgramCounts
 from lmsuite.ngram.discounts import Discounts, advised, modified_discounts, single_discount
 from lmsuite.ngram.recursion import Shares, Smoothed, context_sums, divide
-from lmsuite.types import IntArray
+from lmsuite.types import FloatArray, IntArray
 
 
 def adjusted_counts(counts: NgramCounts) -> tuple[IntArray, ...]:
@@ -89,9 +89,20 @@ def discounted_shares(
     prefix: IntArray, count: IntArray, discounts: Discounts, contexts: int
 ) -> Shares:
     """The shares of one order, after its discount is subtracted from each count (M,)."""
+    discount = discounts.of(count)
     total = context_sums(prefix, count, contexts)
-    share = discounts.of(count)
-    leftover = divide(context_sums(prefix, share, contexts), total, otherwise=1.0)
-    np.subtract(count, share, out=share)
-    share /= np.maximum(total, 1.0)[prefix]
-    return Shares(share, leftover)
+    lost = context_sums(prefix, discount, contexts)
+    return shares_with_sums(prefix, count, discount, total, lost)
+
+
+def shares_with_sums(
+    prefix: IntArray, count: IntArray, discount: FloatArray, total: FloatArray, lost: FloatArray
+) -> Shares:
+    """As `discounted_shares`, from the sums of counts and discounts over each context (C,).
+
+    The shares overwrite the discounts (M,).
+    """
+    leftover = divide(lost, total, otherwise=1.0)
+    np.subtract(count, discount, out=discount)
+    discount /= np.maximum(total, 1.0)[prefix]
+    return Shares(discount, leftover)

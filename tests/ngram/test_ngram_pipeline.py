@@ -11,12 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from lmsuite.errors import TrainingError, UsageError
 from lmsuite.files.disk_arrays import DiskArray
 from lmsuite.models.ngram import NgramModel, NgramSettings
-from lmsuite.ngram import partitioned
+from lmsuite.ngram import blocks, estimate, pipeline
+from lmsuite.ngram.blocks import count_in_blocks
 from lmsuite.ngram.memory import bytes_of, with_unit
+from lmsuite.ngram.packing import Packing
+from lmsuite.ngram.pipeline import Plan, planned
+from lmsuite.ngram.settings import KNESER_NEY
 from lmsuite.store.artefact import save_model
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
@@ -24,9 +31,9 @@ GIGABYTE = 1 << 30
 
 
 @pytest.fixture
-def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ranges of a few hundred positions, however much memory there is."""
-    monkeypatch.setattr(partitioned, "positions_in", lambda memory, tokens: 300)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks and ranges of some hundred n-grams, however much memory there is."""
+    monkeypatch.setattr(estimate, "planned", lambda *_: Plan(workers=1, part=1500))
 
 
 def encoded(play: str, boundaries: Boundaries, tokenizer: str) -> tuple[TextEncoder, Any]:
@@ -47,7 +54,7 @@ def encoded(play: str, boundaries: Boundaries, tokenizer: str) -> tuple[TextEnco
     ids=str,
 )
 def test_the_file_is_the_same_to_the_byte(
-    play: str, tmp_path: Path, small_ranges: None, boundaries: Boundaries, settings: dict[str, Any]
+    play: str, tmp_path: Path, small_parts: None, boundaries: Boundaries, settings: dict[str, Any]
 ) -> None:
     text, ids = encoded(play, boundaries, "word")
     paths = []
@@ -58,13 +65,84 @@ def test_the_file_is_the_same_to_the_byte(
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_a_frequent_first_word_is_a_range_of_its_own(play: str, small_ranges: None) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_frequent_first_word_is_in_many_ranges(
+    play: str, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr(estimate, "planned", lambda *_: Plan(workers, part=3000))
     text, ids = encoded(play, Boundaries.STREAM, "char")
     settings = NgramSettings(order=6)
     whole, parts = (NgramModel.fit(text, ids, settings, memory=m) for m in (None, GIGABYTE))
     theirs = parts.arrays()
     for name, array in whole.arrays().items():
         np.testing.assert_array_equal(theirs[name], array, err_msg=name)
+
+
+def same_table(ids: list[int], settings: NgramSettings, part: int, *, sentences: bool) -> None:
+    text, impossible = np.array(ids, np.int32), np.array([1])
+    whole = estimate.estimate(text, None, impossible, V, settings, sentences=sentences)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(estimate, "planned", lambda *_: Plan(workers=1, part=part))
+        parts = estimate.estimate(
+            text, None, impossible, V, settings, sentences=sentences, memory=GIGABYTE
+        )
+    assert (parts.discounts, parts.messages) == (whole.discounts, whole.messages)
+    theirs = parts.table.arrays()
+    for name, array in whole.table.arrays().items():
+        np.testing.assert_array_equal(theirs[name], array, err_msg=name)
+
+
+V = 7
+words = st.sampled_from([0, 3, 4, 5, 6])
+sequences = st.lists(st.lists(words, max_size=12), min_size=3, max_size=12)
+any_settings = st.builds(
+    NgramSettings,
+    order=st.integers(3, 6),
+    smoothing=st.sampled_from(KNESER_NEY),
+    prune=st.sampled_from([(), (0, 1), (0, 0, 1), (0, 1, 2)]),
+)
+
+
+@given(sequences, any_settings, st.integers(5, 60))
+@examples(max_examples=40)
+def test_parts_of_any_size_give_the_table_of_lines(
+    lines: list[list[int]], settings: NgramSettings, part: int
+) -> None:
+    lines = [*lines, [3, 4, 5, 6, 0, 3]]
+    same_table([id for line in lines for id in [1, *line, 2]], settings, part, sentences=True)
+
+
+@given(sequences, any_settings, st.integers(5, 60))
+@examples(max_examples=40)
+def test_parts_of_any_size_give_the_table_of_a_stream(
+    texts: list[list[int]], settings: NgramSettings, part: int
+) -> None:
+    texts = [*texts, [3, 4, 5, 6, 0, 3]]
+    ids = [id for text in texts for id in [1, *text]]
+    same_table(ids[part % 2 :], settings, part, sentences=False)
+
+
+def test_a_long_text_has_wide_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "_SHORT", 100)
+    monkeypatch.setattr(estimate, "_MOST", 100)
+    ids = np.random.default_rng(1).integers(3, V, 500)
+    given = {"impossible": np.array([1]), "vocabulary_size": V, "sentences": False}
+    wide = count_in_blocks(ids, Packing(V, 3), sentences=False, block=100, workers=1)
+    assert wide.count_dtype is np.int64
+    estimate.estimate(ids, None, settings=NgramSettings(), memory=GIGABYTE, **given)
+    with pytest.raises(TrainingError, match=r"more than 99 tokens.*modified-kneser-ney"):
+        estimate.estimate(ids, None, settings=NgramSettings(smoothing="katz"), **given)
+
+
+def test_memory_is_shared_by_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    megabyte, packing = 1 << 20, Packing(1000, 3)
+    monkeypatch.setattr(pipeline, "resident_bytes", lambda: 100 * megabyte)
+    # A part takes 11 MB or more; each process, this one included, takes 100 MB beside it.
+    for memory, workers in ((115, 1), (299, 1), (330, 2), (440, 3), (450, 3)):
+        assert planned(memory * megabyte, 1 << 30, packing, 3).workers == workers
+    assert planned(4096 * megabyte, 1 << 20, packing, 8) == Plan(8, 1 << 20)
+    with pytest.raises(UsageError, match="give 111M or more"):
+        planned(100 * megabyte, 1 << 20, packing, 8)
 
 
 def test_too_little_memory_is_refused_with_what_would_do(play: str) -> None:
