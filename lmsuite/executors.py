@@ -31,6 +31,23 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+_limit: int | None = None
+
+
+def limit_threads(count: int | None) -> None:
+    """Use at most `count` threads or processes from now on, here and in forked processes.
+
+    None: all cores.
+    """
+    global _limit
+    _limit = count
+
+
+def thread_count() -> int:
+    """The number of tasks that run side by side."""
+    return available_cores() if _limit is None else _limit
+
+
 def can_fork() -> bool:
     """Whether processes can be forked safely here.
 
@@ -96,8 +113,8 @@ def _in_worker(parent: int, function: Callable[[Any], Any]) -> None:
     """Ctrl-C is the parent's to handle; a process ends when its parent has ended."""
     global _function
     _function = function
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     with suppress(ValueError):
         signal.set_wakeup_fd(-1)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

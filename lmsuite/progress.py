@@ -1,6 +1,6 @@
 """How far long work has come: whoever does it says so, and whoever listens can show it.
 
-The library says `work`, as it warns: without asking whether anybody listens.
+The library says that it is `working`, as it warns: without asking whether anybody listens.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "text": {"files", "executors", "settings", "progress", "errors"},
     "nn": {"executors", "errors"},
     "ngram": {"text", "files", "executors", "settings", "progress", "errors"},
-    "models": {"ngram", "nn", "text", "files", "settings", "errors"},
+    "models": {"ngram", "nn", "text", "executors", "files", "settings", "errors"},
     "store": {"models", "text", "sources", "files", "errors"},
     "mapped_ngram": {"errors"},
     "generation": {"models", "sampling", "text", "errors"},
@@ -42,7 +42,8 @@ MAY_IMPORT = {
     },
     "cli": {
         *("report", "training", "analysis", "generation", "store", "models", "ngram", "text"),
-        *("sources", "files", "sampling", "settings", "progress", "terminal", "errors"),
+        *("sources", "files", "sampling", "settings", "executors", "progress", "terminal"),
+        "errors",
     },
 }
 THIRD_PARTY_OF_NN = {"numpy"}

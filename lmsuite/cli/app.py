@@ -18,6 +18,7 @@ from lmsuite.cli.interruption import heeding_signals
 from lmsuite.cli.registry import COMMANDS, GROUPS
 from lmsuite.cli.streams import be_quiet, warnings_as_notes
 from lmsuite.cli.work_progress import listener
+from lmsuite.executors import limit_threads
 from lmsuite.progress import listen
 from lmsuite.terminal import guard
 
@@ -214,6 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     guard()
     be_quiet(False)
+    limit_threads(None)
     listen(listener())
     session = Session(list(sys.argv[1:] if arguments is None else arguments))
     with heeding_signals(), reporting_failures(lambda: session.debug, session.spelled):

@@ -22,15 +22,18 @@ JSON.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from lmsuite.errors import LmError
+from lmsuite.errors import LmError, ModelFileError
 
 _LARGEST = 1e18  # of any number
+_LONGEST_MESSAGE = 500  # characters
 _ENTRY, _OTHERS = "entry", "others"
 
 Count = Annotated[int, "0 or more"]
@@ -148,6 +151,44 @@ def _number(hint: Any, value: Any, entry: str) -> int | float:
     if type(value) not in kinds or not least <= value < _LARGEST:
         raise ValueError(f"the entry {entry!r} cannot be {value!r:.50}")
     return cast("int | float", value)
+
+
+def read_versioned(
+    record: type[T], entry: str, path: Path, *, called: str, newest: int, levels: int
+) -> T:
+    """The record in the JSON of a file's header, whose entry `format` is a version number.
+
+    Args:
+        record: a dataclass.
+        entry: the JSON.
+        path: the file, for messages.
+        called: what messages call the record.
+        newest: the newest version that can be read.
+        levels: of JSON within JSON, at most.
+
+    Raises:
+        ModelFileError: it is damaged, or of a newer version.
+    """
+    try:
+        document = json.loads(entry)
+        require_shallow(document, levels)
+        version = document.pop("format")
+        if type(version) is not int or version < 1:
+            raise TypeError("its format is no version number")
+        if version > newest:
+            raise ModelFileError(
+                f"{path} was written by a newer lmsuite (format {version}, this one reads up to "
+                f"{newest}): upgrade lmsuite to use it"
+            )
+        return read(record, document)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ModelFileError(f"{path} has a damaged {called}: {brief(error)}") from error
+
+
+def brief(error: Exception) -> str:
+    """The error's message, cut to 500 characters: it may quote a whole file."""
+    message = str(error)
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} …"
 
 
 def require_shallow(document: Any, levels: int) -> None:

@@ -14,12 +14,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from lmsuite.executors import thread_count
 from lmsuite.models.blas_threads import blas_threads
 from lmsuite.models.recurrent_stack import RecurrentStack
 from lmsuite.nn.losses import log_softmax
 from lmsuite.nn.products import SMALL
 from lmsuite.nn.reader import Reader
-from lmsuite.nn.threads import side_by_side, thread_count
+from lmsuite.nn.threads import side_by_side
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray, IntArray
 

@@ -39,7 +39,6 @@ FORMAT_VERSION = 1
 _ENTRY = "lmsuite-counts"
 _KIND = "file of counts"
 _MOST_LEVELS = 10  # of JSON within JSON
-_LONGEST_MESSAGE = 200  # characters
 _DTYPES = {"ngrams": np.int32, "count": np.int64, "head": np.int32, "tail": np.int32}
 
 
@@ -121,7 +120,7 @@ def open_counts(path: Path) -> TextCounts:
         encoder = TextEncoder.restore(record.text, arrays)
         _check(arrays, encoder)
     except (LmError, LookupError, TypeError, ValueError) as error:
-        raise ModelFileError(f"{path} cannot be used: {error!s:.{_LONGEST_MESSAGE}}") from error
+        raise ModelFileError(f"{path} cannot be used: {records.brief(error)}") from error
     longest = LongestNgrams(arrays["ngrams"], arrays["count"])
     ends = arrays["head"], arrays["tail"]
     return TextCounts(str(path), encoder, record.grows, longest, *ends, is_open=record.is_open)
@@ -184,22 +183,9 @@ def _record(path: Path, header: Header) -> CountsRecord:
     entry = header.metadata.get(_ENTRY)
     if entry is None:
         raise ModelFileError(f"{path} is a safetensors file, but none of counts (lm count -o)")
-    try:
-        document = json.loads(entry)
-        records.require_shallow(document, _MOST_LEVELS)
-        version = document.pop("format")
-        if type(version) is not int or version < 1:
-            raise TypeError("its format is no version number")
-        if version > FORMAT_VERSION:
-            raise ModelFileError(
-                f"{path} was written by a newer lmsuite (format {version}, this one reads up to "
-                f"{FORMAT_VERSION}): upgrade lmsuite to use it"
-            )
-        return records.read(CountsRecord, document)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ModelFileError(
-            f"{path} has a damaged record: {error!s:.{_LONGEST_MESSAGE}}"
-        ) from error
+    return records.read_versioned(
+        CountsRecord, entry, path, called="record", newest=FORMAT_VERSION, levels=_MOST_LEVELS
+    )
 
 
 def _check(arrays: Mapping[str, Array], encoder: TextEncoder) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from lmsuite.errors import TrainingError
-from lmsuite.executors import available_cores
+from lmsuite.executors import thread_count
 from lmsuite.files.disk_arrays import in_memory
 from lmsuite.ngram.counting import NgramCounts, count_ngrams
 from lmsuite.ngram.discounts import Discounts, advised
@@ -98,7 +98,7 @@ def estimate(
     is_possible = settings.smoothing in KNESER_NEY and np.dtype(dtype) == np.float32
     if memory is not None or (is_fast and is_possible):
         allowed = memory or machine_bytes() // 2
-        plan = planned(allowed, len(ids), packing, threads or available_cores())
+        plan = planned(allowed, len(ids), packing, threads or thread_count())
         estimated = _estimate_in_parts(ids, unigrams, base, settings, plan, sentences=sentences)
         return replace(estimated, table=_smaller(estimated.table, settings))
     require_short(len(ids))

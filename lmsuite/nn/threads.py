@@ -10,21 +10,9 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
-from lmsuite.executors import available_cores
+from lmsuite.executors import available_cores, thread_count
 
-_limit: int | None = None
 _pool: ThreadPoolExecutor | None = None
-
-
-def limit_threads(count: int | None) -> None:
-    """Use at most `count` threads from now on, here and in forked processes; None: all cores."""
-    global _limit
-    _limit = count
-
-
-def thread_count() -> int:
-    """The number of tasks that run side by side."""
-    return available_cores() if _limit is None else _limit
 
 
 def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:

@@ -30,7 +30,6 @@ FORMAT_VERSION = 1
 _ENTRY = "lmsuite"  # the manifest, in the metadata
 _TEXT, _MODEL = "text.", "model."
 _MOST_LEVELS = 50  # of JSON within JSON; a mixture takes three for each mixture among its members
-_LONGEST_MESSAGE = 500  # characters
 _CHECKED_AT_ONCE = 1 << 26  # bytes; they take about 50 ms
 
 
@@ -84,7 +83,7 @@ def open_model_file(path: AnyPath) -> tuple[LanguageModel, Manifest]:
             encoder, manifest.settings, _below(_MODEL, arrays)
         )
     except (LmError, LookupError, TypeError, ValueError, ArithmeticError) as error:
-        raise ModelFileError(f"{path} cannot be used: {brief(error)}") from error
+        raise ModelFileError(f"{path} cannot be used: {records.brief(error)}") from error
     return model, manifest
 
 
@@ -122,26 +121,9 @@ def _manifest(path: Path, header: Header) -> Manifest:
     entry = header.metadata.get(_ENTRY)
     if entry is None:
         raise ModelFileError(f"{path} is a safetensors file, but no model of lmsuite")
-    try:
-        document = json.loads(entry)
-        records.require_shallow(document, _MOST_LEVELS)
-        version = document.pop("format")
-        if type(version) is not int or version < 1:
-            raise TypeError("its format is no version number")
-        if version > FORMAT_VERSION:
-            raise ModelFileError(
-                f"{path} was written by a newer lmsuite (format {version}, this one reads up to "
-                f"{FORMAT_VERSION}): upgrade lmsuite to use it"
-            )
-        return records.read(Manifest, document)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ModelFileError(f"{path} has a damaged manifest: {brief(error)}") from error
-
-
-def brief(error: Exception) -> str:
-    """The error's message, cut to 500 characters: it may quote a whole file."""
-    message = str(error)
-    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} …"
+    return records.read_versioned(
+        Manifest, entry, path, called="manifest", newest=FORMAT_VERSION, levels=_MOST_LEVELS
+    )
 
 
 def make_folder(folder: Path) -> None:

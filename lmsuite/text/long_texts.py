@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import TextWarning
-from lmsuite.executors import available_cores, in_order
+from lmsuite.executors import in_order, thread_count
 from lmsuite.files.disk_arrays import DiskArray
 from lmsuite.files.stored_text import Text, blocks
 from lmsuite.progress import working
@@ -61,7 +61,8 @@ def counted(text: Text, tokenizer: Tokenizer, boundaries: Boundaries, name: str)
     """The types of a text, counted.
 
     Raises:
-        DataError: there is a reserved token; or no room on disk.
+        DataError: there is a reserved token.
+        TrainingError: there is no room on disk.
     """
     number: defaultdict[str, int] = defaultdict(count(len(SPECIALS)).__next__)
 
@@ -92,13 +93,14 @@ def numbered(
         name: what error messages call the text.
 
     Raises:
-        DataError: there is a reserved token; or no room on disk.
+        DataError: there is a reserved token.
+        TrainingError: there is no room on disk.
     """
     end = end_type(tokenizer, boundaries)
     known: dict[tuple[int, int], IntArray] = {}  # the numbers that each process has so far
     numbers = DiskArray(np.int32)
     is_open = False
-    workers = available_cores() if len(text) > LONG else 1
+    workers = thread_count() if len(text) > LONG else 1
     cutting = _Cutting(text, tokenizer, boundaries)
     with working("encoding", len(text), "characters") as work:
         for part in in_order(cutting, tokenizer.spans(text, _PIECE), workers):
@@ -111,7 +113,7 @@ def numbered(
             )
             ids = of_part[part.number]
             if boundaries.has_sequences:
-                ids, is_open = in_sequences(ids, is_open=is_open), is_open_after(ids, is_open)
+                ids, is_open = in_sequences(ids, is_open=is_open), _is_open_after(ids, is_open)
             numbers.append(ids)
             work.advance(part.size, len(ids))
     if is_open:
@@ -119,7 +121,7 @@ def numbered(
     return numbers
 
 
-def is_open_after(ids: IntArray, is_open: bool) -> bool:
+def _is_open_after(ids: IntArray, is_open: bool) -> bool:
     """Whether a sequence is open after these ids."""
     return bool(ids[-1] != END) if ids.size else is_open
 
@@ -166,7 +168,7 @@ def _refuse_reserved(
     if not {*SPECIALS[1:]} & {*part.types}:
         return
     before = sum(block.count(boundaries.end) for block in blocks(text[: part.begin]))
-    piece = str(text[part.begin : part.begin + 2 * _PIECE])
+    piece = str(text[part.begin : part.begin + part.size])
     refuse_reserved(part.types, tokenizer, boundaries, piece, name, before)
 
 

@@ -19,9 +19,9 @@ from lmsuite.errors import ModelFileError
 from lmsuite.files import records
 from lmsuite.files.atomic import replacing
 from lmsuite.files.header import read_header
-from lmsuite.files.records import Count, MaybeInfinite
+from lmsuite.files.records import Count, MaybeInfinite, brief
 from lmsuite.files.tensors import checksum, mapped, write
-from lmsuite.store.artefact import brief, make_folder
+from lmsuite.store.artefact import make_folder
 from lmsuite.store.history import HistoryRow
 from lmsuite.types import Array
 

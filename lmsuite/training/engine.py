@@ -18,11 +18,10 @@ from typing import Self
 
 import numpy as np
 
-from lmsuite.executors import can_fork
+from lmsuite.executors import can_fork, limit_threads
 from lmsuite.models.neural import NeuralModel
 from lmsuite.nn.memory import keep_freed_memory
 from lmsuite.nn.optimizers import BLOCK, OPTIMIZERS, Optimizer, add_penalty, squared_norm
-from lmsuite.nn.threads import limit_threads
 from lmsuite.training.batches import DROPOUT, Batches
 from lmsuite.training.interrupts import AbandonedError, Interrupts
 from lmsuite.training.settings import TrainingSettings

@@ -120,7 +120,7 @@ def test_nothing_depends_on_the_window(
         with monkeypatch.context() as patch:
             patch.setattr(evaluation, "WINDOW", window)
             patch.setattr(encoding, "LONG", 100)
-            patch.setattr(long_texts, "available_cores", lambda: 1)
+            patch.setattr(long_texts, "thread_count", lambda: 1)
             for given in (sample, stored.text()):
                 rng = np.random.default_rng(1)
                 found = evaluate(model, given, name="m", block=block, rng=rng)

@@ -36,7 +36,7 @@ def long_from(
         mock.patch.object(long_texts, "LONG", characters),
         mock.patch.object(long_texts, "_PIECE", piece),
         mock.patch.object(long_texts, "_MOST_TYPES", most_types),
-        mock.patch.object(long_texts, "available_cores", lambda: workers),
+        mock.patch.object(long_texts, "thread_count", lambda: workers),
     ):
         yield
 
@@ -88,6 +88,14 @@ def test_a_reserved_token_is_found_in_its_line() -> None:
     for piece in (3, 40, 1000):
         with long_from(0, piece), pytest.raises(DataError, match="line 51: the token <s>"):
             TextEncoder.train(stored(text), settings, name="x")
+
+
+def test_a_reserved_token_is_found_in_a_piece_that_cannot_be_cut() -> None:
+    settings = TextSettings(tokenizer="treebank")
+    encoder, _ = TextEncoder.train("a b\n", settings)
+    reserved = mock.patch.object(encoder.tokenizer, "tokens", lambda text: text.split())
+    with long_from(0, 10), reserved, pytest.raises(DataError, match="line 1: the token <s>"):
+        encoder.encode(stored("a " * 50 + "<s> b"), name="x")
 
 
 def test_a_long_text_without_tokens_is_refused() -> None:

@@ -13,6 +13,7 @@ from lmsuite.cli.preparing import Prepared, finish, prepare
 from lmsuite.cli.preparing_counts import prepare_counts
 from lmsuite.cli.streams import note
 from lmsuite.errors import UsageError
+from lmsuite.executors import limit_threads
 from lmsuite.ngram.settings import NgramSettings, check_trainable
 
 if TYPE_CHECKING:
@@ -81,12 +82,13 @@ def train_ngram(
         return
     if memory is not None:
         check_partitioned(settings)
+    limit_threads(threads)  # of the encoding, too
     allowed = None if memory is None else bytes_of(memory)
     prepared = prepare(context, common, kind=NgramModel.kind)
     ready = prepared.ready
     _train(
         prepared,
-        lambda: NgramModel.fit(ready.encoder, ready.ids, settings, memory=allowed, threads=threads),
+        lambda: NgramModel.fit(ready.encoder, ready.ids, settings, memory=allowed),
     )
 
 
