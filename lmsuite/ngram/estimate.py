@@ -17,13 +17,7 @@ from lmsuite.ngram.discounts import Discounts, advised
 from lmsuite.ngram.entropy_pruning import entropy_pruned
 from lmsuite.ngram.memory import machine_bytes
 from lmsuite.ngram.packing import Packing
-from lmsuite.ngram.pipeline import (
-    Plan,
-    counted_in_parts,
-    discounts_of,
-    planned,
-    smoothed_in_parts,
-)
+from lmsuite.ngram.pipeline import Plan, counted_in_parts, planned
 from lmsuite.ngram.pruning import survivors_of
 from lmsuite.ngram.quantizing import quantized
 from lmsuite.ngram.recursion import Smoothed, combine
@@ -45,6 +39,7 @@ from lmsuite.ngram.smoothing.relative_frequency import (
     stupid_backoff,
 )
 from lmsuite.ngram.smoothing.witten_bell import witten_bell
+from lmsuite.ngram.smoothing_in_parts import discounts_of, smoothed_in_parts
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 from lmsuite.types import FloatArray, IntArray
