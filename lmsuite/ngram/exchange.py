@@ -76,7 +76,7 @@ def suffixes_of(
 
     Returns:
         The suffixes; the adjusted counts of order n - 1, as `adjusted_counts` has them; and how
-        many n-grams have the adjusted counts 0, 1, ... 4.
+        many n-grams have the adjusted counts 0, 1, ...
     """
     order, below = counts.orders[n - 2], counts.orders[n - 3]
     parts = range(len(order.parts))
@@ -119,7 +119,7 @@ def suffixes_of(
         counted = below.count.read(*span)
         continuations[of_part.sentence_starts] = counted[of_part.sentence_starts]
         adjusted.write(span[0], continuations)
-        return counts_of_counts(continuations, 4)
+        return counts_of_counts(continuations)
 
     of_count = np.sum(list(in_order(answer, parts, workers)), axis=0)
     return suffixes, adjusted, of_count

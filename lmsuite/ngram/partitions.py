@@ -34,7 +34,7 @@ class Part(NamedTuple):
     openings: IntArray
     """Both as in `CountedOrder`, but counted from the range's first n-gram."""
     of_count: IntArray
-    """How many occur 0, 1, ... 4 times."""
+    """How many occur 0, 1, ... times (`counts_of_counts`)."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _split(
                 int(np.count_nonzero(total > cutoff)),
                 slice(low, high),
                 np.unique(index[opening[word[opening] > 0]]),
-                counts_of_counts(total, 4),
+                counts_of_counts(total),
             )
         )
     return parts
