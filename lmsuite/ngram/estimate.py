@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -13,14 +12,14 @@ from lmsuite.errors import TrainingError
 from lmsuite.executors import thread_count
 from lmsuite.files.disk_arrays import in_memory
 from lmsuite.ngram.counting import NgramCounts, count_ngrams
-from lmsuite.ngram.discounts import Discounts, advised
+from lmsuite.ngram.discounts import Discounts, counts_of_counts
 from lmsuite.ngram.entropy_pruning import entropy_pruned
 from lmsuite.ngram.memory import machine_bytes
 from lmsuite.ngram.packing import Packing
 from lmsuite.ngram.pipeline import Plan, counted_in_parts, planned
 from lmsuite.ngram.pruning import survivors_of
 from lmsuite.ngram.quantizing import quantized
-from lmsuite.ngram.recursion import Smoothed, combine
+from lmsuite.ngram.recursion import Smoothing, combine
 from lmsuite.ngram.settings import (
     KNESER_NEY,
     NgramSettings,
@@ -30,16 +29,9 @@ from lmsuite.ngram.settings import (
     cutoffs_of,
 )
 from lmsuite.ngram.smoothing.jelinek_mercer import jelinek_mercer
-from lmsuite.ngram.smoothing.katz import katz
-from lmsuite.ngram.smoothing.kneser_ney import absolute, kneser_ney, modified_kneser_ney
-from lmsuite.ngram.smoothing.relative_frequency import (
-    add_k,
-    maximum_likelihood,
-    relative_frequencies,
-    stupid_backoff,
-)
-from lmsuite.ngram.smoothing.witten_bell import witten_bell
-from lmsuite.ngram.smoothing_in_parts import discounts_of, smoothed_in_parts
+from lmsuite.ngram.smoothing.kneser_ney import adjusted_counts
+from lmsuite.ngram.smoothing.registry import fitted, uses_adjusted_counts, with_unigrams
+from lmsuite.ngram.smoothing_in_parts import smoothed_in_parts
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 from lmsuite.types import FloatArray, IntArray
@@ -90,20 +82,23 @@ def estimate(
     base = base_distribution(impossible, vocabulary_size, settings)
     packing = Packing(vocabulary_size, settings.order)
     is_fast = len(ids) >= _LONG * len(packing.words_of_column) ** 2
-    is_possible = settings.smoothing in KNESER_NEY and np.dtype(dtype) == np.float32
+    is_possible = settings.smoothing != "jelinek-mercer" and np.dtype(dtype) == np.float32
     if memory is not None or (is_fast and is_possible):
         allowed = memory or machine_bytes() // 2
         plan = planned(allowed, len(ids), packing, threads or thread_count())
-        estimated = _estimate_in_parts(ids, unigrams, base, settings, plan, sentences=sentences)
+        possible = vocabulary_size - len(impossible)
+        estimated = _estimate_in_parts(
+            ids, unigrams, base, possible, settings, plan, sentences=sentences
+        )
         return replace(estimated, table=_smaller(estimated.table, settings))
     require_short(len(ids))
     counts = count_ngrams(ids, vocabulary_size, settings.order, sentences=sentences)
     require_ngrams([len(order) for order in counts.orders])
     if settings.smoothing == "jelinek-mercer":
-        smoothed = jelinek_mercer(counts, ids, held_out, base, sentences=sentences)
-    else:
-        smoothed = smooth(counts, vocabulary_size - len(impossible), settings)
-    return _finished(counts, smoothed, base, settings, dtype)
+        smoothing = jelinek_mercer(counts, ids, held_out, base, sentences=sentences)
+        smoothing = with_unigrams(smoothing, settings)
+        return _finished(counts, _occurrences(counts), smoothing, base, settings, dtype)
+    return _smoothed(counts, impossible, base, settings, dtype)
 
 
 def estimate_counted(
@@ -124,24 +119,39 @@ def estimate_counted(
     require_text(counts.orders[0].count)
     require_ngrams([len(order) for order in counts.orders])
     base = base_distribution(impossible, counts.vocabulary_size, settings)
-    smoothed = smooth(counts, counts.vocabulary_size - len(impossible), settings)
-    return _finished(counts, smoothed, base, settings, dtype)
+    return _smoothed(counts, impossible, base, settings, dtype)
+
+
+def _smoothed(
+    counts: NgramCounts,
+    impossible: IntArray,
+    base: FloatArray,
+    settings: NgramSettings,
+    dtype: DTypeLike,
+) -> Estimate:
+    """The estimate from counts, if the smoothing needs no more."""
+    counted = (adjusted_counts if uses_adjusted_counts(settings) else _occurrences)(counts)
+    possible = counts.vocabulary_size - len(impossible)
+    smoothing = fitted([counts_of_counts(count) for count in counted], possible, settings)
+    return _finished(counts, counted, smoothing, base, settings, dtype)
+
+
+def _occurrences(counts: NgramCounts) -> tuple[IntArray, ...]:
+    return tuple(order.count for order in counts.orders)
 
 
 def _finished(
     counts: NgramCounts,
-    smoothed: Smoothed,
+    counted: Sequence[IntArray],
+    smoothing: Smoothing,
     base: FloatArray,
     settings: NgramSettings,
     dtype: DTypeLike,
 ) -> Estimate:
     """The table of smoothed counts, pruned and quantized as the settings say."""
-    if not settings.interpolate_unigrams and settings.smoothing not in KNESER_NEY:
-        longer = islice(smoothed.shares, 1, None)
-        smoothed = replace(smoothed, shares=chain([relative_frequencies(counts, 1)], longer))
     survivors = survivors_of(counts, cutoffs_of(settings.prune, settings.order))
-    table = combine(counts, smoothed, survivors, base, dtype)
-    return Estimate(_smaller(table, settings), smoothed.discounts, smoothed.messages)
+    table = combine(counts, counted, smoothing, survivors, base, dtype)
+    return Estimate(_smaller(table, settings), smoothing.discounts, smoothing.messages)
 
 
 def _smaller(table: BackoffTable, settings: NgramSettings) -> BackoffTable:
@@ -155,34 +165,21 @@ def _estimate_in_parts(
     ids: IntArray,
     unigrams: IntArray,
     base: FloatArray,
+    possible: int,
     settings: NgramSettings,
     plan: Plan,
     *,
     sentences: bool,
 ) -> Estimate:
     cutoffs = cutoffs_of(settings.prune, settings.order)
-    counts = counted_in_parts(ids, unigrams, cutoffs, plan, sentences=sentences)
+    is_adjusted = uses_adjusted_counts(settings)
+    counts = counted_in_parts(
+        ids, unigrams, cutoffs, plan, sentences=sentences, adjusted=is_adjusted
+    )
     require_ngrams(counts.lengths)
-    found = discounts_of(counts.of_count, settings)
-    discounts = [of_order for of_order, _ in found]
-    table = smoothed_in_parts(counts, discounts, base, cutoffs, plan.workers)
-    messages = advised(message for _, of_order in found for message in of_order)
-    return Estimate(table, tuple(discounts), messages)
-
-
-def smooth(counts: NgramCounts, possible: int, settings: NgramSettings) -> Smoothed:
-    """The shares and leftover weights of the smoothing in the settings."""
-    estimators: dict[str, Callable[[], Smoothed]] = {
-        "modified-kneser-ney": lambda: modified_kneser_ney(counts),
-        "kneser-ney": lambda: kneser_ney(counts, settings.discount),
-        "absolute": lambda: absolute(counts, settings.discount),
-        "witten-bell": lambda: witten_bell(counts),
-        "katz": lambda: katz(counts),
-        "add-k": lambda: add_k(counts, settings.k, possible),
-        "mle": lambda: maximum_likelihood(counts),
-        "stupid-backoff": lambda: stupid_backoff(counts),
-    }
-    return estimators[settings.smoothing]()
+    smoothing = fitted(counts.of_count, possible, settings)
+    table = smoothed_in_parts(counts, smoothing, base, cutoffs, plan.workers)
+    return Estimate(table, smoothing.discounts, smoothing.messages)
 
 
 def base_distribution(
@@ -225,7 +222,7 @@ def require_short(tokens: int) -> None:
     if tokens >= _MOST:
         raise TrainingError(
             f"the training text has more than {_MOST - 1:,} tokens; give less text, or choose "
-            f"{{smoothing}} {' or '.join(KNESER_NEY)}",
+            "another {smoothing} than jelinek-mercer",
             "smoothing",
         )
 

@@ -122,7 +122,7 @@ class _Exchange:
         """Write ``places-order/range``, and the ``adjusted`` counts of order n - 1.
 
         Returns:
-            How many n-grams have the adjusted counts 0, 1, ... 4.
+            How many n-grams have the adjusted counts 0, 1, ...
         """
         n, below = self.n, f"ngrams-{self.n - 1}/{task.part}"
         prefix, word = scratch.read(below)
@@ -139,7 +139,7 @@ class _Exchange:
         starts = slice(*task.sentence_starts)
         continuations[starts] = scratch.read(below, 1)[0][starts]
         scratch.write(f"adjusted-{n - 1}/{task.part}", [continuations])
-        return counts_of_counts(continuations, 4).tolist()
+        return counts_of_counts(continuations).tolist()
 
 
 def suffixes_of(counts: PartitionedCounts, n: int, place: Workplace) -> tuple[Suffixes, IntArray]:
@@ -149,7 +149,7 @@ def suffixes_of(counts: PartitionedCounts, n: int, place: Workplace) -> tuple[Su
     `adjusted_counts` has them.
 
     Returns:
-        The suffixes, and how many n-grams have the adjusted counts 0, 1, ... 4.
+        The suffixes, and how many n-grams have the adjusted counts 0, 1, ...
     """
     exchange = _Exchange(n, counts.packing, counts.ranges)
     parts = counts.parts

@@ -33,7 +33,7 @@ class Part(NamedTuple):
     openings: list[int]
     """As in `CountedOrder`. Both are counted from the range's first n-gram."""
     of_count: list[int]
-    """How many occur 0, 1, ... 4 times."""
+    """How many occur 0, 1, ... times (`counts_of_counts`)."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Merging:
                     int(np.count_nonzero(total > cutoff)),
                     [low, high],
                     np.unique(index[opening[word[opening] > 0]]).tolist(),
-                    counts_of_counts(total, 4).tolist(),
+                    counts_of_counts(total).tolist(),
                 )
             )
         return parts

@@ -73,18 +73,18 @@ def planned(memory: int, tokens: int, packing: Packing, threads: int) -> Plan:
 
 @dataclass(frozen=True)
 class Counts:
-    """The counts of all orders, adjusted, and their discounts."""
+    """The counts of all orders that a smoothing works with: adjusted counts, or occurrences."""
 
     unigrams: IntArray
-    """(V,) the adjusted counts of unigrams."""
+    """(V,) the counts of unigrams."""
     longer: PartitionedCounts | None
     """The longer n-grams; None for order 1."""
-    adjusted: list[DiskArray]
-    """The adjusted counts of orders 2, 3, ..."""
+    counted: list[DiskArray]
+    """The counts of orders 2, 3, ..."""
     suffixes: list[Suffixes]
     """Of orders 3, 4, ..."""
     of_count: list[IntArray]
-    """How many n-grams of each order have the adjusted counts 0, 1, ... 4."""
+    """The `counts_of_counts` of each order."""
 
     @property
     def orders(self) -> list[PartitionedOrder]:
@@ -104,8 +104,9 @@ def counted_in_parts(
     plan: Plan,
     *,
     sentences: bool,
+    adjusted: bool,
 ) -> Counts:
-    """As `count_ngrams` and `adjusted_counts`.
+    """As `count_ngrams`, and `adjusted_counts` if these are asked for.
 
     Args:
         ids: (N,) the text.
@@ -113,37 +114,38 @@ def counted_in_parts(
         cutoffs: one an order.
         plan: how the work is cut.
         sentences: as for `count_ngrams`.
+        adjusted: whether the counts are to be adjusted.
     """
     unigrams = unigrams.copy()
     unigrams[BOS] = 0
     if len(cutoffs) == 1:
-        return Counts(unigrams, None, [], [], [counts_of_counts(unigrams, 4)])
+        return Counts(unigrams, None, [], [], [counts_of_counts(unigrams)])
     packing = Packing(len(unigrams), len(cutoffs))
     blocks = count_in_blocks(
         ids, packing, sentences=sentences, block=plan.part, workers=plan.workers
     )
     longer = merged(blocks, plan.part, cutoffs, plan.workers)
     del blocks
-    adjusted: list[DiskArray] = []
+    counted = [order.count for order in longer.orders]
+    of_count = [np.sum([part.of_count for part in order.parts], axis=0) for order in longer.orders]
     suffixes: list[Suffixes] = []
-    unigrams, of_count = _adjusted_unigrams(longer)
-    of_counts = [of_count]
     for n in each("adjusting", range(3, len(cutoffs) + 1), "orders"):
         shorter = suffixes[-1] if suffixes else None
-        of_order, counts, of_count = suffixes_of(longer, n, shorter, plan.workers)
+        of_order, counts, of_counts = suffixes_of(longer, n, shorter, plan.workers)
         suffixes.append(of_order)
-        adjusted.append(counts)
-        of_counts.append(of_count)
-    adjusted.append(longer.orders[-1].count)
-    of_counts.append(np.sum([part.of_count for part in longer.orders[-1].parts], axis=0))
-    return Counts(unigrams, longer, adjusted, suffixes, of_counts)
+        if adjusted:
+            counted[n - 3], of_count[n - 3] = counts, of_counts
+    if adjusted:
+        unigrams = _adjusted_unigrams(longer)
+    of_count.insert(0, counts_of_counts(unigrams))
+    return Counts(unigrams, longer, counted, suffixes, of_count)
 
 
-def _adjusted_unigrams(longer: PartitionedCounts) -> tuple[IntArray, IntArray]:
+def _adjusted_unigrams(longer: PartitionedCounts) -> IntArray:
     bigrams = longer.orders[0]
     continuations = np.zeros(longer.packing.vocabulary_size, np.int64)
     for part in range(len(bigrams.parts)):
         np.add.at(continuations, bigrams.word.read(*bigrams.span(part)), 1)
     continuations[longer.opening_words] += 1
     continuations[BOS] = 0
-    return continuations, counts_of_counts(continuations, 4)
+    return continuations

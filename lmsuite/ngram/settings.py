@@ -171,9 +171,10 @@ def cutoffs_of(thresholds: Sequence[int], order: int) -> tuple[int, ...]:
 
 def check_partitioned(settings: NgramSettings) -> None:
     """Raise UsageError for settings that cannot go with a given amount of memory."""
-    if settings.smoothing not in KNESER_NEY:
+    if settings.smoothing == "jelinek-mercer":
         raise UsageError(
-            f"{{memory}} is for {{smoothing}} {' and '.join(KNESER_NEY)}, not {settings.smoothing}",
+            "{smoothing} jelinek-mercer reads held-out text again and again, with all its n-grams "
+            "in memory; leave out {memory}, or choose another smoothing",
             *("memory", "smoothing"),
         )
     if settings.entropy_prune:

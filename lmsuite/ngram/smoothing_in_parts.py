@@ -14,37 +14,33 @@ import numpy as np
 from lmsuite.errors import TrainingError
 from lmsuite.executors import in_order
 from lmsuite.files.disk_arrays import DiskArray
-from lmsuite.ngram.discounts import Discounts, modified_discounts_from, single_discount_from
 from lmsuite.ngram.disk_table import TableOnDisk
 from lmsuite.ngram.pipeline import Counts
 from lmsuite.ngram.pruning import Survivors
-from lmsuite.ngram.recursion import Leftover, Shares, divide, mixed
-from lmsuite.ngram.settings import NgramSettings
-from lmsuite.ngram.smoothing.kneser_ney import discounted_shares, shares_with_sums
+from lmsuite.ngram.recursion import (
+    Estimator,
+    Leftover,
+    Smoothing,
+    backed_off,
+    given_back,
+    joined,
+    mixed,
+    shares_of,
+)
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.progress import working
+from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray, IntArray
-
-
-def discounts_of(
-    of_count: Sequence[IntArray], settings: NgramSettings
-) -> list[tuple[Discounts, list[str]]]:
-    """The discounts of every order, and messages about them."""
-    if settings.smoothing == "modified-kneser-ney":
-        return [modified_discounts_from(of_order, n) for n, of_order in enumerate(of_count, 1)]
-    if settings.discount is None:
-        return [single_discount_from(of_order, n) for n, of_order in enumerate(of_count, 1)]
-    return [(Discounts(*[settings.discount] * 3), [])] * len(of_count)
 
 
 def smoothed_in_parts(
     counts: Counts,
-    discounts: Sequence[Discounts],
+    smoothing: Smoothing,
     base: FloatArray,
     cutoffs: tuple[int, ...],
     workers: int,
 ) -> BackoffTable:
-    """As `discounted_shares` and `combine`: the finished table, on disk.
+    """As `combine`: the finished table, on disk.
 
     Raises:
         TrainingError: one order has more n-grams than a model file can hold.
@@ -60,15 +56,15 @@ def smoothed_in_parts(
     table = [TableOnDisk(kept, size, is_highest=n == order) for n, kept in enumerate(sizes, 1)]
     words, nothing = np.arange(size), np.zeros(size, dtype=np.int32)
     every = Survivors(None, nothing, nothing, words)
-    shares = discounted_shares(nothing, counts.unigrams, discounts[0], 1)
-    unigrams, _ = mixed(shares, nothing, every, None, base, Leftover.INTERPOLATED)
+    shares = shares_of(smoothing.estimators[0], nothing, counts.unigrams, 1, slice(0, 0))
+    unigrams, _ = mixed(shares, nothing, every, None, base, smoothing.leftover_of(1))
     table[0].write_ngrams(0, words, unigrams)
     lower: DiskArray | None = None
     with working(
         "smoothing", sum(len(of_order.parts) for of_order in counts.orders), "parts"
     ) as work:
         for n in range(2, order + 1):
-            of_order = _Smoothing(counts, n, discounts[n - 1], cutoffs, table, lower)
+            of_order = _OrderInParts(counts, n, smoothing, cutoffs, table, lower)
             smooth = of_order.smooth if n > 2 else of_order.of_bigrams(unigrams)
             for _ in in_order(smooth, range(len(counts.orders[n - 2].parts)), workers):
                 work.advance(1)
@@ -76,14 +72,14 @@ def smoothed_in_parts(
     return BackoffTable(tuple(of_order.mapped() for of_order in table))
 
 
-class _Smoothing:
+class _OrderInParts:
     """The smoothing of one order, from 2 on, a range at a time."""
 
     def __init__(
         self,
         counts: Counts,
         n: int,
-        discounts: Discounts,
+        smoothing: Smoothing,
         cutoffs: tuple[int, ...],
         table: Sequence[TableOnDisk],
         lower: DiskArray | None,
@@ -92,8 +88,9 @@ class _Smoothing:
 
         `lower` has the probability of each n-gram's suffix, where `Suffixes.place` has its place.
         """
-        self._order, self._adjusted = counts.orders[n - 2], counts.adjusted[n - 2]
-        self._discounts, self._lower = discounts, lower
+        self._order, self._counted = counts.orders[n - 2], counts.counted[n - 2]
+        self._estimator: Estimator = smoothing.estimators[n - 1]
+        self._leftover, self._lower = smoothing.leftover_of(n), lower
         self._contexts, self._table = table[n - 2 : n]
         self._cutoff, self._cutoff_below = cutoffs[n - 1], cutoffs[n - 2]
         self._kept_before = self._order.kept_before()
@@ -106,9 +103,9 @@ class _Smoothing:
     def smooth(self, part: int) -> None:
         """Smooth one range of an order from 3 on."""
         assert self._lower is not None
-        prefix, word, adjusted = self._ngrams(part)
-        contexts = self._below.parts[part].size
-        shares = discounted_shares(prefix, adjusted, self._discounts, contexts)
+        prefix, word, count = self._ngrams(part)
+        contexts = self._below.parts[part]
+        shares = shares_of(self._estimator, prefix, count, contexts.size, contexts.sentence_starts)
         shorter = self._suffixes.values(part, self._lower)
         index, prefix_kept, known = self._kept(part), prefix, None
         if index is not None:
@@ -118,7 +115,7 @@ class _Smoothing:
             known = np.flatnonzero(below > self._cutoff_below)
             prefix_kept = np.searchsorted(known, prefix_kept)
         kept = Survivors(index, prefix_kept, prefix_kept, word)
-        probs, weight = mixed(shares, prefix, kept, known, shorter, Leftover.INTERPOLATED)
+        probs, weight = mixed(shares, prefix, kept, known, shorter, self._leftover)
         del shares, shorter
         begin = sum(of_part.kept for of_part in self._below.parts[:part])
         children = np.cumsum(np.bincount(prefix_kept, minlength=len(weight)))
@@ -126,53 +123,63 @@ class _Smoothing:
         self._write(part, index, word, probs)
 
     def of_bigrams(self, unigrams: FloatArray) -> Callable[[int], None]:
-        """What smooths one range of bigrams.
+        """What smooths one range of bigrams, as `mixed` does.
 
         Here the sums over all bigrams of a word are made, and the weights of these contexts.
         """
-        total, lost, given_back = np.zeros((3, len(unigrams)))
-        children = np.zeros(len(unigrams), np.int64)
         parts = range(len(self._order.parts))
+        sums: list[FloatArray] = []
         for part in parts:
-            prefix, _, adjusted = self._ngrams(part)
-            np.add.at(total, prefix, adjusted)
-            np.add.at(lost, prefix, self._discounts.of(adjusted))
+            prefix, _, count = self._ngrams(part)
+            terms = self._estimator.terms(count)
+            sums = sums or [np.zeros(len(unigrams)) for _ in terms]
+            for of_context, term in zip(sums, terms, strict=True):
+                np.add.at(of_context, prefix, term)
 
-        def shares_of(prefix: IntArray, adjusted: IntArray) -> Shares:
-            discount = self._discounts.of(adjusted)
-            return shares_with_sums(prefix, adjusted, discount, total, lost)
+        def share_of(prefix: IntArray, count: IntArray) -> FloatArray:
+            low, high = (prefix[0], prefix[-1] + 1) if len(prefix) else (0, 0)
+            terms, of_words = self._estimator.terms(count), [term[low:high] for term in sums]
+            start = slice(max(BOS - low, 0), max(BOS + 1 - low, 0))
+            return self._estimator.shares(prefix - low, terms, of_words, start).share
 
+        back, seen = np.zeros((2, len(unigrams)))
+        children = np.zeros(len(unigrams), np.int64)
+        nothing = np.zeros(0, np.int64)
+        terms, start = self._estimator.terms(nothing), slice(BOS, BOS + 1)
+        weight = self._estimator.shares(nothing, terms, sums, start).leftover
         for part in parts:
-            prefix, _, adjusted = self._ngrams(part)
+            prefix, word, count = self._ngrams(part)
             index = self._kept(part)
             if index is not None:
-                share = shares_of(prefix, adjusted).share
-                share[index] = 0.0
-                np.add.at(given_back, prefix, share)
-                prefix = prefix[index]
+                np.add.at(back, prefix, given_back(share_of(prefix, count), index))
+                prefix, word = prefix[index], word[index]
+            if self._leftover is Leftover.BACKING_OFF:
+                np.add.at(seen, prefix, unigrams[word])
             np.add.at(children, prefix, 1)
-        weight = divide(lost, total, otherwise=1.0) + given_back
+        if self._leftover is not Leftover.SCORES:
+            weight = weight + back
+        scale = None
+        if self._leftover is Leftover.BACKING_OFF:
+            weight, scale = backed_off(weight, seen)
         self._contexts.write_contexts(0, weight, np.cumsum(children))
 
         def smooth(part: int) -> None:
-            prefix, word, adjusted = self._ngrams(part)
-            share, index = shares_of(prefix, adjusted).share, self._kept(part)
+            prefix, word, count = self._ngrams(part)
+            share, index = share_of(prefix, count), self._kept(part)
             if index is not None:
                 prefix, word, share = prefix[index], word[index], share[index]
-            kept = Survivors(None, prefix, word, word)
-            shares, shorter = Shares(share, weight), unigrams[word]
-            probs, _ = mixed(shares, prefix, kept, None, shorter, Leftover.INTERPOLATED)
+            probs = joined(share, prefix, weight, scale, unigrams[word], self._leftover)
             self._write(part, index, word, probs)
 
         return smooth
 
     def _ngrams(self, part: int) -> tuple[IntArray, IntArray, IntArray]:
-        """Prefix, word and adjusted count of a range's n-grams."""
+        """Prefix, word and count of a range's n-grams."""
         span = self._order.span(part)
         return (
             self._order.prefix.read(*span),
             self._order.word.read(*span),
-            self._adjusted.read(*span),
+            self._counted.read(*span),
         )
 
     def _kept(self, part: int) -> IntArray | None:
