@@ -136,16 +136,24 @@ class _Forked(Executor):
 class Cluster:
     """A Dask cluster: it schedules tasks, and does again what a lost worker has not done."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, is_local: bool) -> None:
         self._client = client
+        self.is_local = is_local
+        """Whether all workers are on this machine, and share its memory with this process."""
         self.workers = max(2, sum(client.nthreads().values()))
         self._seen = time.monotonic()
 
-    @property
-    def memory(self) -> int:
-        """The least bytes that a worker may use for each task that it runs at a time."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        return min(worker["memory_limit"] // worker["nthreads"] for worker in workers)
+    def memory(self, of_worker: int | None) -> int | None:
+        """The bytes that a task may take of its worker's memory; None if nobody knows.
+
+        Args:
+            of_worker: what a worker may take; None for its own limit, of which a task takes half.
+        """
+        workers: Any = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        if of_worker is not None:
+            return of_worker // int(max(worker["nthreads"] for worker in workers))
+        least: int = min(worker["memory_limit"] // worker["nthreads"] for worker in workers)
+        return least // 2 or None
 
     def executor(self, function: Callable[[Any], Any]) -> Executor:
         """The cluster; the function is pickled."""
@@ -228,10 +236,9 @@ def cluster(address: str, workers: int) -> Iterator[Cluster]:
             stack.enter_context(client)
         if not client.nthreads():
             raise LmError(
-                f"the scheduler at {address} has no workers; start some with: "
-                f"dask worker {address}"
+                f"the scheduler at {address} has no workers; start some with: dask worker {address}"
             )
-        yield Cluster(client)
+        yield Cluster(client, is_local=address == LOCAL)
 
 
 @contextmanager

@@ -22,13 +22,14 @@ _PLAIN, _ZSTD = 0, 1
 def packed(arrays: Sequence[NDArray[Any]]) -> bytes:
     """One-dimensional arrays as bytes; the same arrays give the same bytes."""
     compress = _zstd()[0]
-    pieces = [bytes([len(arrays)])]
+    pieces: list[Any] = [bytes([len(arrays)])]
     for array in arrays:
-        data, codec = memoryview(np.ascontiguousarray(array)).cast("B"), _PLAIN
+        data: Any = np.ascontiguousarray(array).view(np.uint8).data
+        codec = _PLAIN
         if compress is not None and len(data) > _FEW:
             small = compress(_by_place(array))
             if len(small) < len(data):
-                data, codec = memoryview(small), _ZSTD
+                data, codec = small, _ZSTD
         head = np.array([len(array), len(data), codec], "<u8")
         pieces += [array.dtype.str.encode().ljust(4), head.tobytes(), data]
     return b"".join(pieces)

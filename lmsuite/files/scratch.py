@@ -77,8 +77,8 @@ class Scratch:
                     first, end = np.frombuffer(span, "<u8").tolist()
                     data = _from(stream.fileno(), first, end - first)
             else:
-                system, path = self._remote
-                path = f"{path}/{name}"
+                system, root = self._remote
+                path = f"{root}/{name}"
                 span = system.cat_file(path, begin, begin + 2 * _WORD)
                 first, end = np.frombuffer(span, "<u8").tolist()
                 data = system.cat_file(path, first, end) if end > first else b""
@@ -118,8 +118,8 @@ class Scratch:
                         unfinished.unlink()
                     raise
             else:
-                system, path = self._remote
-                system.pipe_file(f"{path}/{name}", data)
+                system, root = self._remote
+                system.pipe_file(f"{root}/{name}", data)
         except Exception as error:
             raise self._failed("written", error) from error
         TRAFFIC.written += len(data)
@@ -133,8 +133,8 @@ class Scratch:
         try:
             if self.is_local:
                 return self._path(name).read_bytes()
-            system, path = self._remote
-            data: bytes = system.cat_file(f"{path}/{name}")
+            system, root = self._remote
+            data: bytes = system.cat_file(f"{root}/{name}")
             return data
         except FileNotFoundError:
             return None
@@ -152,8 +152,8 @@ class Scratch:
                 if self.is_local:
                     Path(self.place, name).mkdir(parents=True, exist_ok=True)
                 else:
-                    system, path = self._remote
-                    system.makedirs(f"{path}/{name}".rstrip("/"), exist_ok=True)
+                    system, root = self._remote
+                    system.makedirs(f"{root}/{name}".rstrip("/"), exist_ok=True)
         except Exception as error:
             raise self._failed("made", error) from error
 
@@ -167,8 +167,8 @@ class Scratch:
                 else:
                     path.unlink()
             else:
-                system, path = self._remote
-                system.rm(f"{path}/{name}".rstrip("/"), recursive=True)
+                system, root = self._remote
+                system.rm(f"{root}/{name}".rstrip("/"), recursive=True)
 
     def __reduce__(self) -> tuple[type[Scratch], tuple[str]]:
         """Another process opens the folder for itself."""
@@ -253,7 +253,7 @@ def locked_scratch(place: str) -> Iterator[Scratch]:
         scratch.make()
         yield scratch
         return
-    scratch = Scratch(os.path.abspath(place))
+    scratch = Scratch(str(Path(place).absolute()))
     scratch.make()
     try:
         with locked(Path(scratch.place), str(os.getpid())):

@@ -49,7 +49,9 @@ class Counting:
         """
         block, size = task
         (around,) = scratch.read(f"text/{block}")
-        columns, count = self.packing.counted(keys_of(around, size, self.packing, sentences=self.sentences))
+        columns, count = self.packing.counted(
+            keys_of(around, size, self.packing, sentences=self.sentences)
+        )
         count = count.astype(np.int32)
         cuts = np.searchsorted(columns[0], self.packing.beginning_with(self.ranges)).tolist()
         scratch.write(
@@ -62,9 +64,7 @@ class Counting:
         return len(count)
 
 
-def count_in_blocks(
-    ids: IntArray, block: int, counting: Counting, place: Workplace
-) -> int:
+def count_in_blocks(ids: IntArray, block: int, counting: Counting, place: Workplace) -> int:
     """Count the n-grams of ids (N,), in blocks of so many positions, which become ``runs``.
 
     Returns:
@@ -115,8 +115,12 @@ def ranges_for(ids: IntArray, packing: Packing, size: int, *, sentences: bool) -
     for begin in range(0, len(ids), step):
         around = words_around(ids, begin, _STRETCH, packing.order)
         positions += min(_STRETCH, len(ids) - begin)
-        columns.append(keys_of(around, min(_STRETCH, len(ids) - begin), packing, sentences=sentences))
-    (first, *_), _ = packing.counted([np.concatenate(parts) for parts in zip(*columns, strict=True)])
+        columns.append(
+            keys_of(around, min(_STRETCH, len(ids) - begin), packing, sentences=sentences)
+        )
+    (first, *_), _ = packing.counted(
+        [np.concatenate(parts) for parts in zip(*columns, strict=True)]
+    )
     wanted = max(1, -(-len(ids) * len(first) // (size * positions)))
     places = np.arange(1, wanted) * len(first) // wanted
     return np.unique(packing.pairs(first[places]))

@@ -139,7 +139,8 @@ class _Exchange:
         starts = slice(*task.sentence_starts)
         continuations[starts] = scratch.read(below, 1)[0][starts]
         scratch.write(f"adjusted-{n - 1}/{task.part}", [continuations])
-        return counts_of_counts(continuations).tolist()
+        of_count: list[int] = counts_of_counts(continuations).tolist()
+        return of_count
 
 
 def suffixes_of(counts: PartitionedCounts, n: int, place: Workplace) -> tuple[Suffixes, IntArray]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lmsuite.files.scratch import Scratch
 from lmsuite.ngram.discounts import counts_of_counts

@@ -8,12 +8,12 @@ outlives the program, another run can therefore go on after the last complete st
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,12 +21,17 @@ from numpy.typing import NDArray
 
 from lmsuite import __version__
 from lmsuite.errors import LmError, TrainingError, UsageError
-from lmsuite.executors import LOCAL, Cluster, Engine, Processes, cluster, in_order, thread_count
+from lmsuite.executors import Cluster, Engine, Processes, cluster, in_order, thread_count
+from lmsuite.files.disk_arrays import in_memory
 from lmsuite.files.scratch import TRAFFIC, Scratch, locked_scratch, temporary_scratch
+from lmsuite.ngram.memory import machine_bytes
+from lmsuite.ngram.packing import Packing
+from lmsuite.ngram.planning import planned
 from lmsuite.progress import working
 
 _Task = TypeVar("_Task")
 
+_AT_ONCE = 1 << 20
 _FOLDER = "lmsuite-scratch"  # in the folder that the user names
 _RECORD, _DONE = "work.json", "done"
 
@@ -60,10 +65,38 @@ class Workplace:
         self.stages = 0
         """How many are complete."""
 
-    @property
-    def memory(self) -> int | None:
-        """The bytes that one task may use, if the workers are on other machines."""
-        return self.engine.memory if isinstance(self.engine, Cluster) else None
+    def planned(self, memory: int | None, tokens: int, packing: Packing) -> int:
+        """The positions of a block, and n-grams of a range, for so many bytes of memory.
+
+        Where processes are forked, there may be fewer of them from now on.
+
+        Args:
+            memory: for all processes of this machine, or for each worker of a cluster elsewhere;
+                None for half of what there is.
+            tokens: of the text.
+            packing: of its n-grams.
+
+        Raises:
+            UsageError: the memory is too little for this text.
+        """
+        if isinstance(self.engine, Cluster):
+            if not self.engine.is_local and (of_task := self.engine.memory(memory)) is not None:
+                return planned(of_task, tokens, packing, 1).part
+            workers = self.engine.workers
+            return planned(memory or machine_bytes() // 2, tokens, packing, workers, workers).part
+        plan = planned(memory or machine_bytes() // 2, tokens, packing, self.engine.workers)
+        self.engine = Processes(plan.workers)
+        return plan.part
+
+    def fingerprint(self, *arrays: NDArray[Any]) -> str:
+        """What is different if an array is; empty where nobody asks, for it takes time."""
+        if not self._keeps:
+            return ""
+        total = hashlib.sha256()
+        for array in arrays:
+            for begin in range(0, len(array), _AT_ONCE):
+                total.update(in_memory(array[begin : begin + _AT_ONCE]).tobytes())
+        return total.hexdigest()
 
     def begin(self, identity: Mapping[str, Any], plan: int) -> int:
         """Begin the work of this identity; or go on with it, if that was asked for.
@@ -97,7 +130,9 @@ class Workplace:
             found = json.loads(record)
             plan, known = int(found["plan"]), dict(found["facts"])
         except (ValueError, KeyError, TypeError):
-            raise TrainingError(f"{where} has a damaged {_RECORD}; leave out {{resume}}", "resume")
+            raise TrainingError(
+                f"{where} has a damaged {_RECORD}; leave out {{resume}}", "resume"
+            ) from None
         for name, value in facts.items():
             if known.get(name) != value:
                 reason = f"another {name}"
@@ -147,9 +182,9 @@ class Workplace:
         whole = len(tasks) if total is None and isinstance(tasks, Sized) else total or 0
         with working(said, whole, unit) as work:
             results = in_order(partial(_measured, function, self.scratch), tasks, self.engine)
-            for number, (result, *cost) in enumerate(results):
+            for number, (result, seconds, read, written) in enumerate(results):
                 if self._report is not None:
-                    self._report(TaskReport(name, number, *cost))
+                    self._report(TaskReport(name, number, seconds, read, written))
                 facts.append(result)
                 yield result
                 work.advance(min(amount, whole - work.done))
@@ -233,9 +268,7 @@ def workplace(
             engine = stack.enter_context(cluster(cluster_at, threads or thread_count()))
         if isinstance(engine, Cluster):
             _require_alike(engine, folder)
-        place = Workplace(
-            engine, folder, keeps=scratch is not None, resume=resume, report=report
-        )
+        place = Workplace(engine, folder, keeps=scratch is not None, resume=resume, report=report)
         try:
             yield place
         except BaseException:
