@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -32,6 +32,9 @@ from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.text.registry import make_tokenizer
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
 from lmsuite.types import Array, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from lmsuite.ngram.workplace import Workplace
 
 __all__ = ["SMOOTHINGS", "NgramModel", "NgramSettings", "Trace"]
 
@@ -98,6 +101,7 @@ class NgramModel(LanguageModel):
         *,
         memory: int | None = None,
         threads: int | None = None,
+        place: Workplace | None = None,
         dtype: DTypeLike = np.float32,
     ) -> Self:
         """Estimate a model from ids (N,), as `encoder.encode` gives them.
@@ -111,6 +115,8 @@ class NgramModel(LanguageModel):
             memory: the most bytes that all processes may use; what does not fit goes to temporary
                 files, and the model is the same. Only for Kneser-Ney without entropy pruning.
             threads: the most processes that share the work on a long text; None for all cores.
+            place: where the work is done, from `lmsuite.ngram.workplace.workplace`: a cluster, or a
+                scratch folder of one's own; instead of `threads`.
             dtype: of the table's logarithms. float64 is for checks of the method: such a model
                 cannot be restored from its arrays, which are float32 in every model file.
 
@@ -131,6 +137,7 @@ class NgramModel(LanguageModel):
             sentences=encoder.boundaries.has_sequences,
             memory=memory,
             threads=threads,
+            place=place,
             dtype=dtype,
         )
         return cls(encoder, settings, estimated.table, estimated.discounts, estimated.messages)

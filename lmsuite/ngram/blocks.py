@@ -1,111 +1,137 @@
 """The text in blocks: the n-grams of each block are sorted, counted, and written to disk.
 
 An n-gram belongs to the block in which it begins. Only the longest n-grams are counted, and those
-that the end of a sentence or of the text cuts short: all others are the beginnings of these.
+that the end of a sentence or of the text cuts short: all others are the beginnings of these. Each
+block is cut by the same *ranges* of first pairs of words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 
-from lmsuite.executors import in_order
-from lmsuite.files.disk_arrays import DiskArray, in_memory
+from lmsuite.files.disk_arrays import in_memory
+from lmsuite.files.scratch import Scratch
 from lmsuite.ngram.packing import Keys, Packing
-from lmsuite.progress import working
+from lmsuite.ngram.workplace import Workplace
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import IntArray
 
-_SAMPLES = 1 << 10  # n-grams of a block that are in the sample
-_SHORT = 1 << 31  # tokens; in a shorter text every count has 31 bits
+_STRETCH, _STRETCHES = 1 << 10, 1 << 8  # positions of the text from which the ranges come
 
 
 @dataclass(frozen=True)
-class Blocks:
-    """The n-grams of all blocks."""
+class Counting:
+    """How the n-grams of a text are counted."""
 
     packing: Packing
-    columns: list[DiskArray]
-    """The columns of the n-grams; those of a block begin where the block does in the text."""
-    count: DiskArray
-    spans: list[tuple[int, int]]
-    """Where the n-grams of each block begin and end in the arrays."""
-    sample: Keys
-    """Some of the first column, sorted."""
+    ranges: Keys
+    """The first pair of each range but the first; the n-grams that begin with one pair of words are
+    never apart."""
+    sentences: bool
+    """As for `count_ngrams`."""
 
-    @property
-    def count_dtype(self) -> type[np.signedinteger[Any]]:
-        """What can hold the sum of all counts."""
-        return np.int32 if len(self.count) < _SHORT else np.int64
+    def of_block(self, scratch: Scratch, task: tuple[int, int]) -> int:
+        """Count the n-grams that begin in a block of the text.
 
-    def __len__(self) -> int:
-        return sum(end - begin for begin, end in self.spans)
+        It reads ``text/block``: the words around the block. It writes ``runs/block``: a section
+        for each range, with the columns of its n-grams, sorted, and their counts.
 
-    def ranges(self, ngrams: int) -> Keys:
-        """The first pairs of ranges of about so many n-grams, but of the first range.
+        Args:
+            scratch: the files.
+            task: the number of the block, and its positions.
 
-        The n-grams that begin with one pair of words are never apart.
+        Returns:
+            The number of n-grams.
         """
-        wanted = -(-len(self) // ngrams)
-        places = np.arange(1, wanted) * len(self.sample) // wanted
-        return np.unique(self.packing.pairs(self.sample[places]))
+        block, size = task
+        (around,) = scratch.read(f"text/{block}")
+        columns, count = self.packing.counted(
+            keys_of(around, size, self.packing, sentences=self.sentences)
+        )
+        count = count.astype(np.int32)
+        cuts = np.searchsorted(columns[0], self.packing.beginning_with(self.ranges)).tolist()
+        scratch.write(
+            f"runs/{block}",
+            *(
+                [*(column[begin:end] for column in columns), count[begin:end]]
+                for begin, end in pairwise([0, *cuts, len(count)])
+            ),
+        )
+        return len(count)
 
-    def cut(self, ranges: Keys) -> IntArray:
-        """Where each range begins in each block, and the end of the last: (blocks, ranges + 1)."""
-        keys = self.packing.beginning_with(ranges)
-        first = self.columns[0].mapped()
-        cuts = [
-            [begin, *(begin + np.searchsorted(first[begin:end], keys)).tolist(), end]
-            for begin, end in self.spans
-        ]
-        return np.array(cuts, dtype=np.int64)
 
+def count_in_blocks(ids: IntArray, block: int, counting: Counting, place: Workplace) -> int:
+    """Count the n-grams of ids (N,), in blocks of so many positions, which become ``runs``.
 
-def count_in_blocks(
-    ids: IntArray, packing: Packing, *, sentences: bool, block: int, workers: int
-) -> Blocks:
-    """The n-grams of ids (N,), in blocks of so many positions.
-
-    Args:
-        ids: as for `count_ngrams`; a mapped file or an array.
-        packing: of the n-grams.
-        sentences: as for `count_ngrams`.
-        block: the positions of a block.
-        workers: the processes that share the work.
+    Returns:
+        The number of blocks.
     """
-    columns = [DiskArray(np.uint64, len(ids)) for _ in packing.words_of_column]
-    count = DiskArray(np.int32, len(ids))
+    order = counting.packing.order
 
-    def one(begin: int) -> tuple[int, Keys]:
-        end = min(begin + block, len(ids))
-        distinct, counts = packing.counted(_keys(ids, begin, end, packing, sentences))
-        for column, keys in zip(columns, distinct, strict=True):
-            column.write(begin, keys)
-        count.write(begin, counts)
-        return len(counts), distinct[0][:: max(1, block // _SAMPLES)].copy()
+    def written() -> Iterator[tuple[int, int]]:
+        for number, begin in enumerate(begins):
+            around = words_around(ids, begin, block, order)
+            place.scratch.write(f"text/{number}", [around])
+            yield number, min(block, len(ids) - begin)
 
-    spans, samples = [], []
     begins = range(0, len(ids), block)
-    with working("counting", len(ids), "tokens") as work:
-        for begin, (size, sample) in zip(begins, in_order(one, begins, workers), strict=True):
-            spans.append((begin, begin + size))
-            samples.append(sample)
-            work.advance(min(block, len(ids) - begin))
-    return Blocks(packing, columns, count, spans, np.sort(np.concatenate(samples)))
+    stage = place.stage(
+        "runs",
+        counting.of_block,
+        written(),
+        ("text", "runs"),
+        "counting",
+        total=len(ids),
+        unit="tokens",
+        amount=block,
+    )
+    for number, _ in enumerate(stage):
+        place.spent(f"text/{number}")
+    return len(begins)
 
 
-def _keys(ids: IntArray, begin: int, end: int, packing: Packing, sentences: bool) -> list[Keys]:
-    """The packed n-grams that begin at these positions."""
-    size, order = end - begin, packing.order
+def words_around(ids: IntArray, begin: int, block: int, order: int) -> IntArray:
+    """A block of ids (N,) that begins there, the one before it, and those that its n-grams reach.
+
+    Before the text is ``<s>``.
+    """
+    around = in_memory(ids[max(begin - 1, 0) : begin + block + order - 1])
+    return around if begin else np.insert(around, 0, BOS)
+
+
+def ranges_for(ids: IntArray, packing: Packing, size: int, *, sentences: bool) -> Keys:
+    """The first pairs of ranges that have about so many n-grams of all blocks, but of the first.
+
+    They come from stretches all over the text. An n-gram is taken once, as in a block, in which
+    there are rather more that are alike: so the ranges are rather too small.
+    """
+    step = max(_STRETCH, -(-len(ids) // _STRETCHES))
+    columns: list[list[Keys]] = []
+    positions = 0
+    for begin in range(0, len(ids), step):
+        around = words_around(ids, begin, _STRETCH, packing.order)
+        positions += min(_STRETCH, len(ids) - begin)
+        columns.append(
+            keys_of(around, min(_STRETCH, len(ids) - begin), packing, sentences=sentences)
+        )
+    (first, *_), _ = packing.counted(
+        [np.concatenate(parts) for parts in zip(*columns, strict=True)]
+    )
+    wanted = max(1, -(-len(ids) * len(first) // (size * positions)))
+    places = np.arange(1, wanted) * len(first) // wanted
+    return np.unique(packing.pairs(first[places]))
+
+
+def keys_of(around: IntArray, size: int, packing: Packing, *, sentences: bool) -> list[Keys]:
+    """The packed n-grams that begin at the positions of a block, from the `words_around` it."""
+    order = packing.order
     words = np.zeros(1 + size + order - 1, np.uint64)  # from the position before the block on
-    words[0] = BOS + 1
-    before = min(begin, 1)
-    around = in_memory(ids[begin - before : end + order - 1])
-    words[1 - before : 1 - before + len(around)] = around
-    words[1 - before : 1 - before + len(around)] += np.uint64(1)
+    words[: len(around)] = around
+    words[: len(around)] += np.uint64(1)
     is_boundary = words == BOS + 1
 
     def places() -> Iterator[Keys]:

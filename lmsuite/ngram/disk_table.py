@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmsuite.files.disk_arrays import DiskArray
 from lmsuite.ngram.table import TableOrder, word_dtype
@@ -10,28 +11,25 @@ from lmsuite.types import FloatArray, IntArray
 
 
 class TableOnDisk:
-    """One order of the table, as in `TableOrder`; all of it is written once, in any order."""
+    """One order of the table, as in `TableOrder`, which grows by one range after the other."""
 
-    def __init__(self, size: int, vocabulary_size: int, *, is_highest: bool) -> None:
-        self.words = DiskArray(word_dtype(vocabulary_size), size)
-        self.log_probs = DiskArray(np.float32, size)
-        self.log_backoffs = DiskArray(np.float32, 0 if is_highest else size)
-        self.first_child = DiskArray(np.uint32, 0 if is_highest else size + 1)
+    def __init__(self, vocabulary_size: int, *, is_highest: bool) -> None:
+        self.words = DiskArray(word_dtype(vocabulary_size))
+        self.log_probs = DiskArray(np.float32)
+        self.log_backoffs = DiskArray(np.float32)
+        self.first_child = DiskArray(np.uint32)
         if not is_highest:
-            self.first_child.write(0, np.zeros(1))
+            self.first_child.append(np.zeros(1))
 
-    def write_ngrams(self, begin: int, words: IntArray, probs: FloatArray) -> None:
-        """Write n-grams (M,) from this index on."""
-        self.words.write(begin, words)
-        with np.errstate(divide="ignore"):
-            # Sums of rounded shares may exceed one by the last bit.
-            self.log_probs.write(begin, np.minimum(np.log(probs), 0.0))
+    def add_ngrams(self, words: IntArray, log_probs: FloatArray) -> None:
+        """More n-grams (M,)."""
+        self.words.append(words)
+        self.log_probs.append(log_probs)
 
-    def write_contexts(self, begin: int, weight: FloatArray, children: IntArray) -> None:
-        """Write contexts (C,) from this index on, and where the continuations of each end."""
-        with np.errstate(divide="ignore"):
-            self.log_backoffs.write(begin, np.log(weight))
-        self.first_child.write(begin + 1, children)
+    def add_contexts(self, log_backoffs: FloatArray, children: IntArray) -> None:
+        """More contexts (C,), and where the continuations of each end."""
+        self.log_backoffs.append(log_backoffs)
+        self.first_child.append(children)
 
     def mapped(self) -> TableOrder:
         return TableOrder(
@@ -40,3 +38,16 @@ class TableOnDisk:
             self.log_backoffs.mapped(),
             self.first_child.mapped(),
         )
+
+
+def log_probs_of(probs: FloatArray) -> NDArray[np.float32]:
+    """The logarithms (M,) of probabilities."""
+    with np.errstate(divide="ignore"):
+        # Sums of rounded shares may exceed one by the last bit.
+        return np.minimum(np.log(probs), 0.0).astype(np.float32)
+
+
+def log_backoffs_of(weight: FloatArray) -> NDArray[np.float32]:
+    """The logarithms (C,) of the weights of contexts."""
+    with np.errstate(divide="ignore"):
+        return np.log(weight).astype(np.float32)

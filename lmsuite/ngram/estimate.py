@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from lmsuite.errors import TrainingError
-from lmsuite.executors import thread_count
 from lmsuite.files.disk_arrays import in_memory
 from lmsuite.ngram.counting import NgramCounts, count_ngrams
 from lmsuite.ngram.discounts import Discounts, counts_of_counts
 from lmsuite.ngram.entropy_pruning import entropy_pruned
-from lmsuite.ngram.memory import machine_bytes
 from lmsuite.ngram.packing import Packing
-from lmsuite.ngram.pipeline import Plan, counted_in_parts, planned
+from lmsuite.ngram.pipeline import counted_in_parts
 from lmsuite.ngram.pruning import survivors_of
 from lmsuite.ngram.quantizing import quantized
 from lmsuite.ngram.recursion import Smoothing, combine
@@ -33,6 +33,7 @@ from lmsuite.ngram.smoothing.kneser_ney import adjusted_counts
 from lmsuite.ngram.smoothing.registry import fitted, uses_adjusted_counts, with_unigrams
 from lmsuite.ngram.smoothing_in_parts import smoothed_in_parts
 from lmsuite.ngram.table import BackoffTable
+from lmsuite.ngram.workplace import Workplace, workplace
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 from lmsuite.types import FloatArray, IntArray
 
@@ -60,6 +61,7 @@ def estimate(
     sentences: bool,
     memory: int | None = None,
     threads: int | None = None,
+    place: Workplace | None = None,
     dtype: DTypeLike = np.float32,
 ) -> Estimate:
     """Estimate an n-gram model from ids (N,).
@@ -67,15 +69,16 @@ def estimate(
     `impossible` ids have probability 0. With `sentences`, the ids are lines between ``<s>`` and
     ``</s>``; without, they are one sequence. `held_out` is for jelinek-mercer. `memory`, in bytes,
     is the most that all processes take together; the rest of the data is on disk. Up to `threads`
-    processes share the work on a long text; None is for all cores. All is computed in float64; the
-    table has `dtype` (with `memory`, float32).
+    processes share the work on a long text; None is for all cores. `place`, if given, is where the
+    work is done, instead. All is computed in float64; the table has `dtype` (with `memory` or
+    `place`, float32).
 
     Raises:
         TrainingError: the text is shorter than the order, or has only one kind of token.
         UsageError: only a model from an ARPA file may have such settings.
     """
     check_trainable(settings)
-    if memory is not None:
+    if memory is not None or place is not None:
         check_partitioned(settings)
     unigrams = occurrences(ids, vocabulary_size)
     require_text(unigrams)
@@ -83,13 +86,11 @@ def estimate(
     packing = Packing(vocabulary_size, settings.order)
     is_fast = len(ids) >= _LONG * len(packing.words_of_column) ** 2
     is_possible = settings.smoothing != "jelinek-mercer" and np.dtype(dtype) == np.float32
-    if memory is not None or (is_fast and is_possible):
-        allowed = memory or machine_bytes() // 2
-        plan = planned(allowed, len(ids), packing, threads or thread_count())
-        possible = vocabulary_size - len(impossible)
-        estimated = _estimate_in_parts(
-            ids, unigrams, base, possible, settings, plan, sentences=sentences
-        )
+    if memory is not None or place is not None or (is_fast and is_possible):
+        with nullcontext(place) if place else workplace(threads=threads) as there:
+            estimated = _estimate_in_parts(
+                ids, unigrams, impossible, base, settings, memory, there, sentences=sentences
+            )
         return replace(estimated, table=_smaller(estimated.table, settings))
     require_short(len(ids))
     counts = count_ngrams(ids, vocabulary_size, settings.order, sentences=sentences)
@@ -164,21 +165,25 @@ def _smaller(table: BackoffTable, settings: NgramSettings) -> BackoffTable:
 def _estimate_in_parts(
     ids: IntArray,
     unigrams: IntArray,
+    impossible: IntArray,
     base: FloatArray,
-    possible: int,
     settings: NgramSettings,
-    plan: Plan,
+    memory: int | None,
+    place: Workplace,
     *,
     sentences: bool,
 ) -> Estimate:
-    cutoffs = cutoffs_of(settings.prune, settings.order)
+    size, cutoffs = len(unigrams), cutoffs_of(settings.prune, settings.order)
+    identity: dict[str, Any] = {"tokens": len(ids), "sentences": sentences, **asdict(settings)}
+    identity |= {"prune": list(cutoffs), "text": place.fingerprint(ids, unigrams, impossible)}
+    part = place.begin(identity, place.planned(memory, len(ids), Packing(size, settings.order)))
     is_adjusted = uses_adjusted_counts(settings)
     counts = counted_in_parts(
-        ids, unigrams, cutoffs, plan, sentences=sentences, adjusted=is_adjusted
+        ids, unigrams, cutoffs, part, place, sentences=sentences, adjusted=is_adjusted
     )
     require_ngrams(counts.lengths)
-    smoothing = fitted(counts.of_count, possible, settings)
-    table = smoothed_in_parts(counts, smoothing, base, cutoffs, plan.workers)
+    smoothing = fitted(counts.of_count, size - len(impossible), settings)
+    table = smoothed_in_parts(counts, smoothing, base, cutoffs, place)
     return Estimate(table, smoothing.discounts, smoothing.messages)
 
 

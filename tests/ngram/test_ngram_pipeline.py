@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from lmsuite.errors import TrainingError, UsageError
 from lmsuite.files.disk_arrays import DiskArray
 from lmsuite.models.ngram import NgramModel, NgramSettings
-from lmsuite.ngram import blocks, estimate, pipeline
-from lmsuite.ngram.blocks import count_in_blocks
+from lmsuite.ngram import estimate, pipeline, planning, workplace
 from lmsuite.ngram.memory import bytes_of, with_unit
 from lmsuite.ngram.packing import Packing
-from lmsuite.ngram.pipeline import Plan, planned
+from lmsuite.ngram.pipeline import counted_in_parts
+from lmsuite.ngram.planning import Plan, planned
 from lmsuite.ngram.settings import SMOOTHINGS
 from lmsuite.store.artefact import save_model
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
@@ -34,7 +34,7 @@ IN_PARTS = [smoothing for smoothing in SMOOTHINGS if smoothing != "jelinek-merce
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks and ranges of some hundred n-grams, however much memory there is."""
-    monkeypatch.setattr(estimate, "planned", lambda *_: Plan(workers=1, part=1500))
+    monkeypatch.setattr(workplace, "planned", lambda *_: Plan(workers=1, part=1500))
 
 
 def encoded(play: str, boundaries: Boundaries, tokenizer: str) -> tuple[TextEncoder, Any]:
@@ -76,7 +76,7 @@ def test_the_file_is_the_same_to_the_byte(
 def test_a_frequent_first_word_is_in_many_ranges(
     play: str, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    monkeypatch.setattr(estimate, "planned", lambda *_: Plan(workers, part=3000))
+    monkeypatch.setattr(workplace, "planned", lambda *_: Plan(workers, part=3000))
     text, ids = encoded(play, Boundaries.STREAM, "char")
     settings = NgramSettings(order=6)
     whole, parts = (NgramModel.fit(text, ids, settings, memory=m) for m in (None, GIGABYTE))
@@ -89,7 +89,7 @@ def same_table(ids: list[int], settings: NgramSettings, part: int, *, sentences:
     text, impossible = np.array(ids, np.int32), np.array([1])
     whole = estimate.estimate(text, None, impossible, V, settings, sentences=sentences)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(estimate, "planned", lambda *_: Plan(workers=1, part=part))
+        patch.setattr(workplace, "planned", lambda *_: Plan(workers=1, part=part))
         parts = estimate.estimate(
             text, None, impossible, V, settings, sentences=sentences, memory=GIGABYTE
         )
@@ -130,12 +130,15 @@ def test_parts_of_any_size_give_the_table_of_a_stream(
 
 
 def test_a_long_text_has_wide_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "_SHORT", 100)
+    monkeypatch.setattr(pipeline, "_LONG", 100)
     monkeypatch.setattr(estimate, "_MOST", 100)
     ids = np.random.default_rng(1).integers(3, V, 500)
     given = {"impossible": np.array([1]), "vocabulary_size": V, "sentences": False}
-    wide = count_in_blocks(ids, Packing(V, 3), sentences=False, block=100, workers=1)
-    assert wide.count_dtype is np.int64
+    with workplace.workplace(threads=1) as place:
+        place.begin({}, 100)
+        counts = np.bincount(ids, minlength=V)
+        counted_in_parts(ids, counts, (0, 0, 0), 100, place, sentences=False, adjusted=False)
+        assert place.scratch.read("ngrams-3/0", 1)[0].dtype == np.int64
     estimate.estimate(ids, None, settings=NgramSettings(), memory=GIGABYTE, **given)
     with pytest.raises(TrainingError, match=r"more than 99 tokens.*jelinek-mercer"):
         estimate.estimate(ids, None, settings=NgramSettings(smoothing="jelinek-mercer"), **given)
@@ -143,7 +146,7 @@ def test_a_long_text_has_wide_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_memory_is_shared_by_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     megabyte, packing = 1 << 20, Packing(1000, 3)
-    monkeypatch.setattr(pipeline, "resident_bytes", lambda: 100 * megabyte)
+    monkeypatch.setattr(planning, "resident_bytes", lambda: 100 * megabyte)
     # A part takes 11 MB or more; each process, this one included, takes 100 MB beside it.
     for memory, workers in ((115, 1), (299, 1), (330, 2), (440, 3), (450, 3)):
         assert planned(memory * megabyte, 1 << 30, packing, 3).workers == workers
