@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,7 +42,7 @@ TRAFFIC = Traffic()
 
 @dataclass(frozen=True)
 class Scratch:
-    """A folder, by its path or URL. Files are named ``what/part``."""
+    """A folder, by its path or URL. Files are named ``what.part``."""
 
     place: str
 
@@ -72,10 +71,13 @@ class Scratch:
         begin = _WORD * (section + 1)
         with self._reading(name):
             if self.is_local:
-                with self._path(name).open("rb", buffering=0) as stream:
-                    span = os.pread(stream.fileno(), 2 * _WORD, begin)
+                file = os.open(f"{self.place}/{name}", os.O_RDONLY)
+                try:
+                    span = os.pread(file, 2 * _WORD, begin)
                     first, end = np.frombuffer(span, "<u8").tolist()
-                    data = _from(stream.fileno(), first, end - first)
+                    data = _from(file, first, end - first)
+                finally:
+                    os.close(file)
             else:
                 system, root = self._remote
                 path = f"{root}/{name}"
@@ -108,14 +110,14 @@ class Scratch:
         """
         try:
             if self.is_local:
-                path = self._path(name)
-                unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+                unfinished = f"{self.place}/{secrets.token_hex(8)}{_UNFINISHED}"
                 try:
-                    unfinished.write_bytes(data)
-                    unfinished.replace(path)
+                    with open(unfinished, "xb", buffering=0) as stream:
+                        stream.write(data)
+                    os.replace(unfinished, f"{self.place}/{name}")
                 except BaseException:
                     with suppress(OSError):
-                        unfinished.unlink()
+                        os.unlink(unfinished)
                     raise
             else:
                 system, root = self._remote
@@ -132,7 +134,7 @@ class Scratch:
         """
         try:
             if self.is_local:
-                return self._path(name).read_bytes()
+                return Path(self.place, name).read_bytes()
             system, root = self._remote
             data: bytes = system.cat_file(f"{root}/{name}")
             return data
@@ -141,41 +143,56 @@ class Scratch:
         except Exception as error:
             raise self._failed("read", error) from error
 
-    def make(self, folders: Iterable[str] = ()) -> None:
-        """Make the folder, and such folders in it; object stores have none, and need none.
+    def make(self) -> None:
+        """Make the folder, unless it is there; object stores have none, and need none.
 
         Raises:
             TrainingError: it cannot be made.
         """
         try:
-            for name in ("", *folders):
-                if self.is_local:
-                    Path(self.place, name).mkdir(parents=True, exist_ok=True)
-                else:
-                    system, root = self._remote
-                    system.makedirs(f"{root}/{name}".rstrip("/"), exist_ok=True)
+            if self.is_local:
+                Path(self.place).mkdir(parents=True, exist_ok=True)
+            else:
+                system, root = self._remote
+                system.makedirs(root, exist_ok=True)
         except Exception as error:
             raise self._failed("made", error) from error
 
-    def remove(self, name: str = "") -> None:
-        """Remove a file, or a folder with all its files; without a name the scratch folder."""
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
         with suppress(Exception):
             if self.is_local:
-                path = Path(self.place, name)
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink()
+                os.unlink(f"{self.place}/{name}")
             else:
                 system, root = self._remote
-                system.rm(f"{root}/{name}".rstrip("/"), recursive=True)
+                system.rm_file(f"{root}/{name}")
+
+    def remove_all(self, *what: str) -> None:
+        """Remove all files of what is named so; without any name all files."""
+        with suppress(Exception):
+            if self.is_local:
+                with os.scandir(self.place) as entries:
+                    names = [entry.name for entry in entries]
+            else:
+                system, root = self._remote
+                names = [path.rpartition("/")[2] for path in system.ls(root, detail=False)]
+            for name in names:
+                if not what or name.partition(".")[0] in what:
+                    self.remove(name)
+
+    def end(self) -> None:
+        """Remove the folder and all its files."""
+        self.remove_all()
+        with suppress(Exception):
+            if self.is_local:
+                Path(self.place).rmdir()
+            else:
+                system, root = self._remote
+                system.rmdir(root)
 
     def __reduce__(self) -> tuple[type[Scratch], tuple[str]]:
         """Another process opens the folder for itself."""
         return Scratch, (self.place,)
-
-    def _path(self, name: str) -> Path:
-        return Path(self.place, name)
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:
@@ -236,7 +253,7 @@ def temporary_scratch() -> Iterator[Scratch]:
         try:
             yield scratch
         finally:
-            scratch.remove()
+            scratch.end()
 
 
 @contextmanager
@@ -270,4 +287,4 @@ def _remove_stale(parent: Path) -> None:
     """Remove the folders of programs that were killed: nobody has locked them."""
     for folder in parent.glob(f"lmsuite-*{_TEMPORARY}"):
         with suppress(OSError, LockedError), locked(folder, ""):
-            shutil.rmtree(folder, ignore_errors=True)
+            Scratch(str(folder)).end()

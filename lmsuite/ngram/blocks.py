@@ -37,7 +37,7 @@ class Counting:
     def of_block(self, scratch: Scratch, task: tuple[int, int]) -> int:
         """Count the n-grams that begin in a block of the text.
 
-        It reads ``text/block``: the words around the block. It writes ``runs/block``: a section
+        It reads ``text.block``: the words around the block. It writes ``runs.block``: a section
         for each range, with the columns of its n-grams, sorted, and their counts.
 
         Args:
@@ -48,14 +48,14 @@ class Counting:
             The number of n-grams.
         """
         block, size = task
-        (around,) = scratch.read(f"text/{block}")
+        (around,) = scratch.read(f"text.{block}")
         columns, count = self.packing.counted(
             keys_of(around, size, self.packing, sentences=self.sentences)
         )
         count = count.astype(np.int32)
         cuts = np.searchsorted(columns[0], self.packing.beginning_with(self.ranges)).tolist()
         scratch.write(
-            f"runs/{block}",
+            f"runs.{block}",
             *(
                 [*(column[begin:end] for column in columns), count[begin:end]]
                 for begin, end in pairwise([0, *cuts, len(count)])
@@ -75,7 +75,7 @@ def count_in_blocks(ids: IntArray, block: int, counting: Counting, place: Workpl
     def written() -> Iterator[tuple[int, int]]:
         for number, begin in enumerate(begins):
             around = words_around(ids, begin, block, order)
-            place.scratch.write(f"text/{number}", [around])
+            place.scratch.write(f"text.{number}", [around])
             yield number, min(block, len(ids) - begin)
 
     begins = range(0, len(ids), block)
@@ -83,14 +83,13 @@ def count_in_blocks(ids: IntArray, block: int, counting: Counting, place: Workpl
         "runs",
         counting.of_block,
         written(),
-        ("text", "runs"),
         "counting",
         total=len(ids),
         unit="tokens",
         amount=block,
     )
     for number, _ in enumerate(stage):
-        place.spent(f"text/{number}")
+        place.scratch.remove(f"text.{number}")
     return len(begins)
 
 

@@ -28,8 +28,8 @@ from lmsuite.types import IntArray
 class Suffixes:
     """For each n-gram of one order, from 3 on, where its words but the first are.
 
-    Each range has ``sorting-order/range``, the permutation that sorts its n-grams by the ranges and
-    places of their suffixes, and ``places-order/range``, a section for each range that asks: the
+    Each range has ``sorting-order.range``, the permutation that sorts its n-grams by the ranges and
+    places of their suffixes, and ``places-order.range``, a section for each range that asks: the
     indexes of what it asks for among the n-grams of this range.
     """
 
@@ -43,27 +43,27 @@ class Suffixes:
         Args:
             scratch: the files.
             part: the range.
-            answers: the folder of the values, which lie as the places do.
+            answers: the name of their files, which lie as the places do.
         """
-        sorting = scratch.read(f"sorting-{self.n}/{part}")[0]
+        sorting = scratch.read(f"sorting-{self.n}.{part}")[0]
         return _unsorted(sorting, self._answered(scratch, part, answers))
 
     def places(self, scratch: Scratch, part: int) -> tuple[IntArray, IntArray]:
         """The ranges (M,) of the suffixes of a range's n-grams, and the indexes (M,) there."""
         found = self._answered(scratch, part, f"places-{self.n}")
         ranges = np.repeat(np.arange(self.parts, dtype=np.uint16), [len(index) for index in found])
-        sorting = scratch.read(f"sorting-{self.n}/{part}")[0]
+        sorting = scratch.read(f"sorting-{self.n}.{part}")[0]
         return _unsorted(sorting, [ranges]), _unsorted(sorting, found)
 
     def answer(self, scratch: Scratch, part: int, answers: str, values: NDArray[Any]) -> None:
         """Tell all ranges the values (M,) that they ask this range for."""
         scratch.write(
-            f"{answers}/{part}",
-            *([values[index]] for (index,) in scratch.sections(f"places-{self.n}/{part}")),
+            f"{answers}.{part}",
+            *([values[index]] for (index,) in scratch.sections(f"places-{self.n}.{part}")),
         )
 
     def _answered(self, scratch: Scratch, part: int, answers: str) -> list[NDArray[Any]]:
-        return [scratch.read(f"{answers}/{other}", part)[0] for other in range(self.parts)]
+        return [scratch.read(f"{answers}.{other}", part)[0] for other in range(self.parts)]
 
 
 def _unsorted(sorting: IntArray, sorted_values: list[NDArray[Any]]) -> NDArray[Any]:
@@ -94,11 +94,11 @@ class _Exchange:
         return Suffixes(self.n, len(self.ranges) + 1)
 
     def ask(self, scratch: Scratch, part: int) -> None:
-        """Write ``questions-order/range``, a section for each range that is asked."""
+        """Write ``questions-order.range``, a section for each range that is asked."""
         n, size = self.n, self.packing.vocabulary_size
-        prefix, word = scratch.read(f"ngrams-{n}/{part}")
+        prefix, word = scratch.read(f"ngrams-{n}.{part}")
         if n == 3:
-            middle = scratch.read(f"ngrams-2/{part}")[1][prefix]
+            middle = scratch.read(f"ngrams-2.{part}")[1][prefix]
             target = self._range_of(middle, word)
         else:
             shorter = Suffixes(n - 1, len(self.ranges) + 1)
@@ -107,10 +107,10 @@ class _Exchange:
         # Sorted questions are answered several times faster.
         by_question = sorting_of(question)
         by_range = by_question[np.argsort(target[by_question], kind="stable")]
-        scratch.write(f"sorting-{n}/{part}", [by_range.astype(np.int32)])
+        scratch.write(f"sorting-{n}.{part}", [by_range.astype(np.int32)])
         ends = np.cumsum(np.bincount(target, minlength=len(self.ranges) + 1))[:-1]
         scratch.write(
-            f"questions-{n}/{part}", *([asked] for asked in np.split(question[by_range], ends))
+            f"questions-{n}.{part}", *([asked] for asked in np.split(question[by_range], ends))
         )
 
     def _range_of(self, first: IntArray, second: IntArray) -> NDArray[np.uint16]:
@@ -119,26 +119,26 @@ class _Exchange:
         return np.searchsorted(self.ranges, pairs, side="right").astype(np.uint16)
 
     def answer(self, scratch: Scratch, task: _Answering) -> list[int]:
-        """Write ``places-order/range``, and the ``adjusted`` counts of order n - 1.
+        """Write ``places-order.range``, and the ``adjusted`` counts of order n - 1.
 
         Returns:
             How many n-grams have the adjusted counts 0, 1, ...
         """
-        n, below = self.n, f"ngrams-{self.n - 1}/{task.part}"
+        n, below = self.n, f"ngrams-{self.n - 1}.{task.part}"
         prefix, word = scratch.read(below)
         known = prefix.astype(np.int64) * self.packing.vocabulary_size + word
         continuations = np.zeros(len(known), np.int64)
         places = []
         for asker in range(len(self.ranges) + 1):
-            (questions,) = scratch.read(f"questions-{n}/{asker}", task.part)
+            (questions,) = scratch.read(f"questions-{n}.{asker}", task.part)
             index = np.searchsorted(known, questions)
             np.add.at(continuations, index, 1)
             places.append([index.astype(np.int32)])
-        scratch.write(f"places-{n}/{task.part}", *places)
+        scratch.write(f"places-{n}.{task.part}", *places)
         continuations[task.openings] += 1
         starts = slice(*task.sentence_starts)
         continuations[starts] = scratch.read(below, 1)[0][starts]
-        scratch.write(f"adjusted-{n - 1}/{task.part}", [continuations])
+        scratch.write(f"adjusted-{n - 1}.{task.part}", [continuations])
         of_count: list[int] = counts_of_counts(continuations).tolist()
         return of_count
 
@@ -146,7 +146,7 @@ class _Exchange:
 def suffixes_of(counts: PartitionedCounts, n: int, place: Workplace) -> tuple[Suffixes, IntArray]:
     """The suffixes of order n, after those of order n - 1 if n is above 3.
 
-    It also writes ``adjusted-order/range``: the adjusted counts of order n - 1, as
+    It also writes ``adjusted-order.range``: the adjusted counts of order n - 1, as
     `adjusted_counts` has them.
 
     Returns:
@@ -154,18 +154,10 @@ def suffixes_of(counts: PartitionedCounts, n: int, place: Workplace) -> tuple[Su
     """
     exchange = _Exchange(n, counts.packing, counts.ranges)
     parts = counts.parts
-    asked = (f"sorting-{n}", f"questions-{n}")
-    list(place.stage(f"asked-{n}", exchange.ask, parts, asked, f"looking up {n}-grams"))
+    list(place.stage(f"asked-{n}", exchange.ask, parts, f"looking up {n}-grams"))
     below: list[Part] = counts.orders[n - 3]
     tasks = [_Answering(part, below[part].sentence_starts, below[part].openings) for part in parts]
-    answered = (f"places-{n}", f"adjusted-{n - 1}")
-    of_count = np.sum(
-        list(
-            place.stage(
-                f"answered-{n}", exchange.answer, tasks, answered, f"adjusting {n - 1}-grams"
-            )
-        ),
-        axis=0,
-    )
+    answers = place.stage(f"answered-{n}", exchange.answer, tasks, f"adjusting {n - 1}-grams")
+    of_count = np.sum(list(answers), axis=0)
     place.spent(f"questions-{n}")
     return exchange.suffixes, of_count

@@ -37,7 +37,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class PartitionedCounts:
-    """The n-grams of orders 2, 3, ...; their files are ``ngrams-order/range``.
+    """The n-grams of orders 2, 3, ...; their files are ``ngrams-order.range``.
 
     A file has two sections. The first has, of each n-gram, the index of all words but the last
     among the range's n-grams of order n - 1 (for bigrams the first word), and the last word. The
@@ -79,12 +79,12 @@ class Merging:
     """Whether a sum of counts may have more than 31 bits."""
 
     def of_range(self, scratch: Scratch, part: int) -> tuple[list[Part], list[int]]:
-        """Merge a section of all ``runs``, and write ``ngrams-order/range`` of all orders.
+        """Merge a section of all ``runs``, and write ``ngrams-order.range`` of all orders.
 
         Returns:
             What there is of each order, and the words at the beginning of a text, each once.
         """
-        runs = [scratch.read(f"runs/{block}", part) for block in range(self.blocks)]
+        runs = [scratch.read(f"runs.{block}", part) for block in range(self.blocks)]
         *columns, count = (np.concatenate(arrays) for arrays in zip(*runs, strict=True))
         del runs
         columns, count = self.packing.counted(columns, count)
@@ -114,7 +114,7 @@ class Merging:
             total = np.add.reduceat(count, rows)[is_ngram] if len(rows) else count
             rows = rows[is_ngram]
             scratch.write(
-                f"ngrams-{n}/{part}",
+                f"ngrams-{n}.{part}",
                 [index[rows], (word[rows] - np.uint64(1)).astype(word_kind)],
                 [total.astype(count_kind)],
             )
@@ -139,8 +139,7 @@ def merged(merging: Merging, ranges: Keys, place: Workplace) -> PartitionedCount
     orders: list[list[Part]] = [[] for _ in merging.cutoffs[1:]]
     opening: set[int] = set()
     parts = range(len(ranges) + 1)
-    files = [f"ngrams-{n}" for n in range(2, merging.packing.order + 1)]
-    for of_orders, words in place.stage("merged", merging.of_range, parts, files, "merging"):
+    for of_orders, words in place.stage("merged", merging.of_range, parts, "merging"):
         opening.update(words)
         for order, part in zip(orders, of_orders, strict=True):
             order.append(Part(*part))

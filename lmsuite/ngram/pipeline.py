@@ -99,7 +99,7 @@ def counted_in_parts(
 def _adjusted_unigrams(longer: PartitionedCounts, place: Workplace) -> IntArray:
     continuations = np.zeros(longer.packing.vocabulary_size, np.int64)
     for part in longer.parts:
-        np.add.at(continuations, place.scratch.read(f"ngrams-2/{part}")[1], 1)
+        np.add.at(continuations, place.scratch.read(f"ngrams-2.{part}")[1], 1)
     continuations[longer.opening_words] += 1
     continuations[BOS] = 0
     return continuations

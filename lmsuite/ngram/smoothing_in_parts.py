@@ -87,12 +87,9 @@ def _smooth_order(
 ) -> None:
     """Add the n-grams of one order to its table, and their contexts to the one below."""
     n, parts = smoothing.n, counts.orders[smoothing.n - 2]
-    files = [f"table-{n}", *([f"contexts-{n - 1}"] if n > 2 else [])]
-    files += [f"answers-{n + 1}"] if smoothing.longer else []
     if n == 2:
         of_words = place.once("words", lambda: smoothing.of_words(place.scratch, parts, unigrams))
-        place.scratch.make([_WORDS])
-        place.scratch.write(f"{_WORDS}/all", of_words)
+        place.scratch.write(_WORDS, of_words)
         weight, _, children, *_ = of_words
         tables[0].add_contexts(log_backoffs_of(weight), np.cumsum(children))
     tasks, kept = [], 0
@@ -102,13 +99,13 @@ def _smooth_order(
         tasks.append(_Range(number, part.size, kept, contexts, starts))
         kept += part.kept
     function = smoothing.smooth if n > 2 else smoothing.smooth_bigrams
-    stage = place.stage(f"smoothed-{n}", function, tasks, files, f"smoothing {n}-grams")
+    stage = place.stage(f"smoothed-{n}", function, tasks, f"smoothing {n}-grams")
     for number, _ in enumerate(stage):
-        tables[1].add_ngrams(*place.scratch.read(f"table-{n}/{number}"))
-        place.used_up(f"table-{n}/{number}")
+        tables[1].add_ngrams(*place.scratch.read(f"table-{n}.{number}"))
+        place.used_up(f"table-{n}.{number}")
         if n > 2:
-            tables[0].add_contexts(*place.scratch.read(f"contexts-{n - 1}/{number}"))
-            place.used_up(f"contexts-{n - 1}/{number}")
+            tables[0].add_contexts(*place.scratch.read(f"contexts-{n - 1}.{number}"))
+            place.used_up(f"contexts-{n - 1}.{number}")
     place.spent(f"ngrams-{n - 1}", f"answers-{n}", f"adjusted-{n}", f"sorting-{n}")
     place.spent(f"places-{n + 1}", *([_WORDS] if n == 2 else []))
 
@@ -146,9 +143,9 @@ class _Smoothing:
     def smooth(self, scratch: Scratch, task: _Range) -> None:
         """Smooth one range of an order from 3 on.
 
-        It writes ``table-order/range`` (words and log-probabilities), ``contexts-order/range`` of
+        It writes ``table-order.range`` (words and log-probabilities), ``contexts-order.range`` of
         the order below (log back-off weights, and where the continuations of each context end), and
-        ``answers-order/range`` for the order above: the probabilities that it asks for, which lie
+        ``answers-order.range`` for the order above: the probabilities that it asks for, which lie
         as the places do.
         """
         assert self.suffixes is not None
@@ -161,7 +158,7 @@ class _Smoothing:
         if index is not None:
             prefix_kept, word, shorter = prefix[index], word[index], shorter[index]
         if self.cutoffs[0]:
-            below = scratch.read(f"ngrams-{n - 1}/{part}", 1)[0]
+            below = scratch.read(f"ngrams-{n - 1}.{part}", 1)[0]
             known = np.flatnonzero(below > self.cutoffs[0])
             prefix_kept = np.searchsorted(known, prefix_kept)
         kept = Survivors(index, prefix_kept, prefix_kept, word)
@@ -170,7 +167,7 @@ class _Smoothing:
         children = np.cumsum(np.bincount(prefix_kept, minlength=len(weight)))
         children += task.kept_before
         scratch.write(
-            f"contexts-{n - 1}/{part}", [log_backoffs_of(weight), children.astype(np.uint32)]
+            f"contexts-{n - 1}.{part}", [log_backoffs_of(weight), children.astype(np.uint32)]
         )
         self._write(scratch, task, index, word, probs)
 
@@ -212,7 +209,7 @@ class _Smoothing:
     def smooth_bigrams(self, scratch: Scratch, task: _Range) -> None:
         """Smooth one range of bigrams, as `mixed` does; files as for `smooth`."""
         prefix, word, count = self._ngrams(scratch, task.part)
-        weight, scale, _, unigrams, *sums = scratch.read(f"{_WORDS}/all")
+        weight, scale, _, unigrams, *sums = scratch.read(_WORDS)
         share, index = self._share_of(prefix, count, sums), self._kept(scratch, task.part)
         if index is not None:
             prefix, word, share = prefix[index], word[index], share[index]
@@ -229,15 +226,15 @@ class _Smoothing:
 
     def _ngrams(self, scratch: Scratch, part: int) -> tuple[IntArray, IntArray, IntArray]:
         """Prefix, word and count of a range's n-grams."""
-        prefix, word = scratch.read(f"ngrams-{self.n}/{part}")
+        prefix, word = scratch.read(f"ngrams-{self.n}.{part}")
         folder, section = self.counted
-        return prefix, word, scratch.read(f"{folder}/{part}", section)[0]
+        return prefix, word, scratch.read(f"{folder}.{part}", section)[0]
 
     def _kept(self, scratch: Scratch, part: int) -> IntArray | None:
         """The n-grams of a range that are kept; None for all."""
         if not self.cutoffs[1]:
             return None
-        return np.flatnonzero(scratch.read(f"ngrams-{self.n}/{part}", 1)[0] > self.cutoffs[1])
+        return np.flatnonzero(scratch.read(f"ngrams-{self.n}.{part}", 1)[0] > self.cutoffs[1])
 
     def _write(
         self,
@@ -248,7 +245,7 @@ class _Smoothing:
         probs: FloatArray,
     ) -> None:
         """Write the kept n-grams, and the probabilities that the order above asks for."""
-        scratch.write(f"table-{self.n}/{task.part}", [word, log_probs_of(probs)])
+        scratch.write(f"table-{self.n}.{task.part}", [word, log_probs_of(probs)])
         if self.longer is None:
             return
         if index is not None:

@@ -1,6 +1,6 @@
 """Where an estimation works: what runs its tasks, the folder of their files, and what is done.
 
-A *stage* is a list of tasks, which read the files of earlier stages and write files: ``what/part``.
+A *stage* is a list of tasks, which read the files of earlier stages and write files: ``what.part``.
 A task that is done twice writes the same bytes, so that a lost worker costs a task and no more. A
 stage that is complete leaves a record of the facts that its tasks returned. Where the folder
 outlives the program, another run can therefore go on after the last complete stage.
@@ -114,8 +114,7 @@ class Workplace:
         facts = {"version": __version__, **identity}
         if self._resume:
             return self._plan_of(facts)
-        self.scratch.remove()
-        self.scratch.make([_DONE])
+        self.scratch.remove_all()
         self.scratch.write_bytes(_RECORD, json.dumps({"facts": facts, "plan": plan}).encode())
         return plan
 
@@ -149,7 +148,6 @@ class Workplace:
         name: str,
         function: Callable[[Scratch, _Task], Any],
         tasks: Iterable[_Task],
-        files: Sequence[str],
         said: str,
         *,
         total: int | None = None,
@@ -162,7 +160,6 @@ class Workplace:
             name: of the stage.
             function: does a task; it is pickled. It returns facts that JSON can hold.
             tasks: what the function is given, one by one.
-            files: the folders of the files that it writes.
             said: what is done, for those who watch.
             total: how much work the tasks are, in `unit`; None for their number.
             unit: of the work.
@@ -171,13 +168,12 @@ class Workplace:
         Yields:
             The facts of each task, in order.
         """
-        done = f"{_DONE}/{name}.json"
+        done = f"{_DONE}.{name}.json"
         record = self.scratch.read_bytes(done) if self._resume else None
         if record is not None:
             self.stages += 1
             yield from json.loads(record)
             return
-        self.scratch.make(files)
         facts = []
         whole = len(tasks) if total is None and isinstance(tasks, Sized) else total or 0
         with working(said, whole, unit) as work:
@@ -196,7 +192,7 @@ class Workplace:
         self, name: str, function: Callable[[], Sequence[NDArray[Any]]]
     ) -> Sequence[NDArray[Any]]:
         """The arrays that a function gives here, or gave before the work was interrupted."""
-        file = f"{_DONE}/{name}"
+        file = f"{_DONE}.{name}"
         if self._resume and self.scratch.read_bytes(file) is not None:
             return self.scratch.read(file)
         began, read = time.process_time(), TRAFFIC.read
@@ -209,9 +205,8 @@ class Workplace:
         return arrays
 
     def spent(self, *names: str) -> None:
-        """Remove files that no later stage reads."""
-        for name in names:
-            self.scratch.remove(name)
+        """Remove the files of these names, which no later stage reads."""
+        self.scratch.remove_all(*names)
 
     def used_up(self, name: str) -> None:
         """Remove a file that only a run that goes on would read once more."""
@@ -273,9 +268,9 @@ def workplace(
             yield place
         except BaseException:
             if scratch is None or not place.stages:
-                folder.remove()
+                folder.end()
             raise
-        folder.remove()
+        folder.end()
 
 
 def _require_alike(engine: Cluster, scratch: Scratch) -> None:
