@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import mmap
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +26,7 @@ from lmsuite.errors import ModelFileError
 from lmsuite.files.header import Header
 
 _ALIGNMENT = 8
+_PIECE = 1 << 24  # bytes
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -63,7 +64,15 @@ def write(
     header += b" " * (-len(header) % _ALIGNMENT)
     stream.write(len(header).to_bytes(8, "little") + header)
     for _, array in ordered:
-        stream.write(raw_bytes(array))
+        for piece in _pieces(array):
+            stream.write(piece)
+
+
+def _pieces(array: NDArray[Any]) -> Iterator[memoryview]:
+    """The bytes of an array, in order; of a mapped array few are in memory at a time."""
+    data = raw_bytes(array)
+    for begin in range(0, len(data), _PIECE):
+        yield data[begin : begin + _PIECE]
         release_pages(array)
 
 
@@ -92,8 +101,9 @@ def checksum(arrays: Mapping[str, NDArray[Any]]) -> int:
     total = 0
     for name in sorted(arrays):
         spelled = name.encode("utf-8", "surrogatepass")
-        total = zlib.crc32(raw_bytes(arrays[name]), zlib.crc32(spelled, total))
-        release_pages(arrays[name])
+        total = zlib.crc32(spelled, total)
+        for piece in _pieces(arrays[name]):
+            total = zlib.crc32(piece, total)
     return total
 
 

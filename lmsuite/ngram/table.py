@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError
+from lmsuite.files.tensors import release_pages
 from lmsuite.ngram.backed_off import BackedOff, Context
 from lmsuite.ngram.flat import FlatTable
 from lmsuite.ngram.lookup import KeyIndex
@@ -123,6 +124,28 @@ class BackoffTable:
         if shorter is None:
             shorter = self.suffixes(n - 1)
         return self.find(n - 1, shorter[self.prefixes(n)], words)
+
+    def words_of(self, n: int, begin: int, end: int) -> list[IntArray]:
+        """The words of the n-grams of order n from `begin` to `end`: n arrays (end - begin,)."""
+        columns = []
+        at = np.arange(end - begin)  # the place of each n-gram's beginning, from `begin` on
+        for length in range(n, 1, -1):
+            columns.append(self.orders[length - 1].words[begin:end][at])
+            children = self.orders[length - 2].first_child
+            # A number of another type would make numpy convert the whole array.
+            low = int(children.searchsorted(children.dtype.type(begin), "right")) - 1
+            high = int(children.searchsorted(children.dtype.type(end), "left"))
+            ends = np.clip(children[low : high + 1].astype(np.int64), begin, end)
+            at = np.repeat(np.arange(high - low), np.diff(ends))[at]
+            begin, end = low, high
+        columns.append(np.arange(begin, end)[at])
+        return columns[::-1]
+
+    def release(self) -> None:
+        """If the table is in a file, let the system take back the memory of what was read."""
+        for order in self.orders:
+            for array in (order.words, order.log_probs, order.log_backoffs, order.first_child):
+                release_pages(array)
 
     @cached_property
     def _flat(self) -> FlatTable | None:
