@@ -77,6 +77,9 @@ class Engine(Protocol):
     def executor(self, function: Callable[[Any], Any]) -> Executor:
         """What runs `perform(function, task)`; it may be one for this function alone."""
 
+    def give_up(self, executor: Executor) -> None:
+        """End the work on the tasks of an executor, done or not."""
+
     def result(self, future: Future[_Result]) -> _Result:
         """The result of a task.
 
@@ -95,6 +98,10 @@ class Processes:
     def executor(self, function: Callable[[Any], Any]) -> Executor:
         """Processes for one function, which need not be picklable."""
         return _Forked(self.workers, function)
+
+    def give_up(self, executor: Executor) -> None:
+        """As `Engine.give_up`; the processes are killed."""
+        executor.shutdown(cancel_futures=True)
 
     def result(self, future: Future[_Result]) -> _Result:
         """As `Engine.result`."""
@@ -159,6 +166,10 @@ class Cluster:
         """The cluster; the function is pickled."""
         executor: Executor = self._client.get_executor(pure=False)
         return executor
+
+    def give_up(self, executor: Executor) -> None:
+        """As `Engine.give_up`; workers end the tasks that they have begun."""
+        executor.shutdown(wait=False)
 
     def result(self, future: Future[_Result]) -> _Result:
         """As `Engine.result`.
@@ -343,7 +354,7 @@ class _Crew:
     def give_up(self) -> None:
         for _, future in self._begun:
             future.cancel()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._engine.give_up(self._executor)
 
     def _begin_again(self) -> None:
         """Do the tasks that are not done with another executor.
