@@ -70,8 +70,8 @@ def target(data: bytes) -> None:
         warnings.simplefilter("ignore", TextWarning)
         counts = read_counts(FILE, {}, None)
         smoothing = ("modified-kneser-ney", "katz", "stupid-backoff")[choice % 3]
-        encoder, ngrams = joined([counts, counts][: 1 + choice % 2], ORDER, {})
-        use(fit_counts(encoder, ngrams, NgramSettings(order=ORDER, smoothing=smoothing)))
+        together = joined([counts, counts][: 1 + choice % 2], ORDER, {})
+        use(fit_counts(together, NgramSettings(order=ORDER, smoothing=smoothing)))
 
 
 @cache

@@ -12,7 +12,6 @@ from lmsuite.cli.options import TrainingOptions
 from lmsuite.cli.preparing import Prepared, finish, prepare
 from lmsuite.cli.preparing_counts import prepare_counts
 from lmsuite.cli.streams import note
-from lmsuite.errors import UsageError
 from lmsuite.executors import limit_threads
 from lmsuite.ngram.settings import NgramSettings, check_trainable
 
@@ -70,20 +69,17 @@ def train_ngram(
     from lmsuite.ngram.settings import check_counted, check_partitioned
 
     check_trainable(settings)
+    allowed = None if memory is None else bytes_of(memory)
     if counts:
         check_counted(settings)
-        for name, value in (("memory", memory), ("threads", threads)):
-            if value is not None:
-                raise UsageError(
-                    f"{{{name}}} is for a text; {{counts}} are read into memory", name, "counts"
-                )
+        if memory is not None:
+            check_partitioned(settings)
         given = prepare_counts(context, common, kind=NgramModel.kind, order=settings.order)
-        _train(given, lambda: fit_counts(given.encoder, given.counts, settings))
+        _train(given, lambda: fit_counts(given.counts, settings, memory=allowed, threads=threads))
         return
     if memory is not None:
         check_partitioned(settings)
     limit_threads(threads)  # of the encoding, too
-    allowed = None if memory is None else bytes_of(memory)
     prepared = prepare(context, common, kind=NgramModel.kind)
     ready = prepared.ready
     _train(
