@@ -87,8 +87,9 @@ def estimate(
     unigrams = occurrences(ids, vocabulary_size)
     require_text(unigrams)
     base = base_distribution(impossible, vocabulary_size, settings)
-    is_long = _is_long(len(ids), vocabulary_size, settings, dtype)
-    if memory is not None or place is not None or is_long:
+    is_fast = is_long(len(ids), Packing(vocabulary_size, settings.order))
+    is_possible = settings.smoothing != "jelinek-mercer" and np.dtype(dtype) == np.float32
+    if memory is not None or place is not None or (is_fast and is_possible):
         with nullcontext(place) if place else workplace(threads=threads) as there:
             source = TextSource(ids, sentences)
             return _estimate_in_parts(source, unigrams, impossible, base, settings, memory, there)
@@ -125,7 +126,8 @@ def estimate_counted(
     require_text(counts.unigrams)
     size, impossible = len(counts.unigrams), counts.encoder.impossible
     base = base_distribution(impossible, size, settings)
-    if memory is not None or place is not None or _is_long(len(counts), size, settings, dtype):
+    is_fast = is_long(len(counts), Packing(size, settings.order)) and dtype == np.float32
+    if memory is not None or place is not None or is_fast:
         with nullcontext(place) if place else workplace(threads=threads) as there:
             try:
                 return _estimate_in_parts(
@@ -138,11 +140,9 @@ def estimate_counted(
     return _smoothed(known, impossible, base, settings, dtype)
 
 
-def _is_long(ngrams: int, vocabulary_size: int, settings: NgramSettings, dtype: DTypeLike) -> bool:
-    """Whether to estimate in parts, though it fits into memory, because that is faster."""
-    packing = Packing(vocabulary_size, settings.order)
-    is_fast = ngrams >= _LONG * len(packing.words_of_column) ** 2
-    return is_fast and settings.smoothing != "jelinek-mercer" and np.dtype(dtype) == np.float32
+def is_long(ngrams: int, packing: Packing) -> bool:
+    """Whether so many n-grams are counted faster in parts, though they fit into memory."""
+    return ngrams >= _LONG * len(packing.words_of_column) ** 2
 
 
 def _smoothed(

@@ -55,7 +55,7 @@ class TextCounts:
     @classmethod
     def of(
         cls,
-        counts: NgramCounts,
+        longest: LongestNgrams,
         text: Text,
         encoder: TextEncoder,
         ids: IntArray,
@@ -65,14 +65,14 @@ class TextCounts:
     ) -> Self:
         """The counts of a text, called `name`, whose ids (N,) the encoder has made."""
         is_stream = not encoder.boundaries.has_sequences
-        edge = min(counts.order - 1, len(ids)) if is_stream else 0
+        edge = min(longest.order - 1, len(ids)) if is_stream else 0
         end = encoder.boundaries.end
         is_open = not text.endswith(end)
         if is_open and not is_stream:
             ends = sum(block.count(end) for block in blocks(text))
-            is_open = ends == int(counts.orders[0].count[EOS])
+            is_open = ends == int(longest.unigrams(len(encoder.vocabulary))[EOS])
         return cls(
-            *(name, encoder, grows, LongestNgrams.of(counts)),
+            *(name, encoder, grows, longest),
             head=np.array(ids[:edge]),
             tail=np.array(ids[len(ids) - edge :]),
             is_open=is_open,

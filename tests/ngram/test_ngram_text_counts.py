@@ -41,7 +41,7 @@ def counts_of(encoder: TextEncoder, ids: IntArray, order: int) -> NgramCounts:
 def counted(text: str, order: int, chosen: TextSettings) -> TextCounts:
     encoder, ids = TextEncoder.train(text, chosen)
     counts = counts_of(encoder, ids, order)
-    return TextCounts.of(counts, text, encoder, ids, grows=True, name="a part")
+    return TextCounts.of(LongestNgrams.of(counts), text, encoder, ids, grows=True, name="a part")
 
 
 # A last line of blanks is none, until another text follows.
@@ -231,7 +231,14 @@ def test_a_vocabulary_that_was_chosen_stays_as_it_is() -> None:
     texts = ["a b\n", "a c\n"]
     each = [(text, encoder.encode(text)) for text in texts]
     parts = [
-        TextCounts.of(counts_of(encoder, ids, 2), text, encoder, ids, grows=False, name="a part")
+        TextCounts.of(
+            LongestNgrams.of(counts_of(encoder, ids, 2)),
+            text,
+            encoder,
+            ids,
+            grows=False,
+            name="a part",
+        )
         for text, ids in each
     ]
     found = joined(parts, 2, {})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.options import TrainingOptions
+from lmsuite.cli.options import MemoryOption, TrainingOptions, WorkersOption
 from lmsuite.cli.preparing import Prepared, finish, prepare
 from lmsuite.cli.preparing_counts import prepare_counts
 from lmsuite.cli.streams import note
@@ -23,31 +23,14 @@ def train_ngram(
     context: typer.Context,
     *,
     settings: NgramSettings,
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            "--memory",
-            metavar="AMOUNT",
-            help="Use at most this much memory, such as 1G or 800M, and temporary files (in "
-            "TMPDIR) for the rest; the model is the same.",
-            show_default="as much as needed",
-        ),
-    ] = None,
+    memory: MemoryOption = None,
     counts: Annotated[
         bool,
         typer.Option(
             "--counts", help="The files hold counts of texts (`lm count`) instead of text."
         ),
     ] = False,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            "--threads",
-            min=1,
-            help="Processes that share the work on a long text; the model is the same.",
-            show_default="all cores",
-        ),
-    ] = None,
+    threads: WorkersOption = None,
     common: TrainingOptions,
 ) -> None:
     """Train an n-gram model.
