@@ -29,7 +29,7 @@ _Result = TypeVar("_Result")
 
 _AHEAD = 2  # tasks that wait for each process, so that no process waits for a task
 _TRIES = 4  # of a task whose process is killed
-_PATIENCE = 10.0  # seconds to reach a scheduler
+_PATIENCE = 5.0  # seconds to reach a scheduler
 _ALONE = 60.0  # seconds that a cluster may have no workers
 LOCAL = "local"
 """The cluster that is started on this machine, and ended afterwards."""

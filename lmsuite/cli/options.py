@@ -57,8 +57,8 @@ MemoryOption = Annotated[
     typer.Option(
         "--memory",
         metavar="AMOUNT",
-        help="Use at most this much memory, such as 1G or 800M, and temporary files (in TMPDIR) "
-        "for the rest; the result is the same.",
+        help="Use at most this much memory, such as 1G or 800M, and temporary files for "
+        "the rest; the result is the same.",
         show_default="as much as needed",
     ),
 ]

@@ -51,13 +51,13 @@ class Scratch:
         """Whether it is a folder of this machine's file system."""
         return "://" not in self.place
 
-    def write(self, name: str, *sections: Sequence[NDArray[Any]]) -> None:
-        """Write a file of these sections.
+    def write(self, name: str, *sections: Sequence[NDArray[Any]], compressed: bool = True) -> None:
+        """Write a file of these sections; compressed, where the library for that is there.
 
         Raises:
             TrainingError: there is no room, or the folder cannot be written.
         """
-        bodies = [packed(section) for section in sections]
+        bodies = [packed(section, compressed=compressed) for section in sections]
         ends = np.cumsum([_WORD * (len(bodies) + 2), *map(len, bodies)])
         head = np.array([len(bodies), *ends.tolist()], "<u8").tobytes()
         self.write_bytes(name, b"".join([head, *bodies]))
@@ -110,14 +110,14 @@ class Scratch:
         """
         try:
             if self.is_local:
-                unfinished = f"{self.place}/{secrets.token_hex(8)}{_UNFINISHED}"
+                unfinished = Path(self.place, f"{secrets.token_hex(8)}{_UNFINISHED}")
                 try:
-                    with open(unfinished, "xb", buffering=0) as stream:
+                    with unfinished.open("xb") as stream:
                         stream.write(data)
-                    os.replace(unfinished, f"{self.place}/{name}")
+                    unfinished.replace(Path(self.place, name))
                 except BaseException:
                     with suppress(OSError):
-                        os.unlink(unfinished)
+                        unfinished.unlink()
                     raise
             else:
                 system, root = self._remote
@@ -162,7 +162,7 @@ class Scratch:
         """Remove a file, if it is there."""
         with suppress(Exception):
             if self.is_local:
-                os.unlink(f"{self.place}/{name}")
+                Path(self.place, name).unlink()
             else:
                 system, root = self._remote
                 system.rm_file(f"{root}/{name}")
@@ -241,19 +241,18 @@ def temporary_scratch() -> Iterator[Scratch]:
         TrainingError: it cannot be made.
     """
     parent = tempfile.gettempdir()
-    _remove_stale(Path(parent))
     try:
-        folder = tempfile.mkdtemp(_TEMPORARY, "lmsuite-", parent)
+        _remove_stale(Path(parent))
+        with locked_scratch(f"{parent}/lmsuite-{secrets.token_hex(8)}{_TEMPORARY}") as scratch:
+            try:
+                yield scratch
+            finally:
+                scratch.end()
     except OSError as error:
         raise TrainingError(
             f"cannot write temporary files in {parent}: {error.strerror or error}; the environment "
             "variable TMPDIR names another folder"
         ) from error
-    with locked_scratch(folder) as scratch:
-        try:
-            yield scratch
-        finally:
-            scratch.end()
 
 
 @contextmanager
@@ -263,17 +262,17 @@ def locked_scratch(place: str) -> Iterator[Scratch]:
     Raises:
         TrainingError: another program has locked it, or it cannot be made.
     """
-    if place.startswith("file://"):
-        place = place.removeprefix("file://")
-    scratch = Scratch(place)
+    scratch = Scratch(place.removeprefix("file://"))
     if not scratch.is_local:
         scratch.make()
         yield scratch
         return
-    scratch = Scratch(str(Path(place).absolute()))
-    scratch.make()
+    path = Path(scratch.place).absolute()
+    scratch = Scratch(str(path))
+    Scratch(str(path.parent)).make()
     try:
-        with locked(Path(scratch.place), str(os.getpid())):
+        with locked(path, str(os.getpid())):
+            scratch.make()
             yield scratch
     except LockedError as error:
         raise TrainingError(

@@ -159,7 +159,7 @@ class _Exchange:
             continuations += unpreceded > 0
         starts = slice(*task.sentence_starts)
         continuations[starts] = count[starts]
-        scratch.write(f"adjusted-{n - 1}.{task.part}", [continuations])
+        scratch.write(f"adjusted-{n - 1}.{task.part}", [continuations.astype(count.dtype)])
         of_count: list[int] = counts_of_counts(continuations).tolist()
         return of_count
 

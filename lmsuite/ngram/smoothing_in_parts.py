@@ -167,7 +167,9 @@ class _Smoothing:
         children = np.cumsum(np.bincount(prefix_kept, minlength=len(weight)))
         children += task.kept_before
         scratch.write(
-            f"contexts-{n - 1}.{part}", [log_backoffs_of(weight), children.astype(np.uint32)]
+            f"contexts-{n - 1}.{part}",
+            [log_backoffs_of(weight), children.astype(np.uint32)],
+            compressed=False,
         )
         self._write(scratch, task, index, word, probs)
 
@@ -245,7 +247,7 @@ class _Smoothing:
         probs: FloatArray,
     ) -> None:
         """Write the kept n-grams, and the probabilities that the order above asks for."""
-        scratch.write(f"table-{self.n}.{task.part}", [word, log_probs_of(probs)])
+        scratch.write(f"table-{self.n}.{task.part}", [word, log_probs_of(probs)], compressed=False)
         if self.longer is None:
             return
         if index is not None:

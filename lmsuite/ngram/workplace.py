@@ -62,8 +62,12 @@ class Workplace:
     ) -> None:
         self.engine, self.scratch = engine, scratch
         self._keeps, self._resume, self._report = keeps, resume, report
-        self.stages = 0
-        """How many are complete."""
+        self._stages = 0
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the files outlive a failure: the folder was named, and a stage is complete."""
+        return self._keeps and self._stages > 0
 
     def planned(self, memory: int | None, tokens: int, packing: Packing) -> int:
         """The positions of a block, and n-grams of a range, for so many bytes of memory.
@@ -171,7 +175,7 @@ class Workplace:
         done = f"{_DONE}.{name}.json"
         record = self.scratch.read_bytes(done) if self._resume else None
         if record is not None:
-            self.stages += 1
+            self._stages += 1
             yield from json.loads(record)
             return
         facts = []
@@ -186,7 +190,7 @@ class Workplace:
                 work.advance(min(amount, whole - work.done))
         if self._keeps:
             self.scratch.write_bytes(done, json.dumps(facts).encode())
-        self.stages += 1
+        self._stages += 1
 
     def once(
         self, name: str, function: Callable[[], Sequence[NDArray[Any]]]
@@ -267,7 +271,7 @@ def workplace(
         try:
             yield place
         except BaseException:
-            if scratch is None or not place.stages:
+            if not place.is_left:
                 folder.end()
             raise
         folder.end()

@@ -168,7 +168,7 @@ def test_what_was_counted_is_said(lm: Run, in_texts: Path) -> None:
     ("options", "said", "code"),
     [
         (("--smoothing", "jelinek-mercer"), "--smoothing jelinek-mercer fits its weights", 2),
-        (("--memory", "1G"), "--memory is for a text; --counts are read into memory", 2),
+        (("--memory", "1M"), "--memory 1M is too little for a text of", 2),
         (("--valid", "0.1"), "--valid 0.1 is a share of the text, and --counts hold no text", 2),
         (("--valid-by", "random"), "leave out --valid-by", 2),
         (("--n", 4), "monday.counts has n-grams of at most 3 words, and --n is 4", 1),

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lmsuite.cli.options import MemoryOption, TrainingOptions, WorkersOption
-from lmsuite.cli.preparing import Prepared, finish, prepare
+from lmsuite.cli.preparing import Prepared, finish, prepare, resuming
 from lmsuite.cli.preparing_counts import prepare_counts
+from lmsuite.cli.saving import command_line
 from lmsuite.cli.streams import note
 from lmsuite.executors import limit_threads
 from lmsuite.ngram.settings import NgramSettings, check_trainable
 
 if TYPE_CHECKING:
     from lmsuite.models.ngram import NgramModel
+    from lmsuite.ngram.workplace import Workplace
 
 
 def train_ngram(
@@ -31,6 +35,33 @@ def train_ngram(
         ),
     ] = False,
     threads: WorkersOption = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="ADDRESS",
+            help="Work on the Dask cluster whose scheduler has this address (tcp://host:8786), or "
+            "on one that is started here for the time (local); the model is the same. At an "
+            "address, --memory holds for each worker.",
+            show_default=False,
+        ),
+    ] = None,
+    scratch: Annotated[
+        str | None,
+        typer.Option(
+            "--scratch",
+            metavar="FOLDER",
+            help="Where temporary files go: a folder or a URL (s3://bucket/tmp), which all workers "
+            "of a cluster share. The files are removed at the end.",
+            show_default="a folder in TMPDIR",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the work that an ended training left in --scratch."
+        ),
+    ] = False,
     common: TrainingOptions,
 ) -> None:
     """Train an n-gram model.
@@ -46,29 +77,48 @@ def train_ngram(
     --valid FILE validates it. Counts listed as text do not say how a text is read: then it is by
     --tokenizer (default: whitespace), or as --like MODEL, and if the counts have <s> and </s>, line
     by line unless --documents is given.
+
+    A training that is interrupted, or fails, leaves its files in the folder of --scratch, if one is
+    named and some stage of the work is complete; --resume goes on after that stage. Without
+    --scratch it leaves nothing. A killed worker is replaced, and what it did is done again.
     """
     from lmsuite.models.ngram import NgramModel, fit_counts
     from lmsuite.ngram.memory import bytes_of
     from lmsuite.ngram.settings import check_counted, check_partitioned
+    from lmsuite.ngram.workplace import workplace
 
     check_trainable(settings)
     allowed = None if memory is None else bytes_of(memory)
+    is_placed = cluster is not None or scratch is not None or resume
     if counts:
         check_counted(settings)
-        if memory is not None:
-            check_partitioned(settings)
-        given = prepare_counts(context, common, kind=NgramModel.kind, order=settings.order)
-        _train(given, lambda: fit_counts(given.counts, settings, memory=allowed, threads=threads))
-        return
-    if memory is not None:
+    if memory is not None or is_placed:
         check_partitioned(settings)
     limit_threads(threads)  # of the encoding, too
-    prepared = prepare(context, common, kind=NgramModel.kind)
-    ready = prepared.ready
-    _train(
-        prepared,
-        lambda: NgramModel.fit(ready.encoder, ready.ids, settings, memory=allowed),
-    )
+    with ExitStack() as stack:
+        place = None
+        if is_placed:
+            wanted = workplace(cluster_at=cluster, threads=threads, scratch=scratch, resume=resume)
+            place = stack.enter_context(wanted)
+            stack.push(partial(_tell_what_is_left, place, command_line(context)))
+        if counts:
+            given = prepare_counts(context, common, kind=NgramModel.kind, order=settings.order)
+            _train(given, lambda: fit_counts(given.counts, settings, memory=allowed, place=place))
+            return
+        prepared = prepare(context, common, kind=NgramModel.kind)
+        ready = prepared.ready
+        _train(
+            prepared,
+            lambda: NgramModel.fit(ready.encoder, ready.ids, settings, memory=allowed, place=place),
+        )
+
+
+def _tell_what_is_left(
+    place: Workplace, command: str, failure: type[BaseException] | None, *_: object
+) -> None:
+    """After a failure, say how to go on."""
+    if failure is not None and place.is_left:
+        note(f"note: the work so far is in {place.scratch.place}; go on with: {resuming(command)}")
 
 
 def _train(prepared: Prepared, fit: Callable[[], NgramModel]) -> None:
