@@ -17,8 +17,7 @@ from lmsuite.store.folder import ModelsFolder
 if TYPE_CHECKING:
     import typer
 
-    from lmsuite.ngram.counting import NgramCounts
-    from lmsuite.ngram.text_counts import TextCounts
+    from lmsuite.ngram.text_counts import JoinedCounts, TextCounts
     from lmsuite.text.encoding import TextEncoder
 
 _STDIN = "-"
@@ -28,8 +27,7 @@ _STDIN = "-"
 class PreparedCounts(Prepared):
     """The counts of a text made ready to train from."""
 
-    encoder: TextEncoder
-    counts: NgramCounts
+    counts: JoinedCounts
 
 
 def prepare_counts(
@@ -57,8 +55,9 @@ def prepare_counts(
         raise UsageError("{counts} needs files of counts; make one: lm count -o FILE", "counts")
     like = _like(options)
     parts = [_read(file, options, like) for file in files]
-    encoder, counts = joined(parts, order, options.text_settings, like)
-    held_out = validation(options, encoder.boundaries, otherwise="0")
+    counts = joined(parts, order, options.text_settings, like)
+    boundaries = counts.encoder.boundaries
+    held_out = validation(options, boundaries, otherwise="0")
     if isinstance(held_out.valid, float) and held_out.valid:
         raise UsageError(
             f"{{valid}} {options.valid} is a share of the text, and {{counts}} hold no text; name "
@@ -66,17 +65,17 @@ def prepare_counts(
             *("valid", "counts"),
         )
     digests = {file: _sha256(file) for file in files if file != _STDIN}
-    unigrams = counts.orders[0].count
     return PreparedCounts(
         name=name,
         folder=folder,
         corpus=Corpus("", ", ".join(files), _sha256_of_all(digests), digests),
-        split=held_out.divide("", encoder.boundaries),
-        tokens=int(unigrams.sum() + unigrams[EOS]),  # with each <s>, which has no count
+        split=held_out.divide("", boundaries),
+        tokens=int(
+            counts.unigrams.sum() + counts.unigrams[EOS]
+        ),  # with each <s>, which has no count
         command=command_line(context),
         quiet=options.quiet,
         as_json=options.as_json,
-        encoder=encoder,
         counts=counts,
     )
 

@@ -22,7 +22,6 @@ from lmsuite.files.atomic import replacing
 from lmsuite.files.compression import unpacked
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.ngram.backed_off import BackedOff
-from lmsuite.ngram.counting import NgramCounts
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.quantizing import from_quantized_arrays, quantized_arrays
 from lmsuite.ngram.settings import IMPORTED, SMOOTHINGS, NgramSettings
@@ -34,6 +33,7 @@ from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
 from lmsuite.types import Array, FloatArray, IntArray
 
 if TYPE_CHECKING:
+    from lmsuite.ngram.text_counts import JoinedCounts
     from lmsuite.ngram.workplace import Workplace
 
 __all__ = ["SMOOTHINGS", "NgramModel", "NgramSettings", "Trace"]
@@ -315,17 +315,25 @@ class NgramModel(LanguageModel):
         return facts
 
 
-def fit_counts(encoder: TextEncoder, counts: NgramCounts, settings: NgramSettings) -> NgramModel:
-    """The model that `NgramModel.fit` makes of a text, from its counts.
+def fit_counts(
+    counts: JoinedCounts,
+    settings: NgramSettings,
+    *,
+    memory: int | None = None,
+    threads: int | None = None,
+    place: Workplace | None = None,
+) -> NgramModel:
+    """The model that `NgramModel.fit` makes of a text, from its counts; arguments as there.
 
     Raises:
+        DataError: the counts lack the end of an n-gram that they have.
         TrainingError: as `NgramModel.fit`.
         UsageError: as `NgramModel.fit`, or the smoothing is jelinek-mercer, which needs the text.
     """
     from lmsuite.ngram.estimate import estimate_counted
 
-    made = estimate_counted(counts, encoder.impossible, settings)
-    return NgramModel(encoder, settings, made.table, made.discounts, made.messages)
+    made = estimate_counted(counts, settings, memory=memory, threads=threads, place=place)
+    return NgramModel(counts.encoder, settings, made.table, made.discounts, made.messages)
 
 
 def _read_unzipped(path: Path) -> bytes:

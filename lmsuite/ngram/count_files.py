@@ -23,7 +23,7 @@ from lmsuite.files.compression import unpacked
 from lmsuite.files.header import Header, read_header
 from lmsuite.files.plain import read_bytes
 from lmsuite.files.records import Count
-from lmsuite.files.tensors import checksum, mapped, write
+from lmsuite.files.tensors import checksum, mapped, release_pages, write
 from lmsuite.ngram.count_lines import read_count_lines
 from lmsuite.ngram.longest import MOST_COUNT, NOTHING, LongestNgrams
 from lmsuite.ngram.settings import COUNTS_SUFFIX, MOST_ORDER
@@ -38,6 +38,7 @@ FORMAT_VERSION = 1
 
 _ENTRY = "lmsuite-counts"
 _KIND = "file of counts"
+_AT_ONCE = 1 << 20  # n-grams that are checked
 _MOST_LEVELS = 10  # of JSON within JSON
 _DTYPES = {"ngrams": np.int32, "count": np.int64, "head": np.int32, "tail": np.int32}
 
@@ -200,17 +201,33 @@ def _check(arrays: Mapping[str, Array], encoder: TextEncoder) -> None:
     ngrams, count = arrays["ngrams"], arrays["count"]
     if ngrams.ndim != 2 or not 1 <= ngrams.shape[1] <= MOST_ORDER:
         raise ValueError(f"its n-grams are {ngrams.shape}, not rows of 1 to {MOST_ORDER} words")
-    if count.shape != ngrams.shape[:1] or not ((count > 0) & (count < MOST_COUNT)).all():
+    if count.shape != ngrams.shape[:1]:
         raise ValueError("it has not one count above 0 for each n-gram")
     edges = (arrays["head"], arrays["tail"])
     if any(edge.ndim != 1 or len(edge) >= ngrams.shape[1] for edge in edges):
         raise ValueError("the ends of its text are longer than its n-grams")
-    for ids, least in ((ngrams[:, :1], 0), (ngrams, NOTHING), *((edge, 0) for edge in edges)):
-        if ids.size and not (least <= ids.min() and ids.max() < len(encoder.vocabulary)):
-            raise ValueError("an n-gram has a word outside the vocabulary")
+    size, is_stream = len(encoder.vocabulary), not encoder.boundaries.has_sequences
+    for edge in edges:
+        _require_ids(edge, 0, size)
+    for begin in range(0, len(count), _AT_ONCE):
+        piece = slice(begin, begin + _AT_ONCE)
+        _check_rows(ngrams[piece], count[piece], size, is_stream=is_stream)
+        release_pages(ngrams)
+
+
+def _check_rows(ngrams: Array, count: Array, size: int, *, is_stream: bool) -> None:
+    if not ((count > 0) & (count < MOST_COUNT)).all():
+        raise ValueError("it has not one count above 0 for each n-gram")
+    _require_ids(ngrams[:, :1], 0, size)
+    _require_ids(ngrams, NOTHING, size)
     before, after = ngrams[:, :-1], ngrams[:, 1:]
     is_end = (before == NOTHING) | (before == EOS)
     if (after == BOS).any() or (is_end & (after != NOTHING)).any():
         raise ValueError("an n-gram goes on after the end of a sequence")
-    if not encoder.boundaries.has_sequences and ((ngrams == BOS) | (ngrams == EOS)).any():
+    if is_stream and ((ngrams == BOS) | (ngrams == EOS)).any():
         raise ValueError("its text is a stream, but has <s> or </s>")
+
+
+def _require_ids(ids: Array, least: int, size: int) -> None:
+    if ids.size and not (least <= ids.min() and ids.max() < size):
+        raise ValueError("an n-gram has a word outside the vocabulary")

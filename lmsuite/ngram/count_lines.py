@@ -17,14 +17,14 @@ from __future__ import annotations
 import codecs
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, TextWarning
-from lmsuite.ngram.arpa import escaped, unescaped
+from lmsuite.ngram.arpa import escaped, ngrams_of, unescaped
 from lmsuite.ngram.counting import NgramCounts
 from lmsuite.ngram.fields import Fields, WordIndex
 from lmsuite.ngram.longest import MOST_COUNT, NOTHING, LongestNgrams, filled_up
@@ -32,17 +32,48 @@ from lmsuite.ngram.settings import MOST_ORDER
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS
 from lmsuite.types import IntArray
 
+_AT_ONCE = 1 << 16  # n-grams that are listed
 _BLOCK = 1 << 24  # bytes of text that are taken apart at once
 _NEWLINE = ord("\n")
 
 
+@dataclass(frozen=True)
+class ListedNgrams:
+    """Some n-grams of one order, in the order in which they are listed."""
+
+    columns: list[IntArray]
+    """The ids of their words: one array (M,) a place."""
+    count: IntArray
+    """(M,)"""
+
+
+def listed_ngrams(counts: NgramCounts) -> Iterator[ListedNgrams]:
+    """The n-grams of a text, a few at a time: first those of order 1, then those of order 2, ..."""
+    for n, order in enumerate(counts.orders, start=1):
+        columns: list[IntArray] = []
+        at: IntArray = np.arange(len(order))  # of the beginning of each n-gram
+        for shorter in reversed(counts.orders[1:n]):
+            columns.insert(0, shorter.word[at])
+            at = shorter.prefix[at]
+        yield from in_pieces([at, *columns], order.count)
+
+
+def in_pieces(columns: list[IntArray], count: IntArray) -> Iterator[ListedNgrams]:
+    """N-grams of one order, a few at a time."""
+    for begin in range(0, len(count), _AT_ONCE):
+        piece = slice(begin, begin + _AT_ONCE)
+        yield ListedNgrams([column[piece] for column in columns], count[piece])
+
+
 def count_lines(
-    counts: NgramCounts, tokens: Sequence[str], least: int = 1
+    listed: Iterable[ListedNgrams], tokens: Sequence[str], least: int = 1
 ) -> Iterator[tuple[str, int]]:
     """Every n-gram that was counted at least so often: its words, parted by spaces; its count.
 
+    ``<s>`` is given as many occurrences as ``</s>``.
+
     Args:
-        counts: of a text.
+        listed: the n-grams of a text.
         tokens: the (V,) words.
         least: what is rarer is left out.
 
@@ -56,16 +87,13 @@ def count_lines(
             f"two tokens of the text would both be {twice!r}, for a word cannot contain white "
             "space; rename one of them in the text"
         )
-    ngrams = words
-    for n, order in enumerate(counts.orders, start=1):
-        count = order.count.copy()
-        if n == 1:
-            count[BOS] = count[EOS]
-        else:
-            pairs = zip(order.prefix.tolist(), order.word.tolist(), strict=True)
-            ngrams = [f"{ngrams[prefix]} {words[word]}" for prefix, word in pairs]
-        kept = np.flatnonzero(count >= least).tolist()
-        yield from ((ngrams[index], int(count[index])) for index in kept)
+    for number, piece in enumerate(listed):
+        count = piece.count
+        if not number:  # it begins with the first unigrams
+            count = np.concatenate((count[:BOS], count[EOS : EOS + 1], count[EOS:]))
+        kept = np.flatnonzero(count >= least)
+        spelled = ngrams_of([column[kept] for column in piece.columns], words)
+        yield from zip(spelled, count[kept].tolist(), strict=True)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,12 @@ from numpy.typing import DTypeLike
 
 from lmsuite.errors import TrainingError
 from lmsuite.files.disk_arrays import in_memory
+from lmsuite.ngram.blocks import Source, TextSource
 from lmsuite.ngram.counting import NgramCounts, count_ngrams
 from lmsuite.ngram.discounts import Discounts, counts_of_counts
 from lmsuite.ngram.entropy_pruning import entropy_pruned
+from lmsuite.ngram.exchange import MissingEndError
+from lmsuite.ngram.longest import missing_end
 from lmsuite.ngram.packing import Packing
 from lmsuite.ngram.pipeline import counted_in_parts
 from lmsuite.ngram.pruning import survivors_of
@@ -33,6 +36,7 @@ from lmsuite.ngram.smoothing.kneser_ney import adjusted_counts
 from lmsuite.ngram.smoothing.registry import fitted, uses_adjusted_counts, with_unigrams
 from lmsuite.ngram.smoothing_in_parts import smoothed_in_parts
 from lmsuite.ngram.table import BackoffTable
+from lmsuite.ngram.text_counts import JoinedCounts
 from lmsuite.ngram.workplace import Workplace, workplace
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 from lmsuite.types import FloatArray, IntArray
@@ -83,15 +87,12 @@ def estimate(
     unigrams = occurrences(ids, vocabulary_size)
     require_text(unigrams)
     base = base_distribution(impossible, vocabulary_size, settings)
-    packing = Packing(vocabulary_size, settings.order)
-    is_fast = len(ids) >= _LONG * len(packing.words_of_column) ** 2
+    is_fast = is_long(len(ids), Packing(vocabulary_size, settings.order))
     is_possible = settings.smoothing != "jelinek-mercer" and np.dtype(dtype) == np.float32
     if memory is not None or place is not None or (is_fast and is_possible):
         with nullcontext(place) if place else workplace(threads=threads) as there:
-            estimated = _estimate_in_parts(
-                ids, unigrams, impossible, base, settings, memory, there, sentences=sentences
-            )
-        return replace(estimated, table=_smaller(estimated.table, settings))
+            source = TextSource(ids, sentences)
+            return _estimate_in_parts(source, unigrams, impossible, base, settings, memory, there)
     require_short(len(ids))
     counts = count_ngrams(ids, vocabulary_size, settings.order, sentences=sentences)
     require_ngrams([len(order) for order in counts.orders])
@@ -103,24 +104,45 @@ def estimate(
 
 
 def estimate_counted(
-    counts: NgramCounts,
-    impossible: IntArray,
+    counts: JoinedCounts,
     settings: NgramSettings,
     *,
+    memory: int | None = None,
+    threads: int | None = None,
+    place: Workplace | None = None,
     dtype: DTypeLike = np.float32,
 ) -> Estimate:
     """Estimate an n-gram model from counts; as `estimate` from the text that has them.
 
     Raises:
+        DataError: the counts lack the end of an n-gram that they have.
         TrainingError: as `estimate`.
         UsageError: as `estimate`, or the smoothing needs the text itself.
     """
     check_trainable(settings)
     check_counted(settings)
-    require_text(counts.orders[0].count)
-    require_ngrams([len(order) for order in counts.orders])
-    base = base_distribution(impossible, counts.vocabulary_size, settings)
-    return _smoothed(counts, impossible, base, settings, dtype)
+    if memory is not None or place is not None:
+        check_partitioned(settings)
+    require_text(counts.unigrams)
+    size, impossible = len(counts.unigrams), counts.encoder.impossible
+    base = base_distribution(impossible, size, settings)
+    is_fast = is_long(len(counts), Packing(size, settings.order)) and dtype == np.float32
+    if memory is not None or place is not None or is_fast:
+        with nullcontext(place) if place else workplace(threads=threads) as there:
+            try:
+                return _estimate_in_parts(
+                    counts, counts.unigrams, impossible, base, settings, memory, there
+                )
+            except MissingEndError as error:
+                raise missing_end(error.words, counts.encoder.vocabulary.tokens) from None
+    known = counts.counts()
+    require_ngrams([len(order) for order in known.orders])
+    return _smoothed(known, impossible, base, settings, dtype)
+
+
+def is_long(ngrams: int, packing: Packing) -> bool:
+    """Whether so many n-grams are counted faster in parts, though they fit into memory."""
+    return ngrams >= _LONG * len(packing.words_of_column) ** 2
 
 
 def _smoothed(
@@ -163,28 +185,25 @@ def _smaller(table: BackoffTable, settings: NgramSettings) -> BackoffTable:
 
 
 def _estimate_in_parts(
-    ids: IntArray,
+    source: Source,
     unigrams: IntArray,
     impossible: IntArray,
     base: FloatArray,
     settings: NgramSettings,
     memory: int | None,
     place: Workplace,
-    *,
-    sentences: bool,
 ) -> Estimate:
     size, cutoffs = len(unigrams), cutoffs_of(settings.prune, settings.order)
-    identity: dict[str, Any] = {"tokens": len(ids), "sentences": sentences, **asdict(settings)}
-    identity |= {"prune": list(cutoffs), "text": place.fingerprint(ids, unigrams, impossible)}
-    part = place.begin(identity, place.planned(memory, len(ids), Packing(size, settings.order)))
+    identity: dict[str, Any] = {"tokens": len(source), **source.identity, **asdict(settings)}
+    identity |= {"prune": list(cutoffs)}
+    identity |= {"text": place.fingerprint(*source.arrays, unigrams, impossible)}
+    part = place.begin(identity, place.planned(memory, len(source), Packing(size, len(cutoffs))))
     is_adjusted = uses_adjusted_counts(settings)
-    counts = counted_in_parts(
-        ids, unigrams, cutoffs, part, place, sentences=sentences, adjusted=is_adjusted
-    )
+    counts = counted_in_parts(source, unigrams, cutoffs, part, place, adjusted=is_adjusted)
     require_ngrams(counts.lengths)
     smoothing = fitted(counts.of_count, size - len(impossible), settings)
     table = smoothed_in_parts(counts, smoothing, base, cutoffs, place)
-    return Estimate(table, smoothing.discounts, smoothing.messages)
+    return Estimate(_smaller(table, settings), smoothing.discounts, smoothing.messages)
 
 
 def base_distribution(

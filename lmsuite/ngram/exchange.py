@@ -21,7 +21,7 @@ from lmsuite.ngram.discounts import counts_of_counts
 from lmsuite.ngram.packing import Keys, Packing, sorting_of
 from lmsuite.ngram.partitions import Part, PartitionedCounts
 from lmsuite.ngram.workplace import Workplace
-from lmsuite.types import IntArray
+from lmsuite.types import BoolArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,14 @@ def _unsorted(sorting: IntArray, sorted_values: list[NDArray[Any]]) -> NDArray[A
     return values
 
 
+class MissingEndError(Exception):
+    """There is an n-gram, but not its words without the first; counts from elsewhere may be so."""
+
+    def __init__(self, words: list[int]) -> None:
+        super().__init__(words)
+        self.words = words
+
+
 class _Answering(NamedTuple):
     """The range that answers, and what is known of its n-grams of order n - 1."""
 
@@ -88,6 +96,8 @@ class _Exchange:
     n: int
     packing: Packing
     ranges: Keys
+    marks_openings: bool
+    """As in `PartitionedCounts`; if not, the questions come with the counts of those who ask."""
 
     @property
     def suffixes(self) -> Suffixes:
@@ -109,9 +119,11 @@ class _Exchange:
         by_range = by_question[np.argsort(target[by_question], kind="stable")]
         scratch.write(f"sorting-{n}.{part}", [by_range.astype(np.int32)])
         ends = np.cumsum(np.bincount(target, minlength=len(self.ranges) + 1))[:-1]
-        scratch.write(
-            f"questions-{n}.{part}", *([asked] for asked in np.split(question[by_range], ends))
-        )
+        asked = [np.split(question[by_range], ends)]
+        if not self.marks_openings:
+            count = scratch.read(f"ngrams-{n}.{part}", 1)[0]
+            asked.append(np.split(count[by_range], ends))
+        scratch.write(f"questions-{n}.{part}", *map(list, zip(*asked, strict=True)))
 
     def _range_of(self, first: IntArray, second: IntArray) -> NDArray[np.uint16]:
         """The range (M,) of n-grams, from their first two words."""
@@ -128,20 +140,44 @@ class _Exchange:
         prefix, word = scratch.read(below)
         known = prefix.astype(np.int64) * self.packing.vocabulary_size + word
         continuations = np.zeros(len(known), np.int64)
+        (count,) = scratch.read(below, 1)
+        unpreceded = count.astype(np.int64)  # how often nothing precedes, if that is not marked
         places = []
         for asker in range(len(self.ranges) + 1):
-            (questions,) = scratch.read(f"questions-{n}.{asker}", task.part)
+            questions, *counts = scratch.read(f"questions-{n}.{asker}", task.part)
             index = np.searchsorted(known, questions)
+            if counts:
+                is_found = np.append(known, -1)[index] == questions
+                self._require_found(scratch, task.part, asker, is_found)
             np.add.at(continuations, index, 1)
             places.append([index.astype(np.int32)])
+            if counts:
+                np.subtract.at(unpreceded, index, counts[0])
         scratch.write(f"places-{n}.{task.part}", *places)
         continuations[task.openings] += 1
+        if not self.marks_openings:
+            continuations += unpreceded > 0
         starts = slice(*task.sentence_starts)
-        (counted,) = scratch.read(below, 1)
-        continuations[starts] = counted[starts]
-        scratch.write(f"adjusted-{n - 1}.{task.part}", [continuations.astype(counted.dtype)])
+        continuations[starts] = count[starts]
+        scratch.write(f"adjusted-{n - 1}.{task.part}", [continuations.astype(count.dtype)])
         of_count: list[int] = counts_of_counts(continuations).tolist()
         return of_count
+
+    def _require_found(self, scratch: Scratch, part: int, asker: int, is_found: BoolArray) -> None:
+        """Name an n-gram whose end, for which range `asker` asks this range, is not there."""
+        if is_found.all():
+            return
+        before = sum(
+            len(scratch.read(f"questions-{self.n}.{asker}", other)[0]) for other in range(part)
+        )
+        place = before + int(np.argmin(is_found))
+        index = int(scratch.read(f"sorting-{self.n}.{asker}")[0][place])
+        words: list[int] = []
+        for n in range(self.n, 1, -1):
+            prefix, word = scratch.read(f"ngrams-{n}.{asker}")
+            words.insert(0, int(word[index]))
+            index = int(prefix[index])
+        raise MissingEndError([index, *words])
 
 
 def suffixes_of(counts: PartitionedCounts, n: int, place: Workplace) -> tuple[Suffixes, IntArray]:
@@ -153,7 +189,7 @@ def suffixes_of(counts: PartitionedCounts, n: int, place: Workplace) -> tuple[Su
     Returns:
         The suffixes, and how many n-grams have the adjusted counts 0, 1, ...
     """
-    exchange = _Exchange(n, counts.packing, counts.ranges)
+    exchange = _Exchange(n, counts.packing, counts.ranges, counts.marks_openings)
     parts = counts.parts
     list(place.stage(f"asked-{n}", exchange.ask, parts, f"looking up {n}-grams"))
     below: list[Part] = counts.orders[n - 3]

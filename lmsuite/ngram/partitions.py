@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lmsuite.files.scratch import Scratch
+from lmsuite.ngram.blocks import Counting, count_dtype
 from lmsuite.ngram.discounts import counts_of_counts
 from lmsuite.ngram.packing import Keys, Packing
 from lmsuite.ngram.table import word_dtype
@@ -51,6 +52,8 @@ class PartitionedCounts:
     """The ranges of each order."""
     opening_words: list[int]
     """The words at the beginning of a text, each once."""
+    marks_openings: bool
+    """Whether the openings are known; if not, they follow from the counts."""
 
     @property
     def parts(self) -> range:
@@ -71,12 +74,16 @@ class PartitionedCounts:
 class Merging:
     """How the n-grams of a range are merged from all blocks."""
 
-    packing: Packing
+    counting: Counting
+    """How the blocks were counted."""
     blocks: int
     cutoffs: tuple[int, ...]
     """One an order."""
-    is_long: bool
-    """Whether a sum of counts may have more than 31 bits."""
+
+    @property
+    def packing(self) -> Packing:
+        """Of the n-grams."""
+        return self.counting.packing
 
     def of_range(self, scratch: Scratch, part: int) -> tuple[list[Part], list[int]]:
         """Merge a section of all ``runs``, and write ``ngrams-order.range`` of all orders.
@@ -84,10 +91,7 @@ class Merging:
         Returns:
             What there is of each order, and the words at the beginning of a text, each once.
         """
-        runs = [scratch.read(f"runs.{block}", part) for block in range(self.blocks)]
-        *columns, count = (np.concatenate(arrays) for arrays in zip(*runs, strict=True))
-        del runs
-        columns, count = self.packing.counted(columns, count)
+        columns, count = merged_runs(scratch, self.counting.packing, self.blocks, part)
         opens = columns[-1] & np.uint64(1) == 1
         words = self.packing.words(columns, 0)[opens] - np.uint64(1)
         return self._split(scratch, columns, count, part), np.unique(words).tolist()
@@ -104,7 +108,7 @@ class Merging:
         new = np.ones(len(count), dtype=bool)
         new[1:] = first[1:] != first[:-1]
         word_kind = word_dtype(packing.vocabulary_size)
-        count_kind = np.int64 if self.is_long else np.int32
+        count_kind = count_dtype(self.counting.is_long)
         parts = []
         for n, cutoff in enumerate(self.cutoffs[1:], start=2):
             word = packing.words(columns, n - 1)
@@ -134,8 +138,33 @@ class Merging:
         return parts
 
 
-def merged(merging: Merging, ranges: Keys, place: Workplace) -> PartitionedCounts:
+def merged_runs(
+    scratch: Scratch, packing: Packing, blocks: int, part: int, *, marked: bool = True
+) -> tuple[list[Keys], IntArray]:
+    """The longest n-grams of a range, from all ``runs``, sorted, and how often each occurs.
+
+    Args:
+        scratch: the files.
+        packing: of the n-grams.
+        blocks: how many runs there are.
+        part: the range.
+        marked: whether n-grams at the beginning of a text stay apart.
+    """
+    runs = [scratch.read(f"runs.{block}", part) for block in range(blocks)]
+    *columns, count = (np.concatenate(arrays) for arrays in zip(*runs, strict=True))
+    del runs
+    if not marked:
+        columns[-1] &= ~np.uint64(1)
+    columns, count = packing.counted(columns, count)
+    is_there = count != 0  # counts of texts that follow one another may be taken away again
+    if is_there.all():
+        return columns, count
+    return [column[is_there] for column in columns], count[is_there]
+
+
+def merged(merging: Merging, place: Workplace) -> PartitionedCounts:
     """The n-grams of all blocks, whose ``runs`` are removed."""
+    ranges = merging.counting.ranges
     orders: list[list[Part]] = [[] for _ in merging.cutoffs[1:]]
     opening: set[int] = set()
     parts = range(len(ranges) + 1)
@@ -144,4 +173,5 @@ def merged(merging: Merging, ranges: Keys, place: Workplace) -> PartitionedCount
         for order, part in zip(orders, of_orders, strict=True):
             order.append(Part(*part))
     place.spent("runs")
-    return PartitionedCounts(merging.packing, ranges, orders, sorted(opening))
+    marked = merging.counting.form.marks_openings
+    return PartitionedCounts(merging.packing, ranges, orders, sorted(opening), marked)

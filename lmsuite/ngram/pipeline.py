@@ -14,16 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmsuite.ngram.blocks import Counting, count_in_blocks, ranges_for
+from lmsuite.ngram.blocks import Source, count_in_blocks
 from lmsuite.ngram.discounts import counts_of_counts
-from lmsuite.ngram.exchange import Suffixes, suffixes_of
+from lmsuite.ngram.exchange import MissingEndError, Suffixes, suffixes_of
 from lmsuite.ngram.packing import Packing
 from lmsuite.ngram.partitions import Merging, Part, PartitionedCounts, merged
 from lmsuite.ngram.workplace import Workplace
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import IntArray
-
-_LONG = 1 << 31  # tokens; in a shorter text every count has 31 bits
 
 
 @dataclass(frozen=True)
@@ -53,35 +51,37 @@ class Counts:
 
 
 def counted_in_parts(
-    ids: IntArray,
+    source: Source,
     unigrams: IntArray,
     cutoffs: tuple[int, ...],
     part: int,
     place: Workplace,
     *,
-    sentences: bool,
     adjusted: bool,
 ) -> Counts:
     """As `count_ngrams`, and `adjusted_counts` if these are asked for.
 
     Args:
-        ids: (N,) the text.
+        source: of the n-grams.
         unigrams: (V,) how often each id occurs.
         cutoffs: one an order.
-        part: the positions of a block, and n-grams of a range.
+        part: the n-grams of a block and of a range.
         place: where the work is done.
-        sentences: as for `count_ngrams`.
         adjusted: whether the counts are to be adjusted.
+
+    Raises:
+        MissingEndError: counts lack the end of an n-gram that they have.
     """
     unigrams = unigrams.copy()
     unigrams[BOS] = 0
     order = len(cutoffs)
     if order == 1:
         return Counts(unigrams, None, [], [], [counts_of_counts(unigrams)])
-    packing = Packing(len(unigrams), order)
-    ranges = ranges_for(ids, packing, part, sentences=sentences)
-    blocks = count_in_blocks(ids, part, Counting(packing, ranges, sentences), place)
-    longer = merged(Merging(packing, blocks, cutoffs, len(ids) >= _LONG), ranges, place)
+    counting = count_in_blocks(source, part, Packing(len(unigrams), order), place)
+    blocks = -(-len(source) // part)
+    longer = merged(Merging(counting, blocks, cutoffs), place)
+    if not longer.marks_openings:
+        _require_words(unigrams, longer, place)
     counted = [(f"ngrams-{n}", 1) for n in range(2, order + 1)]
     of_count = [np.sum([part.of_count for part in parts], axis=0) for parts in longer.orders]
     suffixes: list[Suffixes] = []
@@ -91,15 +91,30 @@ def counted_in_parts(
         if adjusted:
             counted[n - 3], of_count[n - 3] = (f"adjusted-{n - 1}", 0), of_counts
     if adjusted:
-        (unigrams,) = place.once("unigrams", lambda: [_adjusted_unigrams(longer, place)])
+        (unigrams,) = place.once("unigrams", lambda: [_adjusted(unigrams, longer, place)])
     of_count.insert(0, counts_of_counts(unigrams))
     return Counts(unigrams, longer, counted, suffixes, of_count)
 
 
-def _adjusted_unigrams(longer: PartitionedCounts, place: Workplace) -> IntArray:
-    continuations = np.zeros(longer.packing.vocabulary_size, np.int64)
+def _adjusted(unigrams: IntArray, longer: PartitionedCounts, place: Workplace) -> IntArray:
+    """The adjusted counts (V,) of unigrams that occur so often."""
+    continuations, preceded = np.zeros((2, len(unigrams)), np.int64)
     for part in longer.parts:
-        np.add.at(continuations, place.scratch.read(f"ngrams-2.{part}")[1], 1)
-    continuations[longer.opening_words] += 1
+        _, word = place.scratch.read(f"ngrams-2.{part}")
+        np.add.at(continuations, word, 1)
+        if not longer.marks_openings:
+            np.add.at(preceded, word, place.scratch.read(f"ngrams-2.{part}", 1)[0])
+    if longer.marks_openings:
+        continuations[longer.opening_words] += 1
+    else:
+        continuations += unigrams > preceded
     continuations[BOS] = 0
     return continuations
+
+
+def _require_words(unigrams: IntArray, longer: PartitionedCounts, place: Workplace) -> None:
+    for part in longer.parts:
+        prefix, word = place.scratch.read(f"ngrams-2.{part}")
+        missing = np.flatnonzero(unigrams[word] == 0)[:1]
+        if len(missing):
+            raise MissingEndError([int(prefix[missing[0]]), int(word[missing[0]])])

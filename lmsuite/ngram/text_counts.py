@@ -12,19 +12,22 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, TextWarning, UsageError
 from lmsuite.files.stored_text import Text, blocks
 from lmsuite.ngram.counting import NgramCounts
-from lmsuite.ngram.longest import LongestNgrams
+from lmsuite.ngram.longest import NOTHING, LongestNgrams
+from lmsuite.ngram.packing import Keys, Packing
 from lmsuite.progress import each
 from lmsuite.text.encoding import TextEncoder, vocabulary_of
 from lmsuite.text.settings import TextSettings
-from lmsuite.text.vocabulary import EOS, SPECIALS, Vocabulary
+from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
 from lmsuite.types import IntArray
 
 _OF_VOCABULARY = ("vocab", "min_count", "max_vocab")
@@ -52,7 +55,7 @@ class TextCounts:
     @classmethod
     def of(
         cls,
-        counts: NgramCounts,
+        longest: LongestNgrams,
         text: Text,
         encoder: TextEncoder,
         ids: IntArray,
@@ -62,14 +65,14 @@ class TextCounts:
     ) -> Self:
         """The counts of a text, called `name`, whose ids (N,) the encoder has made."""
         is_stream = not encoder.boundaries.has_sequences
-        edge = min(counts.order - 1, len(ids)) if is_stream else 0
+        edge = min(longest.order - 1, len(ids)) if is_stream else 0
         end = encoder.boundaries.end
         is_open = not text.endswith(end)
         if is_open and not is_stream:
             ends = sum(block.count(end) for block in blocks(text))
-            is_open = ends == int(counts.orders[0].count[EOS])
+            is_open = ends == int(longest.unigrams(len(encoder.vocabulary))[EOS])
         return cls(
-            *(name, encoder, grows, LongestNgrams.of(counts)),
+            *(name, encoder, grows, longest),
             head=np.array(ids[:edge]),
             tail=np.array(ids[len(ids) - edge :]),
             is_open=is_open,
@@ -84,13 +87,104 @@ class TextCounts:
         return SPECIALS[1:] if encoder.boundaries.has_sequences else (encoder.tokenizer.newline,)
 
 
+@dataclass(frozen=True)
+class JoinedCounts:
+    """The counts of texts that follow one another; a `blocks.Source`, so they may stay on disk."""
+
+    encoder: TextEncoder
+    """That of all texts together."""
+    order: int
+    parts: Sequence[tuple[LongestNgrams, IntArray]]
+    """The longest n-grams of each text, of this order or a higher one, and the ids (V,) that their
+    words have in the vocabulary of all."""
+    seams: LongestNgrams
+    """What the texts have together, and none has alone: n-grams across their joints."""
+
+    @property
+    def form(self) -> Rows:
+        """Rows of words."""
+        return Rows()
+
+    @cached_property
+    def unigrams(self) -> NDArray[np.int64]:
+        """The count (V,) of each word, but for ``<s>``, which has none."""
+        count = self.seams.unigrams(len(self.encoder.vocabulary))
+        for longest, ids in self.parts:
+            np.add.at(count, ids, longest.unigrams(len(ids)))
+        count[BOS] = 0
+        return count
+
+    @property
+    def total(self) -> int:
+        """The sum of all counts, as if none were taken away."""
+        counts = [longest.count for longest, _ in self.parts]
+        return int(np.abs(self.seams.count).sum()) + sum(int(count.sum()) for count in counts)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The number of rows of each text."""
+        return {"counts": [len(longest.count) for longest, _ in self.parts]}
+
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        """The words and the counts of all."""
+        of_parts = [
+            array for longest, ids in self.parts for array in (longest.ngrams, longest.count, ids)
+        ]
+        return [*of_parts, self.seams.ngrams, self.seams.count]
+
+    def __len__(self) -> int:
+        return len(self.seams.count) + sum(len(longest.count) for longest, _ in self.parts)
+
+    def block(self, begin: int, end: int, order: int) -> list[NDArray[Any]]:
+        """The words of rows, side by side, and the counts of the rows, from `begin` to `end`."""
+        rows, counts = [], []
+        vocabulary = np.arange(len(self.encoder.vocabulary), dtype=np.int32)
+        for longest, ids in (*self.parts, (self.seams, vocabulary)):
+            if begin < len(longest.count) and end > 0:
+                piece = slice(max(begin, 0), end)
+                rows.append(np.append(ids, NOTHING)[longest.ngrams[piece, :order]])
+                counts.append(np.array(longest.count[piece]))
+                longest.release()
+            begin, end = begin - len(longest.count), end - len(longest.count)
+        return [np.concatenate(rows).astype(np.int32).ravel(), np.concatenate(counts)]
+
+    def counts(self) -> NgramCounts:
+        """The counts of every order, in memory.
+
+        Raises:
+            DataError: they lack the end of an n-gram that they have.
+        """
+        longest = [part.shortened(self.order).renumbered(ids) for part, ids in self.parts]
+        everything = LongestNgrams.sum([*longest, self.seams])
+        return everything.counts(self.encoder.vocabulary.tokens)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The form of `JoinedCounts`."""
+
+    @property
+    def marks_openings(self) -> bool:
+        """They follow from the counts."""
+        return False
+
+    def packed(
+        self, block: list[NDArray[Any]], size: int, packing: Packing
+    ) -> tuple[list[Keys], IntArray]:
+        """The columns of n-grams, and their counts."""
+        rows, count = block
+        words = (rows.reshape(size, -1) - NOTHING).astype(np.uint64).T
+        return packing.pack(words, np.zeros(size, dtype=bool)), count
+
+
 def joined(
     parts: Sequence[TextCounts],
     order: int,
     chosen: dict[str, Any],
     like: TextEncoder | None = None,
-) -> tuple[TextEncoder, NgramCounts]:
-    """The encoder and the counts of the text of which these are the parts.
+) -> JoinedCounts:
+    """The counts of the text of which these are the parts.
 
     The vocabulary is that of training on the whole text; but if all parts have the same one, which
     does not grow, they keep it.
@@ -103,30 +197,30 @@ def joined(
         like: an encoder whose vocabulary is taken instead.
 
     Raises:
-        DataError: the counts are of a lower order, or of different tokenizers or boundaries; or
-            they lack the end of an n-gram that they have.
+        DataError: the counts are of a lower order, or of different tokenizers or boundaries.
         UsageError: a vocabulary that does not grow is to be limited.
     """
     _require_alike(parts, order, like)
     first = parts[0].encoder
     vocabulary = like.vocabulary if like else _vocabulary(parts, chosen)
     encoder = TextEncoder(first.tokenizer, vocabulary, first.boundaries)
-    longest: list[LongestNgrams] = []
+    seams: list[LongestNgrams] = []
+    renumbered: list[tuple[LongestNgrams, IntArray]] = []
     tail: IntArray = np.zeros(0, np.int32)
     end = tail
     for part in each("adding", parts, "counts"):
         ids = vocabulary.ids(part.encoder.vocabulary.tokens)
-        longest.append(part.longest.shortened(order).renumbered(ids))
+        renumbered.append((part.longest, ids))
         # At the last words of the text so far, other n-grams begin now.
         before = np.concatenate((tail, end))
         following = np.concatenate((before, ids[part.head][: order - 1]))
-        longest.append(LongestNgrams.at(following, len(before), order))
-        longest.append(LongestNgrams.at(tail, len(tail), order, count=-1))
+        seams.append(LongestNgrams.at(following, len(before), order))
+        seams.append(LongestNgrams.at(tail, len(tail), order, count=-1))
         if not first.boundaries.has_sequences:
             tail = np.concatenate((before, ids[part.tail]))
             tail = tail[len(tail) - min(order - 1, len(tail)) :]
         end = vocabulary.ids(part.end)
-    return encoder, LongestNgrams.sum(longest).counts(vocabulary.tokens)
+    return JoinedCounts(encoder, order, renumbered, LongestNgrams.sum(seams))
 
 
 def _require_alike(parts: Sequence[TextCounts], order: int, like: TextEncoder | None) -> None:

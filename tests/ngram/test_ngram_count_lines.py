@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lmsuite.errors import DataError, TextWarning
 from lmsuite.models.ngram import NgramSettings, fit_counts
 from lmsuite.ngram.count_files import listed_counts
-from lmsuite.ngram.count_lines import count_lines, read_count_lines
+from lmsuite.ngram.count_lines import count_lines, listed_ngrams, read_count_lines
 from lmsuite.ngram.counting import NgramCounts, count_ngrams
 from lmsuite.ngram.text_counts import joined
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
@@ -34,13 +34,20 @@ def counts_of(text: str, order: int, boundaries: Boundaries) -> tuple[TextEncode
     return encoder, count_ngrams(ids, len(encoder.vocabulary), order, sentences=sentences)
 
 
+def lines_of(
+    counts: NgramCounts, tokens: Sequence[str], least: int = 1
+) -> Iterator[tuple[str, int]]:
+    return count_lines(listed_ngrams(counts), tokens, least)
+
+
 def written(lines: Iterable[tuple[str, int]]) -> bytes:
     return "".join(f"{ngram}\t{count}\n" for ngram, count in lines).encode()
 
 
 def read_again(data: bytes, order: int, boundaries: Boundaries) -> tuple[TextEncoder, NgramCounts]:
     listed = listed_counts(data, "counts.tsv", {"boundaries": boundaries}, None)
-    return joined([listed], order, {})
+    together = joined([listed], order, {})
+    return together.encoder, together.counts()
 
 
 def assert_same(found: NgramCounts, expected: NgramCounts) -> None:
@@ -53,20 +60,20 @@ def assert_same(found: NgramCounts, expected: NgramCounts) -> None:
 
 def test_the_lines_of_a_small_text() -> None:
     encoder, counts = counts_of("b a\nb\n", 2, Boundaries.LINES)
-    lines = written(count_lines(counts, encoder.vocabulary.tokens)).decode().splitlines()
+    lines = written(lines_of(counts, encoder.vocabulary.tokens)).decode().splitlines()
     unigrams = ["<s>\t2", "</s>\t2", "b\t2", "a\t1"]
     assert lines == [*unigrams, "<s> b\t2", "b </s>\t1", "b a\t1", "a </s>\t1"]
-    frequent = written(count_lines(counts, encoder.vocabulary.tokens, least=2)).decode()
+    frequent = written(lines_of(counts, encoder.vocabulary.tokens, least=2)).decode()
     assert frequent.splitlines() == ["<s>\t2", "</s>\t2", "b\t2", "<s> b\t2"]
 
 
 def test_white_space_in_a_word_is_written_as_its_code() -> None:
     encoder, counts = counts_of("a\n", 1, Boundaries.STREAM)
-    data = written(count_lines(counts, encoder.vocabulary.tokens))
+    data = written(lines_of(counts, encoder.vocabulary.tokens))
     assert data == b"<0x0A>\t1\na\t1\n"
     assert read_count_lines(data, "it").tokens[3:] == ("\n", "a")
     with pytest.raises(DataError, match="both be '<0x0A>'"):
-        list(count_lines(counts, ["<unk>", "<s>", "</s>", "\n", "<0x0A>"]))
+        list(lines_of(counts, ["<unk>", "<s>", "</s>", "\n", "<0x0A>"]))
 
 
 @settings(max_examples=50)
@@ -74,7 +81,7 @@ def test_white_space_in_a_word_is_written_as_its_code() -> None:
 def test_what_is_written_is_read_again(text: str, order: int, boundaries: Boundaries) -> None:
     encoder, counts = counts_of(text, order, boundaries)
     assume(len(counts.orders[-1]))
-    data = written(count_lines(counts, encoder.vocabulary.tokens))
+    data = written(lines_of(counts, encoder.vocabulary.tokens))
     found_encoder, found = read_again(data, order, boundaries)
     assert found_encoder.fingerprint() == encoder.fingerprint()
     assert_same(found, counts)
@@ -91,7 +98,7 @@ def test_the_counts_of_lower_orders_follow_if_they_are_missing(
     fewest = min(fewest, order)
     lines = [
         (ngram, count)
-        for ngram, count in count_lines(counts, encoder.vocabulary.tokens)
+        for ngram, count in lines_of(counts, encoder.vocabulary.tokens)
         if len(words := ngram.split()) >= fewest or (words[0] == "<s>" and words[-1] == "</s>")
     ]
     with warnings.catch_warnings():
@@ -116,16 +123,17 @@ def test_without_rare_ngrams_there_is_a_model_all_the_same(
     end = boundaries.end
     encoder, counts = counts_of(f"{text}{end}" * least + text, order, boundaries)
     assume(counts.orders[-1].count.max(initial=0) >= least)
-    data = written(count_lines(counts, encoder.vocabulary.tokens, least))
+    data = written(lines_of(counts, encoder.vocabulary.tokens, least))
     found_encoder, found = read_again(data, order, boundaries)
     tokens = found_encoder.vocabulary.tokens
-    lines = dict(count_lines(counts, encoder.vocabulary.tokens, least))
+    lines = dict(lines_of(counts, encoder.vocabulary.tokens, least))
     lines.pop("<s>", None)
-    again = dict(count_lines(found, tokens))
+    again = dict(lines_of(found, tokens))
     again.pop("<s>", None)
     assert again == lines
     assume(np.count_nonzero(found.orders[0].count) > 1)
-    model = fit_counts(found_encoder, found, NgramSettings(order=order))
+    listed = listed_counts(data, "counts.tsv", {"boundaries": boundaries}, None)
+    model = fit_counts(joined([listed], order, {}), NgramSettings(order=order))
     state = model.start(1)
     for word in [3, len(tokens) - 1, 3]:
         total = np.exp(model.log_probs(state).astype(np.float64)).sum()

@@ -139,7 +139,7 @@ def test_parts_of_any_size_give_the_table_of_a_stream(
 
 
 def test_a_long_text_has_wide_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_LONG", 100)
+    monkeypatch.setattr(blocks, "_LONG", 100)
     monkeypatch.setattr(estimate, "_MOST", 100)
     ids = np.random.default_rng(1).integers(3, V, 500)
     given = {"impossible": np.array([1]), "vocabulary_size": V, "sentences": False}

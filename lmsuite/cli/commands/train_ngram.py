@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmsuite.cli.options import TrainingOptions
+from lmsuite.cli.options import MemoryOption, TrainingOptions, WorkersOption
 from lmsuite.cli.preparing import Prepared, finish, prepare, resuming
 from lmsuite.cli.preparing_counts import prepare_counts
 from lmsuite.cli.saving import command_line
 from lmsuite.cli.streams import note
-from lmsuite.errors import UsageError
 from lmsuite.executors import limit_threads
 from lmsuite.ngram.settings import NgramSettings, check_trainable
 
@@ -28,38 +27,22 @@ def train_ngram(
     context: typer.Context,
     *,
     settings: NgramSettings,
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            "--memory",
-            metavar="AMOUNT",
-            help="Use at most this much memory, such as 1G or 800M, and temporary files for the "
-            "rest; the model is the same. With --cluster at an address, each worker may use it.",
-            show_default="as much as needed",
-        ),
-    ] = None,
+    memory: MemoryOption = None,
     counts: Annotated[
         bool,
         typer.Option(
             "--counts", help="The files hold counts of texts (`lm count`) instead of text."
         ),
     ] = False,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            "--threads",
-            min=1,
-            help="Processes that share the work on a long text; the model is the same.",
-            show_default="all cores",
-        ),
-    ] = None,
+    threads: WorkersOption = None,
     cluster: Annotated[
         str | None,
         typer.Option(
             "--cluster",
             metavar="ADDRESS",
             help="Work on the Dask cluster whose scheduler has this address (tcp://host:8786), or "
-            "on one that is started here for the time (local); the model is the same.",
+            "on one that is started here for the time (local); the model is the same. At an "
+            "address, --memory holds for each worker.",
             show_default=False,
         ),
     ] = None,
@@ -105,30 +88,23 @@ def train_ngram(
     from lmsuite.ngram.workplace import workplace
 
     check_trainable(settings)
+    allowed = None if memory is None else bytes_of(memory)
+    is_placed = cluster is not None or scratch is not None or resume
     if counts:
         check_counted(settings)
-        for name, value in (
-            *(("memory", memory), ("threads", threads), ("cluster", cluster)),
-            *(("scratch", scratch), ("resume", resume or None)),
-        ):
-            if value is not None:
-                raise UsageError(
-                    f"{{{name}}} is for a text; {{counts}} are read into memory", name, "counts"
-                )
-        given = prepare_counts(context, common, kind=NgramModel.kind, order=settings.order)
-        _train(given, lambda: fit_counts(given.encoder, given.counts, settings))
-        return
-    is_placed = cluster is not None or scratch is not None or resume
     if memory is not None or is_placed:
         check_partitioned(settings)
     limit_threads(threads)  # of the encoding, too
-    allowed = None if memory is None else bytes_of(memory)
     with ExitStack() as stack:
         place = None
         if is_placed:
             wanted = workplace(cluster_at=cluster, threads=threads, scratch=scratch, resume=resume)
             place = stack.enter_context(wanted)
             stack.push(partial(_tell_what_is_left, place, command_line(context)))
+        if counts:
+            given = prepare_counts(context, common, kind=NgramModel.kind, order=settings.order)
+            _train(given, lambda: fit_counts(given.counts, settings, memory=allowed, place=place))
+            return
         prepared = prepare(context, common, kind=NgramModel.kind)
         ready = prepared.ready
         _train(
