@@ -180,13 +180,18 @@ def test_other_work_is_not_gone_on_with(encoded: tuple[TextEncoder, Any], tmp_pa
         estimated(encoded, tmp_path, resume=True, scratch=scratch)
     interrupted(encoded, tmp_path, "merged")
     text, ids = encoded
-    with workplace(scratch=scratch, resume=True) as place:
-        with pytest.raises(TrainingError, match="another text"):
-            other = ids.copy()
-            other[1], other[2] = ids[2], ids[1]
-            NgramModel.fit(text, other, NgramSettings(order=ORDER), place=place)
-        with pytest.raises(TrainingError, match=f"order {ORDER}, not 3; leave out resume"):
-            NgramModel.fit(text, ids, NgramSettings(order=3), place=place)
+    other = ids.copy()
+    other[1], other[2] = ids[2], ids[1]
+    for given, order, reason in (
+        (other, ORDER, "another text"),
+        (ids, 3, f"order {ORDER}, not 3; leave out resume"),
+    ):
+        with (
+            pytest.raises(TrainingError, match=reason),
+            workplace(scratch=scratch, resume=True) as place,
+        ):
+            NgramModel.fit(text, given, NgramSettings(order=order), place=place)
+        assert place.scratch.read_bytes("done.runs.json") is not None  # it is still there
 
 
 def test_one_process_at_a_time_works_in_a_scratch_folder(
