@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lmsuite.errors import TrainingError, UsageError
 from lmsuite.files.disk_arrays import DiskArray
 from lmsuite.models.ngram import NgramModel, NgramSettings
-from lmsuite.ngram import estimate, pipeline, planning, workplace
+from lmsuite.ngram import blocks, estimate, planning, workplace
 from lmsuite.ngram.memory import bytes_of, with_unit
 from lmsuite.ngram.packing import Packing
 from lmsuite.ngram.pipeline import counted_in_parts
