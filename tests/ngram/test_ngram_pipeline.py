@@ -146,7 +146,8 @@ def test_a_long_text_has_wide_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     with workplace.workplace(threads=1) as place:
         place.begin({}, 100)
         counts = np.bincount(ids, minlength=V)
-        counted_in_parts(ids, counts, (0, 0, 0), 100, place, sentences=False, adjusted=False)
+        source = blocks.TextSource(ids, sentences=False)
+        counted_in_parts(source, counts, (0, 0, 0), 100, place, adjusted=False)
         assert place.scratch.read("ngrams-3.0", 1)[0].dtype == np.int64
     estimate.estimate(ids, None, settings=NgramSettings(), memory=GIGABYTE, **given)
     with pytest.raises(TrainingError, match=r"more than 99 tokens.*jelinek-mercer"):
