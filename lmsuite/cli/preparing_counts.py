@@ -31,11 +31,12 @@ class PreparedCounts(Prepared):
 
 
 def prepare_counts(
-    context: typer.Context, options: TrainingOptions, *, kind: str, order: int
+    context: typer.Context, options: TrainingOptions, *, kind: str, order: int, on_disk: bool
 ) -> PreparedCounts:
     """As `prepare`, but the texts of the options are files of counts, which are joined.
 
-    There is no validation text unless --valid names one.
+    There is no validation text unless --valid names one. With `on_disk`, counts listed as text are
+    kept on disk.
 
     Raises:
         UsageError: as `prepare`; or no file is named, or --valid asks for a share of the text.
@@ -54,7 +55,7 @@ def prepare_counts(
     if not files:
         raise UsageError("{counts} needs files of counts; make one: lm count -o FILE", "counts")
     like = _like(options)
-    parts = [_read(file, options, like) for file in files]
+    parts = [_read(file, options, like, on_disk=on_disk) for file in files]
     counts = joined(parts, order, options.text_settings, like)
     boundaries = counts.encoder.boundaries
     held_out = validation(options, boundaries, otherwise="0")
@@ -94,15 +95,17 @@ def _like(options: TrainingOptions) -> TextEncoder | None:
     return open_model(options.models, options.like).model.encoder
 
 
-def _read(file: str, options: TrainingOptions, like: TextEncoder | None) -> TextCounts:
+def _read(
+    file: str, options: TrainingOptions, like: TextEncoder | None, *, on_disk: bool
+) -> TextCounts:
     from lmsuite.ngram.count_files import listed_counts, read_counts
 
     if file != _STDIN:
-        return read_counts(Path(file), options.text_settings, like)
+        return read_counts(Path(file), options.text_settings, like, on_disk=on_disk)
     stdin = piped_input()
     if stdin is None:
         raise DataError("standard input (`-`) is not piped in; name a file")
-    return listed_counts(stdin.read(), "standard input", options.text_settings, like)
+    return listed_counts(stdin, "standard input", options.text_settings, like, on_disk=on_disk)
 
 
 def _sha256(file: str) -> str:

@@ -81,13 +81,23 @@ def release_pages(array: NDArray[Any]) -> None:
 
     Otherwise they keep counting as memory of this process.
     """
+    memory = _mapping(array)
+    if memory is not None and hasattr(mmap, "MADV_DONTNEED"):
+        memory.madvise(mmap.MADV_DONTNEED)
+
+
+def is_mapped(array: NDArray[Any]) -> bool:
+    """Whether the values of an array are in a file, and are read when they are used."""
+    return _mapping(array) is not None
+
+
+def _mapping(array: NDArray[Any]) -> mmap.mmap | None:
     owner: Any = array
     while isinstance(owner, np.ndarray):
         owner = owner.base
     if isinstance(owner, memoryview):
         owner = owner.obj
-    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        owner.madvise(mmap.MADV_DONTNEED)
+    return owner if isinstance(owner, mmap.mmap) else None
 
 
 def raw_bytes(array: NDArray[Any]) -> memoryview:

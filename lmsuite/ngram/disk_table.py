@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.files.disk_arrays import DiskArray
 from lmsuite.ngram.table import TableOrder, word_dtype
@@ -13,10 +13,12 @@ from lmsuite.types import FloatArray, IntArray
 class TableOnDisk:
     """One order of the table, as in `TableOrder`, which grows by one range after the other."""
 
-    def __init__(self, vocabulary_size: int, *, is_highest: bool) -> None:
+    def __init__(
+        self, vocabulary_size: int, *, is_highest: bool, dtype: DTypeLike = np.float32
+    ) -> None:
         self.words = DiskArray(word_dtype(vocabulary_size))
-        self.log_probs = DiskArray(np.float32)
-        self.log_backoffs = DiskArray(np.float32)
+        self.log_probs = DiskArray(dtype)
+        self.log_backoffs = DiskArray(dtype)
         self.first_child = DiskArray(np.uint32)
         if not is_highest:
             self.first_child.append(np.zeros(1))

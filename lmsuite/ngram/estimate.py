@@ -17,8 +17,9 @@ from lmsuite.ngram.counting import NgramCounts, count_ngrams
 from lmsuite.ngram.discounts import Discounts, counts_of_counts
 from lmsuite.ngram.entropy_pruning import entropy_pruned
 from lmsuite.ngram.exchange import MissingEndError
-from lmsuite.ngram.longest import missing_end
+from lmsuite.ngram.longest import missing_end, rare_ngram
 from lmsuite.ngram.packing import Packing
+from lmsuite.ngram.partitions import RareNgramError
 from lmsuite.ngram.pipeline import counted_in_parts
 from lmsuite.ngram.pruning import survivors_of
 from lmsuite.ngram.quantizing import quantized
@@ -135,6 +136,8 @@ def estimate_counted(
                 )
             except MissingEndError as error:
                 raise missing_end(error.words, counts.encoder.vocabulary.tokens) from None
+            except RareNgramError as error:
+                raise rare_ngram(error.words, counts.encoder.vocabulary.tokens) from None
     known = counts.counts()
     require_ngrams([len(order) for order in known.orders])
     return _smoothed(known, impossible, base, settings, dtype)

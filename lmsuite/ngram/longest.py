@@ -118,6 +118,12 @@ class LongestNgrams:
             self.release()
         return count
 
+    @property
+    def total(self) -> int:
+        """The sum of all counts, as if none were below 0."""
+        pieces = range(0, len(self.count), _AT_ONCE)
+        return sum(int(np.abs(self.count[begin : begin + _AT_ONCE]).sum()) for begin in pieces)
+
     def release(self) -> None:
         """If they are in a file, let the system take back the memory of what was read."""
         release_pages(self.ngrams)
@@ -196,6 +202,15 @@ def missing_end(ngram: Sequence[int], tokens: Sequence[str]) -> DataError:
     return DataError(
         f"the counts have {' '.join(words)!r}, but not {' '.join(words[1:])!r}; "
         "give the counts of all n-grams of the text"
+    )
+
+
+def rare_ngram(ngram: Sequence[int], tokens: Sequence[str]) -> DataError:
+    """An error about an n-gram, given by the ids of its words, that has too low a count or none."""
+    words = " ".join(tokens[id] for id in ngram)
+    return DataError(
+        f"{words!r} is rarer than all that begins with it; give the counts of all n-grams of the "
+        "text"
     )
 
 

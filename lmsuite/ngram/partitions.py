@@ -138,6 +138,14 @@ class Merging:
         return parts
 
 
+class RareNgramError(Exception):
+    """An n-gram occurs less often than those together that begin with it."""
+
+    def __init__(self, words: list[int]) -> None:
+        super().__init__(words)
+        self.words = words
+
+
 def merged_runs(
     scratch: Scratch, packing: Packing, blocks: int, part: int, *, marked: bool = True
 ) -> tuple[list[Keys], IntArray]:
@@ -149,6 +157,9 @@ def merged_runs(
         blocks: how many runs there are.
         part: the range.
         marked: whether n-grams at the beginning of a text stay apart.
+
+    Raises:
+        RareNgramError: counts from elsewhere contradict each other.
     """
     runs = [scratch.read(f"runs.{block}", part) for block in range(blocks)]
     *columns, count = (np.concatenate(arrays) for arrays in zip(*runs, strict=True))
@@ -156,6 +167,10 @@ def merged_runs(
     if not marked:
         columns[-1] &= ~np.uint64(1)
     columns, count = packing.counted(columns, count)
+    rare = np.flatnonzero(count < 0)[:1]
+    if len(rare):
+        words = (packing.words(columns, place)[rare] for place in range(packing.order))
+        raise RareNgramError([int(word[0]) - 1 for word in words if word[0]])
     is_there = count != 0  # counts of texts that follow one another may be taken away again
     if is_there.all():
         return columns, count

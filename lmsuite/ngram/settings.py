@@ -177,16 +177,6 @@ def check_partitioned(settings: NgramSettings) -> None:
             "in memory; leave out {memory}, or choose another smoothing",
             *("memory", "smoothing"),
         )
-    if settings.entropy_prune:
-        raise UsageError(
-            "{entropy_prune} does not work within {memory}; use lm prune afterwards",
-            *("entropy_prune", "memory"),
-        )
-    if settings.quantize:
-        raise UsageError(
-            "{quantize} does not work within {memory}; leave out one of the two",
-            *("quantize", "memory"),
-        )
 
 
 def check_counted(settings: NgramSettings) -> None:

@@ -209,9 +209,9 @@ class BackoffTable:
             return index.find(prefix.astype(np.int64) * self.vocabulary_size + words)
         if len(words) <= _SHORT and self._flat:
             return self._flat.find(n, prefix, words)
-        return self._search(n, prefix, words)
+        return self.search(n, prefix, words)
 
-    def _search(self, n: int, prefix: IntArray, words: IntArray) -> NDArray[np.int64]:
+    def search(self, n: int, prefix: IntArray, words: IntArray) -> NDArray[np.int64]:
         """As `find`, by binary search among the continuations of each prefix."""
         if len(words) <= _FEW:
             pairs = zip(prefix.tolist(), words.tolist(), strict=True)

@@ -117,8 +117,7 @@ class JoinedCounts:
     @property
     def total(self) -> int:
         """The sum of all counts, as if none were taken away."""
-        counts = [longest.count for longest, _ in self.parts]
-        return int(np.abs(self.seams.count).sum()) + sum(int(count.sum()) for count in counts)
+        return self.seams.total + sum(longest.total for longest, _ in self.parts)
 
     @property
     def identity(self) -> dict[str, Any]:

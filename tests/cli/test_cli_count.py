@@ -76,6 +76,10 @@ def test_counts_within_memory_are_the_same(lm: Run, in_texts: Path) -> None:
         assert all(ours[name].tobytes() == array.tobytes() for name, array in expected.items())
     lines = ("count", "monday.txt", "--lines", "--min", 2)
     assert lm(*lines, *memory).done.out == lm(*lines).done.out
+    assert lm("count", "monday.txt", "--lines", "-o", "list.tsv.gz").done
+    for name, more in (("listed", ()), ("listed-parts", memory)):
+        assert lm("train", "ngram", "--counts", "list.tsv.gz", *more, "--name", name).done
+    assert_same_arrays("listed-parts", "listed")
     both = ("train", "ngram", "--counts", "monday-parts.counts", "tuesday-parts.counts")
     for name, more in (("whole", ()), ("parts", memory)):
         assert lm(*both, *more, "--smoothing", "katz", "--name", name).done

@@ -19,7 +19,6 @@ from lmsuite.errors import TrainingError, UsageError
 from lmsuite.files.disk_arrays import DiskArray
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.ngram import blocks, estimate, planning, workplace
-from lmsuite.ngram.blocks import TextSource
 from lmsuite.ngram.memory import bytes_of, with_unit
 from lmsuite.ngram.packing import Packing
 from lmsuite.ngram.pipeline import counted_in_parts
@@ -147,7 +146,7 @@ def test_a_long_text_has_wide_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     with workplace.workplace(threads=1) as place:
         place.begin({}, 100)
         counts = np.bincount(ids, minlength=V)
-        source = TextSource(ids, sentences=False)
+        source = blocks.TextSource(ids, sentences=False)
         counted_in_parts(source, counts, (0, 0, 0), 100, place, adjusted=False)
         assert place.scratch.read("ngrams-3.0", 1)[0].dtype == np.int64
     estimate.estimate(ids, None, settings=NgramSettings(), memory=GIGABYTE, **given)

@@ -102,7 +102,10 @@ def train_ngram(
             place = stack.enter_context(wanted)
             stack.push(partial(_tell_what_is_left, place, command_line(context)))
         if counts:
-            given = prepare_counts(context, common, kind=NgramModel.kind, order=settings.order)
+            on_disk = memory is not None or is_placed
+            given = prepare_counts(
+                context, common, kind=NgramModel.kind, order=settings.order, on_disk=on_disk
+            )
             _train(given, lambda: fit_counts(given.counts, settings, memory=allowed, place=place))
             return
         prepared = prepare(context, common, kind=NgramModel.kind)
