@@ -201,7 +201,8 @@ def count_in_blocks(source: Source, block: int, packing: Packing, place: Workpla
     def written() -> Iterator[tuple[int, int]]:
         for number, begin in enumerate(range(0, len(source), block)):
             end = min(begin + block, len(source))
-            place.scratch.write(f"text.{number}", source.block(begin, end, packing.order))
+            with place.here("text", number):
+                place.scratch.write(f"text.{number}", source.block(begin, end, packing.order))
             yield number, end - begin
 
     ranges = ranges_for(source, packing, block)

@@ -101,11 +101,12 @@ def _smooth_order(
     function = smoothing.smooth if n > 2 else smoothing.smooth_bigrams
     stage = place.stage(f"smoothed-{n}", function, tasks, f"smoothing {n}-grams")
     for number, _ in enumerate(stage):
-        tables[1].add_ngrams(*place.scratch.read(f"table-{n}.{number}"))
-        place.used_up(f"table-{n}.{number}")
-        if n > 2:
-            tables[0].add_contexts(*place.scratch.read(f"contexts-{n - 1}.{number}"))
-            place.used_up(f"contexts-{n - 1}.{number}")
+        with place.here("table", number):
+            tables[1].add_ngrams(*place.scratch.read(f"table-{n}.{number}"))
+            place.used_up(f"table-{n}.{number}")
+            if n > 2:
+                tables[0].add_contexts(*place.scratch.read(f"contexts-{n - 1}.{number}"))
+                place.used_up(f"contexts-{n - 1}.{number}")
     place.spent(f"ngrams-{n - 1}", f"answers-{n}", f"adjusted-{n}", f"sorting-{n}")
     place.spent(f"places-{n + 1}", *([_WORDS] if n == 2 else []))
 

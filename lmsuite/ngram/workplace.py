@@ -43,6 +43,8 @@ class TaskReport(NamedTuple):
     number: int
     seconds: float
     """Of a processor."""
+    wall: float
+    """Seconds from its beginning to its end."""
     read: int
     """Bytes, from the scratch folder."""
     written: int
@@ -183,9 +185,9 @@ class Workplace:
         whole = len(tasks) if total is None and isinstance(tasks, Sized) else total or 0
         with working(said, whole, unit) as work:
             results = in_order(partial(_measured, function, self.scratch), tasks, self.engine)
-            for number, (result, seconds, read, written) in enumerate(results):
+            for number, (result, cost) in enumerate(results):
                 if self._report is not None:
-                    self._report(TaskReport(name, number, seconds, read, written))
+                    self._report(TaskReport(name, number, *cost))
                 facts.append(result)
                 yield result
                 work.advance(min(amount, whole - work.done))
@@ -200,14 +202,19 @@ class Workplace:
         file = f"{_DONE}.{name}"
         if self._resume and self.scratch.read_bytes(file) is not None:
             return self.scratch.read(file)
-        began, read = time.process_time(), TRAFFIC.read
-        arrays = function()
-        if self._report is not None:
-            spent = time.process_time() - began
-            self._report(TaskReport(name, 0, spent, TRAFFIC.read - read, 0))
+        with self.here(name):
+            arrays = function()
         if self._keeps:
             self.scratch.write(file, arrays)
         return arrays
+
+    @contextmanager
+    def here(self, name: str, number: int = 0) -> Iterator[None]:
+        """Work of a stage that this process does itself."""
+        cost = _Cost()
+        yield
+        if self._report is not None:
+            self._report(TaskReport(name, number, *cost.so_far()))
 
     def spent(self, *names: str) -> None:
         """Remove the files of these names, which no later stage reads."""
@@ -219,13 +226,29 @@ class Workplace:
             self.scratch.remove(name)
 
 
+class _Cost:
+    """What is spent from now on."""
+
+    def __init__(self) -> None:
+        self._began = time.thread_time(), time.perf_counter(), TRAFFIC.read, TRAFFIC.written
+
+    def so_far(self) -> tuple[float, float, int, int]:
+        """As in `TaskReport`: seconds, wall, read, written."""
+        processor, wall, read, written = self._began
+        return (
+            time.thread_time() - processor,
+            time.perf_counter() - wall,
+            TRAFFIC.read - read,
+            TRAFFIC.written - written,
+        )
+
+
 def _measured(
     function: Callable[[Scratch, _Task], Any], scratch: Scratch, task: _Task
-) -> tuple[Any, float, int, int]:
-    began, read, written = time.thread_time(), TRAFFIC.read, TRAFFIC.written
+) -> tuple[Any, tuple[float, float, int, int]]:
+    cost = _Cost()
     result = function(scratch, task)
-    spent = time.thread_time() - began
-    return result, spent, TRAFFIC.read - read, TRAFFIC.written - written
+    return result, cost.so_far()
 
 
 @contextmanager
