@@ -31,6 +31,9 @@ _AHEAD = 2  # tasks that wait for each process, so that no process waits for a t
 _TRIES = 4  # of a task whose process is killed
 _PATIENCE = 5.0  # seconds to reach a scheduler
 _ALONE = 60.0  # seconds that a cluster may have no workers
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 LOCAL = "local"
 """The cluster that is started on this machine, and ended afterwards."""
 
@@ -77,6 +80,9 @@ class Engine(Protocol):
     def executor(self, function: Callable[[Any], Any]) -> Executor:
         """What runs `perform(function, task)`; it may be one for this function alone."""
 
+    def give_up(self, executor: Executor) -> None:
+        """End the work on the tasks of an executor, done or not."""
+
     def result(self, future: Future[_Result]) -> _Result:
         """The result of a task.
 
@@ -96,6 +102,10 @@ class Processes:
         """Processes for one function, which need not be picklable."""
         return _Forked(self.workers, function)
 
+    def give_up(self, executor: Executor) -> None:
+        """As `Engine.give_up`; the processes are killed."""
+        executor.shutdown(cancel_futures=True)
+
     def result(self, future: Future[_Result]) -> _Result:
         """As `Engine.result`."""
         return future.result()
@@ -114,7 +124,7 @@ class _Forked(Executor):
         )
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _uninterrupted():  # the first task forks the processes
             # Python 3.12 warns of a fork while threads run. The only threads are OpenBLAS's, which
             # stops and restarts them around a fork, and the pool's own.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -131,6 +141,27 @@ class _Forked(Executor):
         from multiprocessing import active_children
 
         return {*active_children()} - self._others
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Signals come when this ends: an exception in what Python does around a fork would be lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in _SIGNALS
+        if signal.getsignal(number) not in (None, signal.SIG_IGN)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 class Cluster:
@@ -159,6 +190,10 @@ class Cluster:
         """The cluster; the function is pickled."""
         executor: Executor = self._client.get_executor(pure=False)
         return executor
+
+    def give_up(self, executor: Executor) -> None:
+        """As `Engine.give_up`; workers end the tasks that they have begun."""
+        executor.shutdown(wait=False)
 
     def result(self, future: Future[_Result]) -> _Result:
         """As `Engine.result`.
@@ -343,7 +378,7 @@ class _Crew:
     def give_up(self) -> None:
         for _, future in self._begun:
             future.cancel()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._engine.give_up(self._executor)
 
     def _begin_again(self) -> None:
         """Do the tasks that are not done with another executor.
@@ -386,7 +421,7 @@ def _in_worker(parent: int, function: Callable[[Any], Any]) -> None:
     """Ctrl-C is the parent's to handle; a process ends when its parent has ended."""
     global _function
     _function = function
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     with suppress(ValueError):
         signal.set_wakeup_fd(-1)

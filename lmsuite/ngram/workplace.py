@@ -67,7 +67,7 @@ class Workplace:
     @property
     def is_left(self) -> bool:
         """Whether the files outlive a failure: the folder was named, and a stage is complete."""
-        return self._keeps and self._stages > 0
+        return self._keeps and (self._resume or self._stages > 0)
 
     def planned(self, memory: int | None, tokens: int, packing: Packing) -> int:
         """The positions of a block, and n-grams of a range, for so many bytes of memory.
@@ -126,6 +126,7 @@ class Workplace:
         record = self.scratch.read_bytes(_RECORD)
         where = f"the scratch folder {self.scratch.place}"
         if record is None:
+            self._resume = False
             raise TrainingError(
                 f"{where} holds no unfinished work; leave out {{resume}}", "resume", "scratch"
             )
