@@ -491,6 +491,7 @@ class BackoffTable:
             is_weight = bool((order.log_backoffs <= largest_log_backoff(self.order)).all())
             _require(is_weight, f"order{n}.log_backoffs", "has a value that is not a weight")
             _check_children(order.first_child, n)
+        self.release()
 
     @classmethod
     def build(
