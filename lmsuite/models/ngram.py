@@ -113,7 +113,7 @@ class NgramModel(LanguageModel):
             held_out: ids of another text, to fit jelinek-mercer's weights to; without it, the last
                 tenth of the training text is set aside for that.
             memory: the most bytes that all processes may use; what does not fit goes to temporary
-                files, and the model is the same. Only for Kneser-Ney without entropy pruning.
+                files, and the model is the same. Not for jelinek-mercer.
             threads: the most processes that share the work on a long text; None for all cores.
             place: where the work is done, from `lmsuite.ngram.workplace.workplace`: a cluster, or a
                 scratch folder of one's own; instead of `threads`.

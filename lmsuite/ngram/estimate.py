@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -206,7 +206,8 @@ def _estimate_in_parts(
     require_ngrams(counts.lengths)
     smoothing = fitted(counts.of_count, size - len(impossible), settings)
     table = smoothed_in_parts(counts, smoothing, base, cutoffs, place)
-    return Estimate(_smaller(table, settings), smoothing.discounts, smoothing.messages)
+    table = replace(_smaller(table, settings), memory=memory)
+    return Estimate(table, smoothing.discounts, smoothing.messages)
 
 
 def base_distribution(

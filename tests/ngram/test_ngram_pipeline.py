@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lmsuite.errors import TrainingError, UsageError
 from lmsuite.files.disk_arrays import DiskArray
 from lmsuite.models.ngram import NgramModel, NgramSettings
-from lmsuite.ngram import blocks, estimate, planning, workplace
+from lmsuite.ngram import blocks, estimate, planning, quantizing, table_blocks, workplace
 from lmsuite.ngram.memory import bytes_of, with_unit
 from lmsuite.ngram.packing import Packing
 from lmsuite.ngram.pipeline import counted_in_parts
@@ -44,6 +44,8 @@ IN_PARTS = [smoothing for smoothing in SMOOTHINGS if smoothing != "jelinek-merce
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks and ranges of some hundred n-grams, however much memory there is."""
     monkeypatch.setattr(workplace, "planned", lambda *_: Plan(workers=1, part=1500))
+    monkeypatch.setattr(table_blocks, "AT_ONCE", 1000)
+    monkeypatch.setattr(quantizing, "AT_ONCE", 1000)
 
 
 def encoded(play: str, boundaries: Boundaries, tokenizer: str) -> tuple[TextEncoder, Any]:
@@ -66,6 +68,9 @@ def encoded(play: str, boundaries: Boundaries, tokenizer: str) -> tuple[TextEnco
         {"order": 5, "smoothing": "katz", "prune": (0, 1, 2)},
         {"order": 5, "smoothing": "add-k", "k": 0.1, "prune": (0, 0, 1)},
         {"order": 4, "smoothing": "stupid-backoff", "prune": (0, 1)},
+        {"order": 4, "entropy_prune": 1e-5},
+        {"order": 3, "quantize": True},
+        {"order": 4, "smoothing": "katz", "entropy_prune": 1e-6, "quantize": True},
     ],
     ids=str,
 )
@@ -171,15 +176,19 @@ def test_too_little_memory_is_refused_with_what_would_do(play: str) -> None:
         NgramModel.fit(text, ids, NgramSettings(), memory=1 << 20)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"smoothing": "jelinek-mercer"}, {"entropy_prune": 1e-7}],
-    ids=lambda s: next(iter(s)),
-)
-def test_what_does_not_keep_to_a_cap_is_refused(play: str, settings: dict[str, Any]) -> None:
+def test_what_does_not_keep_to_a_cap_is_refused(play: str) -> None:
     text, ids = encoded(play, Boundaries.LINES, "word")
-    with pytest.raises(UsageError, match="memory"):
-        NgramModel.fit(text, ids, NgramSettings(**settings), memory=GIGABYTE)
+    with pytest.raises(UsageError, match=r"held-out text again and again.*leave out memory"):
+        NgramModel.fit(text, ids, NgramSettings(smoothing="jelinek-mercer"), memory=GIGABYTE)
+
+
+def test_scores_are_the_same_within_memory(play: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No hash tables are made if there is no room, and pages that were read are given back."""
+    text, ids = encoded(play, Boundaries.LINES, "word")
+    whole, capped = (NgramModel.fit(text, ids, NgramSettings(), memory=m) for m in (None, GIGABYTE))
+    monkeypatch.setattr("lmsuite.ngram.table.resident_bytes", lambda: GIGABYTE)
+    np.testing.assert_array_equal(capped.score(ids), whole.score(ids))
+    assert whole.table.indexes and not capped.table.indexes
 
 
 def test_a_text_shorter_than_the_order_is_refused() -> None:
