@@ -23,6 +23,11 @@ _SEPARATOR = b"\xff"
 _NEWLINE_IN_FILE = "\\n"
 
 
+def in_file(token: str) -> str:
+    """The token as a vocabulary file spells it, which `Vocabulary.read` reads."""
+    return _NEWLINE_IN_FILE if token == "\n" else token
+
+
 class Vocabulary:
     """Tokens and their ids, frozen: 0 to 2 are `SPECIALS`, then whatever was given, in order."""
 
@@ -65,6 +70,14 @@ class Vocabulary:
     def ids(self, tokens: Sequence[str]) -> IntArray:
         """The id of each token, int32 (N,); `UNK` where there is none."""
         return np.array(list(map(self._ids.get, tokens, repeat(UNK))), np.int32)
+
+    def extended(self, tokens: Iterable[str]) -> Vocabulary:
+        """This vocabulary, with new tokens behind its own.
+
+        Raises:
+            DataError: a token is there already.
+        """
+        return Vocabulary((*self.tokens[len(SPECIALS) :], *tokens))
 
     @classmethod
     def build(
