@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,7 @@ from lmsuite.cli.options import (
     ModelsOption,
     complete_models,
 )
-from lmsuite.cli.saving import command_line, reserve
+from lmsuite.cli.saving import command_line, reserve, write_arpa
 from lmsuite.cli.settings_options import Given, Only
 from lmsuite.cli.streams import say, write_json
 from lmsuite.errors import LmError, UsageError
@@ -76,28 +76,16 @@ def convert(
         reserve(context, out)
         save_model(out, opened.model, _provenance(opened, command_line(context)))
     else:
-        _write_arpa(opened, out)
+        from lmsuite.models.ngram import NgramModel
+
+        if not isinstance(opened.model, NgramModel):
+            raise LmError(f"{opened.name} is a {opened.model.kind} model; ARPA holds n-grams only")
+        write_arpa(opened.model, out)
     if as_json:
         facts = {"model": opened.name, "kind": opened.model.kind, "file": str(out)}
         write_json(facts | {"bytes": out.stat().st_size})
         return
     say(f"saved {out} ({out.stat().st_size / 1e6:.1f} MB)")
-
-
-def _write_arpa(opened: OpenedModel, out: Path) -> None:
-    import gzip
-
-    from lmsuite.files.atomic import replacing
-    from lmsuite.models.ngram import NgramModel
-
-    if not isinstance(opened.model, NgramModel):
-        raise LmError(f"{opened.name} is a {opened.model.kind} model; ARPA holds n-grams only")
-    with replacing(out) as stream:
-        if out.name.endswith(".gz"):
-            with gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=6, mtime=0) as packed:
-                opened.model.to_arpa(cast(BinaryIO, packed))
-        else:
-            opened.model.to_arpa(stream)
 
 
 def _provenance(opened: OpenedModel, command: str) -> Provenance:
