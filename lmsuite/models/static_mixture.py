@@ -26,7 +26,7 @@ from lmsuite.models.ngram import NgramModel
 from lmsuite.ngram.settings import MIXED, NgramSettings
 from lmsuite.ngram.static_mixing import Part, linear, log_linear
 from lmsuite.text.encoding import TextEncoder
-from lmsuite.text.vocabulary import BOS
+from lmsuite.text.vocabulary import BOS, Vocabulary, Widening
 from lmsuite.types import Float64Array, IntArray
 
 _MOST_NUMBERS = 200_000_000  # tokens times words times members, for log-linear weights
@@ -48,16 +48,11 @@ class StaticMixing:
         """
         self.members = _checked(members)
         first = next(iter(self.members.values())).encoder
-        tokens = dict.fromkeys(first.vocabulary.tokens)
-        for member in self.members.values():
-            tokens |= dict.fromkeys(member.encoder.vocabulary.tokens)
-        new = [token for token in tokens if token not in first.vocabulary]
-        self.encoder = TextEncoder(
-            first.tokenizer, first.vocabulary.extended(new), first.boundaries
-        )
-        vocabulary = self.encoder.vocabulary
+        vocabularies = [member.encoder.vocabulary for member in self.members.values()]
+        vocabulary = Vocabulary.union(vocabularies)
+        self.encoder = TextEncoder(first.tokenizer, vocabulary, first.boundaries)
         self.parts = [
-            Part.of(member.table, vocabulary.ids(member.encoder.vocabulary.tokens), len(vocabulary))
+            Part(member.table, Widening(member.encoder.vocabulary, vocabulary))
             for member in self.members.values()
         ]
 
@@ -66,7 +61,7 @@ class StaticMixing:
         predicted = ids[ids != BOS]
         return {
             name: np.where(
-                part.knows[predicted], part.table.score(part.ids[ids].astype(np.int32)), -np.inf
+                part.words.knows[predicted], part.table.score(part.words.ids[ids]), -np.inf
             )
             for name, part in zip(self.members, self.parts, strict=True)
         }
@@ -136,7 +131,7 @@ class StaticMixing:
         """
         possible = np.ones(len(self.encoder.vocabulary), bool)
         for part in self.parts:
-            possible &= part.table.orders[0].log_probs[part.ids] > -np.inf
+            possible &= part.table.orders[0].log_probs[part.words.ids] > -np.inf
         place = np.cumsum(possible) - 1
         at_once = max(1, _AT_ONCE // len(possible))
         tables = [part.table for part in self.parts]
@@ -148,7 +143,7 @@ class StaticMixing:
                 logs = np.stack(
                     [
                         table.log_probs(np.concatenate([held[k] for _, held in rows]))[
-                            :, part.ids[possible]
+                            :, part.words.ids[possible]
                         ]
                         for k, (table, part) in enumerate(zip(tables, self.parts, strict=True))
                     ]
@@ -160,7 +155,7 @@ class StaticMixing:
             if token != BOS and possible[token]:
                 rows.append((token, list(states)))
             for k, part in enumerate(self.parts):
-                states[k] = tables[k].extend(states[k], part.ids[[token]])
+                states[k] = tables[k].extend(states[k], part.words.ids[[token]])
 
     def model(self, weights: Sequence[float], *, is_log_linear: bool = False) -> NgramModel:
         """The combined model; weights of linear mixtures are scaled to sum to one.

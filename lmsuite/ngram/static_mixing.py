@@ -40,33 +40,17 @@ from lmsuite.errors import DataError
 from lmsuite.ngram.recursion import context_sums
 from lmsuite.ngram.refitting import all_suffixes, refitted
 from lmsuite.ngram.table import BackoffTable, TableOrder
-from lmsuite.text.vocabulary import UNK
-from lmsuite.types import BoolArray, Float64Array, IntArray
+from lmsuite.text.vocabulary import Widening
+from lmsuite.types import Float64Array
 
 
 @dataclass(frozen=True)
 class Part:
-    """A member's table, and the words of the union as the member reads them."""
+    """A member's table, and its words."""
 
     table: BackoffTable
-    own: IntArray
-    """(V,) the id in the union of each of the member's words."""
-    ids: IntArray
-    """(U,) the member's id of each word of the union; ``<unk>`` of words that it does not know."""
-
-    @classmethod
-    def of(cls, table: BackoffTable, own: IntArray, size: int) -> Part:
-        """From the ids in a union of this size of the member's words."""
-        ids = np.full(size, UNK, np.int64)
-        ids[own] = np.arange(len(own))
-        return cls(table, np.asarray(own, np.int64), ids)
-
-    @property
-    def knows(self) -> BoolArray:
-        """(U,) Whether each word of the union is a word of the member."""
-        known = np.zeros(len(self.ids), bool)
-        known[self.own] = True
-        return known
+    words: Widening
+    """The member's words among those of the union."""
 
     def nowhere(self, batch_size: int) -> NDArray[np.int64]:
         """The contexts (B, order - 1) without any word."""
@@ -93,7 +77,7 @@ def linear(parts: Sequence[Part], weights: Sequence[float]) -> BackoffTable:
     levels, log_probs = list(_levels(parts)), []
     for level in levels:
         terms = [
-            np.where(part.knows[level.word], log_weight + logs, -np.inf)
+            np.where(part.words.knows[level.word], log_weight + logs, -np.inf)
             for part, log_weight, logs in zip(parts, log_weights, level.log_probs, strict=True)
         ]
         log_probs.append(np.logaddexp.reduce(terms, axis=0))
@@ -143,16 +127,16 @@ def log_linear(parts: Sequence[Part], weights: Sequence[float]) -> BackoffTable:
 
 def _levels(parts: Sequence[Part]) -> Iterator[_Level]:
     """The union's n-grams of orders 1, 2, ..., sorted, as in a table."""
-    size = len(parts[0].ids)
+    size = len(parts[0].words.ids)
     word = np.arange(size)
     prefix = np.zeros(size, np.int64)
-    index = [part.own for part in parts]  # of each member's n-grams, in the union
+    index = [part.words.own for part in parts]  # of each member's n-grams, in the union
     contexts = [part.nowhere(1) for part in parts]  # of the union's n-grams of the order before
     n = 1
     while True:
         log_probs, log_backoffs = [], []
         for k, part in enumerate(parts):
-            logs, contexts[k] = part.table.score_next(contexts[k][prefix], part.ids[word])
+            logs, contexts[k] = part.table.score_next(contexts[k][prefix], part.words.ids[word])
             log_probs.append(logs)
             log_backoffs.append(_backoffs(part.table, contexts[k], n))
         yield _Level(prefix, word, log_probs, log_backoffs)
@@ -163,7 +147,7 @@ def _levels(parts: Sequence[Part]) -> Iterator[_Level]:
                 index[k] = np.empty(0, np.int64)
                 keys.append(index[k])
                 continue
-            words = part.own[part.table.orders[n - 1].words]
+            words = part.words.own[part.table.orders[n - 1].words]
             keys.append(index[k][part.table.prefixes(n)] * size + words)
         union = np.unique(np.concatenate(keys))
         if not len(union):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,8 +110,12 @@ def mix(
 
     The mixture is a model like any other, in one file. Expectation maximisation (Jelinek and Mercer
     1980) finds the weights that predict the text best. The cache gives a higher probability to
-    recent tokens (Kuhn and De Mori 1990); how fast it forgets is chosen on the same text. The
-    models must have the same tokens: train them with --like.
+    recent tokens (Kuhn and De Mori 1990); how fast it forgets is chosen on the same text.
+
+    Models that know different words are mixed, too: each gives words that it lacks probability 0.
+    Models with different tokenizers predict whole lines together (the product over their tokens);
+    such a mixture is for lm eval, score and compare, and cannot sample. For one that can, train the
+    models with --like.
 
     --static makes an n-gram model of n-gram models: for each n-gram of any of them, the probability
     is the weighted sum of theirs (that of backing off, where a model lacks it; zero, if it lacks
@@ -133,10 +138,15 @@ def mix(
     try:
         check_members(members)
     except DifferentTokensError as error:
-        raise _remedy(error, opened) from error
+        descriptions = {json.dumps(one.model.encoder.describe(), sort_keys=True) for one in opened}
+        if len(descriptions) > 1:
+            _mix_lines(context, members, opened, given, text, reading, target, name, as_json, error)
+            return
+        members = _with_all_words(members)
+        check_members(members)
     reserve(context, path)
     valid, rule = _text(text, reading, opened, optional=given is not None)
-    ids = opened[0].model.encoder.encode(valid)
+    ids = next(iter(members.values())).encoder.encode(valid)
     scores = member_scores(members, ids) if valid else {}
     # Without a text, a cache has the default half-life.
     mixture = Mixture.fit(members, ids, given, scores) if valid else Mixture(members, given or ())
@@ -261,6 +271,69 @@ def _members(names: list[str], opened: list[OpenedModel]) -> dict[str, LanguageM
     return members
 
 
+def _with_all_words(members: dict[str, LanguageModel]) -> dict[str, LanguageModel]:
+    """The members, each with the words of all; a cache, which knows every word, is made anew."""
+    from lmsuite.models.cache import CacheModel, CacheSettings
+    from lmsuite.models.widened import with_all_words
+
+    others = {name: member for name, member in members.items() if name != _CACHE}
+    widened = with_all_words(others)
+    encoder = next(iter(widened.values())).encoder
+    return {
+        name: widened[name] if name in widened else CacheModel(encoder, CacheSettings())
+        for name in members
+    }
+
+
+def _mix_lines(
+    context: typer.Context,
+    members: dict[str, LanguageModel],
+    opened: list[OpenedModel],
+    given: list[float] | None,
+    text: str | None,
+    reading: ReadingSettings,
+    folder: ModelsFolder,
+    name: str,
+    as_json: bool,
+    error: DifferentTokensError,
+) -> None:
+    """Mix models with different tokenizers over whole lines, and save the mixture."""
+    from lmsuite.analysis.evaluation import evaluate
+    from lmsuite.models.line_mixture import LineMixture, check_line_members
+    from lmsuite.training.validated import ValidatedModel
+
+    if _CACHE in members:
+        raise _remedy(error, opened)  # a cache predicts tokens
+    check_line_members(members)
+    reserve(context, folder.path(name))
+    valid, rule = _text(text, reading, opened, optional=given is not None)
+    mixture = LineMixture.fit(members, valid, given)
+    remedy = _remedy(error, opened).spelled(lambda field: f"--{field}")
+    note(
+        "note: these models have different tokens, so the mixture predicts whole lines: lm eval, "
+        f"score and compare can use it. To mix them token by token: {remedy}"
+    )
+    used = mixture.weights.tolist()
+    by_name = dict(zip(mixture.names, used, strict=True))
+    is_tuned = given is None
+    origin = _origin(opened, command_line(context), by_name, is_tuned=is_tuned)
+    made = ValidatedModel.of(name, mixture, valid, origin, rule=rule)
+    if is_tuned:
+        note(f"tuned on {len(valid):,} characters: {_called(text, opened)}")
+    made.save(folder)
+    alone = (
+        {each: evaluate(one, valid, name=each).bits_per_char for each, one in members.items()}
+        if valid
+        else {}
+    )
+    shown = _Members(mixture.names, mixture.members, used, {}, alone)
+    if as_json:
+        write_json(facts_of(folder, made) | {"members": shown.facts()})
+        return
+    shown.show()
+    announce(folder, made)
+
+
 def _text(
     text: str | None, reading: ReadingSettings, opened: list[OpenedModel], *, optional: bool
 ) -> tuple[Text, str]:
@@ -337,6 +410,8 @@ class _Members:
     weights: Sequence[float]
     scores: Mapping[str, NDArray[Any]]
     """The log-probabilities of the text of each member, by name; none of a cache."""
+    bits_per_char: Mapping[str, float] = field(default_factory=dict)
+    """Those of members with different tokens, by name."""
 
     def facts(self) -> list[dict[str, Any]]:
         """Each member with its weight and its own perplexity."""
@@ -348,6 +423,8 @@ class _Members:
             fact = {"member": name, "kind": model.kind, "weight": float(weight)}
             if name in self.scores:
                 fact["perplexity"] = perplexity_of(-self.scores[name].mean())
+            if name in self.bits_per_char:
+                fact["bits_per_char"] = self.bits_per_char[name]
             if isinstance(model, CacheModel):
                 fact["half_life"] = model.settings.half_life
             facts.append(fact)
@@ -358,6 +435,8 @@ class _Members:
         rows = []
         for fact in self.facts():
             alone = f"{fact['perplexity']:.2f}" if "perplexity" in fact else ""
+            if "bits_per_char" in fact:
+                alone = f"{fact['bits_per_char']:.3f} bits/char"
             if "half_life" in fact:
                 alone = f"half-life {fact['half_life']:g} tokens"
             rows.append([fact["member"], fact["kind"], f"{fact['weight']:.4f}", alone])
