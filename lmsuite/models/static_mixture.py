@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, UsageError
-from lmsuite.files.stored_text import Text
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.interpolation import em_weights
 from lmsuite.models.ngram import NgramModel
@@ -187,36 +186,6 @@ class StaticMixing:
         kind = "log-linear" if is_log_linear else "linear"
         settings = NgramSettings(order=table.order, smoothing=MIXED)
         return NgramModel(self.encoder, settings, table, (), (f"{kind} interpolation: {shown}",))
-
-
-def static_mixture(
-    members: Mapping[str, LanguageModel],
-    text: Text | None = None,
-    *,
-    weights: Sequence[float] | None = None,
-    log_linear: bool = False,
-) -> NgramModel:
-    """One n-gram model of several, as ``lm mix --static`` makes it.
-
-    Args:
-        members: n-gram models by name, with one tokenizer; also from ARPA files, and with different
-            words and orders.
-        text: the text that the weights are to predict best.
-        weights: one for each member, instead of a text. Linear ones are scaled to sum to one.
-        log_linear: interpolate logarithms of probabilities instead of probabilities.
-
-    Raises:
-        UsageError: a member cannot be combined, or there is neither a text nor weights.
-        DataError: a member reads text in another way; or the weights cannot be found on the text.
-    """
-    mixing = StaticMixing(members)
-    if weights is None:
-        if text is None:
-            raise UsageError("give {weights}, or a {text} to choose them on", "weights", "text")
-        ids = mixing.encoder.encode(text)
-        found = mixing.log_linear_weights(ids) if log_linear else mixing.linear_weights(ids)
-        weights = found.tolist()
-    return mixing.model(weights, is_log_linear=log_linear)
 
 
 def _checked(members: Mapping[str, LanguageModel]) -> dict[str, NgramModel]:

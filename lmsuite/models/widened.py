@@ -156,12 +156,3 @@ class _WidenedDecoder:
     def score_next(self, state: State, ids: IntArray) -> tuple[NDArray[np.float64], State]:
         scores, after = self.inner.score_next(state, self.model._own(ids))
         return np.where(self.model._words.knows[ids], scores, -np.inf), after
-
-
-def with_all_words(members: Mapping[str, LanguageModel]) -> dict[str, LanguageModel]:
-    """The members, each with the words of all of them; they have one tokenizer and boundaries."""
-    vocabulary = Vocabulary.union([each.encoder.vocabulary for each in members.values()])
-    return {
-        name: member if member.encoder.vocabulary == vocabulary else Widened(member, vocabulary)
-        for name, member in members.items()
-    }

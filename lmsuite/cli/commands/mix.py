@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -121,6 +120,7 @@ def mix(
     is the weighted sum of theirs (that of backing off, where a model lacks it; zero, if it lacks
     the word), and back-off weights are computed anew, as by SRILM's `ngram -mix-lm`.
     """
+    from lmsuite.models.mixing import reads_differently, with_all_words
     from lmsuite.models.mixture import DifferentTokensError, Mixture, check_members, member_scores
     from lmsuite.store.opening import open_model
     from lmsuite.training.validated import ValidatedModel
@@ -138,11 +138,10 @@ def mix(
     try:
         check_members(members)
     except DifferentTokensError as error:
-        descriptions = {json.dumps(one.model.encoder.describe(), sort_keys=True) for one in opened}
-        if len(descriptions) > 1:
+        if reads_differently(members):
             _mix_lines(context, members, opened, given, text, reading, target, name, as_json, error)
             return
-        members = _with_all_words(members)
+        members = with_all_words(members)
         check_members(members)
     reserve(context, path)
     valid, rule = _text(text, reading, opened, optional=given is not None)
@@ -269,20 +268,6 @@ def _members(names: list[str], opened: list[OpenedModel]) -> dict[str, LanguageM
             raise UsageError(f"{name} is named twice; a model can be in a mixture once")
         members[name] = model
     return members
-
-
-def _with_all_words(members: dict[str, LanguageModel]) -> dict[str, LanguageModel]:
-    """The members, each with the words of all; a cache, which knows every word, is made anew."""
-    from lmsuite.models.cache import CacheModel, CacheSettings
-    from lmsuite.models.widened import with_all_words
-
-    others = {name: member for name, member in members.items() if name != _CACHE}
-    widened = with_all_words(others)
-    encoder = next(iter(widened.values())).encoder
-    return {
-        name: widened[name] if name in widened else CacheModel(encoder, CacheSettings())
-        for name in members
-    }
 
 
 def _mix_lines(
