@@ -14,6 +14,7 @@ from lmsuite.models.mixture import Mixture
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
+from lmsuite.models.widened import Widened
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.training.loop import train
 from lmsuite.training.settings import TrainingSettings
@@ -123,8 +124,20 @@ def mixture(members: tuple[str, ...], boundaries: Boundaries) -> Case:
     return Case(f"mixture-{'-'.join(members)}-{boundaries.value}", make)
 
 
+def widened(case: Case) -> Case:
+    """The same model with more words, of which the texts have one."""
+
+    def make() -> LanguageModel:
+        inner = case.make()
+        return Widened(inner, inner.encoder.vocabulary.extended(["zebra", "quagga"]))
+
+    return Case(f"widened-{case.name}", make)
+
+
 def _cases() -> Iterator[Case]:
     for boundaries in Boundaries:
+        yield widened(ngram("katz", 3, boundaries))
+        yield widened(network("gru", boundaries))
         yield cache(boundaries)
         yield mixture(("katz", "ffnn"), boundaries)
         yield mixture(("witten-bell", "cache", "elman"), boundaries)

@@ -91,19 +91,22 @@ class Widened(LanguageModel):
     def state_key(self, state: State, row: int) -> Hashable:
         return self.inner.state_key(state, row)
 
-    def _masked(self, ids: IntArray, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The scores of ids, -inf for words that the inner model does not know."""
-        return np.where(self._words.knows[ids[ids != BOS]], scores, -np.inf)
+    def _masked(
+        self, ids: IntArray, score: Callable[[IntArray], NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        """The inner model's scores of ids, -inf for words that it does not know."""
+        ids = self.checked(ids)
+        return np.where(self._words.knows[ids[ids != BOS]], score(self._words.ids[ids]), -np.inf)
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
-        return self._masked(ids, self.inner.score(self._own(ids)))
+        return self._masked(ids, self.inner.score)
 
     def score_without_bos(self, ids: IntArray) -> NDArray[np.float64]:
-        return self._masked(ids, self.inner.score_without_bos(self._own(ids)))
+        return self._masked(ids, self.inner.score_without_bos)
 
     def piece_scorer(self) -> Callable[[IntArray], NDArray[np.float64]]:
         score = self.inner.piece_scorer()
-        return lambda ids: self._masked(ids, score(self._own(ids)))
+        return lambda ids: self._masked(ids, score)
 
     def matched_orders(self, ids: IntArray, *, bos: bool = True) -> NDArray[np.int64] | None:
         return self.inner.matched_orders(self._own(ids), bos=bos)
