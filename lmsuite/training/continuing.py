@@ -1,10 +1,13 @@
 """Go on from a finished model: with the same text for longer, or with another text.
 
 A network keeps its weights, its encoder and its architecture; all that belongs to the training
-alone is new. New tokens may join its vocabulary. Each starts as ``<unk>`` is: its embedding and its
-output weights are those of ``<unk>``, and the K new tokens together are as probable as ``<unk>``,
-so that p(v | h) of every other token v falls by the factor 1 + p(<unk> | h), whatever v is. No
-existing row changes.
+alone is new. New tokens may join its vocabulary. Each starts as ``<unk>``: its embedding and its
+output weights are those of ``<unk>``. Its bias is such that its mean probability in the text is
+about its relative frequency there,
+
+    b_t = b_unk + ln(c_t / N) - ln(mean of p(<unk> | h) over histories h of the text).
+
+No existing row changes, and the probabilities of the known tokens keep their ratios.
 
 An n-gram model keeps its counts, if it was told to. To these the counts of the second text are
 added, each as often as its weight says, and the model is estimated from the sum. So it is the model
@@ -31,7 +34,7 @@ from lmsuite.ngram.settings import check_counted
 from lmsuite.ngram.text_counts import TextCounts, joined_texts
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.settings import TextSettings
-from lmsuite.text.vocabulary import UNK
+from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.types import IntArray
 
 
@@ -98,13 +101,16 @@ def _shown(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def continued(start: NeuralModel, encoder: TextEncoder, settings: Any) -> NeuralModel:
+def continued(
+    start: NeuralModel, encoder: TextEncoder, settings: Any, ids: IntArray
+) -> NeuralModel:
     """A network with the weights of `start`, which is not changed, and rows for all tokens.
 
     Args:
         start: the network.
         encoder: its encoder, or one from `grown`.
         settings: from `continued_settings`.
+        ids: the text (N,), as this encoder encodes it.
 
     Raises:
         UsageError: tokens are new, and the network has no row of its own for each token.
@@ -126,8 +132,24 @@ def continued(start: NeuralModel, encoder: TextEncoder, settings: Any) -> Neural
         rows = np.concatenate((np.arange(before), np.full(after - before, UNK)))
         new[...] = old.take(rows, axis=axes[0])
     if after > before:
-        model.parameters["output.b"][before:] -= np.log(after - before)
+        counts = np.bincount(ids[ids != BOS], minlength=after)
+        share = counts[before:] / counts.sum()
+        model.parameters["output.b"][before:] += np.log(share) - _mean_of_unknown(start, ids)
     return model
+
+
+_READ = 300  # tokens, to learn how probable <unk> is
+
+
+def _mean_of_unknown(start: NeuralModel, ids: IntArray) -> float:
+    """ln of the mean probability of ``<unk>`` in the beginning of a text, new tokens unknown."""
+    decoder, state, probs = start.decoder(1), start.start(1), []
+    for token in ids[:_READ].tolist():
+        if token != BOS:
+            probs.append(np.exp(float(decoder.log_probs(state)[0, UNK])))
+        known = token if token < len(start.encoder.vocabulary) else UNK
+        state = decoder.step(state, np.array([known], np.int32))
+    return float(np.log(np.mean(probs)))
 
 
 def count_text(

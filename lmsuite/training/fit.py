@@ -303,7 +303,7 @@ def fit_network(
     else:
         chosen = continued_settings(start, architecture, unknown_share(ids, encoder))
         _refuse_too_large(kind, len(encoder.vocabulary), chosen)
-        model = continued(start, encoder, chosen)
+        model = continued(start, encoder, chosen, ids)
     announce(model, settings)
     rate = budget.scoring_rate(model, valid_ids)
     share = budget.validation_share(rate, len(valid_ids))
