@@ -14,6 +14,7 @@ the whole vocabulary for each token, so log-linear weights are found for small v
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ class StaticMixing:
         first = next(iter(self.members.values())).encoder
         vocabularies = [member.encoder.vocabulary for member in self.members.values()]
         vocabulary = Vocabulary.union(vocabularies)
-        self.encoder = TextEncoder(first.tokenizer, vocabulary, first.boundaries)
+        self.encoder = replace(first, vocabulary=vocabulary)
         self.parts = [
             Part(member.table, Widening(member.encoder.vocabulary, vocabulary))
             for member in self.members.values()

@@ -8,7 +8,7 @@ probability from those that know it.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -41,7 +41,7 @@ class Widened(LanguageModel):
     def __init__(self, inner: LanguageModel, vocabulary: Vocabulary) -> None:
         """The model with this larger `vocabulary`, which has all words of its own."""
         self.inner = inner
-        self.encoder = TextEncoder(inner.encoder.tokenizer, vocabulary, inner.encoder.boundaries)
+        self.encoder = replace(inner.encoder, vocabulary=vocabulary)
         self._words = Widening(inner.encoder.vocabulary, vocabulary)
         self.is_normalised, self.reach = inner.is_normalised, inner.reach
         self.remembers_text = inner.remembers_text

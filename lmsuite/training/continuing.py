@@ -34,7 +34,7 @@ from lmsuite.ngram.settings import check_counted
 from lmsuite.ngram.text_counts import TextCounts, joined_texts
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.settings import TextSettings
-from lmsuite.text.vocabulary import BOS, UNK
+from lmsuite.text.vocabulary import BOS, UNK, Vocabulary
 from lmsuite.types import IntArray
 
 
@@ -66,11 +66,19 @@ def grown(encoder: TextEncoder, text: Text, min_count: int, *, name: str) -> Tex
             "{grow_vocab}",
             "grow_vocab",
         )
-    how = TextSettings(boundaries=encoder.boundaries, min_count=min_count)
-    of_text, _ = TextEncoder.train(text, how, tokenizer=encoder.tokenizer, name=name)
     known = encoder.vocabulary
-    new = [token for token in of_text.vocabulary.tokens if token not in known]
+    of_text = _vocabulary_of(encoder, text, min_count, name)
+    new = [token for token in of_text.tokens if token not in known]
     return replace(encoder, vocabulary=known.extended(new))
+
+
+def _vocabulary_of(encoder: TextEncoder, text: Text, min_count: int, name: str) -> Vocabulary:
+    """The vocabulary of a text that is read as this encoder reads it."""
+    how = TextSettings(boundaries=encoder.boundaries)
+    if encoder.tokenizer.fixed_tokens() is None:
+        how = replace(how, min_count=min_count)
+    of_text, _ = TextEncoder.train(text, how, tokenizer=encoder.tokenizer, name=name)
+    return of_text.vocabulary
 
 
 def continued_settings(start: NeuralModel, chosen: Mapping[str, Any], share: float) -> Any:
@@ -195,12 +203,10 @@ def with_another_text(
     counts = replace(counts, name=names[0])
     encoder = counts.encoder
     if counts.grows:
-        how = TextSettings(boundaries=encoder.boundaries)
-        encoder, ids = TextEncoder.train(text, how, tokenizer=encoder.tokenizer, name=names[1])
-    else:
-        ids = encoder.encode(text, name=names[1])
-        if not len(ids):
-            raise DataError(f"{names[1]} has no tokens to count; give some text")
+        encoder = replace(encoder, vocabulary=_vocabulary_of(encoder, text, 1, names[1]))
+    ids = encoder.encode(text, name=names[1])
+    if not len(ids):
+        raise DataError(f"{names[1]} has no tokens to count; give some text")
     order = counts.longest.order
     second = count_text(text, encoder, ids, order, grows=counts.grows, name=names[1])
     return joined_texts([counts, second.times(weight)], order, {})
