@@ -32,6 +32,7 @@ from lmsuite.errors import DataError, UsageError
 from lmsuite.files.disk_arrays import in_memory
 from lmsuite.files.stored_text import Text
 from lmsuite.models.interface import LanguageModel
+from lmsuite.models.settings import AdaptationSettings
 from lmsuite.progress import working
 from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.types import Float64Array, IntArray
@@ -65,6 +66,7 @@ def evaluate(
     *,
     name: str,
     block: int | None = None,
+    adapt: AdaptationSettings | None = None,
     rng: np.random.Generator | None = None,
 ) -> Evaluation:
     """Score `text` with `model`.
@@ -74,13 +76,17 @@ def evaluate(
         text: the text.
         name: the name of the model in tables.
         block: score in blocks of so many predicted tokens, each without context before it.
+        adapt: let the networks in the model learn from the text as they read it
+            (`lmsuite.models.adaptation`); such figures are no figures of the model as it is.
         rng: for the interval of the perplexity; without it there is none.
 
     Raises:
         DataError: the text has no token.
-        UsageError: `block` is not positive.
+        UsageError: `block` is not positive, or given beside `adapt`; or the model cannot adapt.
     """
     _require_positive(block)
+    if block is not None and adapt is not None:
+        raise UsageError("{block} forgets the text before each block; leave it out to adapt")
     ids = model.encoder.encode(text)
     counts = sum(map(_counts, _pieces(ids, block)), np.zeros(3, np.int64))
     tokens, known, sequences = counts.tolist()
@@ -89,7 +95,9 @@ def evaluate(
     log_prob, known_log_prob, sums = LongSum(tokens), LongSum(known), UnitSums(2)
     zero_tokens, read, begun = 0, 0, 0  # tokens read, sequences begun
     seconds = 0.0
-    score = model.piece_scorer() if block is None else partial(_score_blocks, model, block=block)
+    score = model.piece_scorer() if adapt is None else model.adapting_scorer(adapt)
+    if block is not None:
+        score = partial(_score_blocks, model, block=block)
     with working("scoring", tokens, "tokens") as work:
         for piece in _pieces(ids, block):
             began = time.perf_counter()

@@ -141,13 +141,23 @@ class FeedForward(NeuralModel):
         carry: FloatArray,
         *,
         weight: float,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
     ) -> float:
         top, caches = self._forward(inputs, rng)
         loss, d_top = output_loss(self._output, top, targets, weight, self.encoder.impossible)
         self._embedding.d_table[...] = 0
         self._backward(d_top, caches)
         return loss
+
+    def examples(self, ids: IntArray, positions: NDArray[np.int64]) -> tuple[IntArray, IntArray]:
+        since = np.maximum.accumulate(np.where(ids == BOS, np.arange(ids.size), 0))
+        inputs = windows(ids.__getitem__, positions, since[positions], self._settings.context)
+        return inputs, ids[positions]
+
+    def example_scores(
+        self, inputs: IntArray, targets: IntArray, carry: FloatArray
+    ) -> NDArray[np.float64]:
+        return target_log_probs(self._logits(inputs), targets, self.encoder.impossible)
 
     def example(
         self, rng: np.random.Generator, batch_size: int, length: int

@@ -35,6 +35,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lmsuite.errors import DataError, UsageError
+from lmsuite.models.settings import AdaptationSettings
 from lmsuite.models.text_scores import TextScores
 from lmsuite.ngram.backed_off import BackedOff as BackedOff
 from lmsuite.ngram.backed_off import Context as Context
@@ -183,6 +184,18 @@ class LanguageModel(TextScores, ABC):
             return scores
 
         return score
+
+    def adapting_scorer(
+        self, settings: AdaptationSettings
+    ) -> Callable[[IntArray], NDArray[np.float64]]:
+        """As `piece_scorer`, but the model learns from what it has scored; see `adaptation`.
+
+        The model itself is not changed.
+
+        Raises:
+            UsageError: no part of the model is a network.
+        """
+        raise UsageError(f"a model of kind {self.kind} cannot adapt: it has no network to train")
 
     def score_without_bos(self, ids: IntArray) -> NDArray[np.float64]:
         """As `score`, but every sentence begins in `null_context`.

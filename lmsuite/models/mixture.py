@@ -23,6 +23,7 @@ from lmsuite.models.cache import CacheModel, CacheSettings
 from lmsuite.models.interface import Decoder, LanguageModel, State
 from lmsuite.models.interpolation import em_weights, interpolate
 from lmsuite.models.registry import model_class
+from lmsuite.models.settings import AdaptationSettings
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.types import Array, FloatArray, IntArray
 
@@ -181,6 +182,21 @@ class Mixture(LanguageModel):
 
     def piece_scorer(self) -> Callable[[IntArray], NDArray[np.float64]]:
         scorers = [member.piece_scorer() for member in self.members]
+        return lambda ids: interpolate(self.weights, [score(ids) for score in scorers])
+
+    def adapting_scorer(
+        self, settings: AdaptationSettings
+    ) -> Callable[[IntArray], NDArray[np.float64]]:
+        """The networks among the members adapt; the others stay as they are."""
+        scorers, adapting = [], 0
+        for member in self.members:
+            try:
+                scorers.append(member.adapting_scorer(settings))
+                adapting += 1
+            except UsageError:
+                scorers.append(member.piece_scorer())
+        if not adapting:
+            return super().adapting_scorer(settings)
         return lambda ids: interpolate(self.weights, [score(ids) for score in scorers])
 
     def contributions(self, state: tuple[State, ...], token_id: int) -> tuple[Contribution, ...]:

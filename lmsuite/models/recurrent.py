@@ -135,7 +135,7 @@ class Recurrent(NeuralModel):
         carry: FloatArray,
         *,
         weight: float,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
     ) -> float:
         self._embedding.d_table[...] = 0
         hidden, carry[...], caches = self._forward(inputs, carry, inputs == BOS, rng)
@@ -150,6 +150,16 @@ class Recurrent(NeuralModel):
         )
         self._backward(self._dropout.backward(d_top.reshape(T, B, H), mask), caches)
         return loss
+
+    def examples(self, ids: IntArray, positions: NDArray[np.int64]) -> tuple[IntArray, IntArray]:
+        before = np.where(positions > 0, ids[positions - 1], np.int32(BOS))
+        return before[:, None], ids[positions][:, None]
+
+    def example_scores(
+        self, inputs: IntArray, targets: IntArray, carry: FloatArray
+    ) -> NDArray[np.float64]:
+        hidden, _, _ = self._forward(inputs, carry, inputs == BOS)
+        return self.target_scores(hidden[:, 0], targets[:, 0])
 
     def example(
         self, rng: np.random.Generator, batch_size: int, length: int
