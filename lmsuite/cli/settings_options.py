@@ -294,6 +294,7 @@ def _spelled_somewhere() -> dict[str, str]:
     from lmsuite.ngram.settings import NgramSettings
     from lmsuite.sampling import SamplingSettings
     from lmsuite.sources.settings import ReadingSettings
+    from lmsuite.text.settings import TextSettings
     from lmsuite.training.settings import TrainingSettings
 
     models = (NgramSettings, FeedForwardSettings, RecurrentSettings, CacheSettings)
