@@ -12,6 +12,7 @@ from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.mixture import Mixture
 from lmsuite.models.neural import NeuralModel
+from lmsuite.models.neural_cache import NeuralCache, NeuralCacheSettings
 from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
@@ -105,6 +106,18 @@ def cache(boundaries: Boundaries) -> Case:
     return Case(f"cache-{boundaries.value}", make)
 
 
+def neural_cache(name: str, boundaries: Boundaries) -> Case:
+    """A network with a cache that is short enough to forget."""
+
+    def make() -> LanguageModel:
+        model = network(name, boundaries).make()
+        assert isinstance(model, NeuralModel)
+        settings = NeuralCacheSettings(model.kind, weight=0.3, flatness=0.5, size=7)
+        return NeuralCache(model, settings)
+
+    return Case(f"neural-cache-{name}-{boundaries.value}", make)
+
+
 def mixture(members: tuple[str, ...], boundaries: Boundaries) -> Case:
     """The mixture of these: smoothings, networks, or the cache."""
 
@@ -126,6 +139,8 @@ def mixture(members: tuple[str, ...], boundaries: Boundaries) -> Case:
 def _cases() -> Iterator[Case]:
     for boundaries in Boundaries:
         yield cache(boundaries)
+        yield neural_cache("gru", boundaries)
+        yield neural_cache("ffnn", boundaries)
         yield mixture(("katz", "ffnn"), boundaries)
         yield mixture(("witten-bell", "cache", "elman"), boundaries)
     for name in NETWORKS:

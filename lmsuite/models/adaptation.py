@@ -47,9 +47,9 @@ class Learner(Protocol):
         self, ids: IntArray, positions: NDArray[np.int64]
     ) -> tuple[IntArray, IntArray]: ...
 
-    def example_scores(
-        self, inputs: IntArray, targets: IntArray, carry: FloatArray
-    ) -> NDArray[np.float64]: ...
+    def example_vectors(self, inputs: IntArray, carry: FloatArray) -> FloatArray: ...
+
+    def target_scores(self, vectors: FloatArray, targets: IntArray) -> NDArray[np.float64]: ...
 
     def backpropagate(
         self,
@@ -94,7 +94,8 @@ class Adaptation:
         for first in range(0, len(positions), size):
             segment = positions[first : first + size]
             inputs, targets = self._model.examples(ids, segment)
-            scores.append(self._model.example_scores(inputs, targets, self._carry)[skipped:])
+            vectors = self._model.example_vectors(inputs, self._carry.copy())
+            scores.append(self._model.target_scores(vectors, targets.ravel())[skipped:])
             skipped = 0
             if len(segment) == size:
                 self._learn(inputs, targets)

@@ -154,10 +154,16 @@ class FeedForward(NeuralModel):
         inputs = windows(ids.__getitem__, positions, since[positions], self._settings.context)
         return inputs, ids[positions]
 
-    def example_scores(
-        self, inputs: IntArray, targets: IntArray, carry: FloatArray
-    ) -> NDArray[np.float64]:
-        return target_log_probs(self._logits(inputs), targets, self.encoder.impossible)
+    def example_vectors(self, inputs: IntArray, carry: FloatArray) -> FloatArray:
+        return self._forward(inputs)[0]
+
+    def output_vectors(self, state: IntArray) -> FloatArray:
+        with blas_threads(len(state)):
+            return self._forward(state.T)[0]
+
+    def target_scores(self, vectors: FloatArray, targets: IntArray) -> NDArray[np.float64]:
+        logits, _ = self._output.forward(vectors)
+        return target_log_probs(logits, targets, self.encoder.impossible)
 
     def example(
         self, rng: np.random.Generator, batch_size: int, length: int
@@ -195,10 +201,8 @@ class FeedForward(NeuralModel):
         for begin in range(0, positions.size, at_once):
             chunk = positions[begin : begin + at_once]
             inputs = windows(ids.__getitem__, chunk, since[chunk], self._settings.context)
-            logits = self._logits(inputs)
-            scores[begin : begin + at_once] = target_log_probs(
-                logits, ids[chunk], self.encoder.impossible
-            )
+            vectors, _ = self._forward(inputs)
+            scores[begin : begin + at_once] = self.target_scores(vectors, ids[chunk])
         return scores
 
     def summary(self) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError
 from lmsuite.models.adaptation import Adaptation
-from lmsuite.models.interface import LanguageModel
+from lmsuite.models.interface import LanguageModel, State
 from lmsuite.models.settings import AdaptationSettings
 from lmsuite.nn.layers import Dropout
 from lmsuite.nn.parameter import Parameters
@@ -95,10 +95,19 @@ class NeuralModel(LanguageModel):
         """
 
     @abstractmethod
-    def example_scores(
-        self, inputs: IntArray, targets: IntArray, carry: FloatArray
-    ) -> NDArray[np.float64]:
-        """The log-probability (T,) of each target of `examples`, after the state `carry`."""
+    def example_vectors(self, inputs: IntArray, carry: FloatArray) -> FloatArray:
+        """The input (T, D) of the output layer for each target of `examples`.
+
+        `carry` is the state before the first, and is overwritten by the state after the last.
+        """
+
+    @abstractmethod
+    def output_vectors(self, state: State) -> FloatArray:
+        """The input (B, D) of the output layer in a state."""
+
+    @abstractmethod
+    def target_scores(self, vectors: FloatArray, targets: IntArray) -> NDArray[np.float64]:
+        """The log-probability (n,) of each target after the output layer's input (n, D)."""
 
     @abstractmethod
     def example(

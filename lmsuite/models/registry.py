@@ -13,6 +13,7 @@ MODELS = {
     "rnn": "lmsuite.models.recurrent:Recurrent",
     "mixture": "lmsuite.models.mixture:Mixture",
     "cache": "lmsuite.models.cache:CacheModel",
+    "neural-cache": "lmsuite.models.neural_cache:NeuralCache",
 }
 """Kind -> ``module:class``."""
 

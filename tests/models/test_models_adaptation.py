@@ -47,7 +47,8 @@ def test_two_steps_by_the_formula(name: str) -> None:
         history, own = ids[: 4 * i], ids[4 * i : 4 * i + 4]
         inputs, targets = now.examples(np.concatenate([history, own]), np.arange(4) + 4 * i)
         assert targets.ravel().tolist() == own.tolist()
-        scores.append(now.example_scores(inputs, targets, carry))
+        vectors = now.example_vectors(inputs, carry.copy())
+        scores.append(now.target_scores(vectors, targets.ravel()))
         loss = now.backpropagate(inputs, targets, carry, weight=1 / 4, rng=None)
         assert loss == pytest.approx(-scores[-1].mean(), rel=1e-5)
         g = now.parameters.gradients.astype(np.float64)
