@@ -24,6 +24,7 @@ from lmsuite.models.interface import Decoder, LanguageModel, State
 from lmsuite.models.interpolation import em_weights, interpolate
 from lmsuite.models.registry import model_class
 from lmsuite.models.settings import AdaptationSettings
+from lmsuite.models.widened import Widened, WidenedSettings
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.types import Array, FloatArray, IntArray
 
@@ -95,7 +96,7 @@ class Mixture(LanguageModel):
         check_members(members)
         self.names = tuple(members)
         self.members = tuple(members.values())
-        self.weights = _checked_weights(weights, len(members))
+        self.weights = checked_weights(weights, len(members))
         self.encoder = self.members[0].encoder
         self.remembers_text = any(member.remembers_text for member in self.members)
         reaches = [member.reach for member in self.members]
@@ -128,7 +129,7 @@ class Mixture(LanguageModel):
         best, best_total = None, -np.inf
         for candidate, columns in _candidates(members, ids, scores, caches):
             fitted = (
-                em_weights(columns) if weights is None else _checked_weights(weights, len(members))
+                em_weights(columns) if weights is None else checked_weights(weights, len(members))
             )
             logs = interpolate(fitted, columns)
             total = float(logs[logs > -np.inf].sum())
@@ -336,9 +337,14 @@ def _candidates(
         yield {**members, caches[0]: cache}, [with_cache[name] for name in members]
 
 
-def _checked_weights(
+def checked_weights(
     weights: Sequence[float] | NDArray[np.float64], count: int
 ) -> NDArray[np.float64]:
+    """The weights (K,), scaled to sum to one.
+
+    Raises:
+        UsageError: there are not `count`, or one is negative, or all are 0.
+    """
     checked = np.array(weights, np.float64)
     shown = ",".join(f"{weight:g}" for weight in checked.ravel())
     if checked.shape != (count,):
@@ -362,7 +368,8 @@ def _checked_weights(
 
 def _extent(members: Iterable[LanguageModel]) -> tuple[int, int]:
     """How many models these are, with those within mixtures, and how many levels they have."""
-    inner = [_extent(m.members) if isinstance(m, Mixture) else (1, 0) for m in members]
+    cores = [member.inner if isinstance(member, Widened) else member for member in members]
+    inner = [_extent(core.members) if isinstance(core, Mixture) else (1, 0) for core in cores]
     return sum(models for models, _ in inner), 1 + max(levels for _, levels in inner)
 
 
@@ -374,7 +381,7 @@ def _require_few(settings: Mapping[str, Any], left: int = MOST_LEVELS) -> int:
     """
     if not left:
         raise ModelFileError(f"the mixture has more than {MOST_LEVELS} levels of mixtures")
-    members = _described(settings)
+    members = [_core(member) for member in _described(settings)]
     caches = sum(member.kind == CacheModel.kind for member in members)
     models = sum(
         _require_few(member.settings, left - 1) if member.kind == Mixture.kind else 1
@@ -383,6 +390,19 @@ def _require_few(settings: Mapping[str, Any], left: int = MOST_LEVELS) -> int:
     if caches > 1 or models > MOST_MODELS:
         raise ModelFileError(f"a mixture cannot have {models} models, {caches} of them caches")
     return models
+
+
+def _core(member: Member) -> Member:
+    """The description of the model in a widened one."""
+    if member.kind != Widened.kind:
+        return member
+    try:
+        inner = records.read(WidenedSettings, member.settings)
+    except ValueError as error:
+        raise ModelFileError(f"the widened model {member.name} is damaged: {error}") from error
+    if inner.kind == Widened.kind:
+        raise ModelFileError(f"the model {member.name} is widened twice")
+    return Member(member.name, inner.kind, inner.settings)
 
 
 def _described(settings: Mapping[str, Any]) -> list[Member]:

@@ -12,6 +12,8 @@ MODELS = {
     "ffnn": "lmsuite.models.feedforward:FeedForward",
     "rnn": "lmsuite.models.recurrent:Recurrent",
     "mixture": "lmsuite.models.mixture:Mixture",
+    "line-mixture": "lmsuite.models.line_mixture:LineMixture",
+    "widened": "lmsuite.models.widened:Widened",
     "cache": "lmsuite.models.cache:CacheModel",
     "neural-cache": "lmsuite.models.neural_cache:NeuralCache",
 }

@@ -12,6 +12,9 @@ from lmsuite.settings import check, setting
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "hardtanh", "softsign")
 CELLS = ("lstm", "gru", "elman")
 
+OF_TRAINING = ("dropout", "embed_dropout", "variational")
+"""The settings of a network that matter in training alone: a finished one predicts without them."""
+
 _CHOSEN = "by the size of the text"
 
 
