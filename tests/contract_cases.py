@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmsuite.models.cache import CacheModel, CacheSettings
+from lmsuite.models.context_mixture import ContextMixture
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.mixture import Mixture
@@ -136,6 +137,18 @@ def mixture(members: tuple[str, ...], boundaries: Boundaries) -> Case:
     return Case(f"mixture-{'-'.join(members)}-{boundaries.value}", make)
 
 
+def by_context(members: tuple[str, ...], boundaries: Boundaries) -> Case:
+    """The mixture of these with weights by context."""
+
+    def make() -> LanguageModel:
+        plain = mixture(members, boundaries).make()
+        assert isinstance(plain, Mixture)
+        ids = plain.encoder.encode(given_to(boundaries, OTHER))
+        return ContextMixture.of(plain, ids, [member.score(ids) for member in plain.members])
+
+    return Case(f"by-context-{'-'.join(members)}-{boundaries.value}", make)
+
+
 def _cases() -> Iterator[Case]:
     for boundaries in Boundaries:
         yield cache(boundaries)
@@ -143,6 +156,7 @@ def _cases() -> Iterator[Case]:
         yield neural_cache("ffnn", boundaries)
         yield mixture(("katz", "ffnn"), boundaries)
         yield mixture(("witten-bell", "cache", "elman"), boundaries)
+        yield by_context(("katz", "cache", "ffnn"), boundaries)
     for name in NETWORKS:
         for boundaries in Boundaries:
             yield network(name, boundaries)
