@@ -40,6 +40,7 @@ from lmsuite.nn.activations import ACTIVATIONS
 from lmsuite.nn.cells.cell import Cell
 from lmsuite.nn.drive import DenseDrive, EmbeddedDrive
 from lmsuite.nn.gradient_check import check_gradients
+from lmsuite.nn.graph import Node, concatenated, cross_entropy
 from lmsuite.nn.kernels import CELLS, GRU, LSTM, Elman, register_cell
 from lmsuite.nn.layers import Dropout, Embedding, Linear, Sequential, TiedLinear
 from lmsuite.nn.losses import (
@@ -67,11 +68,14 @@ __all__ = [
     "EmbeddedDrive",
     "Embedding",
     "Linear",
+    "Node",
     "Parameters",
     "Sequential",
     "TiedLinear",
     "binary_cross_entropy",
     "check_gradients",
+    "concatenated",
+    "cross_entropy",
     "log_softmax",
     "register_cell",
     "softmax_cross_entropy",
