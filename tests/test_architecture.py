@@ -37,7 +37,7 @@ MAY_IMPORT = {
         *("executors", "errors"),
     },
     "report": {
-        *("analysis", "generation", "training", "store", "models", "ngram", "text", "files"),
+        *("analysis", "generation", "training", "store", "models", "ngram", "nn", "text", "files"),
         "errors",
     },
     "cli": {

@@ -36,7 +36,7 @@ _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
-class Step:
+class TracedStep:
     """The part of the graph that belongs to the prediction of one token."""
 
     number: int
@@ -67,7 +67,7 @@ class NetworkTrace:
     loss: Node
     """J."""
     parameters: tuple[Node, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[TracedStep, ...]
 
     @property
     def hidden_size(self) -> int:
@@ -109,7 +109,7 @@ def trace_network(model: LanguageModel, text: str) -> NetworkTrace:
         known |= {id(node) for node in nodes}
         tokens = tuple(model.encoder.token_text(token) for token in reads)
         predicts = model.encoder.token_text(int(ids[at]))
-        steps.append(Step(number, tokens, predicts, int(ids[at]), loss, hidden, tuple(nodes)))
+        steps.append(TracedStep(number, tokens, predicts, int(ids[at]), loss, hidden, tuple(nodes)))
     total = steps[0].loss
     if len(steps) > 1:
         for step in steps[1:]:

@@ -33,7 +33,7 @@ _AGREE = 1e-4  # the relative difference that rounding to float32 explains, with
 
 
 @dataclass(frozen=True)
-class Line:
+class TracedNumber:
     """One number: its symbol, the formula, the formula with numbers, and the value."""
 
     symbol: str
@@ -43,12 +43,12 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Level:
+class TracedOrder:
     """What one order contributes to a probability."""
 
     order: int
     context: tuple[str, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[TracedNumber, ...]
     """The last is p, the probability of the word at this order."""
 
     @property
@@ -63,9 +63,9 @@ class TokenTrace:
 
     token: str
     id: int
-    levels: tuple[Level, ...]
+    levels: tuple[TracedOrder, ...]
     """From the lowest order to the highest; empty if the model file alone is shown."""
-    stored: tuple[Line, ...]
+    stored: tuple[TracedNumber, ...]
     """What the model file holds: back-off weights, and the probability of the n-gram found."""
     prob: float
     """The model's probability."""
@@ -131,16 +131,18 @@ class NgramTracer:
         if levels and not math.isclose(levels[-1].prob, prob, rel_tol=_AGREE, abs_tol=1e-12):
             raise DataError(
                 f"the counts give {self._token(word)!r} the probability {levels[-1].prob:.6g}, and "
-                f"the model {prob:.6g}: this is not the text on which it was trained, in {{text}}",
-                "text",
+                f"the model {prob:.6g}: it was not trained on this text; give {{training}} TEXT",
+                "training",
             )
         stored = []
         for length, weight in sorted(found.log_backoffs, reverse=True):
             context = self._joined(found.context[len(found.context) - length :])
-            stored.append(Line(f"bow({context})", "", "", math.exp(weight)))
+            stored.append(TracedNumber(f"bow({context})", "", "", math.exp(weight)))
         context = self._joined(found.context[len(found.context) - found.order + 1 :])
         given = f" | {context}" if context else ""
-        stored.append(Line(f"p({self._token(word)}{given})", "", "", math.exp(found.log_prob)))
+        stored.append(
+            TracedNumber(f"p({self._token(word)}{given})", "", "", math.exp(found.log_prob))
+        )
         return TokenTrace(self._token(word), word, levels, tuple(stored), prob)
 
     def _context(self, history: IntArray) -> list[int]:
@@ -152,7 +154,7 @@ class NgramTracer:
         longest = self._settings.order - 1
         return [int(word) for word in words[max(0, len(words) - longest) :]]
 
-    def _levels(self, words: list[int], word: int) -> Iterator[Level]:
+    def _levels(self, words: list[int], word: int) -> Iterator[TracedOrder]:
         lower = self._base(word)
         for n in range(1, len(words) + 2):
             context = words[len(words) - n + 1 :]
@@ -161,8 +163,11 @@ class NgramTracer:
                 return  # no longer context was seen either
             lines = tuple(self._level(n, context, word, followers, lower))
             if n == 1 and self._shows_base:
-                lines = (Line("p(w | nothing)", "1 / V", f"1 / {self._possible}", lower), *lines)
-            yield Level(n, tuple(map(self._token, context)), lines)
+                lines = (
+                    TracedNumber("p(w | nothing)", "1 / V", f"1 / {self._possible}", lower),
+                    *lines,
+                )
+            yield TracedOrder(n, tuple(map(self._token, context)), lines)
             lower = lines[-1].value
 
     def _base(self, word: int) -> float:
@@ -198,7 +203,7 @@ class NgramTracer:
         return _Followers(int(counts[at]) if seen else 0, counts[low:high])
 
     @cached_property
-    def _estimators(self) -> dict[str, Callable[..., Iterator[Line]]]:
+    def _estimators(self) -> dict[str, Callable[..., Iterator[TracedNumber]]]:
         return {
             "modified-kneser-ney": self._discounted,
             "kneser-ney": self._discounted,
@@ -217,15 +222,15 @@ class NgramTracer:
             return "occurrences"
         return "occurrences" if context[:1] == [BOS] else "different words before"
 
-    def _counted(self, n: int, context: list[int], found: _Followers) -> Iterator[Line]:
+    def _counted(self, n: int, context: list[int], found: _Followers) -> Iterator[TracedNumber]:
         what = self._what_counts(n, context)
-        yield Line("c(hw)", what, "", found.count)
+        yield TracedNumber("c(hw)", what, "", found.count)
         total = f"sum over {len(found.counts)} different w"
-        yield Line("c(h·)", total, "", found.total)
+        yield TracedNumber("c(h·)", total, "", found.total)
 
     def _discounted(
         self, n: int, context: list[int], word: int, found: _Followers, lower: float
-    ) -> Iterator[Line]:
+    ) -> Iterator[TracedNumber]:
         if n == 1 and self._plain_unigrams:
             yield from self._relative(n, context, word, found, lower)
             return
@@ -237,8 +242,8 @@ class NgramTracer:
         share = (found.count - of_count) / total
         name = "D" if is_one else f"D{'₀₁₂₃'[min(found.count, 3)]}{'₊' * (found.count > 2)}"
         if found.count:
-            yield Line(name, "the discount of this count", "", of_count)
-        yield Line(
+            yield TracedNumber(name, "the discount of this count", "", of_count)
+        yield TracedNumber(
             "share",
             f"(c(hw) − {name}) / c(h·)" if found.count else "0, because c(hw) = 0",
             f"({found.count} − {_short(of_count)}) / {total}" if found.count else "",
@@ -254,7 +259,7 @@ class NgramTracer:
             formula = "(D₁ N₁ + D₂ N₂ + D₃₊ N₃₊) / c(h·)"
             terms = (f"{_short(a)} · {b}" for a, b in zip(amounts, numbers, strict=True))
             figures = f"({' + '.join(terms)}) / {total}"
-        yield Line("leftover", formula, figures, leftover)
+        yield TracedNumber("leftover", formula, figures, leftover)
         yield _mixed(share, leftover, lower)
 
     @property
@@ -265,28 +270,32 @@ class NgramTracer:
 
     def _witten_bell(
         self, n: int, context: list[int], word: int, found: _Followers, lower: float
-    ) -> Iterator[Line]:
+    ) -> Iterator[TracedNumber]:
         if n == 1 and self._plain_unigrams:
             yield from self._relative(n, context, word, found, lower)
             return
         yield from self._counted(n, context, found)
         types, total = len(found.counts), found.total
-        yield Line("T(h)", "different words after h", "", types)
+        yield TracedNumber("T(h)", "different words after h", "", types)
         share, leftover = found.count / (total + types), types / (total + types)
-        yield Line("share", "c(hw) / (c(h·) + T(h))", f"{found.count} / ({total} + {types})", share)
-        yield Line("leftover", "T(h) / (c(h·) + T(h))", f"{types} / ({total} + {types})", leftover)
+        yield TracedNumber(
+            "share", "c(hw) / (c(h·) + T(h))", f"{found.count} / ({total} + {types})", share
+        )
+        yield TracedNumber(
+            "leftover", "T(h) / (c(h·) + T(h))", f"{types} / ({total} + {types})", leftover
+        )
         yield _mixed(share, leftover, lower)
 
     def _relative(
         self, n: int, context: list[int], word: int, found: _Followers, lower: float
-    ) -> Iterator[Line]:
+    ) -> Iterator[TracedNumber]:
         yield from self._counted(n, context, found)
         numbers = f"{found.count} / {found.total}"
-        yield Line("p(w | h)", "c(hw) / c(h·)", numbers, found.count / found.total)
+        yield TracedNumber("p(w | h)", "c(hw) / c(h·)", numbers, found.count / found.total)
 
     def _stupid(
         self, n: int, context: list[int], word: int, found: _Followers, lower: float
-    ) -> Iterator[Line]:
+    ) -> Iterator[TracedNumber]:
         if found.count or (n == 1 and self._plain_unigrams):
             yield from self._relative(n, context, word, found, lower)
             return
@@ -294,19 +303,21 @@ class NgramTracer:
         weight = STUPID_BACKOFF_WEIGHT
         numbers = f"{weight:g} · {_short(lower)}"
         formula = f"{weight:g} p(w | h'), a score"
-        yield Line("p(w | h)", formula, numbers, weight * lower)
+        yield TracedNumber("p(w | h)", formula, numbers, weight * lower)
 
     def _add_k(
         self, n: int, context: list[int], word: int, found: _Followers, lower: float
-    ) -> Iterator[Line]:
+    ) -> Iterator[TracedNumber]:
         k, V = self._settings.k, self._possible
         is_complete = n == self._settings.order or context[:1] == [BOS]
         if not is_complete:
-            yield Line("p(w | h)", "1 / V, because the context is not complete", f"1 / {V}", lower)
+            yield TracedNumber(
+                "p(w | h)", "1 / V, because the context is not complete", f"1 / {V}", lower
+            )
             return
         yield from self._counted(n, context, found)
-        yield Line("V", "words that can follow", "", V)
-        yield Line(
+        yield TracedNumber("V", "words that can follow", "", V)
+        yield TracedNumber(
             "p(w | h)",
             "(c(hw) + k) / (c(h·) + k V)",
             f"({found.count} + {k:g}) / ({found.total} + {k:g} · {V})",
@@ -315,17 +326,19 @@ class NgramTracer:
 
     def _jelinek_mercer(
         self, n: int, context: list[int], word: int, found: _Followers, lower: float
-    ) -> Iterator[Line]:
+    ) -> Iterator[TracedNumber]:
         if n == 1 and self._plain_unigrams:
             yield from self._relative(n, context, word, found, lower)
             return
         yield from self._counted(n, context, found)
         weight = self._weight(n, context, found)
         frequency = found.count / found.total
-        yield Line("frequency", "c(hw) / c(h·)", f"{found.count} / {found.total}", frequency)
+        yield TracedNumber(
+            "frequency", "c(hw) / c(h·)", f"{found.count} / {found.total}", frequency
+        )
         bucket = f"of contexts with about {2 ** int(math.log2(found.total))} to twice that"
-        yield Line("weight(h)", f"fitted to held-out text; {bucket}", "", weight)
-        yield Line(
+        yield TracedNumber("weight(h)", f"fitted to held-out text; {bucket}", "", weight)
+        yield TracedNumber(
             "p(w | h)",
             "weight(h) c(hw) / c(h·) + (1 − weight(h)) p(w | h')",
             f"{_short(weight)} · {_short(frequency)} + {_short(1 - weight)} · {_short(lower)}",
@@ -346,7 +359,7 @@ class NgramTracer:
 
     def _katz(
         self, n: int, context: list[int], word: int, found: _Followers, lower: float
-    ) -> Iterator[Line]:
+    ) -> Iterator[TracedNumber]:
         if n == 1 and self._plain_unigrams:
             yield from self._relative(n, context, word, found, lower)
             return
@@ -359,19 +372,19 @@ class NgramTracer:
         total, lost = found.total, found.total - float(retained.sum())
         if lost < 1e-9:
             lost, total = 1.0, total + 1
-            yield Line(
+            yield TracedNumber(
                 "c(h·)", "and one more for words not seen, all counts being trusted", "", total
             )
         leftover = lost / total
         keeps = float(kept[min(found.count, highest)]) if found.count else 0.0
         share = found.count * keeps / total
         if found.count:
-            yield Line("d", f"the part that a count of {found.count} keeps", "", keeps)
-            yield Line(
+            yield TracedNumber("d", f"the part that a count of {found.count} keeps", "", keeps)
+            yield TracedNumber(
                 "share", "d c(hw) / c(h·)", f"{_short(keeps)} · {found.count} / {total}", share
             )
         if n == 1:  # below the unigrams every word gets a part
-            yield Line(
+            yield TracedNumber(
                 "leftover", "what the discounts take / c(h·)", f"{_short(lost)} / {total}", leftover
             )
             yield _mixed(share, leftover, lower)
@@ -384,16 +397,16 @@ class NgramTracer:
             scaled = (
                 "share" if weight else "share / (1 − leftover), for no word is left to get that"
             )
-            yield Line("p(w | h)", scaled, "", prob)
+            yield TracedNumber("p(w | h)", scaled, "", prob)
             return
-        yield Line(
+        yield TracedNumber(
             "leftover", "what the discounts take / c(h·)", f"{_short(lost)} / {total}", leftover
         )
         unseen = leftover / weight if weight else 0.0
         formula = "leftover / the sum of p(w | h') over the w not seen after h"
-        yield Line("α(h)", formula, f"{_short(leftover)} / {_short(unseen)}", weight)
+        yield TracedNumber("α(h)", formula, f"{_short(leftover)} / {_short(unseen)}", weight)
         numbers = f"{_short(weight)} · {_short(lower)}"
-        yield Line("p(w | h)", "α(h) p(w | h')", numbers, weight * lower)
+        yield TracedNumber("p(w | h)", "α(h) p(w | h')", numbers, weight * lower)
 
     def _in_table(self, context: list[int]) -> int:
         """The index of a context in the model's table."""
@@ -410,9 +423,9 @@ class NgramTracer:
         return ("" if all(len(token) == 1 for token in tokens) else " ").join(tokens)
 
 
-def _mixed(share: float, leftover: float, lower: float) -> Line:
+def _mixed(share: float, leftover: float, lower: float) -> TracedNumber:
     """The end of every interpolated order."""
-    return Line(
+    return TracedNumber(
         "p(w | h)",
         "share + leftover · p(w | h')",
         f"{_short(share)} + {_short(leftover)} · {_short(lower)}",
@@ -433,4 +446,4 @@ def _why_not_counted(model: NgramModel, has_text: bool) -> str:
         return "the model is quantized: its numbers are rounded"
     if settings.prune or settings.entropy_prune:
         return "the model is pruned: what the dropped n-grams had went to the back-off weights"
-    return "" if has_text else "a model file holds no counts; {text} TEXT names the training text"
+    return "" if has_text else "the model file has none; {training} TEXT names the training text"

@@ -28,6 +28,15 @@ You can write your own cell: one step and its reverse. `register_cell` makes it 
 ...         d_a = d_state * (h > 0)
 ...         return d_a, d_a, np.zeros_like(d_state)
 
+A `Node` is a value that remembers how it was computed. `backward` fills the gradients of all that
+it depends on, and every number on the way can be looked at:
+
+>>> x, w, b = Node("x", 0.5), Node("w", -2.0), Node("b", 1.5)
+>>> h = (x * w + b).tanh().named("h")
+>>> h.backward()
+>>> print(h.formula, f"dh/dw = {w.gradient:.3f}")
+tanh(x · w + b) dh/dw = 0.393
+
 Rules: `Layer.shapes(prefix, ...)` declares the arrays, `Layer(parameters, prefix)` makes views of
 them, and `initialise(rng)` fills them. `forward` returns (outputs, cache). `backward(d_outputs,
 cache)` *writes* the gradients of the parameters. Several layers may share an embedding's table, so
@@ -40,7 +49,7 @@ from lmsuite.nn.activations import ACTIVATIONS
 from lmsuite.nn.cells.cell import Cell
 from lmsuite.nn.drive import DenseDrive, EmbeddedDrive
 from lmsuite.nn.gradient_check import check_gradients
-from lmsuite.nn.graph import Node, concatenated, cross_entropy
+from lmsuite.nn.graph import Edge, Node, concatenated, cross_entropy
 from lmsuite.nn.kernels import CELLS, GRU, LSTM, Elman, register_cell
 from lmsuite.nn.layers import Dropout, Embedding, Linear, Sequential, TiedLinear
 from lmsuite.nn.losses import (
@@ -64,6 +73,7 @@ __all__ = [
     "Cell",
     "DenseDrive",
     "Dropout",
+    "Edge",
     "Elman",
     "EmbeddedDrive",
     "Embedding",

@@ -102,7 +102,7 @@ def test_kneser_ney_counts_what_comes_before() -> None:
 def test_without_the_text_the_file_is_shown() -> None:
     model, ids = trained(Boundaries.LINES, order=3)
     tracer = NgramTracer(model)
-    assert tracer.reason == "a model file holds no counts; {text} TEXT names the training text"
+    assert tracer.reason == "the model file has none; {training} TEXT names the training text"
     assert all(not trace.levels and trace.stored for trace in tracer.trace("The cows sat"))
     for settings, why in (
         ({"quantize": True}, "quantized"),
@@ -115,7 +115,7 @@ def test_without_the_text_the_file_is_shown() -> None:
 
 def test_another_text_is_not_taken_for_the_training_text() -> None:
     model, ids = trained(Boundaries.LINES, order=3)
-    with pytest.raises(DataError, match="this is not the text on which it was trained"):
+    with pytest.raises(DataError, match="it was not trained on this text"):
         traced(model, ids[: len(ids) // 2], "The cows eat hay")
     with pytest.raises(DataError, match="no tokens"):
         traced(model, ids, "")
