@@ -37,6 +37,7 @@ cache)` *writes* the gradients of the parameters. Several layers may share an em
 from __future__ import annotations
 
 from lmsuite.nn.activations import ACTIVATIONS
+from lmsuite.nn.attention import Attention
 from lmsuite.nn.cells.cell import Cell
 from lmsuite.nn.drive import DenseDrive, EmbeddedDrive
 from lmsuite.nn.gradient_check import check_gradients
@@ -44,12 +45,16 @@ from lmsuite.nn.kernels import CELLS, GRU, LSTM, Elman, register_cell
 from lmsuite.nn.layers import Dropout, Embedding, Linear, Sequential, TiedLinear
 from lmsuite.nn.losses import (
     binary_cross_entropy,
+    hinge,
     log_softmax,
+    multiclass_hinge,
     softmax_cross_entropy,
     squared_error,
 )
-from lmsuite.nn.optimizers import OPTIMIZERS, SGD, Adam, AdamW
+from lmsuite.nn.optimizers import OPTIMIZERS, SGD, Adam, AdamW, clip_by_global_norm
 from lmsuite.nn.parameter import Parameters
+from lmsuite.nn.recurrent_layer import Bidirectional, RecurrentLayer
+from lmsuite.nn.sequences import Average, length_mask, pad
 
 __all__ = [
     "ACTIVATIONS",
@@ -60,6 +65,9 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Attention",
+    "Average",
+    "Bidirectional",
     "Cell",
     "DenseDrive",
     "Dropout",
@@ -68,11 +76,17 @@ __all__ = [
     "Embedding",
     "Linear",
     "Parameters",
+    "RecurrentLayer",
     "Sequential",
     "TiedLinear",
     "binary_cross_entropy",
     "check_gradients",
+    "clip_by_global_norm",
+    "hinge",
+    "length_mask",
     "log_softmax",
+    "multiclass_hinge",
+    "pad",
     "register_cell",
     "softmax_cross_entropy",
     "squared_error",
