@@ -35,6 +35,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from threadpoolctl import threadpool_limits
+
 HERE = Path(__file__).resolve().parent
 SLOW = "<!-- slow -->"  # a page with this line takes more than some seconds
 
@@ -230,11 +232,17 @@ def _python(block: Block, path: Path, names: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def _in(folder: Path, page: str) -> Iterator[None]:
-    """Within this context the folder is the current one, and pictures are drawn in our style."""
+    """Within this context the folder is the current one, and pictures are drawn in our style.
+
+    Products of matrices have one thread: a page then prints the same with any number of cores.
+    """
+    import numpy  # noqa: F401  # its BLAS must be loaded to be limited
+
     before = Path.cwd()
     os.chdir(folder)
     try:
-        with _our_style() if "matplotlib" in page else contextlib.nullcontext():
+        style = _our_style() if "matplotlib" in page else contextlib.nullcontext()
+        with style, threadpool_limits(1):
             yield
     finally:
         os.chdir(before)

@@ -46,6 +46,7 @@ cache)` *writes* the gradients of the parameters. Several layers may share an em
 from __future__ import annotations
 
 from lmsuite.nn.activations import ACTIVATIONS
+from lmsuite.nn.attention import Attention
 from lmsuite.nn.cells.cell import Cell
 from lmsuite.nn.drive import DenseDrive, EmbeddedDrive
 from lmsuite.nn.gradient_check import check_gradients
@@ -54,12 +55,24 @@ from lmsuite.nn.kernels import CELLS, GRU, LSTM, Elman, register_cell
 from lmsuite.nn.layers import Dropout, Embedding, Linear, Sequential, TiedLinear
 from lmsuite.nn.losses import (
     binary_cross_entropy,
+    hinge,
     log_softmax,
+    multiclass_hinge,
     softmax_cross_entropy,
     squared_error,
 )
-from lmsuite.nn.optimizers import OPTIMIZERS, SGD, Adam, AdamW
+from lmsuite.nn.optimizers import (
+    OPTIMIZERS,
+    SGD,
+    Adam,
+    AdamW,
+    add_penalty,
+    clip_by_global_norm,
+)
 from lmsuite.nn.parameter import Parameters
+from lmsuite.nn.recurrent_layer import Bidirectional, RecurrentLayer
+from lmsuite.nn.schedules import SCHEDULES
+from lmsuite.nn.sequences import Average, length_mask, pad
 
 __all__ = [
     "ACTIVATIONS",
@@ -67,9 +80,13 @@ __all__ = [
     "GRU",
     "LSTM",
     "OPTIMIZERS",
+    "SCHEDULES",
     "SGD",
     "Adam",
     "AdamW",
+    "Attention",
+    "Average",
+    "Bidirectional",
     "Cell",
     "DenseDrive",
     "Dropout",
@@ -80,13 +97,20 @@ __all__ = [
     "Linear",
     "Node",
     "Parameters",
+    "RecurrentLayer",
     "Sequential",
     "TiedLinear",
+    "add_penalty",
     "binary_cross_entropy",
     "check_gradients",
+    "clip_by_global_norm",
     "concatenated",
     "cross_entropy",
+    "hinge",
+    "length_mask",
     "log_softmax",
+    "multiclass_hinge",
+    "pad",
     "register_cell",
     "softmax_cross_entropy",
     "squared_error",
