@@ -213,11 +213,10 @@ def _show_pass(traced: NetworkTrace, step: TracedStep, unit: int | None) -> None
     from lmsuite.report.traces import corner, node_row, norm, number, shown_nodes, unit_lines
 
     if len(traced.steps) > 1:
-        mean = float(traced.loss.value) / len(traced.steps)
-        say(
-            f"J = L_1 + … + L_{len(traced.steps)} = {number(float(traced.loss.value))} nats, "
-            f"{number(mean)} a token"
-        )
+        count = len(traced.steps)
+        total = float(traced.loss.value)
+        terms = "L_1 + L_2" if count == 2 else f"L_1 + … + L_{count}"
+        say(f"J = {terms} = {number(total)} nats, {number(total / count)} a token")
         say()
         columns = [
             Column("t", number=True),
