@@ -177,6 +177,7 @@ _HOMES = {
     "SamplingSettings": "lmsuite.sampling",
     "Seed": "lmsuite.generation.texts",
     "SharedStream": "lmsuite.generation.batcher",
+    "Shown": "lmsuite.analysis.network_trace",
     "State": "lmsuite.models.interface",
     "StoredText": "lmsuite.files.stored_text",
     "StreamDecoder": "lmsuite.text.encoding",

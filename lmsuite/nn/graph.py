@@ -196,8 +196,11 @@ class Node:
         edge = Edge(self, "1", np.ones(()), np.transpose)
         return _made("joined", f"{_factor(self)}ᵀ", self.value.T, edge)
 
-    def row(self, index: int, label: str | None = None) -> Node:
-        """Row `index` of a table (V, E): a vector (E,). The label stands for it in the formula."""
+    def row(self, index: int | slice, label: str | None = None) -> Node:
+        """Row `index` of a table (V, E): a vector (E,); or several rows, of a slice.
+
+        The label stands for the index in the formula.
+        """
         where = f"{index}" if label is None else label
 
         def back(upstream: FloatArray) -> FloatArray:

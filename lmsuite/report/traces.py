@@ -6,11 +6,11 @@ A large array is shown by its norm (the root of the sum of squares) and its firs
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from lmsuite.analysis.network_trace import NetworkTrace, TracedStep
+from lmsuite.analysis.network_trace import NetworkTrace, Shown, TracedStep
 from lmsuite.analysis.ngram_trace import TokenTrace
 from lmsuite.nn.graph import Edge, Node
 from lmsuite.types import FloatArray
@@ -21,6 +21,7 @@ WHOLE = 4
 """An array of at most so many entries is shown whole."""
 MOST_IN_JSON = 1000
 """An array of more entries is given by norm and corner in JSON, too."""
+_Entries: TypeAlias = dict[Node, Shown]
 _TERMS = 3  # of a sum that are written out
 
 
@@ -36,12 +37,12 @@ def corner(array: FloatArray) -> str:
     return " ".join(map(number, shown.tolist())) + (" …" if shown.size < entries.size else "")
 
 
-def entries(array: FloatArray, step: TracedStep) -> str:
-    """As `corner`; of an array with an entry for each token, that of the token to be predicted."""
-    [logits] = [edge.source for edge in step.loss.edges]
-    if array.shape != logits.value.shape:
+def entries(node: Node, array: FloatArray, step: TracedStep) -> str:
+    """As `corner`, of an array of a node's shape; of logits and the like the token's entry."""
+    shown = step.shown.get(node)
+    if shown is None:
         return corner(array)
-    return f"{step.predicts}: {number(float(array[step.target]))} …"
+    return f"{shown.label}: {number(float(array[shown.at]))} …"
 
 
 def norm(array: FloatArray) -> str:
@@ -64,7 +65,9 @@ def derivative(node: Node, edge: Edge, step: TracedStep) -> str:
     slope = node.slope(edge)
     is_own = node.operation in ("each", "loss") and slope not in ("1", "−1", edge.source.name)
     is_factor = node.operation == "each" and any(slope == other.source.name for other in node.edges)
-    return f"{slope} = {entries(edge.local, step)}" if is_own and not is_factor else slope
+    return (
+        f"{slope} = {entries(edge.source, edge.local, step)}" if is_own and not is_factor else slope
+    )
 
 
 def derivatives(node: Node, step: TracedStep) -> str:
@@ -85,10 +88,14 @@ def node_row(node: Node, step: TracedStep) -> list[str]:
     return [
         equation(node),
         shape(node.value),
-        entries(node.value, step),
+        entries(node, node.value, step),
         norm(node.value),
         derivatives(node, step),
-        *((entries(node.gradient, step), norm(node.gradient)) if has_gradient(node) else ("", "")),
+        *(
+            (entries(node, node.gradient, step), norm(node.gradient))
+            if has_gradient(node)
+            else ("", "")
+        ),
     ]
 
 
@@ -104,26 +111,18 @@ def unit_lines(trace: NetworkTrace, step: TracedStep, unit: int) -> Iterator[str
     the token to be predicted.
     """
     size = trace.hidden_size
-    entry = {}  # the index that is shown of each node
+    entry: _Entries = {}  # the entry that is shown of each node
     for node in step.nodes:
-        if node.operation in ("row", "joined"):
-            continue
-        if node.value.shape == (size,) and not _is_logits(node, step):
-            entry[node] = unit
-        elif _is_logits(node, step):
-            entry[node] = step.target
+        if node in step.shown:
+            entry[node] = step.shown[node]
+        elif node.value.shape == (size,) and node.operation not in ("row", "joined"):
+            entry[node] = Shown(unit, f"{unit}")
     for node in step.nodes:
-        yield f"{_called(node, entry, step)} = {_forward(node, entry)}"
+        yield f"{_called(node, entry)} = {_forward(node, entry)}"
     yield ""
     users = _users(trace)
     for node in reversed(step.nodes):
-        yield f"dJ/d{_called(node, entry, step)} = {_backward(node, entry, users.get(node, []))}"
-
-
-def _is_logits(node: Node, step: TracedStep) -> bool:
-    """Whether a node has an entry for every token: the logits, or a term of them."""
-    [logits] = [edge.source for edge in step.loss.edges]
-    return node is logits or any(edge.source is node for edge in logits.edges if node.edges)
+        yield f"dJ/d{_called(node, entry)} = {_backward(node, entry, users.get(node, []))}"
 
 
 def _users(trace: NetworkTrace) -> dict[Node, list[tuple[Node, Edge]]]:
@@ -134,30 +133,28 @@ def _users(trace: NetworkTrace) -> dict[Node, list[tuple[Node, Edge]]]:
     return users
 
 
-def _called(node: Node, entry: dict[Node, int], step: TracedStep) -> str:
+def _called(node: Node, entry: _Entries) -> str:
     name = node.name if " " not in node.name else f"({node.name})"
-    if node not in entry:
-        return name
-    return f"{name}[{step.predicts if _is_logits(node, step) else entry[node]}]"
+    return f"{name}[{entry[node].label}]" if node in entry else name
 
 
-def _at(node: Node, entry: dict[Node, int], array: FloatArray) -> float | None:
+def _at(node: Node, entry: _Entries, array: FloatArray) -> float | None:
     """The shown entry of an array of a node's shape; None if it has no one entry."""
     if array.size == 1:
         return float(array.reshape(-1)[0])
-    return float(array[entry[node]]) if node in entry else None
+    return float(array[entry[node].at]) if node in entry else None
 
 
-def _forward(node: Node, entry: dict[Node, int]) -> str:
+def _forward(node: Node, entry: _Entries) -> str:
     value = _at(node, entry, node.value)
     formula = node.formula
     if value is None:
         return f"{formula} = {corner(node.value)}" if formula != node.name else corner(node.value)
     if node.operation == "product":
         x, W = (edge.source.value for edge in node.edges)
-        formula = _written_out(x, W[:, entry[node]])
+        formula = _written_out(x, W[:, entry[node].at])
     elif node.operation == "sum" and node in entry:
-        at = entry[node]
+        at = entry[node].at
         terms = [float(edge.source.value[at]) for edge in node.edges if edge.source.value.ndim]
         formula = _added(map(number, terms))
     return f"{formula} = {number(value)}" if formula != node.name else number(value)
@@ -178,7 +175,7 @@ def _added(terms: Iterable[str]) -> str:
     return " + ".join(terms).replace("+ −", "− ")
 
 
-def _backward(node: Node, entry: dict[Node, int], users: Sequence[tuple[Node, Edge]]) -> str:
+def _backward(node: Node, entry: _Entries, users: Sequence[tuple[Node, Edge]]) -> str:
     """The sum over the nodes made from this one."""
     total = _at(node, entry, node.gradient)
     if total is None:
@@ -188,9 +185,8 @@ def _backward(node: Node, entry: dict[Node, int], users: Sequence[tuple[Node, Ed
         part = _at(node, entry, edge.pull(user.gradient))
         slope = user.slope(edge)
         if user.operation == "each" and slope != "1":
-            at = entry.get(node)
             upstream, local = (
-                float(array[at]) if array.ndim and at is not None else float(array)
+                float(array[entry[node].at]) if array.ndim else float(array)
                 for array in (user.gradient, edge.local)
             )
             parts.append(f"{number(upstream)} · {number(local)} ({slope})")

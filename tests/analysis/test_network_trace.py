@@ -13,6 +13,7 @@ from lmsuite.errors import DataError
 from lmsuite.models.feedforward import FeedForward, windows
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent
+from lmsuite.nn.cell_graphs import GATES, PAST_GATES
 from lmsuite.nn.gradient_check import numeric_gradient
 from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.text.vocabulary import BOS
@@ -50,31 +51,38 @@ def batch_of(model: NeuralModel, ids: IntArray) -> tuple[IntArray, IntArray, Flo
 
 def gradients(trace: NetworkTrace, model: NeuralModel) -> dict[str, FloatArray]:
     """The gradients of a trace by the names of the model's arrays."""
-    by_symbol = {node.name: node.gradient for node in trace.parameters}
-    found = {"embedding.table": by_symbol["C"]}
+    of = {node.name: node.gradient for node in trace.parameters}
+    found = {"embedding.table": of["C"]}
     if isinstance(model, FeedForward):
-        layers = len(model.settings.hidden)
-        for i in range(layers):
-            mark = "" if layers == 1 else "¹²³"[i]
-            found[f"hidden.{i}.W"] = by_symbol[f"H{mark}"]
-            found[f"hidden.{i}.b"] = by_symbol[f"d{mark}"]
-        output = [by_symbol[symbol] for symbol in ("U", "W") if symbol in by_symbol]
-        return found | {"output.W": np.concatenate(output), "output.b": by_symbol["b"]}
-    for i in range(model.settings.layers):
-        mark = "" if model.settings.layers == 1 else "¹²³"[i]
-        for letter, name in (("W", "Wx"), ("U", "Wh"), ("b", "b")):
-            begin = f"{letter}{mark}"
-            blocks = [
-                gradient
-                for symbol, gradient in by_symbol.items()
-                if symbol.partition("_")[0] == begin and not symbol.endswith(("_y", "b_q"))
-            ]
-            found[f"layer.{i}.{name}"] = np.concatenate(blocks, axis=-1)
-        if "b_q" in by_symbol:
-            found[f"layer.{i}.b_q"] = by_symbol["b_q"]
-    if "W_y" in by_symbol:
-        found["output.W"] = by_symbol["W_y"]
-    return found | {"output.b": by_symbol["b_y"]}
+        for i, mark in enumerate(marks(len(model.settings.hidden))):
+            found[f"hidden.{i}.W"], found[f"hidden.{i}.b"] = of[f"H{mark}"], of[f"d{mark}"]
+        found["output.W"] = np.concatenate([of[symbol] for symbol in "UW" if symbol in of])
+        found["output.b"] = of["b"]
+    else:
+        cell = model.settings.cell
+        for i, mark in enumerate(marks(model.settings.layers)):
+            for letter, name, gates in (
+                ("W", "Wx", GATES),
+                ("U", "Wh", PAST_GATES),
+                ("b", "b", GATES),
+            ):
+                names = [f"{letter}{mark}_{gate}".rstrip("_") for gate in gates[cell]]
+                found[f"layer.{i}.{name}"] = np.concatenate([of[n] for n in names], axis=-1)
+            if cell == "gru":
+                found[f"layer.{i}.b_q"] = of[f"b{mark}_q"]
+        if "W_y" in of:
+            found["output.W"] = of["W_y"]
+        found["output.b"] = of["b_y"]
+    if "W_c" in of:  # an adaptive softmax
+        found |= {"output.clusters.W": of["W_c"], "output.clusters.b": of["b_c"]}
+        for k in range(1, 9):
+            tail = {f"output.tail.{k}.{x}": f"{x}_{k}" for x in "PWb"}
+            found |= {name: of[symbol] for name, symbol in tail.items() if symbol in of}
+    return found
+
+
+def marks(layers: int) -> list[str]:
+    return [""] if layers == 1 else list("¹²³"[:layers])
 
 
 @pytest.mark.parametrize("boundaries", Boundaries)
