@@ -192,11 +192,10 @@ class _Graph:
         W_c, b_c = self._clusters
         k = sum(target >= edge for edge in self._edges)  # 0: a frequent word
         n = self._edges[0]
-        logits = concatenated(
-            [words.named(f"y_w,{number}"), (top @ W_c + b_c).named(f"y_c,{number}")]
-        )
+        parts = [words.named(f"y_w,{number}"), (top @ W_c + b_c).named(f"y_c,{number}")]
         entry = Shown(n + k - 1, f"cluster {k}") if k else Shown(target, token)
-        loss = self._entropy(logits, f"{number}", entry, shown)
+        loss = self._entropy(concatenated(parts), f"{number}", entry, shown)
+        shown |= _alike(parts[k > 0], Shown(k - 1, entry.label) if k else entry)
         if k:
             first, last = self._edges[k - 1 : k + 1]
             *projected, b = self._tails[k - 1]
@@ -218,9 +217,14 @@ class _Graph:
             symbol=f"p_{mark}",
             label=entry.label,
         )
-        alike = [logits, *loss.beside, *(edge.source for edge in logits.edges)]
-        shown |= {node: entry for node in alike if node.value.shape == logits.value.shape}
+        shown |= _alike(logits, entry) | dict.fromkeys(loss.beside, entry)
         return loss
+
+
+def _alike(logits: Node, entry: Shown) -> _Entries:
+    """The entry, for the logits and for each of the terms that are added up to them."""
+    nodes = [logits, *(edge.source for edge in logits.edges)]
+    return {node: entry for node in nodes if node.value.shape == logits.value.shape}
 
 
 class _FeedForwardGraph(_Graph):

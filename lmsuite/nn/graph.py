@@ -329,7 +329,7 @@ def _sum(terms: Sequence[Node]) -> Node:
     value = terms[0].value
     for term in terms[1:]:
         value = value + term.value
-    names = " + ".join(term.name for term in terms)
+    names = " + ".join(term.name for term in terms).replace(" + −", " − ")
     return _elementwise(names, value, [(term, "1", np.ones(())) for term in terms], "sum")
 
 

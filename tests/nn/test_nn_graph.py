@@ -36,6 +36,7 @@ def test_symbols_say_what_was_done() -> None:
     assert ((h + b) * b).formula == "(h + b) · b"
     assert (1 - h).formula == "1 − h"
     assert (-h).formula == "0 − h"
+    assert (h + Node("−c", 1.0) + b).formula == "h − c + b"
 
 
 def test_only_a_number_is_differentiated() -> None:
