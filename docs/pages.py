@@ -31,6 +31,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -189,7 +190,7 @@ def _run(path: Path, page: str, folder: Path, *, write: bool) -> str:
     parts = []
     end = 0
     found = blocks(page)
-    for block, following in zip(found, [*found[1:], None], strict=True):
+    for block, following in zip_longest(found, found[1:]):
         if block.kind not in ("python", "sh"):
             continue
         where = f"{path}:{block.line}"
