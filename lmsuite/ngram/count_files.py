@@ -24,25 +24,21 @@ from lmsuite.files.compression import unpacked_pieces
 from lmsuite.files.header import Header, read_header
 from lmsuite.files.plain import opened
 from lmsuite.files.records import Count
-from lmsuite.files.tensors import checksum, mapped, release_pages, write
+from lmsuite.files.tensors import checksum, mapped, write
 from lmsuite.ngram.count_lines import read_count_lines
-from lmsuite.ngram.longest import MOST_COUNT, NOTHING, LongestNgrams
-from lmsuite.ngram.settings import COUNTS_SUFFIX, MOST_ORDER
+from lmsuite.ngram.settings import COUNTS_SUFFIX
 from lmsuite.ngram.text_counts import TextCounts
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.registry import make_tokenizer
 from lmsuite.text.settings import Boundaries
-from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
-from lmsuite.types import Array
+from lmsuite.text.vocabulary import SPECIALS, Vocabulary
 
 FORMAT_VERSION = 1
 
 _ENTRY = "lmsuite-counts"
 _KIND = "file of counts"
-_AT_ONCE = 1 << 20  # n-grams that are checked
 _PIECE = 1 << 20  # bytes of text that are read at once
 _MOST_LEVELS = 10  # of JSON within JSON
-_DTYPES = {"ngrams": np.int32, "count": np.int64, "head": np.int32, "tail": np.int32}
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ def save_counts(
     Raises:
         ModelFileError: the folder is not writable or the disk is full; an old file is unchanged.
     """
-    arrays = {**counts.encoder.arrays(), **_arrays(counts)}
+    arrays = {**counts.encoder.arrays(), **counts.arrays()}
     record = CountsRecord(
         counts.encoder.describe(),
         counts.grows,
@@ -84,16 +80,6 @@ def save_counts(
     entry = json.dumps(said, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
     with replacing(path) as stream:
         write(stream, arrays, {_ENTRY: entry})
-
-
-def _arrays(counts: TextCounts) -> dict[str, Array]:
-    longest = counts.longest
-    return {
-        "ngrams": longest.ngrams,
-        "count": longest.count,
-        "head": counts.head.astype(np.int32),
-        "tail": counts.tail.astype(np.int32),
-    }
 
 
 def is_counts_file(path: Path) -> bool:
@@ -121,12 +107,11 @@ def open_counts(path: Path) -> TextCounts:
         raise ModelFileError(f"{path} is damaged: its arrays do not match their checksum")
     try:
         encoder = TextEncoder.restore(record.text, arrays)
-        _check(arrays, encoder)
+        return TextCounts.from_arrays(
+            str(path), encoder, arrays, grows=record.grows, is_open=record.is_open
+        )
     except (LmError, LookupError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} cannot be used: {records.brief(error)}") from error
-    longest = LongestNgrams(arrays["ngrams"], arrays["count"])
-    ends = arrays["head"], arrays["tail"]
-    return TextCounts(str(path), encoder, record.grows, longest, *ends, is_open=record.is_open)
 
 
 def read_counts(
@@ -199,47 +184,3 @@ def _record(path: Path, header: Header) -> CountsRecord:
     return records.read_versioned(
         CountsRecord, entry, path, called="record", newest=FORMAT_VERSION, levels=_MOST_LEVELS
     )
-
-
-def _check(arrays: Mapping[str, Array], encoder: TextEncoder) -> None:
-    """Refuse arrays that are not those of `TextCounts`.
-
-    Raises:
-        ValueError: they are not; the message says why.
-    """
-    for name, dtype in _DTYPES.items():
-        if name not in arrays or arrays[name].dtype != dtype:
-            raise ValueError(f"its array {name!r} is missing or is not {np.dtype(dtype)}")
-    ngrams, count = arrays["ngrams"], arrays["count"]
-    if ngrams.ndim != 2 or not 1 <= ngrams.shape[1] <= MOST_ORDER:
-        raise ValueError(f"its n-grams are {ngrams.shape}, not rows of 1 to {MOST_ORDER} words")
-    if count.shape != ngrams.shape[:1]:
-        raise ValueError("it has not one count above 0 for each n-gram")
-    edges = (arrays["head"], arrays["tail"])
-    if any(edge.ndim != 1 or len(edge) >= ngrams.shape[1] for edge in edges):
-        raise ValueError("the ends of its text are longer than its n-grams")
-    size, is_stream = len(encoder.vocabulary), not encoder.boundaries.has_sequences
-    for edge in edges:
-        _require_ids(edge, 0, size)
-    for begin in range(0, len(count), _AT_ONCE):
-        piece = slice(begin, begin + _AT_ONCE)
-        _check_rows(ngrams[piece], count[piece], size, is_stream=is_stream)
-        release_pages(ngrams)
-
-
-def _check_rows(ngrams: Array, count: Array, size: int, *, is_stream: bool) -> None:
-    if not ((count > 0) & (count < MOST_COUNT)).all():
-        raise ValueError("it has not one count above 0 for each n-gram")
-    _require_ids(ngrams[:, :1], 0, size)
-    _require_ids(ngrams, NOTHING, size)
-    before, after = ngrams[:, :-1], ngrams[:, 1:]
-    is_end = (before == NOTHING) | (before == EOS)
-    if (after == BOS).any() or (is_end & (after != NOTHING)).any():
-        raise ValueError("an n-gram goes on after the end of a sequence")
-    if is_stream and ((ngrams == BOS) | (ngrams == EOS)).any():
-        raise ValueError("its text is a stream, but has <s> or </s>")
-
-
-def _require_ids(ids: Array, least: int, size: int) -> None:
-    if ids.size and not (least <= ids.min() and ids.max() < size):
-        raise ValueError("an n-gram has a word outside the vocabulary")

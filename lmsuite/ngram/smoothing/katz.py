@@ -29,7 +29,7 @@ def katz(of_count: Sequence[IntArray]) -> Smoothing:
     """The shares of Katz, for backing off; from the `counts_of_counts` of each order."""
     estimators, messages = [], []
     for n, counted in enumerate(of_count, start=1):
-        kept, fallback = _kept_parts(counted)
+        kept, fallback = kept_parts(counted)
         if fallback:
             messages.append(f"order {n}: no usable Good-Turing discounts; {fallback}")
         estimators.append(GoodTuring(kept))
@@ -60,7 +60,7 @@ class GoodTuring:
         return Shares(share, divide(lost, denominator, otherwise=1.0))
 
 
-def _kept_parts(of_count: IntArray) -> tuple[FloatArray, str]:
+def kept_parts(of_count: IntArray) -> tuple[FloatArray, str]:
     """d_r for r = 0 ... TRUSTED_ABOVE + 1 (the last for all higher counts), and the fallback."""
     kept = np.ones(TRUSTED_ABOVE + 2)
     for trusted_above in range(TRUSTED_ABOVE, 0, -1):
