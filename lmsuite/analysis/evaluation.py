@@ -34,6 +34,7 @@ from lmsuite.files.stored_text import Text, whole_units
 from lmsuite.files.stored_text import blocks as text_blocks
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.sentences import running
+from lmsuite.models.settings import AdaptationSettings
 from lmsuite.progress import working
 from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.types import Float64Array, IntArray
@@ -67,6 +68,7 @@ def evaluate(
     *,
     name: str,
     block: int | None = None,
+    adapt: AdaptationSettings | None = None,
     rng: np.random.Generator | None = None,
 ) -> Evaluation:
     """Score `text` with `model`.
@@ -76,13 +78,17 @@ def evaluate(
         text: the text.
         name: the name of the model in tables.
         block: score in blocks of so many predicted tokens, each without context before it.
+        adapt: let the networks in the model learn from the text as they read it
+            (`lmsuite.models.adaptation`); such figures are no figures of the model as it is.
         rng: for the interval of the perplexity; without it there is none.
 
     Raises:
         DataError: the text has no token.
-        UsageError: `block` is not positive.
+        UsageError: `block` is not positive, or given beside `adapt`; or the model cannot adapt.
     """
     _require_positive(block)
+    if block is not None and adapt is not None:
+        raise UsageError("{block} forgets the text before each block; leave it out to adapt")
     if block is not None and model.predicts_lines:
         raise UsageError(f"{{block}}: {name} predicts whole lines, not blocks of tokens", "block")
     ids = model.encoder.encode(text)
@@ -94,7 +100,7 @@ def evaluate(
     zero_tokens, read, begun = 0, 0, 0  # tokens read, sequences begun
     seconds = 0.0
     with working("scoring", tokens, "tokens") as work:
-        for piece, log_probs, needed in _scored(model, text, ids, block):
+        for piece, log_probs, needed in _scored(model, text, ids, block, adapt):
             seconds += needed
             predicted = piece != BOS
             log_prob.add(log_probs)
@@ -129,10 +135,16 @@ def evaluate(
 
 
 def _scored(
-    model: LanguageModel, text: Text, ids: IntArray, block: int | None
+    model: LanguageModel,
+    text: Text,
+    ids: IntArray,
+    block: int | None,
+    adapt: AdaptationSettings | None,
 ) -> Iterator[tuple[IntArray, Float64Array, float]]:
     """The ids in pieces, each with its log-probabilities and the seconds that they took."""
-    if model.predicts_lines:
+    if adapt is not None:
+        score = model.adapting_scorer(adapt)
+    elif model.predicts_lines:
         encoder, score_lines = model.encoder, model.line_scorer(in_context=True)
         for part in whole_units(text_blocks(text), encoder.boundaries.end):
             of_lines, lengths = encoder.encode_lines(part)
@@ -140,7 +152,10 @@ def _scored(
             log_probs = score_lines(part, of_lines, lengths)
             yield running(encoder, of_lines), log_probs, time.perf_counter() - began
         return
-    score = model.piece_scorer() if block is None else partial(_score_blocks, model, block=block)
+    elif block is None:
+        score = model.piece_scorer()
+    else:
+        score = partial(_score_blocks, model, block=block)
     for piece in _pieces(ids, block):
         began = time.perf_counter()
         log_probs = score(piece)

@@ -36,6 +36,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lmsuite.errors import DataError, UsageError
 from lmsuite.models.sentences import LineScorer, running, scores_alone
+from lmsuite.models.settings import AdaptationSettings
 from lmsuite.models.text_scores import TextScores
 from lmsuite.ngram.backed_off import BackedOff as BackedOff
 from lmsuite.ngram.backed_off import Context as Context
@@ -188,6 +189,18 @@ class LanguageModel(TextScores, ABC):
             return scores
 
         return score
+
+    def adapting_scorer(
+        self, settings: AdaptationSettings
+    ) -> Callable[[IntArray], NDArray[np.float64]]:
+        """As `piece_scorer`, but the model learns from what it has scored; see `adaptation`.
+
+        The model itself is not changed.
+
+        Raises:
+            UsageError: no part of the model is a network.
+        """
+        raise UsageError(f"a model of kind {self.kind} cannot adapt: it has no network to train")
 
     def line_scorer(self, *, in_context: bool) -> LineScorer:
         """What scores a text in parts of whole lines (documents); see `LineScorer`.

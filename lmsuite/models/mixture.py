@@ -23,6 +23,7 @@ from lmsuite.models.cache import CacheModel, CacheSettings
 from lmsuite.models.interface import Decoder, LanguageModel, State
 from lmsuite.models.interpolation import em_weights, interpolate
 from lmsuite.models.registry import model_class
+from lmsuite.models.settings import AdaptationSettings
 from lmsuite.models.widened import Widened, WidenedSettings
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.types import Array, FloatArray, IntArray
@@ -184,13 +185,44 @@ class Mixture(LanguageModel):
         scorers = [member.piece_scorer() for member in self.members]
         return lambda ids: interpolate(self.weights, [score(ids) for score in scorers])
 
+    def adapting_scorer(
+        self, settings: AdaptationSettings
+    ) -> Callable[[IntArray], NDArray[np.float64]]:
+        """The networks among the members adapt; the others stay as they are."""
+        scorers = self.adapting_scorers(settings)
+        return lambda ids: interpolate(self.weights, [score(ids) for score in scorers])
+
+    def adapting_scorers(
+        self, settings: AdaptationSettings
+    ) -> list[Callable[[IntArray], NDArray[np.float64]]]:
+        """What scores a text in pieces for each member, adapting where there is a network.
+
+        Raises:
+            UsageError: there is none.
+        """
+        scorers, adapting = [], 0
+        for member in self.members:
+            try:
+                scorers.append(member.adapting_scorer(settings))
+                adapting += 1
+            except UsageError:
+                scorers.append(member.piece_scorer())
+        if not adapting:
+            super().adapting_scorer(settings)
+        return scorers
+
     def contributions(self, state: tuple[State, ...], token_id: int) -> tuple[Contribution, ...]:
         """How each member predicts one token after a state of batch size 1."""
+        return self._contributions(self.weights, state, token_id)
+
+    def _contributions(
+        self, weights: NDArray[np.float64], state: tuple[State, ...], token_id: int
+    ) -> tuple[Contribution, ...]:
         logs = np.array([logs[0, token_id] for logs in self._log_probs(state)])
         probs = np.exp(np.minimum(logs, 700.0))  # finite, even if the model is damaged
-        parts = self.weights * probs
+        parts = weights * probs
         shares = parts / parts.sum() if parts.sum() else np.zeros(len(parts))
-        columns = zip(self.names, self.weights, probs, shares, strict=True)
+        columns = zip(self.names, weights, probs, shares, strict=True)
         return tuple(Contribution(n, float(w), float(p), float(s)) for n, w, p, s in columns)
 
     def _log_probs(self, state: tuple[State, ...]) -> list[FloatArray]:
@@ -224,9 +256,13 @@ class Mixture(LanguageModel):
         if len(members) < len(described):
             raise ModelFileError("two members of the mixture have the same name")
         try:
-            return cls(members, weights["weights"])
+            return cls._made(members, weights["weights"])
         except UsageError as error:
             raise ModelFileError(str(error)) from error
+
+    @classmethod
+    def _made(cls, members: Mapping[str, LanguageModel], weights: NDArray[np.float64]) -> Self:
+        return cls(members, weights)
 
     def summary(self) -> Mapping[str, Any]:
         facts: dict[str, Any] = {"interpolation": f"of {len(self.members)} models"}

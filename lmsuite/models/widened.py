@@ -50,7 +50,7 @@ class Widened(LanguageModel):
     def settings(self) -> WidenedSettings:
         return WidenedSettings(self.inner.kind, self.inner.settings_dict())
 
-    def _own(self, ids: IntArray) -> IntArray:
+    def own_ids(self, ids: IntArray) -> IntArray:
         """The inner model's ids."""
         own: IntArray = self._words.ids[self.checked(ids)]
         return own
@@ -62,7 +62,7 @@ class Widened(LanguageModel):
         return self.inner.null_context(batch_size)
 
     def step(self, state: State, ids: IntArray) -> State:
-        return self.inner.step(state, self._own(ids))
+        return self.inner.step(state, self.own_ids(ids))
 
     def log_probs(self, state: State) -> FloatArray:
         return self._wide(self.inner.log_probs(state))
@@ -77,7 +77,7 @@ class Widened(LanguageModel):
         return _WidenedDecoder(self, self.inner.decoder(batch_size))
 
     def read(self, state: State, ids: IntArray) -> State:
-        return self.inner.read(state, self._own(ids))
+        return self.inner.read(state, self.own_ids(ids))
 
     def score_next(self, state: State, ids: IntArray) -> tuple[NDArray[np.float64], State]:
         return _WidenedDecoder(self, self.inner).score_next(state, ids)
@@ -109,7 +109,7 @@ class Widened(LanguageModel):
         return lambda ids: self._masked(ids, score)
 
     def matched_orders(self, ids: IntArray, *, bos: bool = True) -> NDArray[np.int64] | None:
-        return self.inner.matched_orders(self._own(ids), bos=bos)
+        return self.inner.matched_orders(self.own_ids(ids), bos=bos)
 
     def arrays(self) -> Mapping[str, Array]:
         inner = {_INNER + name: array for name, array in self.inner.arrays().items()}
@@ -151,11 +151,11 @@ class _WidenedDecoder:
     inner: Decoder
 
     def step(self, state: State, ids: IntArray) -> State:
-        return self.inner.step(state, self.model._own(ids))
+        return self.inner.step(state, self.model.own_ids(ids))
 
     def log_probs(self, state: State) -> FloatArray:
         return self.model._wide(self.inner.log_probs(state))
 
     def score_next(self, state: State, ids: IntArray) -> tuple[NDArray[np.float64], State]:
-        scores, after = self.inner.score_next(state, self.model._own(ids))
+        scores, after = self.inner.score_next(state, self.model.own_ids(ids))
         return np.where(self.model._words.knows[ids], scores, -np.inf), after

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from lmsuite.models.mixture import DifferentTokensError
     from lmsuite.store.opening import OpenedModel
     from lmsuite.store.records import Provenance
+    from lmsuite.types import IntArray
 
-_CACHE = "cache"
+_CACHE, _NEURAL_CACHE = "cache", "neural-cache"
 
 
 def mix(
@@ -42,7 +43,7 @@ def mix(
         typer.Argument(
             metavar="MODEL",
             help="Names in the models folder, or files; `cache` stands for a cache of recent "
-            "tokens.",
+            "tokens, `neural-cache` for one of the network before it.",
             autocompletion=complete_models,
         ),
     ],
@@ -76,6 +77,13 @@ def mix(
             show_default=False,
         ),
     ] = None,
+    by_context: Annotated[
+        bool,
+        typer.Option(
+            "--by-context",
+            help="Let the weights depend on how much the n-gram model knows of the context.",
+        ),
+    ] = False,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -105,11 +113,13 @@ def mix(
     Examples:
       lm mix ngram rnn --name best
       lm mix ngram cache --weights 0.9,0.1
+      lm mix rnn neural-cache ngram --by-context
       lm mix ngram other.arpa --static --weights 0.7,0.3 -o mixed.arpa
 
     The mixture is a model like any other, in one file. Expectation maximisation (Jelinek and Mercer
     1980) finds the weights that predict the text best. The cache gives a higher probability to
-    recent tokens (Kuhn and De Mori 1990); how fast it forgets is chosen on the same text.
+    recent tokens (Kuhn and De Mori 1990); how fast it forgets is chosen on the same text. A neural
+    cache (Grave et al. 2017) gives it to tokens that came when the network was in a similar state.
 
     Models that know different words are mixed, too: each gives words that it lacks probability 0.
     Models with different tokenizers predict whole lines together (the product over their tokens);
@@ -120,25 +130,34 @@ def mix(
     is the weighted sum of theirs (that of backing off, where a model lacks it; zero, if it lacks
     the word), and back-off weights are computed anew, as by SRILM's `ngram -mix-lm`.
     """
+    from lmsuite.models.context_mixture import ContextMixture
     from lmsuite.models.mixing import reads_differently, with_all_words
     from lmsuite.models.mixture import DifferentTokensError, Mixture, check_members, member_scores
     from lmsuite.store.opening import open_model
 
     arpa = _arpa(name, out, is_static=static or log_linear)
     name = name or (out.removesuffix(SUFFIX) if out and not arpa else "mixture")
-    asked = _Asked(
-        context, _weights(weights, len(models)), text, reading, ModelsFolder(folder), name, as_json
-    )
+    given = _weights(weights, len(models))
+    asked = _Asked(context, given, text, reading, ModelsFolder(folder), name, as_json)
     asked.folder.new_path(name)  # refuses an impossible name before the work
+    if given and (by_context or _NEURAL_CACHE in models):
+        raise UsageError("--weights: a text chooses the weights by context and of a neural cache")
     if static or log_linear:
+        if by_context:
+            raise UsageError("--by-context needs the models side by side; leave out --static")
         _mix_static(asked, models, arpa, is_log_linear=log_linear)
         return
-    opened = [open_model(folder, model) for model in models if model != _CACHE]
+    opened = [open_model(folder, each) for each in models if each not in (_CACHE, _NEURAL_CACHE)]
     members = _members(models, opened)
+    if len(members) == 1 and _NEURAL_CACHE in models:
+        _add_neural_cache(asked, members, opened)
+        return
     try:
         check_members(members)
     except DifferentTokensError as error:
         if reads_differently(members):
+            if by_context or _NEURAL_CACHE in models:
+                raise _remedy(error, opened) from error
             _mix_lines(asked, members, opened, error)
             return
         members = with_all_words(members)
@@ -147,9 +166,12 @@ def mix(
     given = asked.weights
     valid, rule = _text(text, reading, opened, optional=given is not None)
     ids = next(iter(members.values())).encoder.encode(valid)
+    members = _with_fitted_caches(members, opened, ids)
     scores = member_scores(members, ids) if valid else {}
     # Without a text, a cache has the default half-life.
     mixture = Mixture.fit(members, ids, given, scores) if valid else Mixture(members, given or ())
+    if by_context:
+        mixture = ContextMixture.of(mixture, ids, [each.score(ids) for each in mixture.members])
     is_tuned = bool(valid) and (given is None or _CACHE in members)
     shown = _Members(mixture.names, mixture.members, mixture.weights.tolist(), scores)
     origin = _origin(opened, command_line(context), shown.by_name, is_tuned=is_tuned)
@@ -175,17 +197,24 @@ class _Asked:
         reserve(self.context, self.folder.path(self.name))
 
     def save(
-        self, model: LanguageModel, valid: Text, rule: str, origin: Provenance, shown: _Members
+        self,
+        model: LanguageModel,
+        valid: Text,
+        rule: str,
+        origin: Provenance,
+        shown: _Members | None = None,
     ) -> None:
-        """Evaluate the mixture, save it, and print the results."""
+        """Evaluate the mixture, save it, and print the results, with those of its members."""
         from lmsuite.training.validated import ValidatedModel
 
         made = ValidatedModel.of(self.name, model, valid, origin, rule=rule)
         made.save(self.folder)
         if self.as_json:
-            write_json(facts_of(self.folder, made) | {"members": shown.facts()})
+            members = {} if shown is None else {"members": shown.facts()}
+            write_json(facts_of(self.folder, made) | members)
             return
-        shown.show()
+        if shown is not None:
+            shown.show()
         announce(self.folder, made)
 
 
@@ -211,8 +240,8 @@ def _mix_static(asked: _Asked, names: list[str], arpa: Path | None, *, is_log_li
     from lmsuite.models.static_mixture import StaticMixing
     from lmsuite.store.opening import open_model
 
-    if _CACHE in names:
-        raise UsageError("a cache is no table of n-grams; leave out `cache`, or --static")
+    if _CACHE in names or _NEURAL_CACHE in names:
+        raise UsageError("a cache is no table of n-grams; leave it out, or --static")
     opened = [open_model(asked.folder.root, each) for each in names]
     mixing = StaticMixing(_members(names, opened))
     if arpa is None:
@@ -258,6 +287,7 @@ def _weights(weights: str | None, count: int) -> list[float] | None:
 def _members(names: list[str], opened: list[OpenedModel]) -> dict[str, LanguageModel]:
     """The members by name, in the order in which they were typed."""
     from lmsuite.models.cache import CacheModel, CacheSettings
+    from lmsuite.models.neural_cache import NeuralCache, NeuralCacheSettings, network_for_cache
 
     if not opened:
         raise UsageError("a cache alone knows no words: name a model to mix it with")
@@ -266,13 +296,45 @@ def _members(names: list[str], opened: list[OpenedModel]) -> dict[str, LanguageM
     members: dict[str, LanguageModel] = {}
     for typed in names:
         name, model = _CACHE, cache
-        if typed != _CACHE:
+        if typed == _NEURAL_CACHE:
+            if not members:
+                raise UsageError("a neural cache is of a network: name the network before it")
+            of, network = members.popitem()
+            settings = NeuralCacheSettings(network.kind)
+            name, model = f"{of}+cache", NeuralCache(network_for_cache(network, of), settings)
+        elif typed != _CACHE:
             one = next(models)
             name, model = one.name, one.model
         if name in members:
             raise UsageError(f"{name} is named twice; a model can be in a mixture once")
         members[name] = model
     return members
+
+
+def _with_fitted_caches(
+    members: dict[str, LanguageModel], opened: list[OpenedModel], ids: IntArray
+) -> dict[str, LanguageModel]:
+    """The members; the text `ids` chooses the numbers of the neural caches that are new."""
+    from lmsuite.models.neural_cache import NeuralCache
+
+    def fitted(model: LanguageModel) -> LanguageModel:
+        is_new = isinstance(model, NeuralCache) and all(one.model is not model for one in opened)
+        return NeuralCache.fit(model.network, ids) if is_new else model
+
+    return {name: fitted(model) for name, model in members.items()}
+
+
+def _add_neural_cache(
+    asked: _Asked, members: dict[str, LanguageModel], opened: list[OpenedModel]
+) -> None:
+    """Give a network alone its neural cache, and save that."""
+    asked.reserve()
+    valid, rule = _text(asked.text, asked.reading, opened, optional=False)
+    ids = opened[0].model.encoder.encode(valid)
+    ((_, model),) = _with_fitted_caches(members, opened, ids).items()
+    origin = _origin(opened, command_line(asked.context), {}, is_tuned=True)
+    note(f"tuned on {len(ids):,} tokens: {_called(asked.text, opened)}")
+    asked.save(model, valid, rule, origin)
 
 
 def _mix_lines(
