@@ -118,6 +118,7 @@ __version__ = "0.1.0"
 # Public names and their modules. Each is imported when it is first used: the command line imports
 # this package, too, and must not wait for numpy.
 _HOMES = {
+    "AdaptationSettings": "lmsuite.models.settings",
     "Alternative": "lmsuite.analysis.explanation",
     "Ancestor": "lmsuite.store.records",
     "AnyPath": "lmsuite.files",
@@ -150,6 +151,7 @@ _HOMES = {
     "HeldOut": "lmsuite.sources.splitting",
     "HistoryRow": "lmsuite.store.history",
     "IntArray": "lmsuite.types",
+    "JoinedCounts": "lmsuite.ngram.text_counts",
     "Joiner": "lmsuite.text.tokenizer",
     "KeyIndex": "lmsuite.ngram.lookup",
     "LaidOut": "lmsuite.nn.drive",
