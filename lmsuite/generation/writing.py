@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
+from typing import Self
+
 from lmsuite.sampling import SamplingSettings
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.settings import Boundaries
@@ -40,6 +43,13 @@ class Writer:
             self.stopped = True
             return rest
         return self._pass_on(self._decoder.push(token))
+
+    def after(self, token: int) -> Self:
+        """The writer that this one becomes by one more token; this one stays as it is."""
+        later = copy(self)
+        later._decoder = self._decoder.copy()
+        later.push(token)
+        return later
 
     def finish(self) -> str:
         """End the text here; returns the characters that were held back."""

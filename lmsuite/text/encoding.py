@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -365,6 +366,12 @@ class StreamDecoder:
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder
         self._joiner: Joiner = encoder.tokenizer.joiner()
+
+    def copy(self) -> StreamDecoder:
+        """A decoder that has been given the same ids."""
+        copied = StreamDecoder(self._encoder)
+        copied._joiner = deepcopy(self._joiner)
+        return copied
 
     def push(self, token_id: int) -> str:
         """The text that has become certain with this id; may be empty.
