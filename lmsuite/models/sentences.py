@@ -51,6 +51,15 @@ class Sentence(NamedTuple):
         """How many of the tokens the model does not know."""
         return int((self.ids == UNK).sum())
 
+    def has_end(self, encoder: TextEncoder) -> bool:
+        """Whether the last token is the line's end: ``</s>``, or the newline of a stream."""
+        return encoder.boundaries.has_sequences or bool(self.end)
+
+    def without_end(self, encoder: TextEncoder) -> Sentence:
+        """The sentence without the token of its end, and its score."""
+        size = len(self.ids) - self.has_end(encoder)
+        return self._replace(ids=self.ids[:size], log_probs=self.log_probs[:size])
+
 
 def score_sentences(
     model: Scorer, parts: Iterable[str], *, in_context: bool = False, name: str = "the text"
