@@ -7,7 +7,8 @@ random numbers and its own row of the distributions. They never depend on the ot
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from copy import copy
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,8 @@ class Continuation:
     ) -> None:
         """The text after `prompt_ids`. It draws one number a token, all from `rng`.
 
-        The `conditions` are this text's own, beside those of the settings.
+        The `conditions` are this text's own, beside those of the settings; they have read the
+        prompt.
         """
         self.settings = settings
         self.conditions = (*conditions, *conditions_of(settings, encoder, prompt_ids))
@@ -69,6 +71,13 @@ class Continuation:
     def number(self) -> float:
         """The next random number, from 0 to 1."""
         return next(self._numbers)
+
+    def fork(self) -> Self:
+        """Another text that begins as this one; it draws its numbers from the same generator."""
+        other = copy(self)
+        other._writer = self._writer.copy()
+        other.conditions = tuple(map(copy, self.conditions))
+        return other
 
     def push(self, token: int, log_prob: float) -> Piece:
         """The piece of one more token."""

@@ -44,10 +44,15 @@ class Writer:
             return rest
         return self._pass_on(self._decoder.push(token))
 
+    def copy(self) -> Self:
+        """A writer that has written the same."""
+        copied = copy(self)
+        copied._decoder = self._decoder.copy()
+        return copied
+
     def after(self, token: int) -> Self:
         """The writer that this one becomes by one more token; this one stays as it is."""
-        later = copy(self)
-        later._decoder = self._decoder.copy()
+        later = self.copy()
         later.push(token)
         return later
 
