@@ -17,7 +17,7 @@ from lmsuite.errors import LmError
 from lmsuite.generation.conditions import Condition, conditions_of, is_empty, under
 from lmsuite.generation.drawing import WIDE, Sampler
 from lmsuite.generation.filters import Filter, draw_ids
-from lmsuite.generation.writing import Writer
+from lmsuite.generation.writing import writer
 from lmsuite.models.interface import BackedOff, Decoder, LanguageModel, State
 from lmsuite.sampling import SamplingSettings
 from lmsuite.text.encoding import TextEncoder
@@ -64,7 +64,7 @@ class Continuation:
         """
         self.settings = settings
         self.conditions = (*conditions, *conditions_of(settings, encoder, prompt_ids))
-        self._writer = Writer(encoder, settings, prompt_ids)
+        self._writer = writer(encoder, settings, prompt_ids)
         self._numbers = _numbers(rng)
         self._left = settings.max_tokens
 

@@ -72,7 +72,8 @@ def sample(
     """`samples` texts that continue a prompt, drawn side by side.
 
     After ``</s>`` a text begins anew in the model's start state, so a model of lines writes line
-    after line. A text of a model of documents is one document, and ends there.
+    after line. A text of a model of documents is one document, and ends there. A backward model
+    writes what comes before the prompt, up to the stop text.
 
     Args:
         model: of any family.
@@ -139,7 +140,7 @@ def stream(
     Joined, the texts of the pieces are the text that `sample` gives with the same seed. A piece
     holds only characters that are certain: a character waits until all its bytes are there, and
     characters that may begin a stop text wait until it is clear that they do not. If a text must be
-    drawn again until it is wanted, all pieces come at its end.
+    drawn again until it is wanted, or the model is backward, all its characters come at its end.
 
     The arguments and the errors are those of `sample`.
     """
@@ -179,6 +180,12 @@ class _Drawing:
         self, model: LanguageModel, settings: SamplingSettings, conditions: Sequence[Condition]
     ) -> None:
         self._model, self._settings, self._conditions = model, settings, conditions
+        if model.encoder.backward and settings.ends_with is not None:
+            raise UsageError(
+                "a backward model begins with the end of a text: give it as the prompt, not with "
+                "{ends_with}",
+                "ends_with",
+            )
         self._phrases = Phrases(model.encoder, settings) if settings.is_choosy else None
         self._ahead = LookAhead.of(model, self._phrases, settings) if self._phrases else None
 
@@ -269,6 +276,8 @@ class _Drawing:
         """The ids of the tokens before the one that begins the stop text."""
         ids = [piece.id for piece in pieces]
         encoder = self._model.encoder
+        if encoder.backward:
+            return ids[:-1]
         decoder, written, ends = encoder.decoder(), "", [0]
         for token in ids:
             written += decoder.push(token)

@@ -105,9 +105,14 @@ class TextScores:
 
         Raises:
             DataError: a token is partly in the context and partly in the text, or is reserved.
-            UsageError: the base is invalid.
+            UsageError: the base is invalid, or the model reads backward.
         """
         unit = log_of(base)
+        if self.encoder.backward:
+            raise UsageError(
+                "a backward model predicts a text from what comes after it, not from a context "
+                "before it"
+            )
         whole, seam = context + text, len(context)
         before = 0
         for _, start, end in self.encoder.tokenizer.located(whole):

@@ -106,6 +106,7 @@ def sample(
 
     Text number k depends only on the seed and on k, not on the number of texts. A model of lines
     writes line after line; --stop '\\n' ends after one. A model of documents writes one document.
+    A model trained with --backward writes what comes before the prompt.
     Unknown tokens (<unk>) are never drawn. What depends on the text so far (--contains, --no-repeat
     and the like) comes first, then the temperature, then top-k, top-p and min-p.
     """
@@ -119,7 +120,7 @@ def sample(
         ends_with=None if settings.ends_with is None else unescaped(settings.ends_with),
     )
     loaded = open_model(folder, model).model
-    lossless = loaded.encoder.tokenizer.lossless
+    lossless, backward = loaded.encoder.tokenizer.lossless, loaded.encoder.backward
     if prompts is not None:
         if prompt is not None:
             raise UsageError("--prompts and PROMPT exclude each other")
@@ -132,7 +133,7 @@ def sample(
     if max_copy is not None:
         most, source = max_copy
         conditions = [MaxCopy(most, KnownText.read(source, loaded.encoder, encoding).ids)]
-    if len(ids) == samples == 1 and not as_json and beam is None:
+    if len(ids) == samples == 1 and not as_json and beam is None and not backward:
         texts = [_stream(loaded, settings, seed, beginnings[0], ids[0], conditions)]
         if known:
             known.report(texts)
@@ -155,7 +156,8 @@ def sample(
             if as_json:
                 write_json(_as_json(beginning, one, known, with_draws=settings.is_choosy))
             else:
-                write((between if texts else "") + _closed(beginning + one.text))
+                whole = one.text + beginning if backward else beginning + one.text
+                write((between if texts else "") + _closed(whole))
             texts.append(one.text)
             draws += one.draws
     if draws > len(texts):
