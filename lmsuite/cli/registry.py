@@ -36,6 +36,7 @@ COMMANDS = {
     ),
     "explain": Entry("explain:explain", "Show how a model came to the probability of each token."),
     "neighbours": Entry("neighbours:neighbours", "List a token's nearest tokens in an embedding."),
+    "embed": Entry("embed:embed", "Write the hidden vectors of a text's tokens in their context."),
     "count": Entry("count:count", "Count the n-grams of a text."),
     "prune": Entry("prune:prune", "Make an n-gram model smaller."),
     "convert": Entry("convert:convert", "Turn an ARPA file into a model file, or back."),

@@ -19,8 +19,9 @@ import typer
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     JsonOption,
+    ModelsAndText,
     ModelsOption,
-    complete_models,
+    models_then_text,
 )
 from lmsuite.cli.streams import json_line, stream_texts, write_all
 from lmsuite.errors import DataError, UsageError
@@ -47,16 +48,7 @@ class Base(StrEnum):
 
 
 def score(
-    models_and_text: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODEL... [TEXT]",
-            help="Models by name or file, then the text, as for `lm train`. A single argument is a "
-            "model, and the text is standard input; of several, the last is the text (`-` is "
-            "standard input).",
-            autocompletion=complete_models,
-        ),
-    ],
+    models_and_text: ModelsAndText,
     *,
     tokens: Annotated[
         bool, typer.Option("--tokens", help="A line for each token, not for each sentence.")
@@ -120,10 +112,7 @@ def score(
         raise UsageError("--tokens and --words exclude each other")
     if tsv and as_json:
         raise UsageError("--tsv and --json exclude each other")
-    names, text = models_and_text[:-1] or models_and_text, "-"
-    if len(models_and_text) > 1:
-        text = models_and_text[-1]
-        _refuse_model_as_text(folder, text, len(names))
+    names, text = models_then_text(models_and_text, folder)
     loaded = _open(folder, names)
     boundaries = _shared_boundaries(loaded)
     name, parts = stream_texts([text], reading, [boundaries])
@@ -139,22 +128,6 @@ def score(
         write_all(rows.of_words(scored))
     else:
         write_all(rows.of_sentences(scored))
-
-
-def _refuse_model_as_text(folder: Path, text: str, models: int) -> None:
-    """Refuse a last argument that is a model and no text.
-
-    Raises:
-        UsageError: it is one.
-    """
-    from lmsuite.store.folder import ModelsFolder
-
-    if not Path(text).exists() and text in ModelsFolder(folder).names():
-        first = "the models" if models > 1 else "the model"
-        raise UsageError(
-            f"{text} is a model; give the text as the last argument, after {first}: a file, or - "
-            "for standard input"
-        )
 
 
 def _open(folder: Path, names: Sequence[str]) -> dict[str, LanguageModel]:
