@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.errors import DataError, UsageError
+from lmsuite.errors import DataError, LmError, UsageError
 from lmsuite.models.interface import LanguageModel
 from lmsuite.text.vocabulary import BOS, EOS
 from lmsuite.types import FloatArray
@@ -81,7 +81,7 @@ def vectors(model: LanguageModel, text: str, *, name: str = "the model") -> Vect
         name: how messages name the model.
 
     Raises:
-        UsageError: the model has no vectors.
+        LmError: the model has no vectors.
         DataError: the text has no tokens, or a reserved one.
     """
     ids = model.encoder.encode(text)
@@ -89,8 +89,8 @@ def vectors(model: LanguageModel, text: str, *, name: str = "the model") -> Vect
         raise DataError("no vectors: the text has no tokens")
     layers = model.layers(ids)
     if layers is None:
-        raise UsageError(
-            f"{name} is of kind {model.kind}, which has no vectors of tokens; networks have"
+        raise LmError(
+            f"{name} is of kind {model.kind}, which has no vectors of tokens; networks do"
         )
     order = model.encoder.reading_order(ids)
     kept = ids[ids != BOS][order] != EOS

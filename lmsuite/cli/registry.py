@@ -39,7 +39,9 @@ COMMANDS = {
     "embed": Entry("embed:embed", "Write the hidden vectors of a text's tokens in their context."),
     "count": Entry("count:count", "Count the n-grams of a text."),
     "prune": Entry("prune:prune", "Make an n-gram model smaller."),
-    "convert": Entry("convert:convert", "Turn an ARPA file into a model file, or back."),
+    "convert": Entry(
+        "convert:convert", "Turn an ARPA file into a model file, or a model into another program's."
+    ),
     "check": Entry("check:check", "Verify a model: sums of probabilities, scores, gradients."),
     "info": Entry("info:info", "Show what a model is and how it was made."),
     "models": Entry("models:models", "List the models in the models folder."),

@@ -10,7 +10,7 @@ import pytest
 
 from hardening.command import lm
 from lmsuite.analysis.vectors import side_by_side, vectors
-from lmsuite.errors import DataError, UsageError
+from lmsuite.errors import DataError, LmError, UsageError
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.neural import NeuralModel
@@ -134,7 +134,7 @@ def test_layers_are_chosen_by_number() -> None:
 
 def test_what_is_no_network_has_none() -> None:
     model: LanguageModel = uniform(encoder("a b", "whitespace"))
-    with pytest.raises(UsageError, match="kind bigram, which has no vectors"):
+    with pytest.raises(LmError, match="kind bigram, which has no vectors"):
         vectors(model, "a")
     with pytest.raises(DataError, match="no tokens"):
         vectors(network(), "")

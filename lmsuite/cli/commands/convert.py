@@ -24,28 +24,41 @@ def convert(
     model: ModelArgument,
     out: Annotated[
         Path,
-        typer.Argument(metavar="OUT", help="The file to write: .arpa, .arpa.gz or .safetensors."),
+        typer.Argument(
+            metavar="OUT",
+            help="The file to write: .arpa, .arpa.gz or .safetensors; .npz, .json, .onnx or .vec "
+            "for other programs.",
+        ),
     ],
     folder: ModelsOption = DEFAULT_FOLDER,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn an ARPA file into a model file, or back.
+    """Turn an ARPA file into a model file, or a model into another program's.
 
     \b
     Examples:
       lm convert ngram play.arpa.gz
       lm convert play.arpa.gz models/imported.safetensors
+      lm convert rnn rnn.onnx
+
+    A .npz or .json file has the model's arrays, a network's named as in its equations, and its
+    settings and vocabulary. A .onnx file has one step of a network. A .vec file has a network's
+    word vectors, as word2vec writes them.
     """
+    from lmsuite.exporting import ENDINGS, export
     from lmsuite.store.opening import ARPA_SUFFIXES, open_model
 
-    if not out.name.endswith((*ARPA_SUFFIXES, SUFFIX)):
-        raise UsageError(f"{out}: the name must end in .arpa, .arpa.gz or {SUFFIX}")
+    if not out.name.endswith((*ARPA_SUFFIXES, SUFFIX, *ENDINGS)):
+        forms = ", ".join((*ARPA_SUFFIXES, *ENDINGS))
+        raise UsageError(f"{out}: the name must end in {forms} or {SUFFIX}")
     opened = open_model(folder, model)
     if out.name.endswith(SUFFIX):
         from lmsuite.store.artefact import save_model
 
         reserve(context, out)
         save_model(out, opened.model, _provenance(opened, command_line(context)))
+    elif out.name.endswith(ENDINGS):
+        export(opened.model, out, name=opened.name)
     else:
         _write_arpa(opened, out)
     if as_json:
