@@ -121,6 +121,31 @@ def models_then_text(arguments: list[str], folder: Path) -> tuple[list[str], str
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartOptions:
+    """The options of a network's training that goes on from a finished model."""
+
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Go on from this model: its weights, tokens and architecture; the training is "
+            "new. Without a TEXT, on its own text.",
+            autocompletion=complete_models,
+            show_default=False,
+        ),
+    ] = None
+    grow_vocab: Annotated[
+        bool,
+        typer.Option(
+            "--grow-vocab",
+            help="With --from: new tokens of the text join the vocabulary; each starts as <unk>. "
+            "--min-count N: those that occur N times.",
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
     """The options of every ``lm train`` command: the text, its tokens, where the model goes.
 

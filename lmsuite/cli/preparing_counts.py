@@ -1,4 +1,4 @@
-"""The step before a training from counts: read the files of counts, and join what they hold."""
+"""The step before a training from counts: read the files or texts, and join their counts."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmsuite.cli.options import TrainingOptions
-from lmsuite.cli.preparing import Prepared, validation
+from lmsuite.cli.preparing import Prepared, refuse_other_tokens, validation
 from lmsuite.cli.saving import command_line, reserve
-from lmsuite.cli.streams import piped_input
+from lmsuite.cli.streams import piped_input, read_texts
 from lmsuite.errors import DataError, UsageError
 from lmsuite.store.folder import ModelsFolder
 
 if TYPE_CHECKING:
     import typer
 
-    from lmsuite.ngram.counting import NgramCounts
+    from lmsuite.models.ngram import NgramModel
     from lmsuite.ngram.text_counts import TextCounts
     from lmsuite.text.encoding import TextEncoder
 
@@ -28,8 +28,13 @@ _STDIN = "-"
 class PreparedCounts(Prepared):
     """The counts of a text made ready to train from."""
 
-    encoder: TextEncoder
-    counts: NgramCounts
+    counts: TextCounts
+
+    @property
+    def read(self) -> str:
+        if self.ancestors is None:
+            return self.corpus.name
+        return f"{self.corpus.name} and the text of {self.ancestors[-1].model}"
 
 
 def prepare_counts(
@@ -45,9 +50,8 @@ def prepare_counts(
             say.
         ModelFileError: as `prepare`; or a file of counts is damaged.
     """
-    from lmsuite.ngram.text_counts import joined
+    from lmsuite.ngram.text_counts import joined_texts
     from lmsuite.sources.corpus import Corpus
-    from lmsuite.text.vocabulary import EOS
 
     folder = ModelsFolder(options.models)
     name = options.name or kind
@@ -57,8 +61,9 @@ def prepare_counts(
         raise UsageError("{counts} needs files of counts; make one: lm count -o FILE", "counts")
     like = _like(options)
     parts = [_read(file, options, like) for file in files]
-    encoder, counts = joined(parts, order, options.text_settings, like)
-    held_out = validation(options, encoder.boundaries, otherwise="0")
+    counts = joined_texts(parts, order, options.text_settings, like)
+    boundaries = counts.encoder.boundaries
+    held_out = validation(options, boundaries, otherwise="0")
     if isinstance(held_out.valid, float) and held_out.valid:
         raise UsageError(
             f"{{valid}} {options.valid} is a share of the text, and {{counts}} hold no text; name "
@@ -66,19 +71,78 @@ def prepare_counts(
             *("valid", "counts"),
         )
     digests = {file: _sha256(file) for file in files if file != _STDIN}
-    unigrams = counts.orders[0].count
     return PreparedCounts(
         name=name,
         folder=folder,
         corpus=Corpus("", ", ".join(files), _sha256_of_all(digests), digests),
-        split=held_out.divide("", encoder.boundaries),
-        tokens=int(unigrams.sum() + unigrams[EOS]),  # with each <s>, which has no count
+        split=held_out.divide("", boundaries),
+        tokens=_tokens(counts),
         command=command_line(context),
         quiet=options.quiet,
         as_json=options.as_json,
-        encoder=encoder,
         counts=counts,
     )
+
+
+def prepare_second(
+    context: typer.Context, options: TrainingOptions, start: str, *, kind: str, weight: int
+) -> tuple[PreparedCounts, NgramModel]:
+    """The counts of the text of the n-gram model `start` and of a second text; and that model.
+
+    Args:
+        context: of the command.
+        options: what the user asked for; the validation text is a part of the second text.
+        start: the model.
+        kind: as in `prepare`.
+        weight: how many times the second text counts.
+
+    Raises:
+        UsageError, DataError, ModelFileError: as `prepare` and `with_another_text`; or there is no
+            second text.
+    """
+    from lmsuite.models.ngram import NgramModel
+    from lmsuite.store.opening import open_model
+    from lmsuite.training.continuing import require_kind, with_another_text
+
+    folder = ModelsFolder(options.models)
+    name = options.name or kind
+    reserve(context, folder.new_path(name))
+    refuse_other_tokens(options, start, set())
+    opened = open_model(options.models, start)
+    require_kind(opened.model, kind, opened.name)
+    assert isinstance(opened.model, NgramModel)
+    if not options.texts and piped_input() is None:
+        raise UsageError(
+            f"{{start}} {start} adds a second text to that of the model; name the text", "start"
+        )
+    boundaries = opened.model.encoder.boundaries
+    corpus = read_texts(options.texts or [], options.reading, [boundaries])
+    split = validation(options, boundaries).divide(corpus.text, boundaries, name=corpus.name)
+    counts = with_another_text(
+        opened.model, split.training, weight, names=(opened.name, corpus.name)
+    )
+    prepared = PreparedCounts(
+        name=name,
+        folder=folder,
+        corpus=corpus,
+        split=split,
+        tokens=_tokens(counts),
+        command=command_line(context),
+        quiet=options.quiet,
+        as_json=options.as_json,
+        ancestors=opened.provenance.lineage(opened.name),
+        counts=counts,
+    )
+    return prepared, opened.model
+
+
+def _tokens(counts: TextCounts) -> int:
+    """How many tokens were counted, with each ``<s>``, which has no count."""
+    from lmsuite.text.vocabulary import BOS, EOS
+
+    unigrams = counts.longest.unigrams(len(counts.encoder.vocabulary))
+    unigrams[BOS] = unigrams[EOS]
+    return int(unigrams.sum())
 
 
 def _like(options: TrainingOptions) -> TextEncoder | None:

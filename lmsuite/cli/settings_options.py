@@ -285,16 +285,22 @@ def spelled(field: str, options: Mapping[str, str]) -> str:
 
 
 def _spelled_somewhere() -> dict[str, str]:
-    from lmsuite.models.settings import CacheSettings, FeedForwardSettings, RecurrentSettings
+    from lmsuite.models.settings import (
+        AdaptationSettings,
+        CacheSettings,
+        FeedForwardSettings,
+        RecurrentSettings,
+    )
     from lmsuite.ngram.settings import NgramSettings
     from lmsuite.sampling import SamplingSettings
     from lmsuite.sources.settings import ReadingSettings
     from lmsuite.text.settings import TextSettings
     from lmsuite.training.settings import TrainingSettings
 
-    known = (TextSettings, NgramSettings, FeedForwardSettings, RecurrentSettings, TrainingSettings)
+    models = (NgramSettings, FeedForwardSettings, RecurrentSettings, CacheSettings)
+    uses = (TrainingSettings, SamplingSettings, ReadingSettings, AdaptationSettings)
     return {
         name: declared.option.split("/")[0] if declared.option else name.replace("_", " ")
-        for settings in (*known, SamplingSettings, CacheSettings, ReadingSettings)
+        for settings in (TextSettings, *models, *uses)
         for name, declared in declarations(settings).items()
     }

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Self
 
@@ -20,14 +20,18 @@ import numpy as np
 from lmsuite.errors import DataError, TextWarning, UsageError
 from lmsuite.files.stored_text import Text, blocks
 from lmsuite.ngram.counting import NgramCounts
-from lmsuite.ngram.longest import LongestNgrams
+from lmsuite.ngram.longest import MOST_COUNT, NOTHING, LongestNgrams
+from lmsuite.ngram.settings import MOST_ORDER
 from lmsuite.progress import each
 from lmsuite.text.encoding import TextEncoder, vocabulary_of
 from lmsuite.text.settings import TextSettings
-from lmsuite.text.vocabulary import EOS, SPECIALS, Vocabulary
-from lmsuite.types import IntArray
+from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
+from lmsuite.types import Array, IntArray
 
-_OF_VOCABULARY = ("vocab", "min_count", "max_vocab")
+OF_VOCABULARY = ("vocab", "min_count", "max_vocab")
+"""The settings of a text that limit its vocabulary, which then does not grow."""
+
+_DTYPES = {"ngrams": np.int32, "count": np.int64, "head": np.int32, "tail": np.int32}
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,55 @@ class TextCounts:
             is_open=is_open,
         )
 
+    def times(self, weight: int) -> Self:
+        """The counts of this many copies of the text; n-grams from copy to copy are left out.
+
+        Raises:
+            UsageError: the weight is not above 0, or counts become too large.
+        """
+        if weight < 1 or int(self.longest.count.max(initial=0)) * weight >= MOST_COUNT:
+            raise UsageError(
+                f"{{weight}} must be a whole number of at least 1 with which counts stay below "
+                f"{MOST_COUNT:g}, not {weight}; to give the first text more weight, begin with "
+                "the other one",
+                "weight",
+                value=weight,
+            )
+        longest = LongestNgrams(self.longest.ngrams, self.longest.count * weight)
+        return replace(self, longest=longest)
+
+    def counts(self, order: int) -> NgramCounts:
+        """The counts of every order up to this one."""
+        return self.longest.shortened(order).counts(self.encoder.vocabulary.tokens)
+
+    def arrays(self) -> dict[str, Array]:
+        """All that `from_arrays` needs besides the encoder and the two flags, by name."""
+        return {
+            "ngrams": self.longest.ngrams,
+            "count": self.longest.count,
+            "head": self.head.astype(np.int32),
+            "tail": self.tail.astype(np.int32),
+        }
+
+    @classmethod
+    def from_arrays(
+        cls,
+        name: str,
+        encoder: TextEncoder,
+        arrays: Mapping[str, Array],
+        *,
+        grows: bool,
+        is_open: bool,
+    ) -> Self:
+        """The counts whose `arrays` these are; there may be other arrays among them.
+
+        Raises:
+            ValueError: they are no such arrays; the message says why.
+        """
+        _check(arrays, encoder)
+        longest = LongestNgrams(arrays["ngrams"], arrays["count"])
+        return cls(name, encoder, grows, longest, arrays["head"], arrays["tail"], is_open)
+
     @property
     def end(self) -> tuple[str, ...]:
         """The tokens that come after the text if another text follows."""
@@ -90,7 +143,18 @@ def joined(
     chosen: dict[str, Any],
     like: TextEncoder | None = None,
 ) -> tuple[TextEncoder, NgramCounts]:
-    """The encoder and the counts of the text of which these are the parts.
+    """The encoder and the counts of every order of `joined_texts`."""
+    whole = joined_texts(parts, order, chosen, like)
+    return whole.encoder, whole.counts(order)
+
+
+def joined_texts(
+    parts: Sequence[TextCounts],
+    order: int,
+    chosen: dict[str, Any],
+    like: TextEncoder | None = None,
+) -> TextCounts:
+    """The counts of the text of which these are the parts.
 
     The vocabulary is that of training on the whole text; but if all parts have the same one, which
     does not grow, they keep it.
@@ -110,10 +174,10 @@ def joined(
     _require_alike(parts, order, like)
     first = parts[0].encoder
     vocabulary = like.vocabulary if like else _vocabulary(parts, chosen)
-    encoder = TextEncoder(first.tokenizer, vocabulary, first.boundaries)
+    encoder = replace(first, vocabulary=vocabulary)
     longest: list[LongestNgrams] = []
-    tail: IntArray = np.zeros(0, np.int32)
-    end = tail
+    head: IntArray = np.zeros(0, np.int32)
+    tail, end = head, head
     for part in each("adding", parts, "counts"):
         ids = vocabulary.ids(part.encoder.vocabulary.tokens)
         longest.append(part.longest.shortened(order).renumbered(ids))
@@ -123,10 +187,20 @@ def joined(
         longest.append(LongestNgrams.at(following, len(before), order))
         longest.append(LongestNgrams.at(tail, len(tail), order, count=-1))
         if not first.boundaries.has_sequences:
+            # A head of fewer words is the whole text so far.
+            head = np.concatenate((head, end, ids[part.head]))[: order - 1]
             tail = np.concatenate((before, ids[part.tail]))
             tail = tail[len(tail) - min(order - 1, len(tail)) :]
         end = vocabulary.ids(part.end)
-    return encoder, LongestNgrams.sum(longest).counts(vocabulary.tokens)
+    return TextCounts(
+        ", ".join(part.name for part in parts),
+        encoder,
+        like is None and not chosen.keys() & set(OF_VOCABULARY) and all(p.grows for p in parts),
+        LongestNgrams.sum(longest),
+        head,
+        tail,
+        parts[-1].is_open,
+    )
 
 
 def _require_alike(parts: Sequence[TextCounts], order: int, like: TextEncoder | None) -> None:
@@ -158,7 +232,7 @@ def _vocabulary(parts: Sequence[TextCounts], chosen: dict[str, Any]) -> Vocabula
     """The vocabulary of the whole text."""
     first = parts[0].encoder
     fixed = [part for part in parts if not part.grows]
-    limits = [name for name in _OF_VOCABULARY if name in chosen]
+    limits = [name for name in OF_VOCABULARY if name in chosen]
     if fixed and limits:
         raise UsageError(
             f"{fixed[0].name} has a vocabulary that was chosen already; leave out {{{limits[0]}}}",
@@ -184,3 +258,31 @@ def _vocabulary(parts: Sequence[TextCounts], chosen: dict[str, Any]) -> Vocabula
     return vocabulary_of(
         first.tokenizer, +frequency, TextSettings(boundaries=first.boundaries, **limited)
     )
+
+
+def _check(arrays: Mapping[str, Array], encoder: TextEncoder) -> None:
+    """Refuse arrays that are not those of `TextCounts`.
+
+    Raises:
+        ValueError: they are not; the message says why.
+    """
+    for name, dtype in _DTYPES.items():
+        if name not in arrays or arrays[name].dtype != dtype:
+            raise ValueError(f"its array {name!r} is missing or is not {np.dtype(dtype)}")
+    ngrams, count = arrays["ngrams"], arrays["count"]
+    if ngrams.ndim != 2 or not 1 <= ngrams.shape[1] <= MOST_ORDER:
+        raise ValueError(f"its n-grams are {ngrams.shape}, not rows of 1 to {MOST_ORDER} words")
+    if count.shape != ngrams.shape[:1] or not ((count > 0) & (count < MOST_COUNT)).all():
+        raise ValueError("it has not one count above 0 for each n-gram")
+    edges = (arrays["head"], arrays["tail"])
+    if any(edge.ndim != 1 or len(edge) >= ngrams.shape[1] for edge in edges):
+        raise ValueError("the ends of its text are longer than its n-grams")
+    for ids, least in ((ngrams[:, :1], 0), (ngrams, NOTHING), *((edge, 0) for edge in edges)):
+        if ids.size and not (least <= ids.min() and ids.max() < len(encoder.vocabulary)):
+            raise ValueError("an n-gram has a word outside the vocabulary")
+    before, after = ngrams[:, :-1], ngrams[:, 1:]
+    is_end = (before == NOTHING) | (before == EOS)
+    if (after == BOS).any() or (is_end & (after != NOTHING)).any():
+        raise ValueError("an n-gram goes on after the end of a sequence")
+    if not encoder.boundaries.has_sequences and ((ngrams == BOS) | (ngrams == EOS)).any():
+        raise ValueError("its text is a stream, but has <s> or </s>")

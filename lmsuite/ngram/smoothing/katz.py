@@ -28,7 +28,7 @@ def katz(counts: NgramCounts) -> Smoothed:
     """The shares of Katz, for backing off."""
     shares, messages = [], []
     for n, order in enumerate(counts.orders, start=1):
-        kept, fallback = _kept_parts(counts_of_counts(order.count, TRUSTED_ABOVE + 1))
+        kept, fallback = kept_parts(counts_of_counts(order.count, TRUSTED_ABOVE + 1))
         if fallback:
             messages.append(f"order {n}: no usable Good-Turing discounts; {fallback}")
         retained = order.count * kept[np.minimum(order.count, TRUSTED_ABOVE + 1)]
@@ -43,7 +43,7 @@ def katz(counts: NgramCounts) -> Smoothed:
     return Smoothed(tuple(shares), Leftover.BACKING_OFF, messages=tuple(messages))
 
 
-def _kept_parts(of_count: IntArray) -> tuple[FloatArray, str]:
+def kept_parts(of_count: IntArray) -> tuple[FloatArray, str]:
     """d_r for r = 0 ... TRUSTED_ABOVE + 1 (the last for all higher counts), and the fallback."""
     kept = np.ones(TRUSTED_ABOVE + 2)
     for trusted_above in range(TRUSTED_ABOVE, 0, -1):
