@@ -307,8 +307,9 @@ def _with_fitted_caches(
     from lmsuite.models.neural_cache import NeuralCache
 
     def fitted(model: LanguageModel) -> LanguageModel:
-        is_new = isinstance(model, NeuralCache) and all(one.model is not model for one in opened)
-        return NeuralCache.fit(model.network, ids) if is_new else model
+        if isinstance(model, NeuralCache) and all(one.model is not model for one in opened):
+            return NeuralCache.fit(model.network, ids)
+        return model
 
     return {name: fitted(model) for name, model in members.items()}
 
