@@ -63,6 +63,25 @@ EncodingOption = Annotated[
     str, typer.Option("--encoding", metavar="NAME", help="How the bytes of the text are read.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="AMOUNT",
+        help="Use at most this much memory, such as 1G or 800M, and temporary files for "
+        "the rest; the result is the same.",
+        show_default="as much as needed",
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        help="Processes that share the work on a long text; the result is the same.",
+        show_default="all cores",
+    ),
+]
 SeedOption = Annotated[
     int, typer.Option("--seed", min=0, help="The same seed gives the same result.")
 ]

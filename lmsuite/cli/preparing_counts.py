@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     import typer
 
     from lmsuite.models.ngram import NgramModel
-    from lmsuite.ngram.text_counts import TextCounts
+    from lmsuite.ngram.text_counts import JoinedCounts, TextCounts
     from lmsuite.text.encoding import TextEncoder
+    from lmsuite.types import IntArray
 
 _STDIN = "-"
 
@@ -37,12 +38,20 @@ class PreparedCounts(Prepared):
         return f"{self.corpus.name} and the text of {self.ancestors[-1].model}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class PreparedFiles(Prepared):
+    """Files of counts made ready to train from."""
+
+    counts: JoinedCounts
+
+
 def prepare_counts(
-    context: typer.Context, options: TrainingOptions, *, kind: str, order: int
-) -> PreparedCounts:
+    context: typer.Context, options: TrainingOptions, *, kind: str, order: int, on_disk: bool
+) -> PreparedFiles:
     """As `prepare`, but the texts of the options are files of counts, which are joined.
 
-    There is no validation text unless --valid names one.
+    There is no validation text unless --valid names one. With `on_disk`, counts listed as text are
+    kept on disk.
 
     Raises:
         UsageError: as `prepare`; or no file is named, or --valid asks for a share of the text.
@@ -50,7 +59,7 @@ def prepare_counts(
             say.
         ModelFileError: as `prepare`; or a file of counts is damaged.
     """
-    from lmsuite.ngram.text_counts import joined_texts
+    from lmsuite.ngram.text_counts import joined
     from lmsuite.sources.corpus import Corpus
 
     folder = ModelsFolder(options.models)
@@ -60,8 +69,8 @@ def prepare_counts(
     if not files:
         raise UsageError("{counts} needs files of counts; make one: lm count -o FILE", "counts")
     like = _like(options)
-    parts = [_read(file, options, like) for file in files]
-    counts = joined_texts(parts, order, options.text_settings, like)
+    parts = [_read(file, options, like, on_disk=on_disk) for file in files]
+    counts = joined(parts, order, options.text_settings, like)
     boundaries = counts.encoder.boundaries
     held_out = validation(options, boundaries, otherwise="0")
     if isinstance(held_out.valid, float) and held_out.valid:
@@ -71,12 +80,12 @@ def prepare_counts(
             *("valid", "counts"),
         )
     digests = {file: _sha256(file) for file in files if file != _STDIN}
-    return PreparedCounts(
+    return PreparedFiles(
         name=name,
         folder=folder,
         corpus=Corpus("", ", ".join(files), _sha256_of_all(digests), digests),
         split=held_out.divide("", boundaries),
-        tokens=_tokens(counts),
+        tokens=_tokens(counts.unigrams),
         command=command_line(context),
         quiet=options.quiet,
         as_json=options.as_json,
@@ -126,7 +135,7 @@ def prepare_second(
         folder=folder,
         corpus=corpus,
         split=split,
-        tokens=_tokens(counts),
+        tokens=_tokens(counts.longest.unigrams(len(counts.encoder.vocabulary))),
         command=command_line(context),
         quiet=options.quiet,
         as_json=options.as_json,
@@ -136,13 +145,12 @@ def prepare_second(
     return prepared, opened.model
 
 
-def _tokens(counts: TextCounts) -> int:
-    """How many tokens were counted, with each ``<s>``, which has no count."""
+def _tokens(unigrams: IntArray) -> int:
+    """How many tokens were counted (V,), with each ``<s>``, which has no count."""
     from lmsuite.text.vocabulary import BOS, EOS
 
-    unigrams = counts.longest.unigrams(len(counts.encoder.vocabulary))
-    unigrams[BOS] = unigrams[EOS]
-    return int(unigrams.sum())
+    unigrams[BOS] = 0
+    return int(unigrams.sum() + unigrams[EOS])
 
 
 def _like(options: TrainingOptions) -> TextEncoder | None:
@@ -169,15 +177,17 @@ def _like(options: TrainingOptions) -> TextEncoder | None:
     return encoder
 
 
-def _read(file: str, options: TrainingOptions, like: TextEncoder | None) -> TextCounts:
+def _read(
+    file: str, options: TrainingOptions, like: TextEncoder | None, *, on_disk: bool
+) -> TextCounts:
     from lmsuite.ngram.count_files import listed_counts, read_counts
 
     if file != _STDIN:
-        return read_counts(Path(file), options.text_settings, like)
+        return read_counts(Path(file), options.text_settings, like, on_disk=on_disk)
     stdin = piped_input()
     if stdin is None:
         raise DataError("standard input (`-`) is not piped in; name a file")
-    return listed_counts(stdin.read(), "standard input", options.text_settings, like)
+    return listed_counts(stdin, "standard input", options.text_settings, like, on_disk=on_disk)
 
 
 def _sha256(file: str) -> str:

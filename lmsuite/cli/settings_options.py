@@ -95,7 +95,8 @@ class _Option:
         if setting.shown is None:
             shown: str | bool = default is not None
             if self._given and declared.default not in (MISSING, None, False):
-                shown = _as_typed(declared.default)
+                is_flag = declared.default is True
+                shown = self._flags[0] if is_flag else _as_typed(declared.default)
         else:
             shown = setting.shown
         option = typer.Option(

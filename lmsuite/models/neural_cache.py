@@ -155,7 +155,8 @@ class NeuralCache(LanguageModel):
             tokens = tokens[tokens != _EMPTY]
             if len(tokens):
                 shares = _softmax(self._settings.flatness * (vectors @ hidden[row]))
-                cached = np.bincount(tokens, shares, minlength=own.shape[1])
+                counted = np.bincount(tokens, shares, minlength=own.shape[1])
+                cached: Float64Array = counted.astype(np.float64, copy=False)
                 own[row] = self._mixed(own[row], cached)
         return own
 
@@ -283,7 +284,8 @@ class _Reading:
 
 def _softmax(logits: FloatArray) -> Float64Array:
     weights: Float64Array = np.exp((logits - logits.max()).astype(np.float64))
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights
 
 
 def network_for_cache(model: LanguageModel, name: str) -> NeuralModel:

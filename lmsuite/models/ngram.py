@@ -22,7 +22,6 @@ from lmsuite.files.atomic import replacing
 from lmsuite.files.compression import unpacked
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.ngram.backed_off import BackedOff
-from lmsuite.ngram.counting import NgramCounts
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.quantizing import from_quantized_arrays, quantized_arrays
 from lmsuite.ngram.settings import IMPORTED, SMOOTHINGS, NgramSettings
@@ -33,7 +32,8 @@ from lmsuite.text.vocabulary import BOS
 from lmsuite.types import Array, FloatArray, IntArray
 
 if TYPE_CHECKING:
-    from lmsuite.ngram.text_counts import TextCounts
+    from lmsuite.ngram.text_counts import JoinedCounts, TextCounts
+    from lmsuite.ngram.workplace import Workplace
 
 __all__ = ["SMOOTHINGS", "NgramModel", "NgramSettings", "Trace"]
 
@@ -103,6 +103,7 @@ class NgramModel(LanguageModel):
         *,
         memory: int | None = None,
         threads: int | None = None,
+        place: Workplace | None = None,
         dtype: DTypeLike = np.float32,
     ) -> Self:
         """Estimate a model from ids (N,), as `encoder.encode` gives them.
@@ -114,8 +115,10 @@ class NgramModel(LanguageModel):
             held_out: ids of another text, to fit jelinek-mercer's weights to; without it, the last
                 tenth of the training text is set aside for that.
             memory: the most bytes that all processes may use; what does not fit goes to temporary
-                files, and the model is the same. Only for Kneser-Ney without entropy pruning.
+                files, and the model is the same. Not for jelinek-mercer.
             threads: the most processes that share the work on a long text; None for all cores.
+            place: where the work is done, from `lmsuite.ngram.workplace.workplace`: a cluster, or a
+                scratch folder of one's own; instead of `threads`.
             dtype: of the table's logarithms. float64 is for checks of the method: such a model
                 cannot be restored from its arrays, which are float32 in every model file.
 
@@ -136,6 +139,7 @@ class NgramModel(LanguageModel):
             sentences=encoder.boundaries.has_sequences,
             memory=memory,
             threads=threads,
+            place=place,
             dtype=dtype,
         )
         return cls(encoder, settings, estimated.table, estimated.discounts, estimated.messages)
@@ -364,29 +368,32 @@ class NgramModel(LanguageModel):
 
 
 def fit_counts(
-    encoder: TextEncoder,
-    counts: NgramCounts,
+    counts: JoinedCounts,
     settings: NgramSettings,
     *,
+    memory: int | None = None,
+    threads: int | None = None,
+    place: Workplace | None = None,
     kept: TextCounts | None = None,
 ) -> NgramModel:
-    """The model that `NgramModel.fit` makes of a text, from its counts.
+    """The model that `NgramModel.fit` makes of a text, from its counts; arguments as there.
 
     With `kept`, the counts of the same text, the model keeps these: those of another text can be
     added later.
 
     Raises:
+        DataError: the counts lack the end of an n-gram that they have.
         TrainingError: as `NgramModel.fit`.
         UsageError: as `NgramModel.fit`, or the smoothing is jelinek-mercer, which needs the text.
     """
     from lmsuite.ngram.estimate import estimate_counted
 
-    made = estimate_counted(counts, encoder.impossible, settings)
+    made = estimate_counted(counts, settings, memory=memory, threads=threads, place=place)
     arrays: dict[str, Array] = {}
     if kept is not None:
         flags = np.array([kept.grows, kept.is_open], np.uint8)
         arrays = {**kept.arrays(), "flags": flags}
-    return NgramModel(encoder, settings, made.table, made.discounts, made.messages, arrays)
+    return NgramModel(counts.encoder, settings, made.table, made.discounts, made.messages, arrays)
 
 
 def _check_flags(kept: Mapping[str, Array]) -> None:

@@ -45,7 +45,8 @@ class ContextBuckets:
             if n < self._table.order:
                 is_context = ends + 1 < len(history)
                 self._put(buckets, ends[is_context] + 1, n, ngrams[is_context])
-        return buckets[1:][ids != BOS]
+        predicted: NDArray[np.int64] = buckets[1:][ids != BOS]
+        return predicted
 
     def _put(
         self,

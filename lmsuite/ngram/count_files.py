@@ -10,8 +10,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -19,9 +20,9 @@ from lmsuite import __version__
 from lmsuite.errors import DataError, LmError, ModelFileError, UsageError
 from lmsuite.files import records
 from lmsuite.files.atomic import replacing
-from lmsuite.files.compression import unpacked
+from lmsuite.files.compression import unpacked_pieces
 from lmsuite.files.header import Header, read_header
-from lmsuite.files.plain import read_bytes
+from lmsuite.files.plain import opened
 from lmsuite.files.records import Count
 from lmsuite.files.tensors import checksum, mapped, write
 from lmsuite.ngram.count_lines import read_count_lines
@@ -36,6 +37,7 @@ FORMAT_VERSION = 1
 
 _ENTRY = "lmsuite-counts"
 _KIND = "file of counts"
+_PIECE = 1 << 20  # bytes of text that are read at once
 _MOST_LEVELS = 10  # of JSON within JSON
 
 
@@ -112,7 +114,9 @@ def open_counts(path: Path) -> TextCounts:
         raise ModelFileError(f"{path} cannot be used: {records.brief(error)}") from error
 
 
-def read_counts(path: Path, chosen: Mapping[str, Any], like: TextEncoder | None) -> TextCounts:
+def read_counts(
+    path: Path, chosen: Mapping[str, Any], like: TextEncoder | None, *, on_disk: bool = False
+) -> TextCounts:
     """The counts in a file of counts, or in a text that lists them (`count_lines`), perhaps packed.
 
     Args:
@@ -120,6 +124,7 @@ def read_counts(path: Path, chosen: Mapping[str, Any], like: TextEncoder | None)
         chosen: ``tokenizer`` and ``boundaries``, as in `TextSettings`, as far as a user chose them.
             A text does not say them; `listed_counts` tells what holds otherwise.
         like: an encoder that tells both instead.
+        on_disk: whether counts that a text lists are kept on disk.
 
     Raises:
         DataError: the text lists no counts, or others than of such a tokenizer and boundaries.
@@ -127,7 +132,8 @@ def read_counts(path: Path, chosen: Mapping[str, Any], like: TextEncoder | None)
         UsageError: a file of counts has another tokenizer, or other boundaries, than chosen.
     """
     if not is_counts_file(path):
-        return listed_counts(unpacked(read_bytes(path), str(path)), str(path), chosen, like)
+        with opened(path) as stream:
+            return listed_counts(stream, str(path), chosen, like, on_disk=on_disk)
     counts = open_counts(path)
     encoder = counts.encoder
     has = {"tokenizer": encoder.tokenizer.name, "boundaries": encoder.boundaries}
@@ -142,13 +148,19 @@ def read_counts(path: Path, chosen: Mapping[str, Any], like: TextEncoder | None)
 
 
 def listed_counts(
-    data: bytes, name: str, chosen: Mapping[str, Any], like: TextEncoder | None
+    stream: BinaryIO,
+    name: str,
+    chosen: Mapping[str, Any],
+    like: TextEncoder | None,
+    *,
+    on_disk: bool = False,
 ) -> TextCounts:
     """The counts in a text, called `name`, that lists them; arguments and errors as `read_counts`.
 
     Without a choice the tokenizer is whitespace; and the sequences are lines, if there are any.
     """
-    listed = read_count_lines(data, name)
+    pieces = unpacked_pieces(iter(partial(stream.read, _PIECE), b""), name)
+    listed = read_count_lines(pieces, name, on_disk=on_disk)
     otherwise = Boundaries.LINES if listed.has_sequences else Boundaries.STREAM
     boundaries = like.boundaries if like else Boundaries(chosen.get("boundaries", otherwise))
     if boundaries.has_sequences != listed.has_sequences:

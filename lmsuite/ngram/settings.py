@@ -172,20 +172,11 @@ def cutoffs_of(thresholds: Sequence[int], order: int) -> tuple[int, ...]:
 
 def check_partitioned(settings: NgramSettings) -> None:
     """Raise UsageError for settings that cannot go with a given amount of memory."""
-    if settings.smoothing not in KNESER_NEY:
+    if settings.smoothing == "jelinek-mercer":
         raise UsageError(
-            f"{{memory}} is for {{smoothing}} {' and '.join(KNESER_NEY)}, not {settings.smoothing}",
+            "{smoothing} jelinek-mercer reads held-out text again and again, with all its n-grams "
+            "in memory; leave out {memory}, or choose another smoothing",
             *("memory", "smoothing"),
-        )
-    if settings.entropy_prune:
-        raise UsageError(
-            "{entropy_prune} does not work within {memory}; use lm prune afterwards",
-            *("entropy_prune", "memory"),
-        )
-    if settings.quantize:
-        raise UsageError(
-            "{quantize} does not work within {memory}; leave out one of the two",
-            *("quantize", "memory"),
         )
 
 

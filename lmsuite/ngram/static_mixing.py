@@ -38,8 +38,9 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import DataError
 from lmsuite.ngram.recursion import context_sums
-from lmsuite.ngram.refitting import all_suffixes, refitted
+from lmsuite.ngram.refitting import refitted
 from lmsuite.ngram.table import BackoffTable, TableOrder
+from lmsuite.ngram.table_blocks import all_suffixes
 from lmsuite.text.vocabulary import Widening
 from lmsuite.types import Float64Array
 
@@ -84,8 +85,7 @@ def linear(parts: Sequence[Part], weights: Sequence[float]) -> BackoffTable:
     table = _built(levels, log_probs, [np.zeros(len(level.word)) for level in levels])
     suffixes = all_suffixes(table)
     for n in range(2, table.order + 1):
-        contexts = np.flatnonzero(np.diff(table.orders[n - 2].first_child.astype(np.int64)))
-        table = refitted(table, suffixes, n, contexts)
+        table = refitted(table, suffixes, n)
     return _rounded(table)
 
 

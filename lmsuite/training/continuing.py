@@ -30,8 +30,9 @@ from lmsuite.models.ngram import NgramModel, NgramSettings, fit_counts
 from lmsuite.models.settings import OF_TRAINING
 from lmsuite.ngram.counting import count_ngrams
 from lmsuite.ngram.estimate import require_short
+from lmsuite.ngram.longest import LongestNgrams
 from lmsuite.ngram.settings import check_counted
-from lmsuite.ngram.text_counts import TextCounts, joined_texts
+from lmsuite.ngram.text_counts import TextCounts, joined
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.settings import TextSettings
 from lmsuite.text.vocabulary import BOS, UNK, Vocabulary
@@ -171,7 +172,8 @@ def count_text(
     require_short(len(ids))
     sentences = encoder.boundaries.has_sequences
     counts = count_ngrams(ids, len(encoder.vocabulary), order, sentences=sentences)
-    return TextCounts.of(counts, text, encoder, ids, grows=grows, name=name)
+    longest = LongestNgrams.of(counts)
+    return TextCounts.of(longest, text, encoder, ids, grows=grows, name=name)
 
 
 def with_another_text(
@@ -215,7 +217,7 @@ def with_another_text(
         raise DataError(f"{names[1]} has no tokens to count; give some text")
     order = counts.longest.order
     second = count_text(text, encoder, ids, order, grows=counts.grows, name=names[1])
-    return joined_texts([counts, second.times(weight)], order, {})
+    return joined([counts, second.times(weight)], order, {}).whole()
 
 
 def settings_after(start: NgramModel, counts: TextCounts, chosen: Mapping[str, Any]) -> Any:
@@ -242,5 +244,4 @@ def fit_kept(counts: TextCounts, settings: NgramSettings, *, keep: bool) -> Ngra
     Raises:
         TrainingError, UsageError: as `fit_counts`.
     """
-    of_orders = counts.counts(settings.order)
-    return fit_counts(counts.encoder, of_orders, settings, kept=counts if keep else None)
+    return fit_counts(counts.alone(settings.order), settings, kept=counts if keep else None)
