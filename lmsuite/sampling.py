@@ -65,6 +65,15 @@ class SamplingSettings:
         help="Above 1, tokens that came before are less probable: p becomes proportional to p^R.",
     )
 
+    presence_penalty: float = setting(
+        0.0,
+        shown=False,
+        help="Taken from the log-probability of every token that was drawn before.",
+    )
+    frequency_penalty: float = setting(
+        0.0, shown=False, help="The same, for each time that the token was drawn."
+    )
+
     def __post_init__(self) -> None:
         if isinstance(self.stop, str):
             object.__setattr__(self, "stop", (self.stop,))

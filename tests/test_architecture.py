@@ -40,8 +40,11 @@ MAY_IMPORT = {
         *("analysis", "generation", "training", "store", "models", "ngram", "text", "files"),
         "errors",
     },
+    "serve": {
+        *("generation", "sampling", "models", "text", "settings", "errors"),
+    },
     "cli": {
-        *("report", "training", "analysis", "generation", "store", "models", "ngram", "text"),
+        *("serve", "report", "training", "analysis", "generation", "store", "models", "ngram", "text"),
         *("sources", "files", "sampling", "settings", "executors", "progress", "terminal"),
         "errors",
     },

@@ -8,7 +8,7 @@ sentence; its probability is that of its end. `logprob` is KenLM's ``score``; `f
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, UsageError
 from lmsuite.models.sentences import Scorer, Sentence, score_sentences
-from lmsuite.text.encoding import Token
+from lmsuite.text.encoding import TextEncoder, Token
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, UNK
 from lmsuite.types import IntArray
 
@@ -181,24 +181,35 @@ class TextScores:
             DataError: the text holds a reserved token.
             UsageError: `by` or the base is invalid.
         """
-        if by not in _GROUPINGS:
-            raise UsageError(f"{{by}} must be one of {', '.join(_GROUPINGS)}, not {by!r}", "by")
-        unit, group = _log_of(base), _GROUPINGS[by]
         lines = list(score_sentences(self, [text], in_context=in_context))
         boundaries = self.encoder.boundaries
         if not lines and boundaries.has_sequences:
             lines = list(score_sentences(self, [text, boundaries.end]))
-        records: list[Surprisal] = []
-        for number, line in enumerate(lines, start=1):
-            tokens = list(self.encoder.located(line.text + line.end))
-            surprisals, unknown = (line.log_probs / -unit).tolist(), (line.ids == UNK).tolist()
-            begin = 0
-            for size, word, start, end in group(line, tokens):
-                part = slice(begin, begin + size)
-                total, oov = sum(surprisals[part], 0.0), sum(unknown[part])
-                records.append(Surprisal(number, word, start, end, total, size, oov))
-                begin += size
-        return records
+        return surprisals(self.encoder, lines, by=by, base=base)
+
+
+def surprisals(
+    encoder: TextEncoder, lines: Iterable[Sentence], *, by: Unit = "word", base: float = 2.0
+) -> list[Surprisal]:
+    """As `TextScores.surprisal`, of lines that have been scored.
+
+    Raises:
+        UsageError: as `TextScores.surprisal`.
+    """
+    if by not in _GROUPINGS:
+        raise UsageError(f"{{by}} must be one of {', '.join(_GROUPINGS)}, not {by!r}", "by")
+    unit, group = _log_of(base), _GROUPINGS[by]
+    records: list[Surprisal] = []
+    for number, line in enumerate(lines, start=1):
+        tokens = list(encoder.located(line.text + line.end))
+        values, unknown = (line.log_probs / -unit).tolist(), (line.ids == UNK).tolist()
+        begin = 0
+        for size, word, start, end in group(line, tokens):
+            part = slice(begin, begin + size)
+            total, oov = sum(values[part], 0.0), sum(unknown[part])
+            records.append(Surprisal(number, word, start, end, total, size, oov))
+            begin += size
+    return records
 
 
 def _log_of(base: float) -> float:
