@@ -36,6 +36,7 @@ FILES = (
     "neural_training",
     "neural_sampling",
     "neural_evaluation",
+    "serving",
 )
 PACKAGES = ("lmsuite", "numpy", "kenlm", "nltk", "torch")
 

@@ -41,10 +41,11 @@ MAY_IMPORT = {
         "errors",
     },
     "serve": {
-        *("generation", "sampling", "models", "text", "settings", "errors"),
+        *("report", "generation", "sampling", "models", "text", "settings", "errors"),
     },
     "cli": {
-        *("serve", "report", "training", "analysis", "generation", "store", "models", "ngram", "text"),
+        "serve",
+        *("report", "training", "analysis", "generation", "store", "models", "ngram", "text"),
         *("sources", "files", "sampling", "settings", "executors", "progress", "terminal"),
         "errors",
     },

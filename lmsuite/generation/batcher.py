@@ -35,7 +35,7 @@ from lmsuite.types import IntArray
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
 
-AHEAD = 64
+AHEAD = 256
 """A text may be so many pieces ahead of its reader. Then it waits, outside the batch."""
 
 _PROMPT_AT_ONCE = 256
@@ -111,14 +111,18 @@ class SharedStream:
     async def arrived(self) -> list[Piece]:
         """All pieces that are there, in order; if there are none, the next. At the end none."""
         pieces: list[Piece] = []
-        if self._line.is_closed:
-            return pieces
-        piece = self._taken(await self._arrived())
-        while piece is not None:
-            pieces.append(piece)
-            if self._line.is_closed or self._line.pieces.empty():
+        line = self._line
+        item = None if line.is_closed else await self._arrived()
+        while item is not None:
+            if isinstance(item, BaseException) and pieces:
+                line.pieces.put(item)  # the last of this text: the next call raises it
                 break
-            piece = self._taken(self._line.pieces.get_nowait())
+            piece = self._taken(item)
+            if piece is not None:
+                pieces.append(piece)
+            if line.is_closed or line.pieces.empty():
+                break
+            item = line.pieces.get_nowait()
         return pieces
 
     async def _arrived(self) -> Piece | BaseException | None:

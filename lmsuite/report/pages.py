@@ -6,7 +6,6 @@ escaped, and its invisible characters are shown. Only markup that we made is not
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from lmsuite.files.records import as_json
 from lmsuite.report.charts import IntervalChart, LineChart, fixed
 from lmsuite.report.drawing import picture_in_page
 from lmsuite.report.findings import Findings, bits_interval, comparison_chart, ranking
+from lmsuite.report.levels import LEVELS, level
 from lmsuite.report.model_charts import TrainedModel, learning_curves, order_chart
 from lmsuite.report.visible import visible
 from lmsuite.text.encoding import TextEncoder
@@ -25,9 +25,6 @@ from lmsuite.text.vocabulary import SPECIALS, UNK
 if TYPE_CHECKING:
     from jinja2 import Template
     from markupsafe import Markup
-
-LEVELS = (0.5, 1.0, 2.0, 4.0, 6.0, 9.0, 12.0)
-"""The surprisal in bits at which each background of a heat map, .h1 to .h7, begins."""
 
 _PENDING = "·"  # shown for a token whose character is not complete before the next token
 
@@ -68,11 +65,6 @@ def heatmap_page(title: str, explanations: Sequence[TokenExplanation], encoder: 
         encoder: the model's own, which knows where spaces go.
     """
     return template().render(title=title, explanations=explanations, encoder=encoder)
-
-
-def level(surprisal: float) -> int:
-    """The number of a token's background, 0 to 7, from its surprisal in bits."""
-    return bisect_right(LEVELS, surprisal)
 
 
 @cache

@@ -80,6 +80,7 @@ class Service:
         self._models, self._limits = models, limits
         self._metrics = metrics.Metrics()
         self._in_flight = 0  # texts
+        self._needs_key = key is not None
         routes: dict[str, tuple[Callable[[Request], Any], str]] = {
             "/": (self._page, "GET"),
             "/health": (self._health, "GET"),
@@ -125,7 +126,7 @@ class Service:
     # What a route does
 
     async def _page(self, request: Request) -> Response:
-        text, policy = page(self._models)
+        text, policy = page(self._models, self._limits, needs_key=self._needs_key)
         return HTMLResponse(text, headers={"content-security-policy": policy})
 
     async def _health(self, request: Request) -> Response:
@@ -176,7 +177,8 @@ class Service:
 
         def prepare() -> Completing:
             most = self._limits.max_prompt
-            return Completing(served, asked, [served.prompt(each, most) for each in asked.prompts])
+            prompts = [served.prompt(each, most) for each in asked.prompts]
+            return Completing(served, asked, prompts, lambda: self._in_flight)
 
         if sum(map(len, asked.prompts)) <= _SHORT:
             return prepare()

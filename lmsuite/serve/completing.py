@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -20,9 +20,18 @@ from lmsuite.serve.served import ServedModel
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
 
-_PAUSES = (0.001, 0.02)
-"""Seconds between two parts of a text, at first and at most. Tokens that come meanwhile are one
-part. So a text of many tokens a second costs the event loop little, and no token waits long."""
+_FIRST_PAUSE = 0.001
+"""Seconds between the first two parts of a text. Each pause is twice the one before, up to `pace`.
+"""
+
+
+def pace(texts: int) -> float:
+    """Seconds between two parts of a text, when so many are being written.
+
+    Tokens that come meanwhile are one part. A part costs the event loop much more than a token. So
+    it sends about 500 parts a second, and a reader gets ten parts a second or more.
+    """
+    return min(max(0.02, 0.002 * texts), 0.1)
 
 
 class Entry(NamedTuple):
@@ -72,6 +81,8 @@ class Completing:
     served: ServedModel
     request: CompletionRequest
     prompts: Sequence[Prompt]
+    texts_in_flight: Callable[[], int]
+    """How many texts are being written, for all clients."""
     usage: Usage = field(default_factory=Usage)
 
     def __post_init__(self) -> None:
@@ -176,7 +187,7 @@ class Completing:
             if not request.settings.max_tokens:
                 yield Part(index, "", [], "length", 0, 0.0)
                 return
-            pause, most = _PAUSES
+            pause = _FIRST_PAUSE
             while pieces := await stream.arrived():
                 text = "".join(piece.text for piece in pieces)
                 if spare_space and text:
@@ -193,7 +204,7 @@ class Completing:
                 if reason:
                     return
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, most)
+                pause = min(2 * pause, pace(self.texts_in_flight()))
 
 
 def _entry(

@@ -111,7 +111,7 @@ class Guard:
 
     def _has_key(self, authorization: str) -> bool:
         scheme, _, given = authorization.partition(" ")
-        said = given.strip().encode("utf-8", "surrogateescape")
+        said = given.strip().encode("latin-1")  # the bytes that were sent
         if scheme.lower() == "basic":
             try:
                 said = base64.b64decode(said, validate=True).partition(b":")[2]

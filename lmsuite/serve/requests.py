@@ -89,7 +89,7 @@ def read_json(body: bytes) -> dict[str, Any]:
         RefusedError: it is none.
     """
     try:
-        value = json.loads(body, parse_constant=_no_number)
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_number)
         json.dumps(value, ensure_ascii=False).encode()  # no half of a character anywhere
     except UnicodeError:
         raise RefusedError(400, "the request holds characters that are not Unicode text") from None
