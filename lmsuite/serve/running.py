@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import signal
 import socket
@@ -77,6 +78,8 @@ async def _run(
             timeout_graceful_shutdown=None,
         )
     )
+    # What clients do wrong is not told here; a mistake of the server is, with its traceback.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.exc_info is not None)
     signals: list[int] = []
     ending: list[asyncio.TimerHandle] = []
     loop = asyncio.get_running_loop()
@@ -116,8 +119,6 @@ class _Server(uvicorn.Server):
         yield
 
     def cut_off(self) -> None:
-        """End all requests now."""
-        for task in tuple(self.server_state.tasks):
-            task.cancel()
+        """End all requests now: for each it is as if its client had left."""
         for connection in tuple(self.server_state.connections):
-            connection.transport.close()
+            connection.transport.abort()
