@@ -178,8 +178,7 @@ async def _visit(
     path, wanted, pause = "/v1/completions", {200}, 0.0
     if kind in ("stream", "leave", "slow") and isinstance(body, dict):
         body |= {"stream": True, "logprobs": 2}
-        if kind != "stream":
-            body["max_tokens"] = 1000
+        body["max_tokens"] = {"stream": 60, "leave": 1000, "slow": 200}[kind]
         pause = 0.02 if kind == "slow" else 0.0
     elif kind == "score":
         path, body = "/v1/score", {"texts": [prompt, prompt[::-1]]}

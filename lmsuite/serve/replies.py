@@ -18,8 +18,8 @@ it is a number."""
 
 
 def as_json(value: Any) -> bytes:
-    """JSON in ASCII, which holds every string, half a character too."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
+    """A line of JSON in ASCII, which holds every string, half a character too."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def finite(number: float) -> float | None:
@@ -147,7 +147,7 @@ def _by_name(alternatives: tuple[tuple[str, float], ...]) -> dict[str, float]:
 
 def event(value: Any) -> bytes:
     """An event of a stream."""
-    return b"data: " + as_json(value) + b"\n\n"
+    return b"data: " + as_json(value) + b"\n"
 
 
 DONE = b"data: [DONE]\n\n"

@@ -218,3 +218,24 @@ def test_the_evaluation_harness(
         math.exp(-total / words), rel=1e-5
     )
     assert found["generate"]["exact_match,none"] == 1.0
+
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def test_the_readme_works_as_typed(running: Server, models: dict[str, LanguageModel]) -> None:
+    """But for the address, and the names of the models."""
+    [block] = re.findall(
+        r"^## Serving\n.*?```bash\n(.*?)^```", README.read_text("utf-8"), re.M | re.S
+    )
+    script = block[block.index("curl") :].replace("http://127.0.0.1:8000", running.address)
+    script = script.replace("best", "chars").replace(
+        "llm openai", f"{sys.executable} -m llm openai"
+    )
+    script = script.replace("python -c", f"{sys.executable} -c")
+    done = subprocess.run(["bash", "-e", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer, _, more = done.stdout.partition("\n")
+    assert json.loads(answer)["choices"][0]["text"] == drawn(models["words"], "My lord,", 7)
+    assert more.startswith(drawn(models["chars"], "My lord,", 7) + "\n")
+    assert len(more) > 300
