@@ -110,19 +110,26 @@ class SharedStream:
 
     async def arrived(self) -> list[Piece]:
         """All pieces that are there, in order; if there are none, the next. At the end none."""
-        pieces: list[Piece] = []
         line = self._line
-        item = None if line.is_closed else await self._arrived()
-        while item is not None:
-            if isinstance(item, BaseException) and pieces:
+        if line.is_closed:
+            return []
+        first = self._taken(await self._arrived())
+        if first is None:
+            return []
+        pieces, take = [first], line.pieces.get_nowait
+        for _ in range(0 if line.is_closed else line.pieces.qsize()):
+            item = take()
+            if type(item) is Piece:
+                pieces.append(item)
+            elif item is None:
+                line.is_closed = True
+            else:
                 line.pieces.put(item)  # the last of this text: the next call raises it
-                break
-            piece = self._taken(item)
-            if piece is not None:
-                pieces.append(piece)
-            if line.is_closed or line.pieces.empty():
-                break
-            item = line.pieces.get_nowait()
+        if pieces[-1].finish_reason:
+            line.is_closed = True
+        elif line.may_go_on:
+            line.is_waiting = False
+            self._inbox.put(line)
         return pieces
 
     async def _arrived(self) -> Piece | BaseException | None:

@@ -58,7 +58,7 @@ class Part:
     tokens: int
     """The tokens that were drawn."""
     log_prob: float
-    """The sum of their log-probabilities."""
+    """The sum of their log-probabilities, if the best texts are chosen by it."""
 
 
 @dataclass
@@ -173,6 +173,7 @@ class Completing:
         """The parts of one text."""
         request, prompt = self.request, self.prompts[number]
         wants_tokens = request.alternatives is not None
+        ranks = request.best_of > request.n
         spare_space = prompt.spare_space(self._encoder)
         writer = TokenWriter(
             self._encoder,
@@ -189,7 +190,7 @@ class Completing:
                 return
             pause = _FIRST_PAUSE
             while pieces := await stream.arrived():
-                text = "".join(piece.text for piece in pieces)
+                text = "".join([piece.text for piece in pieces])
                 if spare_space and text:
                     text, spare_space = text.removeprefix(" "), False
                 entries = []
@@ -198,7 +199,7 @@ class Completing:
                         _entry(writer, piece.id, piece.log_prob, piece.alternatives)
                         for piece in pieces
                     ]
-                total = sum(piece.log_prob for piece in pieces)
+                total = sum([piece.log_prob for piece in pieces]) if ranks else 0.0
                 reason = pieces[-1].finish_reason
                 yield Part(index, text, entries, reason, len(pieces), total)
                 if reason:

@@ -10,7 +10,9 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import uvicorn
 
@@ -20,6 +22,9 @@ from lmsuite.serve.app import Service
 _SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+SILENCE = 30
+"""Seconds that a connection may take to bring a whole request's head."""
+
 _SWITCH = 0.001
 """Seconds for which a thread of Python may keep the others waiting: a model's thread, those that
 answer."""
@@ -74,7 +79,7 @@ async def _run(
             server_header=False,
             date_header=True,
             proxy_headers=False,
-            timeout_keep_alive=30,
+            timeout_keep_alive=SILENCE,
             timeout_graceful_shutdown=None,
         )
     )
@@ -92,7 +97,8 @@ async def _run(
 
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, end, number)
+            with contextlib.suppress(NotImplementedError):  # Windows: there the command's own ends
+                loop.add_signal_handler(number, end, number)
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(before, _SWITCH))
     try:
@@ -107,16 +113,39 @@ async def _run(
         for handle in ending:
             handle.cancel()
         for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
     return signals[0] if signals else 0
 
 
 class _Server(uvicorn.Server):
     """A server whose signals are handled by others."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._silent_since: dict[Any, float] = {}
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:  # once a second
+            self._end_silent()
+        return await super().on_tick(counter)
+
+    def _end_silent(self) -> None:
+        """End connections on which no whole request has come for long."""
+        now = time.monotonic()
+        silent = {
+            connection: self._silent_since.get(connection, now)
+            for connection in self.server_state.connections
+            if (cycle := getattr(connection, "cycle", None)) is None or cycle.response_complete
+        }
+        for connection, since in silent.items():
+            if now - since > SILENCE:
+                connection.transport.abort()
+        self._silent_since = silent
 
     def cut_off(self) -> None:
         """End all requests now: for each it is as if its client had left."""
