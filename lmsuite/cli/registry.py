@@ -35,6 +35,7 @@ COMMANDS = {
         "compare:compare", "Tell whether one model is better than another, and where."
     ),
     "explain": Entry("explain:explain", "Show how a model came to the probability of each token."),
+    "trace": Entry("trace:trace", "Show the numbers behind a model's prediction, one by one."),
     "neighbours": Entry("neighbours:neighbours", "List a token's nearest tokens in an embedding."),
     "count": Entry("count:count", "Count the n-grams of a text."),
     "prune": Entry("prune:prune", "Make an n-gram model smaller."),
@@ -49,6 +50,7 @@ COMMANDS = {
     "serve": Entry(
         "serve:serve", "Answer over HTTP as OpenAI's API does, and show a page to try models on."
     ),
+    "vocab": Entry("vocab:vocab", "Print the vocabulary of a model, a token a line."),
     "tokenize": Entry("tokenize:tokenize", "Show the tokens of a text."),
     "corpus list": Entry("corpus:list_corpora", "List the texts that have a name."),
     "corpus show": Entry(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lmsuite.generation.batcher import Batcher
 from lmsuite.models.interface import LanguageModel
-from lmsuite.models.sentences import Sentence, score_sentences
+from lmsuite.models.sentences import LineScorer, Sentence, score_sentences, scores_alone
 from lmsuite.serve.prompts import Prompt, ids_prompt, text_prompt
 from lmsuite.serve.refusals import RefusedError
 from lmsuite.serve.requests import RawPrompt
@@ -82,11 +82,15 @@ class _TogetherWithOthers:
 
     def __init__(self, model: LanguageModel, scorer: Scorer) -> None:
         self.encoder, self.remembers_text = model.encoder, model.remembers_text
-        self.piece_scorer = model.piece_scorer
-        self._scorer = scorer
+        self._model, self._scorer = model, scorer
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return self._scorer.submit(ids).result().log_probs
+
+    def line_scorer(self, *, in_context: bool) -> LineScorer:
+        if in_context or self._model.predicts_lines:  # what only the model itself can do
+            return self._model.line_scorer(in_context=in_context)
+        return lambda part, ids, lengths: scores_alone(self, ids)
 
 
 class ServedModels(Mapping[str, ServedModel]):
