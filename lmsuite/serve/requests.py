@@ -183,6 +183,8 @@ def _request(
         for field in fields(SamplingSettings)
         if (name := _API_NAMES.get(field.name, field.name)) in left
     }
+    default = declarations(SamplingSettings)["max_tokens"].default
+    sampling.setdefault("max_tokens", min(default, limits.max_tokens))
     if left:
         name = min(left)
         raise RefusedError(

@@ -307,6 +307,13 @@ def test_a_stream_whose_time_is_up_says_so(narrow: InProcess, gated: GatedModel)
     assert gated.steps <= steps + 1  # nobody writes on
 
 
+def test_the_default_keeps_to_the_limit(models: dict[str, LanguageModel]) -> None:
+    with InProcess({"words": models["words"]}, Limits(max_tokens=7)) as service:
+        answer = service.post(COMPLETIONS, {"prompt": "The cow"}).json()
+        assert answer["usage"]["completion_tokens"] == 7
+        assert 'value="7"' in service.get("/").text
+
+
 def test_an_error_of_the_model_is_told(models: dict[str, LanguageModel]) -> None:
     text = encoder("a b c", "whitespace")
     table = np.zeros((6, 6))
