@@ -81,6 +81,14 @@ class SamplingSettings:
     max_draws: int = setting(
         1000, minimum=1, help="How often a text is drawn again before there is no hope for it."
     )
+    presence_penalty: float = setting(
+        0.0,
+        shown=False,
+        help="Taken from the log-probability of every token that was drawn before.",
+    )
+    frequency_penalty: float = setting(
+        0.0, shown=False, help="The same, for each time that the token was drawn."
+    )
 
     def __post_init__(self) -> None:
         for name in ("stop", "contains"):

@@ -41,7 +41,11 @@ MAY_IMPORT = {
         *("analysis", "generation", "training", "store", "models", "ngram", "nn", "text", "files"),
         "errors",
     },
+    "serve": {
+        *("report", "generation", "sampling", "models", "text", "settings", "errors"),
+    },
     "cli": {
+        "serve",
         *("report", "training", "analysis", "generation", "store", "exporting", "models", "ngram"),
         *("text", "sources", "files", "sampling", "settings", "executors", "progress", "terminal"),
         "errors",

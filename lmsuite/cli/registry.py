@@ -50,6 +50,9 @@ COMMANDS = {
         "plot:plot", "Draw learning curves, perplexity by order, or a map of an embedding."
     ),
     "report": Entry("report:report", "Write one page about models, to read and to show."),
+    "serve": Entry(
+        "serve:serve", "Answer over HTTP as OpenAI's API does, and show a page to try models on."
+    ),
     "vocab": Entry("vocab:vocab", "Print the vocabulary of a model, a token a line."),
     "tokenize": Entry("tokenize:tokenize", "Show the tokens of a text."),
     "corpus list": Entry("corpus:list_corpora", "List the texts that have a name."),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import LmError
+from lmsuite.generation.alternatives import most_probable
 from lmsuite.generation.conditions import Condition, conditions_of, is_empty, under
 from lmsuite.generation.drawing import WIDE, Sampler
 from lmsuite.generation.filters import Filter, draw_ids
@@ -44,6 +45,9 @@ class Piece(NamedTuple):
     finish_reason: Literal["stop", "length"] | None
     """In the last piece "stop" (at a stop text, or the end of a document) or "length" (after
     `max_tokens`); else None."""
+    alternatives: tuple[tuple[int, float], ...] = ()
+    """The most probable tokens here and their log-probabilities, the most probable first: as many
+    as the text was to have."""
 
 
 class Continuation:
@@ -56,13 +60,15 @@ class Continuation:
         settings: SamplingSettings,
         rng: np.random.Generator,
         conditions: Sequence[Condition] = (),
+        alternatives: int = 0,
     ) -> None:
         """The text after `prompt_ids`. It draws one number a token, all from `rng`.
 
         The `conditions` are this text's own, beside those of the settings; they have read the
-        prompt.
+        prompt. Each of its pieces has `alternatives`.
         """
         self.settings = settings
+        self.alternatives = alternatives
         self.conditions = (*conditions, *conditions_of(settings, encoder, prompt_ids))
         self._writer = writer(encoder, settings, prompt_ids)
         self._numbers = _numbers(rng)
@@ -143,10 +149,8 @@ class Batch:
             except LmError:  # of some row: then a token is drawn for each text alone
                 pass
             else:
-                return [
-                    text.push(token, rows.item(row, token))
-                    for row, (text, token) in enumerate(zip(self.texts, self._drawn, strict=True))
-                ]
+                drawn = enumerate(zip(self.texts, self._drawn, strict=True))
+                return [self._piece(text, token, rows[row]) for row, (text, token) in drawn]
         pieces: list[Piece | LmError] = []
         self._drawn = []
         for text, sampler, log_probs, own, mark in zip(
@@ -158,9 +162,20 @@ class Batch:
                 token = UNK
                 pieces.append(LmError(_NOTHING_LEFT) if text.conditions else error)
             else:
-                pieces.append(text.push(token, own.item(token)))
+                pieces.append(self._piece(text, token, own))
             self._drawn.append(token)
         return pieces
+
+    def _piece(self, text: Continuation, token: int, log_probs: FloatArray | BackedOff) -> Piece:
+        """The piece of a token drawn from a row (V,)."""
+        piece = text.push(token, log_probs.item(token))
+        if not text.alternatives:
+            return piece
+        if isinstance(log_probs, BackedOff):
+            log_probs = log_probs.dense(np.empty(len(self._model.encoder.vocabulary)))
+        ids, best = most_probable(log_probs[None], text.alternatives)
+        pairs = zip(ids[0].tolist(), best[0].tolist(), strict=True)
+        return piece._replace(alternatives=tuple(pairs))
 
     def _under_conditions(self, rows: FloatArray | Sequence[BackedOff]) -> Any:
         """The rows, those of texts with conditions changed: an array, or one for each text.

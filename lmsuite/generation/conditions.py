@@ -9,10 +9,14 @@ that came before. Conditions change the model's log-probabilities first; the fil
 * *repetition penalty* r (Keskar et al. 2019): the log-probability of every token that is in the
   text or its prompt is multiplied by r, so p becomes proportional to p^r. (Their paper divides a
   logit by r. Log-probabilities are the logits that every family has, and are never above 0.)
+* *presence* and *frequency penalties* a and f (of OpenAI's API): of a token that was drawn c times,
+  c > 0, a + c f is taken from the log-probability. The prompt does not count.
+* *bias* (of OpenAI's API): a number is added to the log-probability of a token.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -50,6 +54,8 @@ def conditions_of(
     if settings.repetition_penalty != 1:
         size = len(encoder.vocabulary)
         conditions.append(RepetitionPenalty(settings.repetition_penalty, size, prompt))
+    if settings.presence_penalty or settings.frequency_penalty:
+        conditions.append(CountPenalty(settings, len(encoder.vocabulary)))
     if settings.no_repeat:
         conditions.append(NoRepeat(settings.no_repeat, prompt))
     if settings.min_tokens:
@@ -87,6 +93,40 @@ class RepetitionPenalty:
         if not self._is_seen[token]:
             self._is_seen = self._is_seen.copy()
             self._is_seen[token] = True
+
+
+class CountPenalty:
+    """Tokens that were drawn are less probable: a little for each time, and once for all."""
+
+    def __init__(self, settings: SamplingSettings, vocabulary: int) -> None:
+        """The condition of a text that begins, over `vocabulary` tokens."""
+        self._presence, self._frequency = settings.presence_penalty, settings.frequency_penalty
+        self._counts = np.zeros(vocabulary)
+
+    def apply(self, log_probs: NDArray[Any]) -> NDArray[Any]:
+        penalties = self._frequency * self._counts + self._presence * (self._counts > 0)
+        return np.asarray(log_probs - penalties)
+
+    def push(self, token: int) -> None:
+        self._counts = self._counts.copy()
+        self._counts[token] += 1
+
+
+class Bias:
+    """Some tokens are more or less probable everywhere."""
+
+    def __init__(self, biases: Mapping[int, float]) -> None:
+        """The condition that adds these numbers, by id, to log-probabilities."""
+        self._ids = np.array(list(biases), np.int32)
+        self._biases = np.array(list(biases.values()))
+
+    def apply(self, log_probs: NDArray[Any]) -> NDArray[Any]:
+        changed = log_probs.astype(np.float64)
+        changed[self._ids] += self._biases
+        return changed
+
+    def push(self, token: int) -> None:
+        """Nothing: the biases stay."""
 
 
 class NoRepeat:
