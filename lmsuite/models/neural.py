@@ -5,22 +5,21 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from lmsuite.errors import ModelFileError
+from lmsuite.errors import ModelFileError, UsageError
+from lmsuite.models.blas_threads import blas_threads
 from lmsuite.models.interface import LanguageModel
 from lmsuite.nn.layers import Dropout
+from lmsuite.nn.output import Softmax
 from lmsuite.nn.parameter import Parameters
 from lmsuite.settings import read
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.types import Array, FloatArray, IntArray
-
-LOGITS_AT_ONCE = 1 << 21
-"""How many logits are held at a time in scoring: 8 MB in float32."""
-
 
 _LARGEST_SUM = float(np.finfo(np.float32).max) / 16  # room for one more addition of such sums
 
@@ -34,6 +33,8 @@ class NeuralModel(LanguageModel):
 
     settings_type: ClassVar[type]
     parameters: Parameters
+    output: Softmax
+    """From top vectors to distributions, by the arrays ``output.*``."""
 
     def __init__(self, encoder: TextEncoder, settings: Any, parameters: Parameters) -> None:
         """A model with these `parameters`; `initial` makes an untrained one."""
@@ -88,6 +89,19 @@ class NeuralModel(LanguageModel):
     ) -> tuple[IntArray, IntArray]:
         """Random inputs and targets of `batch_size` sequences, for a gradient check."""
 
+    @abstractmethod
+    def top(self, state: Any) -> FloatArray:
+        """The vectors (B, D) from which the output layer predicts, in a state."""
+
+    def score_next(self, state: Any, ids: IntArray) -> tuple[NDArray[np.float64], Any]:
+        """As `LanguageModel.score_next`; of an adaptive softmax only the ids' clusters."""
+        if not self.output.cutoffs:
+            return super().score_next(state, ids)
+        ids = self.checked(ids)
+        with blas_threads(len(ids)):
+            scores = self.output.target_log_probs(self.top(state), ids, self.encoder.impossible)
+        return scores, self.step(state, ids)
+
     def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
         """As `score`, once for each other way in which the network can be run over ids (N,)."""
         return []
@@ -120,8 +134,7 @@ class NeuralModel(LanguageModel):
         Args:
             counts: (V,) of each id in the training text; one is added to each.
         """
-        bias = np.log((counts + 1) / (counts + 1).sum())
-        self.parameters["output.b"][:] = bias
+        self.output.set_bias((counts + 1) / (counts + 1).sum())
 
     def with_buffers(self, values: FloatArray, gradients: FloatArray) -> Self:
         """The same model on other parameter buffers (P,): it uses the values that they hold."""
@@ -143,7 +156,11 @@ class NeuralModel(LanguageModel):
         if any(value > values for value in asdict(restored).values() if type(value) is int):
             # Checked first: `shapes` would take long for a damaged number of layers.
             raise ModelFileError(f"the {cls.kind} model is smaller than its settings say")
-        shapes = cls.shapes(len(encoder.vocabulary), restored)
+        try:
+            shapes = cls.shapes(len(encoder.vocabulary), restored)
+        except UsageError as error:
+            said = error.spelled(lambda field: f"the setting {field!r}")
+            raise ModelFileError(f"the {cls.kind} model is damaged: {said}") from error
         for name in shapes.keys() ^ arrays.keys():
             what = "lacks" if name in shapes else "has an unknown"
             raise ModelFileError(f"the {cls.kind} model {what} array '{name}'")
@@ -183,7 +200,7 @@ class NeuralModel(LanguageModel):
         """
         inputs = max(1.0, self.largest("embedding.table"))
         sums = (max(self.parameters.shapes[n]) * self.largest(n) for n in self.parameters)
-        return inputs * sum(sums)
+        return max(inputs * sum(sums), self.output.largest_sum(inputs))
 
     def largest(self, name: str) -> float:
         """The greatest absolute value in the array of this name."""
@@ -198,6 +215,18 @@ class NeuralModel(LanguageModel):
         """The ids that can be predicted."""
         everything = np.arange(len(self.encoder.vocabulary), dtype=np.int32)
         return np.setdiff1d(everything, self.encoder.impossible)
+
+    def _softmax_note(self) -> str:
+        """Which softmax the model has, for `summary`."""
+        cutoffs = self.output.cutoffs
+        if not cutoffs:
+            return "full"
+        edges = (*cutoffs, len(self.encoder.vocabulary))
+        tails = " + ".join(
+            f"{last - first:,} of {size}"
+            for (first, last), size in zip(pairwise(edges), self.output.sizes, strict=True)
+        )
+        return f"adaptive (Grave et al. 2017): {cutoffs[0]:,} words + tails of {tails} numbers"
 
     def _unknown_note(self) -> str:
         """How the model learned about unknown words, for `summary`."""
