@@ -11,6 +11,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lmsuite.errors import LmError
@@ -54,6 +55,34 @@ def can_fork() -> bool:
     macOS can fork, but its BLAS (Accelerate) must not be used in a forked child.
     """
     return sys.platform.startswith("linux")
+
+
+def start_method() -> str:
+    """How further processes are started: ``fork`` where it is safe, else ``spawn``.
+
+    A program can choose another way by `multiprocessing.set_start_method`.
+    """
+    import multiprocessing
+
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return chosen or ("fork" if can_fork() else "spawn")
+
+
+def can_start_processes() -> bool:
+    """Whether processes can be started here.
+
+    A process that is not forked first runs the program's main file again, up to the line
+    ``if __name__ == "__main__"``. A script without that line would begin its work anew.
+    """
+    main = sys.modules["__main__"]
+    if start_method() == "fork" or getattr(main, "__spec__", None) is not None:
+        return True
+    if not hasattr(main, "__file__"):  # typed in, or from a notebook
+        return True
+    try:
+        return "__name__" in Path(main.__file__ or "").read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def in_order(

@@ -72,9 +72,14 @@ class FeedForward(NeuralModel):
         for i, size in enumerate(settings.hidden):
             shapes |= Linear.shapes(f"hidden.{i}", inputs, size)
             inputs = size
-        # [a | x] times [U over W] is a U + x W.
-        inputs += window if settings.direct else 0
-        return shapes | Softmax.shapes("output", inputs, vocabulary, settings.cutoffs, tied=False)
+        top = cls.output_inputs(settings)
+        return shapes | Softmax.shapes("output", top, vocabulary, settings.cutoffs, tied=False)
+
+    @classmethod
+    def output_inputs(cls, settings: FeedForwardSettings) -> int:
+        # With direct connections, [a | x] times [U over W] is a U + x W.
+        window = settings.context * settings.embed if settings.direct else 0
+        return settings.hidden[-1] + window
 
     def initialise(self, rng: np.random.Generator) -> None:
         self._embedding.initialise(rng)
@@ -135,10 +140,11 @@ class FeedForward(NeuralModel):
         *,
         weight: float,
         rng: np.random.Generator,
+        rows: IntArray | None = None,
     ) -> float:
         top, caches = self._forward(inputs, rng)
         loss, d_top = self.output.loss(top, targets, weight, self.encoder.impossible)
-        self._embedding.d_table[...] = 0
+        self._embedding.d_table[... if rows is None else rows] = 0
         self._backward(d_top, caches)
         return loss
 

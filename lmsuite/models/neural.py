@@ -55,6 +55,11 @@ class NeuralModel(LanguageModel):
     def shapes(cls, vocabulary: int, settings: Any) -> dict[str, tuple[int, ...]]:
         """The shape of every parameter by name."""
 
+    @classmethod
+    @abstractmethod
+    def output_inputs(cls, settings: Any) -> int:
+        """The size of the vectors that the output layer reads."""
+
     @abstractmethod
     def initialise(self, rng: np.random.Generator) -> None:
         """Fill the parameters with the values from which training starts."""
@@ -68,6 +73,7 @@ class NeuralModel(LanguageModel):
         *,
         weight: float,
         rng: np.random.Generator,
+        rows: IntArray | None = None,
     ) -> float:
         """Fill `parameters.gradients` with the gradient of `weight` times a batch's summed loss.
 
@@ -78,6 +84,8 @@ class NeuralModel(LanguageModel):
                 overwritten by the state after it. No gradient flows through it.
             weight: of each token; 1 / (number of the batch's tokens) makes the loss a mean.
             rng: for dropout.
+            rows: ids, those of the inputs among them. Only these rows of the embedding's gradient
+                are filled, and the others left as they are. None fills all.
 
         Returns:
             `weight` times the summed cross-entropy, in nats.
@@ -105,6 +113,11 @@ class NeuralModel(LanguageModel):
     def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
         """As `score`, once for each other way in which the network can be run over ids (N,)."""
         return []
+
+    @property
+    def reads_few_rows(self) -> bool:
+        """Whether a batch needs few rows of the embedding's table: a large one, not tied."""
+        return bool(self.output.cutoffs) and not self.output.is_tied
 
     @property
     def carry_shape(self) -> tuple[int, int]:

@@ -79,6 +79,10 @@ class Recurrent(NeuralModel):
             "output", settings.hidden, vocabulary, settings.cutoffs, tied=settings.tied
         )
 
+    @classmethod
+    def output_inputs(cls, settings: RecurrentSettings) -> int:
+        return settings.hidden
+
     def initialise(self, rng: np.random.Generator) -> None:
         # A tied table is the output's weights too, and must not start with large logits.
         self._embedding.initialise(rng, self._settings.embed**-0.5 if self._settings.tied else 1.0)
@@ -133,8 +137,9 @@ class Recurrent(NeuralModel):
         *,
         weight: float,
         rng: np.random.Generator,
+        rows: IntArray | None = None,
     ) -> float:
-        self._embedding.d_table[...] = 0
+        self._embedding.d_table[... if rows is None else rows] = 0
         hidden, carry[...], caches = self._forward(inputs, carry, inputs == BOS, rng)
         top, mask = dropped(self._dropout, hidden, rng)
         T, B, H = top.shape

@@ -136,6 +136,11 @@ class Softmax:
         return shapes
 
     @property
+    def is_tied(self) -> bool:
+        """Whether the embeddings are the weights."""
+        return isinstance(self.words, TiedLinear)
+
+    @property
     def sizes(self) -> list[int]:
         """How many numbers each tail's logits are formed from."""
         return [
