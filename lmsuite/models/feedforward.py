@@ -200,7 +200,7 @@ class FeedForward(NeuralModel):
             "hidden layers": " → ".join(map(str, settings.hidden)),
             "activation": settings.activation,
             "direct connections": "yes" if settings.direct else "no",
-            "softmax": self._softmax_note(),
+            "output layer": self._softmax_note(),
             "dropout": f"{settings.dropout}, of embeddings {settings.embed_dropout}",
             "parameters": len(self.parameters),
             "unknown tokens": self._unknown_note(),

@@ -233,13 +233,14 @@ class NeuralModel(LanguageModel):
         """Which softmax the model has, for `summary`."""
         cutoffs = self.output.cutoffs
         if not cutoffs:
-            return "full"
-        edges = (*cutoffs, len(self.encoder.vocabulary))
-        tails = " + ".join(
-            f"{last - first:,} of {size}"
-            for (first, last), size in zip(pairwise(edges), self.output.sizes, strict=True)
+            return "full softmax"
+        edges = pairwise((*cutoffs, len(self.encoder.vocabulary)))
+        clusters = ", ".join(
+            f"{last - first:,} by {size}"
+            for (first, last), size in zip(edges, self.output.sizes, strict=True)
         )
-        return f"adaptive (Grave et al. 2017): {cutoffs[0]:,} words + tails of {tails} numbers"
+        numbers = "numbers (the tied embeddings)" if self.output.is_tied else "numbers"
+        return f"adaptive softmax: {cutoffs[0]:,} tokens, and clusters of {clusters} {numbers}"
 
     def _unknown_note(self) -> str:
         """How the model learned about unknown words, for `summary`."""

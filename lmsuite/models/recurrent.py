@@ -258,7 +258,7 @@ class Recurrent(NeuralModel):
             "hidden": settings.hidden,
             "embedding": f"{settings.embed}{' (tied to the output)' if settings.tied else ''}",
             "dropout": dropout,
-            "softmax": self._softmax_note(),
+            "output layer": self._softmax_note(),
             "parameters": len(self.parameters),
             "unknown tokens": self._unknown_note(),
         }

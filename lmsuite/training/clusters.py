@@ -26,8 +26,12 @@ PAYS = 3.0
 LARGE = 8000
 """Ids. Below, the softmax takes too small a part of a step."""
 
-MOST = 5  # clusters
-FEWEST = 500  # words of the shortlist, and of a cluster
+MOST = 3
+"""Clusters: a fourth would save little, and its words would be known by few numbers."""
+FEWEST = 1000  # words of the shortlist
+SHORTLISTED = 0.4
+"""The least share of the tokens that the shortlist must have, for a softmax that was not asked for.
+A vocabulary that is not in the order of frequency, such as a given one, may fall below."""
 PER_DOUBLING = 3  # cut-offs are tried at so many places between n and 2 n
 
 
@@ -89,8 +93,9 @@ class SoftmaxCost:
     def chosen(self) -> tuple[int, ...]:
         """The cut-offs by the module's rule; none for a full softmax."""
         cutoffs = self.cheapest()
-        pays = self(()) >= PAYS * self(cutoffs)
-        return cutoffs if self.counts.size >= LARGE and pays else ()
+        if not cutoffs or self.counts.size < LARGE or self(()) < PAYS * self(cutoffs):
+            return ()
+        return cutoffs if self._shares[cutoffs[0]] >= SHORTLISTED else ()
 
 
 def _layer(tokens: float, inputs: int, outputs: int) -> float:
@@ -101,7 +106,7 @@ def _places(vocabulary: int) -> list[int]:
     """Round numbers, evenly on a scale of doublings, where a vocabulary may be cut."""
     places = []
     place = float(FEWEST)
-    while place <= vocabulary - FEWEST:
+    while place < vocabulary:
         digits = 10 ** (len(str(int(place))) - 2)
         places.append(round(place / digits) * digits)
         place *= 2 ** (1 / PER_DOUBLING)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import mmap
 import multiprocessing
 import os
+import secrets
 import signal
 import time
 import warnings
@@ -86,7 +87,8 @@ class Crew:
             self._segments.append(_Segment(self._names.pop(0)))
             return self._segments[-1].buf
         try:
-            self._segments.append(_Segment(create=True, size=size))
+            name = f"lm{os.getpid()}_{secrets.token_hex(6)}"
+            self._segments.append(_Segment(name, create=True, size=size))
             self._segments[-1].require(size)
         except OSError as error:
             self.close()
