@@ -37,11 +37,12 @@ cache)` *writes* the gradients of the parameters. Several layers may share an em
 from __future__ import annotations
 
 from lmsuite.nn.activations import ACTIVATIONS
+from lmsuite.nn.adaptive import adaptive_cross_entropy, adaptive_log_softmax
 from lmsuite.nn.cells.cell import Cell
 from lmsuite.nn.drive import DenseDrive, EmbeddedDrive
 from lmsuite.nn.gradient_check import check_gradients
 from lmsuite.nn.kernels import CELLS, GRU, LSTM, Elman, register_cell
-from lmsuite.nn.layers import Dropout, Embedding, Linear, Sequential, TiedLinear
+from lmsuite.nn.layers import Dropout, Embedding, Linear, ProjectedLinear, Sequential, TiedLinear
 from lmsuite.nn.losses import (
     binary_cross_entropy,
     log_softmax,
@@ -49,6 +50,7 @@ from lmsuite.nn.losses import (
     squared_error,
 )
 from lmsuite.nn.optimizers import OPTIMIZERS, SGD, Adam, AdamW
+from lmsuite.nn.output import Softmax
 from lmsuite.nn.parameter import Parameters
 
 __all__ = [
@@ -68,8 +70,12 @@ __all__ = [
     "Embedding",
     "Linear",
     "Parameters",
+    "ProjectedLinear",
     "Sequential",
+    "Softmax",
     "TiedLinear",
+    "adaptive_cross_entropy",
+    "adaptive_log_softmax",
     "binary_cross_entropy",
     "check_gradients",
     "log_softmax",

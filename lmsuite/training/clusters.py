@@ -28,7 +28,7 @@ LARGE = 8000
 
 MOST = 3
 """Clusters: a fourth would save little, and its words would be known by few numbers."""
-FEWEST = 1000  # words of the shortlist
+FEWEST = 500  # words of the shortlist
 SHORTLISTED = 0.4
 """The least share of the tokens that the shortlist must have, for a softmax that was not asked for.
 A vocabulary that is not in the order of frequency, such as a given one, may fall below."""

@@ -245,11 +245,11 @@ def words(count: int) -> str:
 @pytest.mark.parametrize(
     ("options", "softmax"),
     [
-        ("ffnn", "adaptive softmax: 1,000 tokens, and clusters of"),
-        ("rnn", "adaptive softmax: 1,000 tokens, and clusters of"),
+        ("ffnn", "adaptive softmax: 500 tokens, and clusters of"),
+        ("rnn", "adaptive softmax: 500 tokens, and clusters of"),
         ("ffnn --softmax full", "full softmax"),
         ("ffnn --max-vocab 6000", "full softmax"),
-        ("ffnn --max-vocab 6000 --softmax adaptive", "adaptive softmax: 1,000 tokens"),
+        ("ffnn --max-vocab 6000 --softmax adaptive", "adaptive softmax: 500 tokens"),
         ("rnn --untied --cutoffs 1500,5000", "1,500 tokens, and clusters of 3,500 by 16, "),
     ],
 )
