@@ -39,6 +39,8 @@ FILES = (
     "neural_sampling",
     "neural_evaluation",
 )
+ON_REQUEST = ("ngram_large", "ngram_huge")
+"""These run only where they are named: they take long."""
 PACKAGES = ("lmsuite", "numpy", "kenlm", "nltk", "torch")
 
 
@@ -47,7 +49,9 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="smaller and fewer: two minutes")
     parser.add_argument("--repeats", type=int, default=5, help="medians of so many (default 5)")
-    parser.add_argument("--only", action="append", choices=FILES, help="this file alone")
+    parser.add_argument(
+        "--only", action="append", choices=FILES + ON_REQUEST, help="this file alone"
+    )
     parser.add_argument("--shape", default="", help="of the trainings of networks, only these")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values there")
     shared = ROOT.parent / "shared" / "corpora"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import stat
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 from benchmarks.alternating import Comparison
 
 _BETWEEN_LOOKS = 0.02  # seconds
+_LOOKS_AT_DISK = 10  # the files are looked at less often than the memory
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -135,12 +137,18 @@ class Cost:
     seconds: float
     peak: int
     """Bytes of memory, at most, of the process and of those that it started, together."""
+    disk: int = 0
+    """Bytes of temporary files, at most, if their folder was named."""
 
 
 def process(
-    command: Sequence[str | Path], *, stdin: Path | None = None, stdout: Path | None = None
+    command: Sequence[str | Path],
+    *,
+    stdin: Path | None = None,
+    stdout: Path | None = None,
+    scratch: Path | None = None,
 ) -> Cost:
-    """Run a program to its end.
+    """Run a program to its end; `scratch` is the folder of its temporary files.
 
     Raises:
         SkippedError: it failed.
@@ -152,7 +160,7 @@ def process(
     ):
         begin = time.perf_counter()
         running = subprocess.Popen(command, stdin=source, stdout=target, stderr=errors, cwd=ROOT)
-        together = _Together(running.pid)
+        together = _Together(running.pid, scratch)
         together.start()
         _, status, usage = os.wait4(running.pid, 0)
         seconds = time.perf_counter() - begin
@@ -162,21 +170,38 @@ def process(
             said = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
             raise SkippedError(f"{Path(command[0]).name} failed with {running.returncode}: {said}")
     alone = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Cost(seconds, max(alone, together.peak))
+    return Cost(seconds, max(alone, together.peak), together.disk)
 
 
 class _Together(threading.Thread):
-    """Watches the memory of a process and all that it started (on Linux), while it runs."""
+    """Watches a process and all that it started (on Linux), while it runs."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, scratch: Path | None) -> None:
         super().__init__(daemon=True)
-        self._pid = pid
-        self.peak = 0  # bytes
+        self._pid, self._scratch = pid, scratch
+        self.peak = self.disk = 0  # bytes
 
     def run(self) -> None:
-        while pages := sum(map(_pages, _family(self._pid))):
+        looks = 0
+        while pages := sum(map(_pages, family := list(_family(self._pid)))):
             self.peak = max(self.peak, pages * os.sysconf("SC_PAGE_SIZE"))
+            if self._scratch is not None and looks % _LOOKS_AT_DISK == 0:
+                self.disk = max(self.disk, _temporary(self._scratch, family))
+            looks += 1
             time.sleep(_BETWEEN_LOOKS)
+
+
+def _temporary(scratch: Path, family: Sequence[int]) -> int:
+    """Bytes of the files in a folder, and of those in no folder that the processes have open."""
+    sizes: dict[tuple[int, int], int] = {}
+    opened = (Path(f"/proc/{pid}/fd").glob("*") for pid in family)
+    for path in (*scratch.rglob("*"), *(path for each in opened for path in each)):
+        with suppress(OSError):
+            status = path.stat()
+            is_there = scratch in path.parents or status.st_nlink == 0
+            if is_there and stat.S_ISREG(status.st_mode):
+                sizes[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(sizes.values())
 
 
 def _family(pid: int) -> Iterator[int]:

@@ -31,13 +31,13 @@ MAY_IMPORT = {
     "store": {"models", "text", "sources", "files", "errors"},
     "mapped_ngram": {"errors"},
     "generation": {"models", "sampling", "text", "errors"},
-    "analysis": {"models", "nn", "text", "files", "progress", "errors"},
+    "analysis": {"models", "ngram", "nn", "text", "files", "progress", "errors"},
     "training": {
         *("store", "analysis", "models", "ngram", "nn", "text", "sources", "files", "settings"),
         *("executors", "errors"),
     },
     "report": {
-        *("analysis", "generation", "training", "store", "models", "ngram", "text", "files"),
+        *("analysis", "generation", "training", "store", "models", "ngram", "nn", "text", "files"),
         "errors",
     },
     "cli": {

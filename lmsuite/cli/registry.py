@@ -35,6 +35,7 @@ COMMANDS = {
         "compare:compare", "Tell whether one model is better than another, and where."
     ),
     "explain": Entry("explain:explain", "Show how a model came to the probability of each token."),
+    "trace": Entry("trace:trace", "Show the numbers behind a model's prediction, one by one."),
     "neighbours": Entry("neighbours:neighbours", "List a token's nearest tokens in an embedding."),
     "count": Entry("count:count", "Count the n-grams of a text."),
     "prune": Entry("prune:prune", "Make an n-gram model smaller."),
@@ -46,6 +47,7 @@ COMMANDS = {
         "plot:plot", "Draw learning curves, perplexity by order, or a map of an embedding."
     ),
     "report": Entry("report:report", "Write one page about models, to read and to show."),
+    "vocab": Entry("vocab:vocab", "Print the vocabulary of a model, a token a line."),
     "tokenize": Entry("tokenize:tokenize", "Show the tokens of a text."),
     "corpus list": Entry("corpus:list_corpora", "List the texts that have a name."),
     "corpus show": Entry(

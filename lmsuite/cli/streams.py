@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
-from lmsuite.errors import LmError, TextWarning
+from lmsuite.errors import LmError, TextWarning, UsageError
 from lmsuite.terminal import shown, unguarded
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lmsuite.files.stored_text import Text
     from lmsuite.sources.corpus import Corpus
     from lmsuite.sources.settings import ReadingSettings
@@ -29,6 +31,23 @@ _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 def unescaped(argument: str) -> str:
     """The text of an argument, in which ``\\n``, ``\\t`` and ``\\\\`` are read as escapes."""
     return re.sub(r"\\([nt\\])", lambda escape: _ESCAPES[escape[1]], argument)
+
+
+def argument_or_piped(argument: str | None, encoding: str) -> str:
+    """The text of an argument, with its escapes; without one, the piped text.
+
+    Raises:
+        UsageError: there is neither.
+        DataError: the text is not in this encoding.
+    """
+    from lmsuite.files.plain import decode_text
+
+    if argument is not None:
+        return decode_text(unescaped(argument).encode("utf-8", "surrogateescape"), "the text")
+    stdin = piped_input()
+    if stdin is None:
+        raise UsageError("no text: give one in quotes, or pipe it in")
+    return decode_text(stdin.read(), "the text", encoding)
 
 
 _quiet = ContextVar("quiet", default=False)
@@ -148,6 +167,15 @@ def note(message: str, *, quiet: bool = False) -> None:
         with suppress(OSError):
             sys.stderr.write(f"{message}\n")
             sys.stderr.flush()
+
+
+def save_page(path: Path, page: str) -> None:
+    """Write a page to a file, instead of a result on standard output, and say where it is."""
+    from lmsuite.files.atomic import replacing
+
+    with replacing(path) as stream:
+        stream.write(page.encode("utf-8"))
+    note(f"saved {path}")
 
 
 def left_out(error: LmError) -> None:

@@ -139,7 +139,7 @@ class FeedForward(NeuralModel):
         carry: FloatArray,
         *,
         weight: float,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
         rows: IntArray | None = None,
     ) -> float:
         top, caches = self._forward(inputs, rng)
@@ -147,6 +147,18 @@ class FeedForward(NeuralModel):
         self._embedding.d_table[... if rows is None else rows] = 0
         self._backward(d_top, caches)
         return loss
+
+    def examples(self, ids: IntArray, positions: NDArray[np.int64]) -> tuple[IntArray, IntArray]:
+        since = np.maximum.accumulate(np.where(ids == BOS, np.arange(ids.size), 0))
+        inputs = windows(ids.__getitem__, positions, since[positions], self._settings.context)
+        return inputs, ids[positions]
+
+    def example_vectors(self, inputs: IntArray, carry: FloatArray) -> FloatArray:
+        return self._forward(inputs)[0]
+
+    def output_vectors(self, state: IntArray) -> FloatArray:
+        with blas_threads(len(state)):
+            return self._forward(state.T)[0]
 
     def example(
         self, rng: np.random.Generator, batch_size: int, length: int
@@ -170,12 +182,9 @@ class FeedForward(NeuralModel):
         following[ids == BOS] = BOS
         return following
 
-    def top(self, state: IntArray) -> FloatArray:
-        return self._forward(state.T)[0]
-
     def log_probs(self, state: IntArray) -> FloatArray:
         with blas_threads(len(state)):
-            return self.output.log_probs(self.top(state), self.encoder.impossible)
+            return self.output.log_probs(self._forward(state.T)[0], self.encoder.impossible)
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         ids = self.checked(ids)
@@ -186,9 +195,8 @@ class FeedForward(NeuralModel):
         for begin in range(0, positions.size, at_once):
             chunk = positions[begin : begin + at_once]
             inputs = windows(ids.__getitem__, chunk, since[chunk], self._settings.context)
-            scores[begin : begin + at_once] = self.output.target_log_probs(
-                self._forward(inputs)[0], ids[chunk], self.encoder.impossible
-            )
+            vectors, _ = self._forward(inputs)
+            scores[begin : begin + at_once] = self.target_scores(vectors, ids[chunk])
         return scores
 
     def summary(self) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, ClassVar, Self
@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError, UsageError
+from lmsuite.models.adaptation import Adaptation
 from lmsuite.models.blas_threads import blas_threads
-from lmsuite.models.interface import LanguageModel
+from lmsuite.models.interface import LanguageModel, State
+from lmsuite.models.settings import AdaptationSettings
 from lmsuite.nn.layers import Dropout
 from lmsuite.nn.output import Softmax
 from lmsuite.nn.parameter import Parameters
@@ -72,7 +74,7 @@ class NeuralModel(LanguageModel):
         carry: FloatArray,
         *,
         weight: float,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
         rows: IntArray | None = None,
     ) -> float:
         """Fill `parameters.gradients` with the gradient of `weight` times a batch's summed loss.
@@ -83,7 +85,7 @@ class NeuralModel(LanguageModel):
             carry: (*carry_shape[:1], B, *carry_shape[1:]), the state before the batch, which is
                 overwritten by the state after it. No gradient flows through it.
             weight: of each token; 1 / (number of the batch's tokens) makes the loss a mean.
-            rng: for dropout.
+            rng: for dropout; without it, nothing is dropped.
             rows: ids, those of the inputs among them. Only these rows of the embedding's gradient
                 are filled, and the others left as they are. None fills all.
 
@@ -92,14 +94,35 @@ class NeuralModel(LanguageModel):
         """
 
     @abstractmethod
+    def examples(self, ids: IntArray, positions: NDArray[np.int64]) -> tuple[IntArray, IntArray]:
+        """Inputs and targets of one text, as `backpropagate` takes them.
+
+        Args:
+            ids: of the text (N,).
+            positions: the rising positions (T,) of the targets, none of them an ``<s>``; between
+                two of them stands nothing but ``<s>``.
+        """
+
+    @abstractmethod
+    def example_vectors(self, inputs: IntArray, carry: FloatArray) -> FloatArray:
+        """The input (T, D) of the output layer for each target of `examples`.
+
+        `carry` is the state before the first, and is overwritten by the state after the last.
+        """
+
+    @abstractmethod
+    def output_vectors(self, state: State) -> FloatArray:
+        """The input (B, D) of the output layer in a state."""
+
+    def target_scores(self, vectors: FloatArray, targets: IntArray) -> NDArray[np.float64]:
+        """The log-probability (n,) of each target after the output layer's input (n, D)."""
+        return self.output.target_log_probs(vectors, targets, self.encoder.impossible)
+
+    @abstractmethod
     def example(
         self, rng: np.random.Generator, batch_size: int, length: int
     ) -> tuple[IntArray, IntArray]:
         """Random inputs and targets of `batch_size` sequences, for a gradient check."""
-
-    @abstractmethod
-    def top(self, state: Any) -> FloatArray:
-        """The vectors (B, D) from which the output layer predicts, in a state."""
 
     def score_next(self, state: Any, ids: IntArray) -> tuple[NDArray[np.float64], Any]:
         """As `LanguageModel.score_next`; of an adaptive softmax only the ids' clusters."""
@@ -107,7 +130,7 @@ class NeuralModel(LanguageModel):
             return super().score_next(state, ids)
         ids = self.checked(ids)
         with blas_threads(len(ids)):
-            scores = self.output.target_log_probs(self.top(state), ids, self.encoder.impossible)
+            scores = self.target_scores(self.output_vectors(state), ids)
         return scores, self.step(state, ids)
 
     def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
@@ -138,6 +161,11 @@ class NeuralModel(LanguageModel):
         )
         model.initialise(rng)
         return model
+
+    def adapting_scorer(
+        self, settings: AdaptationSettings
+    ) -> Callable[[IntArray], NDArray[np.float64]]:
+        return Adaptation(self, settings).score
 
     def set_output_bias(self, counts: NDArray[np.float64]) -> None:
         """Set the output's bias to log-frequencies: an untrained model then predicts unigrams.

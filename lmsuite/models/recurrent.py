@@ -136,7 +136,7 @@ class Recurrent(NeuralModel):
         carry: FloatArray,
         *,
         weight: float,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
         rows: IntArray | None = None,
     ) -> float:
         self._embedding.d_table[... if rows is None else rows] = 0
@@ -148,6 +148,18 @@ class Recurrent(NeuralModel):
         )
         self._backward(self._dropout.backward(d_top.reshape(T, B, H), mask), caches)
         return loss
+
+    def examples(self, ids: IntArray, positions: NDArray[np.int64]) -> tuple[IntArray, IntArray]:
+        before = np.where(positions > 0, ids[positions - 1], np.int32(BOS))
+        return before[:, None], ids[positions][:, None]
+
+    def example_vectors(self, inputs: IntArray, carry: FloatArray) -> FloatArray:
+        hidden, carry[...], _ = self._forward(inputs, carry, inputs == BOS)
+        return hidden[:, 0]
+
+    def output_vectors(self, state: FloatArray) -> FloatArray:
+        top: FloatArray = state[-self._states]
+        return top
 
     def example(
         self, rng: np.random.Generator, batch_size: int, length: int
@@ -175,12 +187,8 @@ class Recurrent(NeuralModel):
         ids = self.checked(ids)[None]  # (1, B)
         return self._by_the_equations(ids, state, ids == BOS)[1]
 
-    def top(self, state: FloatArray) -> FloatArray:
-        top: FloatArray = state[-self._states]
-        return top
-
     def log_probs(self, state: FloatArray) -> FloatArray:
-        return self.output.log_probs(self.top(state), self.encoder.impossible)
+        return self.output.log_probs(self.output_vectors(state), self.encoder.impossible)
 
     def _by_the_equations(
         self, ids: IntArray, state: FloatArray, resets: BoolArray
@@ -243,10 +251,6 @@ class Recurrent(NeuralModel):
         plain, _ = self._by_the_equations(inputs, self.zero_state(1), inputs == BOS)
         targets = ids[positions]
         return [self.target_scores(hidden[positions, 0], targets) for hidden in (fast, plain)]
-
-    def target_scores(self, hidden: FloatArray, targets: IntArray) -> NDArray[np.float64]:
-        """The log-probability (n,) of each target after its top hidden vector (n, H)."""
-        return self.output.target_log_probs(hidden, targets, self.encoder.impossible)
 
     def summary(self) -> Mapping[str, Any]:
         settings = self._settings

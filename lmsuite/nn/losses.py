@@ -120,6 +120,62 @@ def binary_cross_entropy(
     return loss, w * (0.5 * np.tanh(0.5 * logits) + 0.5 - targets)
 
 
+def hinge(
+    scores: FloatArray, targets: FloatArray, weights: Weights = None
+) -> tuple[float, FloatArray]:
+    """The hinge loss of scores a with targets t, 1 or -1, and its gradient by the scores.
+
+        loss = sum_n w_n max(0, 1 - t_n a_n)
+        d_n  = -w_n t_n  where t_n a_n < 1, else 0
+
+    Scores and targets are (N, D); the loss is a sum over D. It is zero if every score is on its
+    target's side with a margin of 1: Cortes and Vapnik (1995).
+
+    Raises:
+        ValueError: they differ in shape, are not (N, D), or a target is neither 1 nor -1.
+    """
+    _check_same_shape(scores, targets)
+    if (np.abs(targets) != 1).any():
+        raise ValueError("targets of the hinge loss are 1 and -1")
+    w = row_weights(weights, len(scores), scores.dtype)[:, None]
+    missing = 1 - targets * scores
+    loss = float(np.sum(w * np.maximum(0, missing)))
+    return loss, np.where(missing > 0, -w * targets, 0).astype(scores.dtype)
+
+
+def multiclass_hinge(
+    scores: FloatArray, targets: IntArray, weights: Weights = None
+) -> tuple[float, FloatArray]:
+    """The hinge loss of several classes: Crammer and Singer (2001).
+
+        r_n  = the class with the best score, the target n apart
+        loss = sum_n w_n max(0, 1 + a_n,r - a_n,target)
+        d_nv = w_n ([v = r_n] - [v = target_n])  where the loss of row n is above 0, else 0
+
+    Args:
+        scores: a (N, V), V at least 2.
+        targets: ids (N,).
+        weights: w; the module's docstring explains them.
+
+    Returns:
+        The loss, and the gradient (N, V).
+
+    Raises:
+        ValueError: targets are not (N,) integers from 0 to V - 1.
+    """
+    N, V = scores.shape
+    check_targets(targets, N, V)
+    w = row_weights(weights, N, scores.dtype)
+    is_target = np.arange(V) == targets[:, None]  # (N, V)
+    rivals = np.where(is_target, -np.inf, scores).argmax(axis=1)
+    rows = np.arange(N)
+    missing = 1 + scores[rows, rivals] - scores[rows, targets]
+    d_scores = np.zeros_like(scores)
+    d_scores[rows, rivals] = np.where(missing > 0, w, 0)
+    d_scores[rows, targets] = -d_scores[rows, rivals]
+    return float(np.sum(w * np.maximum(0, missing))), d_scores
+
+
 def _check_same_shape(outputs: FloatArray, targets: FloatArray) -> None:
     if np.ndim(outputs) != 2 or np.shape(outputs) != np.shape(targets):
         raise ValueError(

@@ -149,6 +149,11 @@ class Softmax:
         ]
 
     @property
+    def last_bias(self) -> FloatArray:
+        """The bias of the rarest tokens: of the last cluster, or of all."""
+        return self.tails[-1].b if self.tails else self.words.b
+
+    @property
     def layers(self) -> list[ToLogits]:
         """The head, then the tails."""
         return [self.head, *self.tails]

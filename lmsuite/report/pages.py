@@ -13,11 +13,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmsuite.analysis.explanation import TokenExplanation
+from lmsuite.analysis.network_trace import NetworkTrace, TracedStep
+from lmsuite.analysis.ngram_trace import TokenTrace
 from lmsuite.files.records import as_json
 from lmsuite.report.charts import IntervalChart, LineChart, fixed
 from lmsuite.report.drawing import picture_in_page
 from lmsuite.report.findings import Findings, bits_interval, comparison_chart, ranking
+from lmsuite.report.graph_layout import layout
 from lmsuite.report.model_charts import TrainedModel, learning_curves, order_chart
+from lmsuite.report.traces import (
+    corner,
+    derivative,
+    entries,
+    has_gradient,
+    norm,
+    number,
+    shape,
+)
 from lmsuite.report.visible import visible
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import SPECIALS, UNK
@@ -70,6 +82,19 @@ def heatmap_page(title: str, explanations: Sequence[TokenExplanation], encoder: 
     return template().render(title=title, explanations=explanations, encoder=encoder)
 
 
+def graph_page(title: str, trace: NetworkTrace, step: TracedStep) -> str:
+    """The page of ``lm trace --html`` for a network: one step, as boxes and arrows.
+
+    A reader points at a box, taps it, or reaches it with the Tab key to see all its numbers.
+    """
+    return template().render(title=title, trace=trace, step=step, graph=layout(step.nodes))
+
+
+def fractions_page(title: str, traces: Sequence[TokenTrace]) -> str:
+    """The page of ``lm trace --html`` for an n-gram model: the fractions of each token."""
+    return template().render(title=title, fractions=traces)
+
+
 def level(surprisal: float) -> int:
     """The number of a token's background, 0 to 7, from its surprisal in bits."""
     return bisect_right(LEVELS, surprisal)
@@ -89,13 +114,24 @@ def template() -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"fixed": fixed, "probability": _probability, "level": level}
+    environment.filters |= {
+        "fixed": fixed,
+        "probability": _probability,
+        "level": level,
+        "corner": corner,
+        "norm": norm,
+        "number": number,
+        "shape": shape,
+    }
     environment.globals |= {
         "LEVELS": LEVELS,
         "bits_interval": bits_interval,
         "pieces": _pieces,
         "facts": _facts,
         "origin": _origin,
+        "derivative": derivative,
+        "entries": entries,
+        "has_gradient": has_gradient,
     }
     return environment.get_template("page.html")
 

@@ -19,8 +19,8 @@ import secrets
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any
@@ -29,8 +29,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import TrainingError
-from lmsuite.executors import start_method
-from lmsuite.training.interrupts import SIGNALS
+from lmsuite.executors import SIGNALS, signals_blocked, start_method
 
 CACHE_LINE = 64  # bytes; each rank's counter has its own, so that ranks do not fight over one line
 SPINS = 4000  # reads of another rank's counter before a rank sleeps: about 0.3 ms
@@ -108,7 +107,7 @@ class Crew:
             member = self._context.Process(  # type: ignore[attr-defined]
                 target=_run, args=(self, serve, rank), daemon=True, name=f"worker {rank}"
             )
-            with warnings.catch_warnings(), _signals_blocked():
+            with warnings.catch_warnings(), signals_blocked():
                 # Python 3.12 warns of a fork while threads run. The only threads are OpenBLAS's,
                 # which stops and restarts them around a fork.
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -221,19 +220,3 @@ def _run(crew: Crew, serve: Callable[[int], None], rank: int) -> None:
 def _parent_lives() -> bool:
     parent = multiprocessing.parent_process()
     return parent is not None and parent.is_alive()
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Processes started within this context are born with these signals blocked.
-
-    So a spawned process does not die of Ctrl-C with a traceback before it can ignore it.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

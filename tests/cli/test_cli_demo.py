@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hardening.command import Run
-from lmsuite.cli.commands.demo import TRY_NEXT
+from lmsuite.cli.commands.demo import COURSE, TRY_NEXT
 from lmsuite.cli.registry import COMMANDS
 
 
@@ -20,6 +20,11 @@ def test_what_to_try_next_exists() -> None:
         assert words[1] in COMMANDS or " ".join(words[1:3]) in COMMANDS
 
 
+def test_the_course_that_it_names_exists() -> None:
+    [page] = [word.strip(",") for word in COURSE.split() if word.startswith("docs/")]
+    assert (Path(__file__).resolve().parents[2] / page).is_file()
+
+
 @pytest.mark.slow
 def test_demo(lm: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -28,6 +33,7 @@ def test_demo(lm: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome.out.count("$ lm ") == 12
     assert len(re.findall(r"^My lord,", outcome.out, flags=re.M)) >= 5
     assert "Open demo/report.html" in outcome.out
+    assert outcome.out.rstrip().endswith(COURSE)
     page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     for name in ("words", "chars", "ffnn", "rnn", "mix"):
         assert (tmp_path / "demo" / f"{name}.safetensors").is_file()

@@ -108,6 +108,11 @@ SHOWN: list[tuple[str, ...]] = [
     ("explain", "mix", PROMPT),
     ("explain", "mix", PROMPT, "--json"),
     ("explain", "rnn", PROMPT, "--html", f"page{EVIL}.html"),
+    ("trace", "chars", PROMPT, "--training", TEXT),
+    ("trace", "lines", PROMPT),
+    ("trace", "rnn", PROMPT),
+    ("trace", "rnn", PROMPT, "--unit", "0", "--step", "11"),
+    ("trace", f"net{EVIL}", PROMPT, "--html", f"page{EVIL}.html"),
     ("tokenize", TEXT),
     ("tokenize", TEXT, "--tokenizer", "char"),
     ("tokenize", TEXT, "--tokenizer", "treebank", "--json"),
@@ -152,6 +157,8 @@ REFUSED: list[tuple[str, ...]] = [
     ("score", "chars", EVIL),
     ("score", "chars", TEXT, "--encoding", EVIL),
     ("explain", "chars", EVIL, "--html", f"none{EVIL}/x.html"),
+    ("trace", "chars", EVIL, "--training", EVIL),
+    ("trace", "--exercise", "1", "--check", EVIL),
     ("neighbours", "rnn", EVIL),
     ("neighbours", f"evil{EVIL}", "k"),
     ("convert", "chars", EVIL),
@@ -276,6 +283,7 @@ def test_pages_show_markup_and_do_not_obey_it(lm: Run, here: Path) -> None:
     assert lm("train", "ngram", "markup.txt", "--name", name, *options).done
     for arguments, page in (
         (("explain", name, f"{MARKUP} {MARKUP}", "--html", "e.html"), "e.html"),
+        (("trace", name, f"{MARKUP} {MARKUP}", "--html", "t.html"), "t.html"),
         (("report", name, "--title", MARKUP, "--prompt", MARKUP, "-o", "r.html"), "r.html"),
         (("plot", name, "--by-order", "-o", "p.svg"), "p.svg"),
     ):

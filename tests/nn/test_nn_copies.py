@@ -14,7 +14,7 @@ import pytest
 import lmsuite.nn
 from lmsuite.analysis.checks import check_network, check_scores
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
-from lmsuite.nn import Cell, Embedding, Linear, Parameters, TiedLinear, register_cell
+from lmsuite.nn import Attention, Cell, Embedding, Linear, Parameters, TiedLinear, register_cell
 from lmsuite.nn.kernels import CELLS
 from lmsuite.text.encoding import TextEncoder, TextSettings
 
@@ -31,15 +31,16 @@ def test_the_examples_of_the_workshop_work() -> None:
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
 def test_layers_copied_with_their_parameters_stay_bound(copied: Callable[[Any], Any]) -> None:
     shapes = Embedding.shapes("e", 5, 3) | Linear.shapes("l", 3, 2) | TiedLinear.shapes("t", 5)
-    shapes |= CELLS["gru"].shapes("c", 3, 3)
+    shapes |= CELLS["gru"].shapes("c", 3, 3) | Attention.shapes("a", 3, 3)
     parameters = Parameters(shapes)
     embedding = Embedding(parameters, "e")
     layers = [embedding, Linear(parameters, "l"), TiedLinear(parameters, "t", embedding)]
-    layers.append(CELLS["gru"](parameters, "c"))
-    p, (e, linear, tied, cell) = copied((parameters, layers))
+    layers += [CELLS["gru"](parameters, "c"), Attention(parameters, "a")]
+    p, (e, linear, tied, cell, attention) = copied((parameters, layers))
     p.values[:] = 7
     p.gradients[:] = 3
     assert (linear.W == 7).all() and (linear.d_b == 3).all() and (cell.b_q == 7).all()
+    assert (attention.W == 7).all() and (attention.d_W == 3).all()
     assert (cell.d_Wh == 3).all() and tied.embedding is e and (e.table == 7).all()
     assert not parameters.values.any()
 

@@ -170,6 +170,41 @@ def test_binary_cross_entropy(weights: losses.Weights) -> None:
     assert report.worst.relative < TOLERANCE, report
 
 
+def test_the_hinge_loss_by_hand() -> None:
+    scores = np.array([[2.0, 0.5], [-0.25, -3.0]])
+    targets = np.array([[1.0, 1.0], [1.0, -1.0]])
+    loss, d_scores = losses.hinge(scores, targets)
+    # short of the margin: 0, 0.5; 1.25, 0; the mean of two rows
+    assert loss == pytest.approx((0.5 + 1.25) / 2)
+    assert d_scores.tolist() == [[0, -0.5], [-0.5, 0]]
+    with pytest.raises(ValueError, match="1 and -1"):
+        losses.hinge(scores, np.array([[0.0, 1.0], [1.0, 1.0]]))
+
+
+def test_the_hinge_loss_of_classes_by_hand() -> None:
+    scores = np.array([[3.0, 1.5, 0.0], [0.0, 2.0, 2.5], [1.0, 0.0, 0.0]])
+    loss, d_scores = losses.multiclass_hinge(scores, np.array([0, 1, 2]))
+    # the best rivals: 1.5, 2.5, 1; short of the margin: 0, 1.5, 2; the mean of three rows
+    assert loss == pytest.approx((1.5 + 2) / 3)
+    np.testing.assert_allclose(d_scores, np.array([[0, 0, 0], [0, -1, 1], [1, 0, -1]]) / 3)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("kind", ["hinge", "multiclass_hinge"])
+def test_gradients_of_hinge_losses(kind: str, weights: losses.Weights) -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.normal(size=(4, 3))  # none is within a step of a kink
+    signs = np.where(rng.random((4, 3)) < 0.5, 1.0, -1.0)
+    targets = signs if kind == "hinge" else rng.integers(0, 3, 4)
+    loss = getattr(losses, kind)
+    _, d_scores = loss(scores, targets, weights)
+    assert d_scores.any()
+    report = check_gradients(
+        lambda: loss(scores, targets, weights)[0], {"scores": scores}, {"scores": d_scores}
+    )
+    assert report.worst.relative < TOLERANCE, report
+
+
 def test_binary_cross_entropy_does_not_overflow() -> None:
     logits = np.array([[1e4], [-1e4]], np.float32)
     with np.errstate(over="raise", invalid="raise"):
@@ -178,7 +213,7 @@ def test_binary_cross_entropy_does_not_overflow() -> None:
     np.testing.assert_array_equal(d_logits, np.array([[0.5], [0.0]], np.float32))
 
 
-@pytest.mark.parametrize("loss", [losses.squared_error, losses.binary_cross_entropy])
+@pytest.mark.parametrize("loss", [losses.squared_error, losses.binary_cross_entropy, losses.hinge])
 @pytest.mark.parametrize("targets", [np.zeros(4), np.zeros((4, 2)), np.zeros((1, 4))])
 def test_shapes_that_differ_are_refused(loss: Callable[..., object], targets: np.ndarray) -> None:
     """Broadcast, (4, 1) against (4,) would be 16 differences instead of 4."""
@@ -187,7 +222,9 @@ def test_shapes_that_differ_are_refused(loss: Callable[..., object], targets: np
 
 
 @pytest.mark.parametrize("targets", [[-1, 0], [0, 3], [0, 1, 2], [[0], [1]], [0.0, 1.0]])
-@pytest.mark.parametrize("loss", [*CROSS_ENTROPIES, losses.target_log_probs])
+@pytest.mark.parametrize(
+    "loss", [*CROSS_ENTROPIES, losses.target_log_probs, losses.multiclass_hinge]
+)
 def test_targets_that_are_no_columns_are_refused(
     loss: Callable[..., object], targets: list[int]
 ) -> None:

@@ -22,10 +22,12 @@ _OTHER_MINUTES = 0.6  # for everything but the training of the networks
 _FEEDFORWARD_SHARE = 0.35  # of the minutes for the training of the networks
 TRY_NEXT = (
     ("why did it write that", 'lm explain mix "My lord, the crown"'),
+    ("every number behind it", 'lm trace rnn "My lord, the crown"'),
     ("is one really better", "lm compare rnn chars"),
     ("more of the same", "lm sample mix --temp 0.8"),
     ("with a text of your own", "lm train rnn FILE --minutes 10"),
 )
+COURSE = "the course: docs/course/README.md, beside the source"
 
 
 def demo(
@@ -70,6 +72,7 @@ def demo(
     for what, command in TRY_NEXT:
         where = "" if "train" in command else f" --models {shlex.quote(str(folder))}"
         say(f"  {what:<{width}}  {command}{where}")
+    say(f"  {'how all this works':<{width}}  {COURSE}")
 
 
 def _steps(folder: Path, network_minutes: float, seed: str) -> Iterator[list[str]]:

@@ -18,15 +18,13 @@ from lmsuite.cli.options import (
     ModelArgument,
     ModelsOption,
 )
-from lmsuite.cli.streams import note, piped_input, printable, unescaped, write, write_json
+from lmsuite.cli.streams import argument_or_piped, printable, save_page, write, write_json
 from lmsuite.errors import UsageError
-from lmsuite.files.plain import decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lmsuite.analysis.explanation import Factor, TokenExplanation
-    from lmsuite.models.interface import LanguageModel
 
 _TOKEN = 14  # columns for the token
 _FULL_BAR = 16.0  # bits of surprisal that fill the bar
@@ -78,9 +76,11 @@ def explain(
     if html and as_json:
         raise UsageError("--html and --json are two forms of one result: ask for one at a time")
     loaded = open_model(folder, model).model
-    explained = explain_tokens(loaded, _text(text, encoding))
+    explained = explain_tokens(loaded, argument_or_piped(text, encoding))
     if html:
-        _write_page(html, f"{model}: surprisal", list(explained), loaded)
+        from lmsuite.report.pages import heatmap_page
+
+        save_page(html, heatmap_page(f"{model}: surprisal", list(explained), loaded.encoder))
     elif as_json:
         for each in explained:
             fields = {**asdict(each), **each.located.as_json()}
@@ -88,27 +88,6 @@ def explain(
             write_json({"prob": each.prob, "surprisal": each.surprisal, **fields})
     else:
         _show(explained)
-
-
-def _text(argument: str | None, encoding: str) -> str:
-    if argument is not None:
-        return decode_text(unescaped(argument).encode("utf-8", "surrogateescape"), "the text")
-    stdin = piped_input()
-    if stdin is None:
-        raise UsageError("no text: give one in quotes, or pipe it in")
-    return decode_text(stdin.read(), "the text", encoding)
-
-
-def _write_page(
-    path: Path, title: str, explained: list[TokenExplanation], model: LanguageModel
-) -> None:
-    from lmsuite.files.atomic import replacing
-    from lmsuite.report.pages import heatmap_page
-
-    page = heatmap_page(title, explained, model.encoder)
-    with replacing(path) as stream:
-        stream.write(page.encode("utf-8"))
-    note(f"saved {path}")
 
 
 def _show(explained: Iterable[TokenExplanation]) -> None:
