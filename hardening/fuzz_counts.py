@@ -32,8 +32,9 @@ from hardening.mutators import (
 from lmsuite.errors import TextWarning
 from lmsuite.models.ngram import NgramSettings, fit_counts
 from lmsuite.ngram.count_files import read_counts, save_counts
-from lmsuite.ngram.count_lines import count_lines
+from lmsuite.ngram.count_lines import count_lines, listed_ngrams
 from lmsuite.ngram.counting import count_ngrams
+from lmsuite.ngram.longest import LongestNgrams
 from lmsuite.ngram.text_counts import TextCounts, joined
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 
@@ -70,8 +71,8 @@ def target(data: bytes) -> None:
         warnings.simplefilter("ignore", TextWarning)
         counts = read_counts(FILE, {}, None)
         smoothing = ("modified-kneser-ney", "katz", "stupid-backoff")[choice % 3]
-        encoder, ngrams = joined([counts, counts][: 1 + choice % 2], ORDER, {})
-        use(fit_counts(encoder, ngrams, NgramSettings(order=ORDER, smoothing=smoothing)))
+        together = joined([counts, counts][: 1 + choice % 2], ORDER, {})
+        use(fit_counts(together, NgramSettings(order=ORDER, smoothing=smoothing)))
 
 
 @cache
@@ -88,9 +89,14 @@ def _sound_files() -> Iterator[bytes]:
         )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "it.counts"
-            save_counts(path, TextCounts.of(counts, TEXT, encoder, ids, grows=True, name="a text"))
+            save_counts(
+                path,
+                TextCounts.of(
+                    LongestNgrams.of(counts), TEXT, encoder, ids, grows=True, name="a text"
+                ),
+            )
             yield path.read_bytes()
-        lines = list(count_lines(counts, encoder.vocabulary.tokens))
+        lines = list(count_lines(listed_ngrams(counts), encoder.vocabulary.tokens))
         yield _written(lines)
         yield gzip.compress(_written([line for line in lines if " " in line[0]]), mtime=0)
 

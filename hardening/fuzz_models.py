@@ -37,6 +37,8 @@ from hardening.mutators import (
 from lmsuite.analysis.checks import check_distributions, check_network
 from lmsuite.analysis.evaluation import evaluate
 from lmsuite.analysis.explanation import explain
+from lmsuite.analysis.network_trace import trace_network
+from lmsuite.analysis.ngram_trace import NgramTracer
 from lmsuite.errors import LmError
 from lmsuite.files.stored_text import sha256_of
 from lmsuite.generation import SamplingSettings, sample
@@ -71,6 +73,9 @@ COMMANDS = (
     ("convert", FILE, MADE_FILE),
     ("convert", FILE, "made.arpa.gz"),
     ("explain", FILE, "the cat"),
+    ("trace", FILE, "the cat"),
+    ("trace", FILE, "the cat", "--training", TEXT_FILE, "--json"),
+    ("trace", FILE, "the cat", "--html", "page.html"),
     ("models", "--models", "."),
     ("models", "--models", ".", "--json"),
     ("prune", FILE, "--entropy", "1e-3", "--name", "small", "--models", "."),
@@ -151,7 +156,7 @@ def use(model: LanguageModel, *, gradients: bool = True) -> None:
     evaluation = evaluate(model, OTHER, name="it", rng=np.random.default_rng(1))
     assert not math.isnan(evaluation.perplexity)
     list(map(str, model.summary().values()))
-    uses: tuple[Callable[[LanguageModel], None], ...] = (_drawn, _explained, _written)
+    uses: tuple[Callable[[LanguageModel], None], ...] = (_drawn, _explained, _traced, _written)
     for step in uses:
         try:
             step(model)
@@ -168,6 +173,15 @@ def _drawn(model: LanguageModel) -> None:
 def _explained(model: LanguageModel) -> None:
     for token in explain(model, "the cat"):
         assert not math.isnan(token.log_prob)
+
+
+def _traced(model: LanguageModel) -> None:
+    if isinstance(model, NeuralModel):
+        trace = trace_network(model, "the cat")
+        assert not any(np.isnan(node.gradient).any() for node in trace.parameters)
+    elif isinstance(model, NgramModel):
+        for token in NgramTracer(model, model.encoder.encode(OTHER)).trace("the cat"):
+            assert not math.isnan(token.prob)
 
 
 def _written(model: LanguageModel) -> None:

@@ -82,6 +82,18 @@ def _explain_html(model: str, prompt: bytes) -> None:
     lm(["explain", model, "--html", "page.html"], prompt)
 
 
+def _trace(model: str, prompt: bytes) -> None:
+    lm(["trace", model, "--", _typed(prompt)])
+
+
+def _trace_html(model: str, prompt: bytes) -> None:
+    lm(["trace", model, "--html", "page.html"], prompt)
+
+
+def _check_answers(model: str, prompt: bytes) -> None:
+    lm(["trace", "--exercise", "3", "--check", "-"], prompt)
+
+
 def _score(model: str, prompt: bytes) -> None:
     lm(["score", model], prompt)
 
@@ -113,6 +125,7 @@ def _compare(model: str, prompt: bytes) -> None:
 
 COMMANDS: tuple[Callable[[str, bytes], None], ...] = (
     *(_sample, _sample_json, _sample_novelty, _explain, _explain_json, _explain_html),
+    *(_trace, _trace_html, _check_answers),
     *(_score, _score_tokens, _eval, _eval_blocks, _tokenize, _neighbours, _compare),
 )
 

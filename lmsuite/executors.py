@@ -1,4 +1,7 @@
-"""Where tasks run: in this process, or on the cores of this machine, in forked processes."""
+"""Where tasks run: in this process, in forked processes on its cores, or on a Dask cluster.
+
+All are a `concurrent.futures.Executor`. Tasks that a killed process has not done are done again.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,29 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from lmsuite.errors import LmError
+from lmsuite.errors import LmError, UsageError
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ProcessPoolExecutor
+    from multiprocessing.process import BaseProcess
+
+    from distributed import Client
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
 _AHEAD = 2  # tasks that wait for each process, so that no process waits for a task
+_TRIES = 4  # of a task whose process is killed
+_PATIENCE = 5.0  # seconds to reach a scheduler
+_ALONE = 60.0  # seconds that a cluster may have no workers
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+LOCAL = "local"
+"""The cluster that is started on this machine, and ended afterwards."""
 
 
 def available_cores() -> int:
@@ -56,54 +70,348 @@ def can_fork() -> bool:
     return sys.platform.startswith("linux")
 
 
+class Engine(Protocol):
+    """Where tasks run side by side."""
+
+    @property
+    def workers(self) -> int:
+        """How many tasks run at a time; if it is one, they run in this process."""
+
+    def executor(self, function: Callable[[Any], Any]) -> Executor:
+        """What runs `perform(function, task)`; it may be one for this function alone."""
+
+    def give_up(self, executor: Executor) -> None:
+        """End the work on the tasks of an executor, done or not."""
+
+    def result(self, future: Future[_Result]) -> _Result:
+        """The result of a task.
+
+        Raises:
+            BrokenExecutor: processes were killed, and another executor may do better.
+        """
+
+
+class Processes:
+    """Forked processes; they have what a function refers to, each a copy of its own."""
+
+    def __init__(self, workers: int) -> None:
+        """So many processes; one means this one, as where none can be forked."""
+        self.workers = workers if can_fork() else 1
+
+    def executor(self, function: Callable[[Any], Any]) -> Executor:
+        """Processes for one function, which need not be picklable."""
+        return _Forked(self.workers, function)
+
+    def give_up(self, executor: Executor) -> None:
+        """As `Engine.give_up`; the processes are killed."""
+        executor.shutdown(cancel_futures=True)
+
+    def result(self, future: Future[_Result]) -> _Result:
+        """As `Engine.result`."""
+        return future.result()
+
+
+class _Forked(Executor):
+    """A pool of forked processes for one function."""
+
+    def __init__(self, workers: int, function: Callable[[Any], Any]) -> None:
+        from concurrent.futures import ProcessPoolExecutor
+        from multiprocessing import active_children, get_context
+
+        self._others = {*active_children()}
+        self._pool = ProcessPoolExecutor(
+            workers, get_context("fork"), initializer=_in_worker, initargs=(os.getpid(), function)
+        )
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        with warnings.catch_warnings(), _uninterrupted():  # the first task forks the processes
+            # Python 3.12 warns of a fork while threads run. The only threads are OpenBLAS's, which
+            # stops and restarts them around a fork, and the pool's own.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return self._pool.submit(_run, args[-1])
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes; those that still work on tasks nobody waits for are killed."""
+        if cancel_futures:
+            for process in self._processes():
+                process.kill()
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+
+    def _processes(self) -> set[BaseProcess]:
+        from multiprocessing import active_children
+
+        return {*active_children()} - self._others
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Signals come when this ends: an exception in what Python does around a fork would be lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in _SIGNALS
+        if signal.getsignal(number) not in (None, signal.SIG_IGN)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
+class Cluster:
+    """A Dask cluster: it schedules tasks, and does again what a lost worker has not done."""
+
+    def __init__(self, client: Client, *, is_local: bool) -> None:
+        self._client = client
+        self.is_local = is_local
+        """Whether all workers are on this machine, and share its memory with this process."""
+        self.workers = max(2, sum(client.nthreads().values()))
+        self._seen = time.monotonic()
+
+    def memory(self, of_worker: int | None) -> int | None:
+        """The bytes that a task may take of its worker's memory; None if nobody knows.
+
+        Args:
+            of_worker: what a worker may take; None for its own limit, of which a task takes half.
+        """
+        workers: Any = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        if of_worker is not None:
+            return of_worker // int(max(worker["nthreads"] for worker in workers))
+        least: int = min(worker["memory_limit"] // worker["nthreads"] for worker in workers)
+        return least // 2 or None
+
+    def executor(self, function: Callable[[Any], Any]) -> Executor:
+        """The cluster; the function is pickled."""
+        executor: Executor = self._client.get_executor(pure=False)
+        return executor
+
+    def give_up(self, executor: Executor) -> None:
+        """As `Engine.give_up`; workers end the tasks that they have begun."""
+        executor.shutdown(wait=False)
+
+    def result(self, future: Future[_Result]) -> _Result:
+        """As `Engine.result`.
+
+        Raises:
+            LmError: the scheduler or all workers have ended, or a task kills its worker again and
+                again.
+        """
+        from distributed import CancelledError, KilledWorker
+
+        while True:
+            try:
+                return future.result(timeout=2.0)
+            except TimeoutError:
+                if future.done():  # the task's own
+                    raise
+                self._require_workers()
+            except KilledWorker:
+                raise _killed() from None
+            except (CancelledError, OSError) as error:
+                if isinstance(error, OSError) and self._client.status == "running":
+                    raise  # the task's own
+                raise LmError("the cluster's scheduler has ended") from None
+
+    def _require_workers(self) -> None:
+        if self._client.status not in ("running", "connecting"):
+            raise LmError("the cluster's scheduler has ended")
+        now = time.monotonic()
+        if self._client.scheduler_info(n_workers=-1)["workers"]:
+            self._seen = now
+        elif now - self._seen > _ALONE:
+            raise LmError(f"the cluster has had no workers for {_ALONE:.0f} seconds")
+
+    def on_each(self, function: Callable[..., _Result], *args: Any) -> dict[str, Any]:
+        """What a function returns on each worker, or the exception that it raises, by address."""
+        answers: dict[str, Any] = self._client.run(function, *args, on_error="return")
+        return answers
+
+
+@contextmanager
+def cluster(address: str, workers: int) -> Iterator[Cluster]:
+    """The Dask cluster at an address; or `LOCAL`, one of so many workers, which ends with this.
+
+    Raises:
+        UsageError: the package is missing, or it is no address.
+        LmError: no scheduler answers there, or it has no workers.
+    """
+    try:
+        import dask
+        import distributed
+    except ImportError:
+        raise UsageError(
+            "{cluster} needs the package distributed: pip install 'lmsuite[cluster]'", "cluster"
+        ) from None
+    quiet = {"logging": {"distributed": "critical"}, "distributed.comm.timeouts.connect": _PATIENCE}
+    with dask.config.set(quiet), ExitStack() as stack:
+        _be_quiet()
+        if address == LOCAL:
+            started = stack.enter_context(_local_cluster(workers))
+            client = stack.enter_context(distributed.Client(started))
+        else:
+            try:
+                client = distributed.Client(address, timeout=_PATIENCE)
+            except (OSError, TimeoutError):
+                raise LmError(
+                    f"no scheduler answers at {address}; start one with: dask scheduler", "cluster"
+                ) from None
+            except (ValueError, TypeError):
+                raise UsageError(
+                    f"{{cluster}} must be local or an address such as tcp://host:8786, not "
+                    f"{address!r}",
+                    "cluster",
+                    value=address,
+                ) from None
+            stack.enter_context(client)
+        if not client.nthreads():
+            raise LmError(
+                f"the scheduler at {address} has no workers; start some with: dask worker {address}"
+            )
+        yield Cluster(client, is_local=address == LOCAL)
+
+
+@contextmanager
+def _local_cluster(workers: int) -> Iterator[Any]:
+    """Workers on this machine; Ctrl-C is this process's to handle."""
+    from distributed import LocalCluster
+
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+    try:
+        started = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            memory_limit=0,
+            host="127.0.0.1",
+        )
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
+    with started:
+        yield started
+
+
+def _be_quiet() -> None:
+    """What the library tells of lost workers is told here, in a line, where it matters."""
+    import logging
+
+    for name in ("distributed", "tornado", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def in_order(
-    function: Callable[[_Task], _Result], tasks: Iterable[_Task], workers: int
+    function: Callable[[_Task], _Result], tasks: Iterable[_Task], engine: Engine | int
 ) -> Iterator[_Result]:
     """The results of all tasks, in order; some tasks are begun ahead of the result asked for.
 
     Args:
-        function: what does a task. It may be a closure: forked processes have what it refers to.
-            Each process has its own copy of that.
+        function: what does a task. It may be a closure where processes are forked, and is pickled
+            on a cluster. A task may be done twice.
         tasks: they, and the results, are pickled.
-        workers: how many processes, though no more than tasks, if it is known how many these are;
-            with one, or where none can be forked, it is this process.
+        engine: where they run; a number means so many `Processes`, though no more than tasks, if it
+            is known how many these are.
 
     Raises:
-        LmError: a process was killed.
+        LmError: processes were killed again and again.
     """
-    workers = min(workers, len(tasks)) if isinstance(tasks, Sized) else workers
-    if workers < 2 or not can_fork():
+    if isinstance(engine, int):
+        engine = Processes(min(engine, len(tasks)) if isinstance(tasks, Sized) else engine)
+    if engine.workers < 2:
         yield from map(function, tasks)
         return
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
-
-    pool = ProcessPoolExecutor(
-        workers, get_context("fork"), initializer=_in_worker, initargs=(os.getpid(), function)
-    )
-    begun: deque[Future[_Result]] = deque()
+    crew = _Crew(engine, function)
     try:
         for task in tasks:
-            begun.append(_submit(pool, task))
-            if len(begun) > workers * _AHEAD:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
-    except BrokenProcessPool:
-        raise LmError(
-            "a process that did a part of the work was killed; is there too little memory?"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+            crew.begin(task)
+            if len(crew) > engine.workers * _AHEAD:
+                yield crew.next_result()
+        while len(crew):
+            yield crew.next_result()
+        crew.end()
+    except BaseException:
+        crew.give_up()
+        raise
 
 
-def _submit(pool: ProcessPoolExecutor, task: Any) -> Future[Any]:
-    with warnings.catch_warnings():
-        # Python 3.12 warns of a fork while threads run. The only threads are OpenBLAS's, which
-        # stops and restarts them around a fork, and the pool's own.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return pool.submit(_run, task)
+class _Crew:
+    """Those who work on the tasks of one function."""
+
+    def __init__(self, engine: Engine, function: Callable[[Any], Any]) -> None:
+        self._engine, self._function = engine, function
+        self._executor = engine.executor(function)
+        self._begun: deque[tuple[Any, Future[Any]]] = deque()
+        self._done = self._done_before = self._tries = 0
+
+    def __len__(self) -> int:
+        return len(self._begun)
+
+    def begin(self, task: Any) -> None:
+        try:
+            future = self._executor.submit(perform, self._function, task)
+        except BrokenExecutor as error:
+            future = Future()
+            future.set_exception(error)
+        self._begun.append((task, future))
+
+    def next_result(self) -> Any:
+        while True:
+            try:
+                result = self._engine.result(self._begun[0][1])
+            except BrokenExecutor:
+                self._begin_again()
+            else:
+                self._begun.popleft()
+                self._done += 1
+                return result
+
+    def end(self) -> None:
+        self._executor.shutdown()
+
+    def give_up(self) -> None:
+        for _, future in self._begun:
+            future.cancel()
+        self._engine.give_up(self._executor)
+
+    def _begin_again(self) -> None:
+        """Do the tasks that are not done with another executor.
+
+        Raises:
+            LmError: nothing has been done since the last few times.
+        """
+        begun, self._begun = self._begun, deque()
+        is_done = [future.done() and not future.exception() for _, future in begun]
+        done = self._done + sum(is_done)
+        self._tries = self._tries + 1 if done == self._done_before else 1
+        self._done_before = done
+        if self._tries == _TRIES:
+            raise _killed()
+        self._executor.shutdown(wait=True)
+        self._executor = self._engine.executor(self._function)
+        for (task, future), finished in zip(begun, is_done, strict=True):
+            if finished:
+                self._begun.append((task, future))
+            else:
+                self.begin(task)
+
+
+def _killed() -> LmError:
+    return LmError(
+        "a process that did a part of the work was killed again and again; is there too little "
+        "memory?"
+    )
+
+
+def perform(function: Callable[[_Task], _Result], task: _Task) -> _Result:
+    """Do a task."""
+    return function(task)
 
 
 _function: Callable[[Any], Any]
@@ -113,7 +421,7 @@ def _in_worker(parent: int, function: Callable[[Any], Any]) -> None:
     """Ctrl-C is the parent's to handle; a process ends when its parent has ended."""
     global _function
     _function = function
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     with suppress(ValueError):
         signal.set_wakeup_fd(-1)

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmsuite.models.cache import CacheModel, CacheSettings
+from lmsuite.models.context_mixture import ContextMixture
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.mixture import Mixture
 from lmsuite.models.neural import NeuralModel
+from lmsuite.models.neural_cache import NeuralCache, NeuralCacheSettings
 from lmsuite.models.ngram import SMOOTHINGS, NgramModel, NgramSettings
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
+from lmsuite.models.widened import Widened
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.training.loop import train
 from lmsuite.training.settings import TrainingSettings
@@ -105,6 +108,18 @@ def cache(boundaries: Boundaries) -> Case:
     return Case(f"cache-{boundaries.value}", make)
 
 
+def neural_cache(name: str, boundaries: Boundaries) -> Case:
+    """A network with a cache that is short enough to forget."""
+
+    def make() -> LanguageModel:
+        model = network(name, boundaries).make()
+        assert isinstance(model, NeuralModel)
+        settings = NeuralCacheSettings(model.kind, weight=0.3, flatness=0.5, size=7)
+        return NeuralCache(model, settings)
+
+    return Case(f"neural-cache-{name}-{boundaries.value}", make)
+
+
 def mixture(members: tuple[str, ...], boundaries: Boundaries) -> Case:
     """The mixture of these: smoothings, networks, or the cache."""
 
@@ -123,11 +138,38 @@ def mixture(members: tuple[str, ...], boundaries: Boundaries) -> Case:
     return Case(f"mixture-{'-'.join(members)}-{boundaries.value}", make)
 
 
+def widened(case: Case) -> Case:
+    """The same model with more words, of which the texts have one."""
+
+    def make() -> LanguageModel:
+        inner = case.make()
+        return Widened(inner, inner.encoder.vocabulary.extended(["zebra", "quagga"]))
+
+    return Case(f"widened-{case.name}", make)
+
+
+def by_context(members: tuple[str, ...], boundaries: Boundaries) -> Case:
+    """The mixture of these with weights by context."""
+
+    def make() -> LanguageModel:
+        plain = mixture(members, boundaries).make()
+        assert isinstance(plain, Mixture)
+        ids = plain.encoder.encode(given_to(boundaries, OTHER))
+        return ContextMixture.of(plain, ids, [member.score(ids) for member in plain.members])
+
+    return Case(f"by-context-{'-'.join(members)}-{boundaries.value}", make)
+
+
 def _cases() -> Iterator[Case]:
     for boundaries in Boundaries:
+        yield widened(ngram("katz", 3, boundaries))
+        yield widened(network("gru", boundaries))
         yield cache(boundaries)
+        yield neural_cache("gru", boundaries)
+        yield neural_cache("ffnn", boundaries)
         yield mixture(("katz", "ffnn"), boundaries)
         yield mixture(("witten-bell", "cache", "elman"), boundaries)
+        yield by_context(("katz", "cache", "ffnn"), boundaries)
     for name in NETWORKS:
         for boundaries in Boundaries:
             yield network(name, boundaries)

@@ -88,6 +88,12 @@ def test_a_page_of_the_course_is_a_notebook_too(path: Path) -> None:
     assert cells == [prefix[b.kind] + b.text.strip() for b in shown if b.kind in prefix]
 
 
+@pytest.mark.parametrize("path", [p for p in PAGES if p.name != "README.md"], ids=named)
+def test_the_index_of_the_course_names_the_page(path: Path) -> None:
+    index = (COURSE / "README.md").read_text(encoding="utf-8")
+    assert f"]({path.relative_to(COURSE)})" in index
+
+
 GOOD = """# A page
 
 Half of 1 is 0.5.

@@ -21,6 +21,7 @@ class Comparable:
     """The text that was scored."""
     encoder: TextEncoder
     is_normalised: bool
+    predicts_lines: bool
     is_tuned: bool
     """Whether this is a mixture whose weights were fitted to the text."""
 
@@ -34,6 +35,7 @@ class Comparable:
             text=text,
             encoder=model.encoder,
             is_normalised=model.is_normalised,
+            predicts_lines=model.predicts_lines,
             is_tuned=is_tuned,
         )
 
@@ -79,6 +81,11 @@ def cautions(rows: Sequence[Comparable]) -> list[str]:
             )
         if row.is_tuned:
             notes.append(tuned_on_it(row.result.model))
+        if row.predicts_lines:
+            notes.append(
+                f"{row.result.model}: a mixture over whole lines; its tokens are those of its "
+                "first member, so compare it with that one, or by bits/char."
+            )
         if not row.is_normalised:
             notes.append(
                 f"{row.result.model}: stupid backoff gives scores that do not sum to one; its "

@@ -34,6 +34,7 @@ from lmsuite.errors import DataError
 from lmsuite.files.stored_text import Text, whole_units
 from lmsuite.files.stored_text import blocks as text_blocks
 from lmsuite.models.interface import LanguageModel
+from lmsuite.models.sentences import running
 from lmsuite.text.encoding import Boundaries, TextEncoder
 from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.types import Float64Array, IntArray
@@ -187,7 +188,9 @@ def compare(
     """
     boundaries = [model.encoder.boundaries for model in (a, b)]
     of_text = Boundaries.DOCUMENTS if Boundaries.DOCUMENTS in boundaries else boundaries[0]
-    is_same = a.encoder.fingerprint() == b.encoder.fingerprint()
+    is_same = a.encoder.fingerprint() == b.encoder.fingerprint() and not (
+        a.predicts_lines or b.predicts_lines
+    )
     units = _Units.of(text, of_text, a.encoder if is_same else None)
     differences = _OfTokens(a.encoder, units) if is_same else _OfLines(units)
     totals, scorers = (_Totals(), _Totals()), [_scorer(model, of_text) for model in (a, b)]
@@ -220,12 +223,13 @@ def perplexity_difference(a_minus_b: int, a: int, tokens: int) -> Statistic:
 
 def _scorer(model: LanguageModel, of_text: Boundaries) -> Callable[[str], _Scored]:
     """What scores the parts of a text of these boundaries, one after the other."""
-    encoder, score = model.encoder, model.piece_scorer()
+    encoder, score = model.encoder, model.line_scorer(in_context=True)
 
     def scored(part: str) -> _Scored:
         part = part.replace(of_text.end, encoder.boundaries.end)
-        ids = encoder.encode(part)
-        return _Scored(ids[ids != BOS], score(ids), lines_of_tokens(encoder, part, ids))
+        ids, lengths = encoder.encode_lines(part)
+        log_probs, ids = score(part, ids, lengths), running(encoder, ids)
+        return _Scored(ids[ids != BOS], log_probs, lines_of_tokens(encoder, part, ids))
 
     return scored
 

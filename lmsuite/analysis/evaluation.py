@@ -30,8 +30,11 @@ from lmsuite.analysis.bootstrap import Bootstrap, UnitSums, blocks, joined, rati
 from lmsuite.analysis.long_sums import LongSum
 from lmsuite.errors import DataError, UsageError
 from lmsuite.files.disk_arrays import in_memory
-from lmsuite.files.stored_text import Text
+from lmsuite.files.stored_text import Text, whole_units
+from lmsuite.files.stored_text import blocks as text_blocks
 from lmsuite.models.interface import LanguageModel
+from lmsuite.models.sentences import running
+from lmsuite.models.settings import AdaptationSettings
 from lmsuite.progress import working
 from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.types import Float64Array, IntArray
@@ -65,6 +68,7 @@ def evaluate(
     *,
     name: str,
     block: int | None = None,
+    adapt: AdaptationSettings | None = None,
     rng: np.random.Generator | None = None,
 ) -> Evaluation:
     """Score `text` with `model`.
@@ -74,13 +78,19 @@ def evaluate(
         text: the text.
         name: the name of the model in tables.
         block: score in blocks of so many predicted tokens, each without context before it.
+        adapt: let the networks in the model learn from the text as they read it
+            (`lmsuite.models.adaptation`); such figures are no figures of the model as it is.
         rng: for the interval of the perplexity; without it there is none.
 
     Raises:
         DataError: the text has no token.
-        UsageError: `block` is not positive.
+        UsageError: `block` is not positive, or given beside `adapt`; or the model cannot adapt.
     """
     _require_positive(block)
+    if block is not None and adapt is not None:
+        raise UsageError("{block} forgets the text before each block; leave it out to adapt")
+    if block is not None and model.predicts_lines:
+        raise UsageError(f"{{block}}: {name} predicts whole lines, not blocks of tokens", "block")
     ids = model.encoder.encode(text)
     counts = sum(map(_counts, _pieces(ids, block)), np.zeros(3, np.int64))
     tokens, known, sequences = counts.tolist()
@@ -89,12 +99,9 @@ def evaluate(
     log_prob, known_log_prob, sums = LongSum(tokens), LongSum(known), UnitSums(2)
     zero_tokens, read, begun = 0, 0, 0  # tokens read, sequences begun
     seconds = 0.0
-    score = model.piece_scorer() if block is None else partial(_score_blocks, model, block=block)
     with working("scoring", tokens, "tokens") as work:
-        for piece in _pieces(ids, block):
-            began = time.perf_counter()
-            log_probs = score(piece)
-            seconds += time.perf_counter() - began
+        for piece, log_probs, needed in _scored(model, text, ids, block, adapt):
+            seconds += needed
             predicted = piece != BOS
             log_prob.add(log_probs)
             known_log_prob.add(log_probs[piece[predicted] != UNK])
@@ -125,6 +132,34 @@ def evaluate(
         seconds=seconds,
         tokens_per_second=tokens / max(seconds, 1e-9),
     )
+
+
+def _scored(
+    model: LanguageModel,
+    text: Text,
+    ids: IntArray,
+    block: int | None,
+    adapt: AdaptationSettings | None,
+) -> Iterator[tuple[IntArray, Float64Array, float]]:
+    """The ids in pieces, each with its log-probabilities and the seconds that they took."""
+    if adapt is not None:
+        score = model.adapting_scorer(adapt)
+    elif model.predicts_lines:
+        encoder, score_lines = model.encoder, model.line_scorer(in_context=True)
+        for part in whole_units(text_blocks(text), encoder.boundaries.end):
+            of_lines, lengths = encoder.encode_lines(part)
+            began = time.perf_counter()
+            log_probs = score_lines(part, of_lines, lengths)
+            yield running(encoder, of_lines), log_probs, time.perf_counter() - began
+        return
+    elif block is None:
+        score = model.piece_scorer()
+    else:
+        score = partial(_score_blocks, model, block=block)
+    for piece in _pieces(ids, block):
+        began = time.perf_counter()
+        log_probs = score(piece)
+        yield piece, log_probs, time.perf_counter() - began
 
 
 def _counts(piece: IntArray) -> NDArray[np.int64]:

@@ -63,7 +63,7 @@ class TokenExplanation:
     @property
     def prob(self) -> float:
         """The probability that the model gave the token."""
-        return _exp(self.log_prob)
+        return bounded_exp(self.log_prob)
 
     @property
     def surprisal(self) -> float:
@@ -121,13 +121,13 @@ def _alternatives(
     best = np.argpartition(-others, count - 1)[:count]
     ranked = best[np.argsort(-others[best], kind="stable")].tolist()
     return tuple(
-        Alternative(encoder.token_text(other), _exp(others[other]))
+        Alternative(encoder.token_text(other), bounded_exp(others[other]))
         for other in ranked
         if others[other] > -np.inf
     )
 
 
-def _exp(log_value: float) -> float:
+def bounded_exp(log_value: float) -> float:
     """The probability or weight; finite, though a damaged model may have any number."""
     return math.exp(min(log_value, 700.0))
 
@@ -144,9 +144,11 @@ def _factors(
         return tuple(map(model.encoder.token_text, recent))
 
     longest_first = sorted(trace.log_backoffs, reverse=True)
-    weights = [Factor(context(n), None, _exp(weight)) for n, weight in longest_first]
+    weights = [Factor(context(n), None, bounded_exp(weight)) for n, weight in longest_first]
     if not model.encoder.boundaries.has_sequences:
         # In a stream <s> is no real context: it has no continuations, and its weight is 1.
         weights = [factor for factor in weights if factor.context[0] != SPECIALS[BOS]]
-    found = Factor(context(trace.order - 1), model.encoder.token_text(token), _exp(trace.log_prob))
+    found = Factor(
+        context(trace.order - 1), model.encoder.token_text(token), bounded_exp(trace.log_prob)
+    )
     return trace.order, (*weights, found)

@@ -19,6 +19,7 @@ from functools import cached_property
 
 import numpy as np
 
+from lmsuite.analysis.explanation import bounded_exp
 from lmsuite.errors import DataError
 from lmsuite.models.ngram import NgramModel
 from lmsuite.ngram.counting import NgramCounts, count_ngrams
@@ -126,7 +127,7 @@ class NgramTracer:
 
     def _traced(self, history: IntArray, word: int) -> TokenTrace:
         found = self._model.trace(history, word)
-        prob = math.exp(found.total)
+        prob = bounded_exp(found.total)
         levels = () if self.reason else tuple(self._levels(self._context(history), word))
         if levels and not math.isclose(levels[-1].prob, prob, rel_tol=_AGREE, abs_tol=1e-12):
             raise DataError(
@@ -137,11 +138,11 @@ class NgramTracer:
         stored = []
         for length, weight in sorted(found.log_backoffs, reverse=True):
             context = self._joined(found.context[len(found.context) - length :])
-            stored.append(TracedNumber(f"bow({context})", "", "", math.exp(weight)))
+            stored.append(TracedNumber(f"bow({context})", "", "", bounded_exp(weight)))
         context = self._joined(found.context[len(found.context) - found.order + 1 :])
         given = f" | {context}" if context else ""
         stored.append(
-            TracedNumber(f"p({self._token(word)}{given})", "", "", math.exp(found.log_prob))
+            TracedNumber(f"p({self._token(word)}{given})", "", "", bounded_exp(found.log_prob))
         )
         return TokenTrace(self._token(word), word, levels, tuple(stored), prob)
 
@@ -349,12 +350,12 @@ class NgramTracer:
         """The weight of a context, which the model file holds as what it leaves over."""
         table = self._model.table
         if n > 1:
-            return 1 - math.exp(float(table.orders[n - 2].log_backoffs[self._in_table(context)]))
+            return 1 - bounded_exp(float(table.orders[n - 2].log_backoffs[self._in_table(context)]))
         counts = self._count_of[0]  # of unigrams, it follows from the most frequent word
         best = int(counts.argmax())
         uniform = 1 / self._possible
         frequency = int(counts[best]) / found.total
-        most = math.exp(float(table.orders[0].log_probs[best]))
+        most = bounded_exp(float(table.orders[0].log_probs[best]))
         return (most - uniform) / (frequency - uniform) if frequency != uniform else 0.5
 
     def _katz(
@@ -389,7 +390,7 @@ class NgramTracer:
             )
             yield _mixed(share, leftover, lower)
             return
-        weight = math.exp(
+        weight = bounded_exp(
             float(self._model.table.orders[n - 2].log_backoffs[self._in_table(context)])
         )
         if found.count:

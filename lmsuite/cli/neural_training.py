@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
-from lmsuite.cli.options import TrainingOptions
+from lmsuite.cli.options import StartOptions, TrainingOptions
 from lmsuite.cli.preparing import PreparedText, finish, prepare, resuming
 from lmsuite.cli.settings_options import Given
 from lmsuite.cli.streams import note
@@ -28,6 +28,7 @@ def train_network(
     training: Given,
     kind: type[NeuralModel],
     architecture: Given,
+    going_on: StartOptions,
     *,
     resume: bool,
 ) -> None:
@@ -39,13 +40,14 @@ def train_network(
         training: settings of the training that the user gave.
         kind: the class of the model.
         architecture: settings of the model that the user gave.
+        going_on: the model to go on from, if any.
         resume: continue the training of the checkpoint.
     """
     from lmsuite.training.fit import fit_network
     from lmsuite.training.loop import TrainingFiles
 
     began = time.monotonic()
-    prepared = prepare(context, common, kind=kind.kind)
+    prepared = prepare(context, common, kind=kind.kind, going_on=going_on)
     folder, name, quiet = prepared.folder, prepared.name, prepared.quiet
     files = TrainingFiles(folder.checkpoint_path(name), folder.history_path(name))
     with _saying_how_to_resume(prepared):
@@ -54,6 +56,7 @@ def train_network(
             kind,
             training,
             architecture,
+            start=cast("NeuralModel | None", prepared.start),
             began=began,
             files=files,
             resume=resume and _may_resume(prepared, files),

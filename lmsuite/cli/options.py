@@ -52,6 +52,25 @@ EncodingOption = Annotated[
     str, typer.Option("--encoding", metavar="NAME", help="How the bytes of the text are read.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="AMOUNT",
+        help="Use at most this much memory, such as 1G or 800M, and temporary files for "
+        "the rest; the result is the same.",
+        show_default="as much as needed",
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        help="Processes that share the work on a long text; the result is the same.",
+        show_default="all cores",
+    ),
+]
 SeedOption = Annotated[
     int, typer.Option("--seed", min=0, help="The same seed gives the same result.")
 ]
@@ -88,6 +107,31 @@ LikeOption = Annotated[
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on with this training where it was interrupted.")
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartOptions:
+    """The options of a network's training that goes on from a finished model."""
+
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Go on from this model: its weights, tokens and architecture; the training is "
+            "new. Without a TEXT, on its own text.",
+            autocompletion=complete_models,
+            show_default=False,
+        ),
+    ] = None
+    grow_vocab: Annotated[
+        bool,
+        typer.Option(
+            "--grow-vocab",
+            help="With --from: new tokens of the text join the vocabulary; each starts as <unk>. "
+            "--min-count N: those that occur N times.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmsuite import __version__
-from lmsuite.cli.options import TrainingOptions
+from lmsuite.cli.options import StartOptions, TrainingOptions
 from lmsuite.cli.saving import announce, command_line, facts_of, reserve
-from lmsuite.cli.streams import note, read_texts, say, write_json
-from lmsuite.errors import ModelFileError, UsageError
+from lmsuite.cli.streams import note, piped_input, read_texts, say, write_json
+from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.sources.splitting import SplitRule
 from lmsuite.store.folder import ModelsFolder
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from lmsuite.models.interface import LanguageModel
     from lmsuite.sources.corpus import Corpus
+    from lmsuite.store.opening import OpenedModel
+    from lmsuite.store.records import Ancestor
     from lmsuite.text.settings import Boundaries
     from lmsuite.training.fit import FittedNetwork
     from lmsuite.training.training_text import Split, TrainingText, Validation
@@ -42,6 +44,12 @@ class Prepared:
     command: str
     quiet: bool
     as_json: bool
+    ancestors: tuple[Ancestor, ...] | None = None  # of a training that goes on from a model
+
+    @property
+    def read(self) -> str:
+        """What messages call all that the model is trained on."""
+        return self.corpus.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +57,16 @@ class PreparedText(Prepared):
     """A text made ready to train on."""
 
     ready: TrainingText
+    start: LanguageModel | None = None  # to go on from
 
 
-def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> PreparedText:
+def prepare(
+    context: typer.Context,
+    options: TrainingOptions,
+    *,
+    kind: str,
+    going_on: StartOptions = StartOptions(),  # noqa: B008
+) -> PreparedText:
     """Read the text, set the validation part aside, train or borrow the encoder, encode.
 
     Until the command ends, no other process can write a model of this name.
@@ -60,6 +75,7 @@ def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> P
         context: of the command.
         options: what the user asked for.
         kind: as `LanguageModel.kind`; the model's name unless the user gave one.
+        going_on: the model to go on from, if any.
 
     Raises:
         UsageError: options contradict each other.
@@ -74,7 +90,12 @@ def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> P
     folder = ModelsFolder(options.models)
     name = options.name or kind
     reserve(context, folder.new_path(name))
-    if options.like is not None:
+    start = None
+    if going_on.start is not None:
+        start, corpus, ready = _going_on(options, going_on.start, kind, grow=going_on.grow_vocab)
+    elif going_on.grow_vocab:
+        raise UsageError("{grow_vocab} needs {start} MODEL", "grow_vocab", "start")
+    elif options.like is not None:
         corpus, ready = _encoded_as_another(options, options.like)
     else:
         text_settings = TextSettings(**options.text_settings)
@@ -93,8 +114,83 @@ def prepare(context: typer.Context, options: TrainingOptions, *, kind: str) -> P
         command=command_line(context),
         quiet=options.quiet,
         as_json=options.as_json,
+        ancestors=None if start is None else start.provenance.lineage(start.name),
         ready=ready,
+        start=None if start is None else start.model,
     )
+
+
+def _going_on(
+    options: TrainingOptions, name: str, kind: str, *, grow: bool
+) -> tuple[OpenedModel, Corpus, TrainingText]:
+    """Open the model to go on from, and read the text: its own, unless the options name one."""
+    from lmsuite.store.opening import open_model
+    from lmsuite.training.continuing import require_kind
+    from lmsuite.training.fit import with_new_tokens
+    from lmsuite.training.training_text import make_ready
+
+    refuse_other_tokens(options, name, {"min_count"} if grow else set())
+    start = open_model(options.models, name)
+    require_kind(start.model, kind, start.name)
+    encoder = start.model.encoder
+    is_own = not options.texts and piped_input() is None
+    corpus = _own_text(options, start) if is_own else None
+    if corpus is None:
+        corpus = read_texts(options.texts or [], options.reading, [encoder.boundaries])
+        is_own = corpus.sha256 == start.provenance.corpus_sha256
+    if is_own and options.valid is None and options.valid_by is None:
+        held_out = _recorded(start)
+    else:
+        held_out = validation(options, encoder.boundaries)
+    ready = make_ready(corpus.text, held_out, encoder, name=corpus.name)
+    if grow:
+        ready = with_new_tokens(ready, options.text_settings.get("min_count", 1), name=corpus.name)
+        joined = len(ready.encoder.vocabulary) - len(encoder.vocabulary)
+        note(f"{joined:,} new tokens join the vocabulary", quiet=options.quiet)
+    return start, corpus, ready
+
+
+def refuse_other_tokens(options: TrainingOptions, start: str, allowed: set[str]) -> None:
+    """Refuse options that say how a text is read, for the model to go on from says it."""
+    given = sorted(options.text_settings.keys() - allowed)
+    given += ["like"] if options.like is not None else []
+    if given:
+        raise UsageError(
+            f"{{start}} takes the tokens of {start}; leave out {{{given[0]}}}", "start", given[0]
+        )
+
+
+def _own_text(options: TrainingOptions, start: OpenedModel) -> Corpus:
+    """The text that the model was trained on.
+
+    Raises:
+        DataError: it is not there any more.
+    """
+    made = start.provenance
+    advice = f"{start.name} was trained on {made.corpus or 'a text that its file does not name'}"
+    corpus = None
+    if made.corpus and "-" not in made.corpus.split(", "):
+        try:
+            boundaries = [start.model.encoder.boundaries]
+            corpus = read_texts(made.corpus.split(", "), options.reading, boundaries)
+        except DataError as error:
+            raise DataError(f"{advice}: {error}; name a text to go on with") from error
+    if corpus is None or corpus.sha256 != made.corpus_sha256:
+        raise DataError(
+            f"{advice}, which is not the same any more, or was read with other options "
+            "({format}, {encoding}, ...): name the text to go on with",
+            *("format", "encoding"),
+        )
+    return corpus
+
+
+def _recorded(other: OpenedModel) -> Validation:
+    """The split of another model's training; its validation text, if that was another text."""
+    from lmsuite.training.training_text import Validation
+
+    rule = other.provenance.validation.split if other.manifest else _DEFAULT_VALID
+    is_text = rule != "none" and SplitRule.parse(rule) is None
+    return Validation.recorded(rule, other.validation_text() if is_text else "")
 
 
 def validation(
@@ -114,7 +210,7 @@ def validation(
 def _encoded_as_another(options: TrainingOptions, like: str) -> tuple[Corpus, TrainingText]:
     """Read the text, and encode it with the encoder and the split of the model `like`."""
     from lmsuite.store.opening import open_model
-    from lmsuite.training.training_text import Validation, make_ready
+    from lmsuite.training.training_text import make_ready
 
     chosen = [name for name in ("valid", "valid_by") if getattr(options, name) is not None]
     given = [*options.text_settings, *chosen]
@@ -129,10 +225,7 @@ def _encoded_as_another(options: TrainingOptions, like: str) -> tuple[Corpus, Tr
     made = other.provenance
     if other.manifest and made.corpus_sha256 != corpus.sha256:
         note(f"note: {other.name} was trained on another text ({made.corpus})")
-    rule = made.validation.split if other.manifest else _DEFAULT_VALID
-    is_text = rule != "none" and SplitRule.parse(rule) is None
-    held_out = Validation.recorded(rule, other.validation_text() if is_text else "")
-    return corpus, make_ready(corpus.text, held_out, encoder, name=corpus.name)
+    return corpus, make_ready(corpus.text, _recorded(other), encoder, name=corpus.name)
 
 
 def finish(
@@ -172,6 +265,7 @@ def finish(
             corpus.sha256,
             training=training,
             corpus_files=dict(corpus.files) if len(corpus.files) <= _MOST_FILES else {},
+            ancestors=prepared.ancestors,
         ),
         rule=split.rule,
         share=network.validated_share if network else 1.0,
@@ -192,7 +286,7 @@ def finish(
         write_json(facts | ({"baseline": vars(baseline)} if baseline else {}))
         return
     say(
-        f"trained     {prepared.tokens:,} tokens of {corpus.name}, "
+        f"trained     {prepared.tokens:,} tokens of {prepared.read}, "
         f"{vocabulary:,} in the vocabulary, {seconds:.1f} s"
     )
     announce(folder, made)

@@ -1,4 +1,4 @@
-"""The step before a training from counts: read the files of counts, and join what they hold."""
+"""The step before a training from counts: read the files or texts, and join their counts."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmsuite.cli.options import TrainingOptions
-from lmsuite.cli.preparing import Prepared, validation
+from lmsuite.cli.preparing import Prepared, refuse_other_tokens, validation
 from lmsuite.cli.saving import command_line, reserve
-from lmsuite.cli.streams import piped_input
+from lmsuite.cli.streams import piped_input, read_texts
 from lmsuite.errors import DataError, UsageError
 from lmsuite.store.folder import ModelsFolder
 
 if TYPE_CHECKING:
     import typer
 
-    from lmsuite.ngram.counting import NgramCounts
-    from lmsuite.ngram.text_counts import TextCounts
+    from lmsuite.models.ngram import NgramModel
+    from lmsuite.ngram.text_counts import JoinedCounts, TextCounts
     from lmsuite.text.encoding import TextEncoder
+    from lmsuite.types import IntArray
 
 _STDIN = "-"
 
@@ -28,16 +29,29 @@ _STDIN = "-"
 class PreparedCounts(Prepared):
     """The counts of a text made ready to train from."""
 
-    encoder: TextEncoder
-    counts: NgramCounts
+    counts: TextCounts
+
+    @property
+    def read(self) -> str:
+        if self.ancestors is None:
+            return self.corpus.name
+        return f"{self.corpus.name} and the text of {self.ancestors[-1].model}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedFiles(Prepared):
+    """Files of counts made ready to train from."""
+
+    counts: JoinedCounts
 
 
 def prepare_counts(
-    context: typer.Context, options: TrainingOptions, *, kind: str, order: int
-) -> PreparedCounts:
+    context: typer.Context, options: TrainingOptions, *, kind: str, order: int, on_disk: bool
+) -> PreparedFiles:
     """As `prepare`, but the texts of the options are files of counts, which are joined.
 
-    There is no validation text unless --valid names one.
+    There is no validation text unless --valid names one. With `on_disk`, counts listed as text are
+    kept on disk.
 
     Raises:
         UsageError: as `prepare`; or no file is named, or --valid asks for a share of the text.
@@ -47,7 +61,6 @@ def prepare_counts(
     """
     from lmsuite.ngram.text_counts import joined
     from lmsuite.sources.corpus import Corpus
-    from lmsuite.text.vocabulary import EOS
 
     folder = ModelsFolder(options.models)
     name = options.name or kind
@@ -56,9 +69,10 @@ def prepare_counts(
     if not files:
         raise UsageError("{counts} needs files of counts; make one: lm count -o FILE", "counts")
     like = _like(options)
-    parts = [_read(file, options, like) for file in files]
-    encoder, counts = joined(parts, order, options.text_settings, like)
-    held_out = validation(options, encoder.boundaries, otherwise="0")
+    parts = [_read(file, options, like, on_disk=on_disk) for file in files]
+    counts = joined(parts, order, options.text_settings, like)
+    boundaries = counts.encoder.boundaries
+    held_out = validation(options, boundaries, otherwise="0")
     if isinstance(held_out.valid, float) and held_out.valid:
         raise UsageError(
             f"{{valid}} {options.valid} is a share of the text, and {{counts}} hold no text; name "
@@ -66,19 +80,77 @@ def prepare_counts(
             *("valid", "counts"),
         )
     digests = {file: _sha256(file) for file in files if file != _STDIN}
-    unigrams = counts.orders[0].count
-    return PreparedCounts(
+    return PreparedFiles(
         name=name,
         folder=folder,
         corpus=Corpus("", ", ".join(files), _sha256_of_all(digests), digests),
-        split=held_out.divide("", encoder.boundaries),
-        tokens=int(unigrams.sum() + unigrams[EOS]),  # with each <s>, which has no count
+        split=held_out.divide("", boundaries),
+        tokens=_tokens(counts.unigrams),
         command=command_line(context),
         quiet=options.quiet,
         as_json=options.as_json,
-        encoder=encoder,
         counts=counts,
     )
+
+
+def prepare_second(
+    context: typer.Context, options: TrainingOptions, start: str, *, kind: str, weight: int
+) -> tuple[PreparedCounts, NgramModel]:
+    """The counts of the text of the n-gram model `start` and of a second text; and that model.
+
+    Args:
+        context: of the command.
+        options: what the user asked for; the validation text is a part of the second text.
+        start: the model.
+        kind: as in `prepare`.
+        weight: how many times the second text counts.
+
+    Raises:
+        UsageError, DataError, ModelFileError: as `prepare` and `with_another_text`; or there is no
+            second text.
+    """
+    from lmsuite.models.ngram import NgramModel
+    from lmsuite.store.opening import open_model
+    from lmsuite.training.continuing import require_kind, with_another_text
+
+    folder = ModelsFolder(options.models)
+    name = options.name or kind
+    reserve(context, folder.new_path(name))
+    refuse_other_tokens(options, start, set())
+    opened = open_model(options.models, start)
+    require_kind(opened.model, kind, opened.name)
+    assert isinstance(opened.model, NgramModel)
+    if not options.texts and piped_input() is None:
+        raise UsageError(
+            f"{{start}} {start} adds a second text to that of the model; name the text", "start"
+        )
+    boundaries = opened.model.encoder.boundaries
+    corpus = read_texts(options.texts or [], options.reading, [boundaries])
+    split = validation(options, boundaries).divide(corpus.text, boundaries, name=corpus.name)
+    counts = with_another_text(
+        opened.model, split.training, weight, names=(opened.name, corpus.name)
+    )
+    prepared = PreparedCounts(
+        name=name,
+        folder=folder,
+        corpus=corpus,
+        split=split,
+        tokens=_tokens(counts.longest.unigrams(len(counts.encoder.vocabulary))),
+        command=command_line(context),
+        quiet=options.quiet,
+        as_json=options.as_json,
+        ancestors=opened.provenance.lineage(opened.name),
+        counts=counts,
+    )
+    return prepared, opened.model
+
+
+def _tokens(unigrams: IntArray) -> int:
+    """How many tokens were counted (V,), with each ``<s>``, which has no count."""
+    from lmsuite.text.vocabulary import BOS, EOS
+
+    unigrams[BOS] = 0
+    return int(unigrams.sum() + unigrams[EOS])
 
 
 def _like(options: TrainingOptions) -> TextEncoder | None:
@@ -95,15 +167,17 @@ def _like(options: TrainingOptions) -> TextEncoder | None:
     return open_model(options.models, options.like).model.encoder
 
 
-def _read(file: str, options: TrainingOptions, like: TextEncoder | None) -> TextCounts:
+def _read(
+    file: str, options: TrainingOptions, like: TextEncoder | None, *, on_disk: bool
+) -> TextCounts:
     from lmsuite.ngram.count_files import listed_counts, read_counts
 
     if file != _STDIN:
-        return read_counts(Path(file), options.text_settings, like)
+        return read_counts(Path(file), options.text_settings, like, on_disk=on_disk)
     stdin = piped_input()
     if stdin is None:
         raise DataError("standard input (`-`) is not piped in; name a file")
-    return listed_counts(stdin.read(), "standard input", options.text_settings, like)
+    return listed_counts(stdin, "standard input", options.text_settings, like, on_disk=on_disk)
 
 
 def _sha256(file: str) -> str:

@@ -47,6 +47,7 @@ COMMANDS = {
         "plot:plot", "Draw learning curves, perplexity by order, or a map of an embedding."
     ),
     "report": Entry("report:report", "Write one page about models, to read and to show."),
+    "vocab": Entry("vocab:vocab", "Print the vocabulary of a model, a token a line."),
     "tokenize": Entry("tokenize:tokenize", "Show the tokens of a text."),
     "corpus list": Entry("corpus:list_corpora", "List the texts that have a name."),
     "corpus show": Entry(

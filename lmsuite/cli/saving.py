@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import typer
 
@@ -15,6 +15,7 @@ from lmsuite.cli.tables import show_fact
 from lmsuite.store.folder import ModelsFolder
 
 if TYPE_CHECKING:
+    from lmsuite.models.ngram import NgramModel
     from lmsuite.training.validated import ValidatedModel
 
 
@@ -27,6 +28,24 @@ def reserve(context: typer.Context, path: Path) -> None:
     from lmsuite.store.writer_lock import only_writer
 
     context.with_resource(only_writer(path, command_line(context)))
+
+
+def write_arpa(model: NgramModel, out: Path) -> None:
+    """Write an ARPA file, gzipped if its name ends in ``.gz``; an old file is replaced at once.
+
+    Raises:
+        ModelFileError: as `NgramModel.to_arpa`, or the folder cannot be written.
+    """
+    import gzip
+
+    from lmsuite.files.atomic import replacing
+
+    with replacing(out) as stream:
+        if out.name.endswith(".gz"):
+            with gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=6, mtime=0) as packed:
+                model.to_arpa(cast("BinaryIO", packed))
+        else:
+            model.to_arpa(stream)
 
 
 def announce(folder: ModelsFolder, made: ValidatedModel) -> None:

@@ -95,7 +95,8 @@ class _Option:
         if setting.shown is None:
             shown: str | bool = default is not None
             if self._given and declared.default not in (MISSING, None, False):
-                shown = _as_typed(declared.default)
+                is_flag = declared.default is True
+                shown = self._flags[0] if is_flag else _as_typed(declared.default)
         else:
             shown = setting.shown
         option = typer.Option(
@@ -285,16 +286,22 @@ def spelled(field: str, options: Mapping[str, str]) -> str:
 
 
 def _spelled_somewhere() -> dict[str, str]:
-    from lmsuite.models.settings import CacheSettings, FeedForwardSettings, RecurrentSettings
+    from lmsuite.models.settings import (
+        AdaptationSettings,
+        CacheSettings,
+        FeedForwardSettings,
+        RecurrentSettings,
+    )
     from lmsuite.ngram.settings import NgramSettings
     from lmsuite.sampling import SamplingSettings
     from lmsuite.sources.settings import ReadingSettings
     from lmsuite.text.settings import TextSettings
     from lmsuite.training.settings import TrainingSettings
 
-    known = (TextSettings, NgramSettings, FeedForwardSettings, RecurrentSettings, TrainingSettings)
+    models = (NgramSettings, FeedForwardSettings, RecurrentSettings, CacheSettings)
+    uses = (TrainingSettings, SamplingSettings, ReadingSettings, AdaptationSettings)
     return {
         name: declared.option.split("/")[0] if declared.option else name.replace("_", " ")
-        for settings in (*known, SamplingSettings, CacheSettings, ReadingSettings)
+        for settings in (TextSettings, *models, *uses)
         for name, declared in declarations(settings).items()
     }

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, repeat
 from pathlib import Path
+from typing import BinaryIO
 
 from lmsuite.errors import DataError, TextWarning, UsageError
 from lmsuite.files import AnyPath
@@ -25,8 +26,19 @@ def read_bytes(path: AnyPath) -> bytes:
     Raises:
         DataError: the file cannot be read; the message says why.
     """
+    with opened(path) as stream:
+        return stream.read()
+
+
+@contextmanager
+def opened(path: AnyPath) -> Iterator[BinaryIO]:
+    """The file, open to be read.
+
+    Raises:
+        DataError: as `read_bytes`.
+    """
     try:
-        return Path(path).read_bytes()
+        stream = Path(path).open("rb")  # noqa: SIM115
     except IsADirectoryError:
         raise DataError(f"{path}: a directory, not a file; name the files in it") from None
     except FileNotFoundError:
@@ -35,6 +47,11 @@ def read_bytes(path: AnyPath) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:  # a NUL, which a configuration may hold
         raise DataError(f"{str(path)!r}: no name of a file ({error})") from None
+    with stream:
+        try:
+            yield stream
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def read_text(path: AnyPath, encoding: str = "utf-8") -> str:

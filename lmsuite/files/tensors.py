@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import mmap
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +26,7 @@ from lmsuite.errors import ModelFileError
 from lmsuite.files.header import Header
 
 _ALIGNMENT = 8
+_PIECE = 1 << 24  # bytes
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -63,7 +64,15 @@ def write(
     header += b" " * (-len(header) % _ALIGNMENT)
     stream.write(len(header).to_bytes(8, "little") + header)
     for _, array in ordered:
-        stream.write(raw_bytes(array))
+        for piece in _pieces(array):
+            stream.write(piece)
+
+
+def _pieces(array: NDArray[Any]) -> Iterator[memoryview]:
+    """The bytes of an array, in order; of a mapped array few are in memory at a time."""
+    data = raw_bytes(array)
+    for begin in range(0, len(data), _PIECE):
+        yield data[begin : begin + _PIECE]
         release_pages(array)
 
 
@@ -72,13 +81,23 @@ def release_pages(array: NDArray[Any]) -> None:
 
     Otherwise they keep counting as memory of this process.
     """
+    memory = _mapping(array)
+    if memory is not None and hasattr(mmap, "MADV_DONTNEED"):
+        memory.madvise(mmap.MADV_DONTNEED)
+
+
+def is_mapped(array: NDArray[Any]) -> bool:
+    """Whether the values of an array are in a file, and are read when they are used."""
+    return _mapping(array) is not None
+
+
+def _mapping(array: NDArray[Any]) -> mmap.mmap | None:
     owner: Any = array
     while isinstance(owner, np.ndarray):
         owner = owner.base
     if isinstance(owner, memoryview):
         owner = owner.obj
-    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        owner.madvise(mmap.MADV_DONTNEED)
+    return owner if isinstance(owner, mmap.mmap) else None
 
 
 def raw_bytes(array: NDArray[Any]) -> memoryview:
@@ -92,8 +111,9 @@ def checksum(arrays: Mapping[str, NDArray[Any]]) -> int:
     total = 0
     for name in sorted(arrays):
         spelled = name.encode("utf-8", "surrogatepass")
-        total = zlib.crc32(raw_bytes(arrays[name]), zlib.crc32(spelled, total))
-        release_pages(arrays[name])
+        total = zlib.crc32(spelled, total)
+        for piece in _pieces(arrays[name]):
+            total = zlib.crc32(piece, total)
     return total
 
 

@@ -141,13 +141,29 @@ class FeedForward(NeuralModel):
         carry: FloatArray,
         *,
         weight: float,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
     ) -> float:
         top, caches = self._forward(inputs, rng)
         loss, d_top = output_loss(self._output, top, targets, weight, self.encoder.impossible)
         self._embedding.d_table[...] = 0
         self._backward(d_top, caches)
         return loss
+
+    def examples(self, ids: IntArray, positions: NDArray[np.int64]) -> tuple[IntArray, IntArray]:
+        since = np.maximum.accumulate(np.where(ids == BOS, np.arange(ids.size), 0))
+        inputs = windows(ids.__getitem__, positions, since[positions], self._settings.context)
+        return inputs, ids[positions]
+
+    def example_vectors(self, inputs: IntArray, carry: FloatArray) -> FloatArray:
+        return self._forward(inputs)[0]
+
+    def output_vectors(self, state: IntArray) -> FloatArray:
+        with blas_threads(len(state)):
+            return self._forward(state.T)[0]
+
+    def target_scores(self, vectors: FloatArray, targets: IntArray) -> NDArray[np.float64]:
+        logits, _ = self._output.forward(vectors)
+        return target_log_probs(logits, targets, self.encoder.impossible)
 
     def example(
         self, rng: np.random.Generator, batch_size: int, length: int
@@ -185,10 +201,8 @@ class FeedForward(NeuralModel):
         for begin in range(0, positions.size, at_once):
             chunk = positions[begin : begin + at_once]
             inputs = windows(ids.__getitem__, chunk, since[chunk], self._settings.context)
-            logits = self._logits(inputs)
-            scores[begin : begin + at_once] = target_log_probs(
-                logits, ids[chunk], self.encoder.impossible
-            )
+            vectors, _ = self._forward(inputs)
+            scores[begin : begin + at_once] = self.target_scores(vectors, ids[chunk])
         return scores
 
     def summary(self) -> Mapping[str, Any]:

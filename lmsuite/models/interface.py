@@ -35,6 +35,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lmsuite.errors import DataError, UsageError
+from lmsuite.models.sentences import LineScorer, running, scores_alone
+from lmsuite.models.settings import AdaptationSettings
 from lmsuite.models.text_scores import TextScores
 from lmsuite.ngram.backed_off import BackedOff as BackedOff
 from lmsuite.ngram.backed_off import Context as Context
@@ -81,6 +83,10 @@ class LanguageModel(TextScores, ABC):
 
     reach: int | None = None
     """The state depends on this number of the last ids alone; None if it depends on all ids."""
+
+    predicts_lines: bool = False
+    """Whether the model predicts whole lines or documents, and no single tokens: then it has no
+    states, and only `line_scorer` scores a text."""
 
     remembers_text: bool = False
     """Whether a state keeps a memory of the text before an ``<s>``, as a cache does."""
@@ -183,6 +189,29 @@ class LanguageModel(TextScores, ABC):
             return scores
 
         return score
+
+    def adapting_scorer(
+        self, settings: AdaptationSettings
+    ) -> Callable[[IntArray], NDArray[np.float64]]:
+        """As `piece_scorer`, but the model learns from what it has scored; see `adaptation`.
+
+        The model itself is not changed.
+
+        Raises:
+            UsageError: no part of the model is a network.
+        """
+        raise UsageError(f"a model of kind {self.kind} cannot adapt: it has no network to train")
+
+    def line_scorer(self, *, in_context: bool) -> LineScorer:
+        """What scores a text in parts of whole lines (documents); see `LineScorer`.
+
+        With `in_context` a line has the lines before it as context; without, it is scored as if it
+        were alone.
+        """
+        if not in_context:
+            return lambda part, ids, lengths: scores_alone(self, ids)
+        score = self.piece_scorer()
+        return lambda part, ids, lengths: score(running(self.encoder, ids))
 
     def score_without_bos(self, ids: IntArray) -> NDArray[np.float64]:
         """As `score`, but every sentence begins in `null_context`.

@@ -34,14 +34,8 @@ def em_weights(log_probs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     Raises:
         DataError: no token has a probability above 0 from any member.
     """
-    stacked = np.stack(log_probs)  # (K, M)
-    best = stacked.max(axis=0)
-    # A token that no member can predict has probability 0 for all weights: leave it out.
-    possible = best > -np.inf
-    if not possible.any():
-        raise DataError("no weights can be found: the text has no token that a member can predict")
-    probs = np.exp(stacked[:, possible] - best[possible])  # (K, M), 1 for the best member
-    weights = np.full(len(stacked), 1 / len(stacked))
+    probs = _relative_probs(log_probs)
+    weights = np.full(len(probs), 1 / len(probs))
     for _ in range(_MOST_ROUNDS):
         gains = probs @ (1.0 / (weights @ probs)) / probs.shape[1]  # (K,)
         weights *= gains
@@ -52,16 +46,52 @@ def em_weights(log_probs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         alone = np.log(probs).mean(axis=1)
     corner = int(alone.argmax())
     if alone[corner] >= np.log(weights @ probs).mean():
-        weights = np.zeros(len(stacked))
+        weights = np.zeros(len(probs))
         weights[corner] = 1.0
     normalised: NDArray[np.float64] = weights / weights.sum()
     return normalised
 
 
+def em_weights_near(
+    log_probs: Sequence[NDArray[np.float64]], prior: NDArray[np.float64], tokens: float
+) -> NDArray[np.float64]:
+    """As `em_weights`, of a text that may be short: it has some more `tokens`.
+
+    On those the members have the shares `prior` (K,). So the weights are the most probable ones
+    under a Dirichlet prior, w_k <- (sum_i of the shares of k + tokens prior_k) / (M + tokens).
+    """
+    probs = _relative_probs(log_probs)
+    weights = np.full(len(probs), 1 / len(probs))
+    for _ in range(_MOST_ROUNDS):
+        before = weights
+        shares = weights * (probs @ (1.0 / (weights @ probs)))  # (K,), M in all
+        weights = (shares + tokens * prior) / (probs.shape[1] + tokens)
+        if np.abs(weights - before).max() < _CLOSE_ENOUGH:
+            break
+    return weights
+
+
+def _relative_probs(log_probs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The probabilities (K, M) up to a factor for each token: 1 for the best member.
+
+    A token that no member can predict has probability 0 for all weights, and is left out.
+    """
+    stacked = np.stack(log_probs)
+    best = stacked.max(axis=0)
+    possible = best > -np.inf
+    if not possible.any():
+        raise DataError("no weights can be found: the text has no token that a member can predict")
+    relative: NDArray[np.float64] = np.exp(stacked[:, possible] - best[possible])
+    return relative
+
+
 def interpolate(
     weights: NDArray[np.float64], log_probs: Sequence[NDArray[np.floating]]
 ) -> NDArray[np.float64]:
-    """ln sum_k w_k p_k, from the members' log-probabilities, K arrays of any one shape."""
+    """ln sum_k w_k p_k, from the members' log-probabilities, K arrays of any one shape.
+
+    The weights are (K,), or K arrays that broadcast against the others.
+    """
     with np.errstate(divide="ignore"):
         log_weights = np.log(weights)
     terms = np.stack([w + logs for w, logs in zip(log_weights, log_probs, strict=True)])

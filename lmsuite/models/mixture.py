@@ -23,6 +23,8 @@ from lmsuite.models.cache import CacheModel, CacheSettings
 from lmsuite.models.interface import Decoder, LanguageModel, State
 from lmsuite.models.interpolation import em_weights, interpolate
 from lmsuite.models.registry import model_class
+from lmsuite.models.settings import AdaptationSettings
+from lmsuite.models.widened import Widened, WidenedSettings
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.types import Array, FloatArray, IntArray
 
@@ -94,7 +96,7 @@ class Mixture(LanguageModel):
         check_members(members)
         self.names = tuple(members)
         self.members = tuple(members.values())
-        self.weights = _checked_weights(weights, len(members))
+        self.weights = checked_weights(weights, len(members))
         self.encoder = self.members[0].encoder
         self.remembers_text = any(member.remembers_text for member in self.members)
         reaches = [member.reach for member in self.members]
@@ -127,7 +129,7 @@ class Mixture(LanguageModel):
         best, best_total = None, -np.inf
         for candidate, columns in _candidates(members, ids, scores, caches):
             fitted = (
-                em_weights(columns) if weights is None else _checked_weights(weights, len(members))
+                em_weights(columns) if weights is None else checked_weights(weights, len(members))
             )
             logs = interpolate(fitted, columns)
             total = float(logs[logs > -np.inf].sum())
@@ -183,13 +185,44 @@ class Mixture(LanguageModel):
         scorers = [member.piece_scorer() for member in self.members]
         return lambda ids: interpolate(self.weights, [score(ids) for score in scorers])
 
+    def adapting_scorer(
+        self, settings: AdaptationSettings
+    ) -> Callable[[IntArray], NDArray[np.float64]]:
+        """The networks among the members adapt; the others stay as they are."""
+        scorers = self.adapting_scorers(settings)
+        return lambda ids: interpolate(self.weights, [score(ids) for score in scorers])
+
+    def adapting_scorers(
+        self, settings: AdaptationSettings
+    ) -> list[Callable[[IntArray], NDArray[np.float64]]]:
+        """What scores a text in pieces for each member, adapting where there is a network.
+
+        Raises:
+            UsageError: there is none.
+        """
+        scorers, adapting = [], 0
+        for member in self.members:
+            try:
+                scorers.append(member.adapting_scorer(settings))
+                adapting += 1
+            except UsageError:
+                scorers.append(member.piece_scorer())
+        if not adapting:
+            super().adapting_scorer(settings)
+        return scorers
+
     def contributions(self, state: tuple[State, ...], token_id: int) -> tuple[Contribution, ...]:
         """How each member predicts one token after a state of batch size 1."""
+        return self._contributions(self.weights, state, token_id)
+
+    def _contributions(
+        self, weights: NDArray[np.float64], state: tuple[State, ...], token_id: int
+    ) -> tuple[Contribution, ...]:
         logs = np.array([logs[0, token_id] for logs in self._log_probs(state)])
         probs = np.exp(np.minimum(logs, 700.0))  # finite, even if the model is damaged
-        parts = self.weights * probs
+        parts = weights * probs
         shares = parts / parts.sum() if parts.sum() else np.zeros(len(parts))
-        columns = zip(self.names, self.weights, probs, shares, strict=True)
+        columns = zip(self.names, weights, probs, shares, strict=True)
         return tuple(Contribution(n, float(w), float(p), float(s)) for n, w, p, s in columns)
 
     def _log_probs(self, state: tuple[State, ...]) -> list[FloatArray]:
@@ -223,9 +256,13 @@ class Mixture(LanguageModel):
         if len(members) < len(described):
             raise ModelFileError("two members of the mixture have the same name")
         try:
-            return cls(members, weights["weights"])
+            return cls._made(members, weights["weights"])
         except UsageError as error:
             raise ModelFileError(str(error)) from error
+
+    @classmethod
+    def _made(cls, members: Mapping[str, LanguageModel], weights: NDArray[np.float64]) -> Self:
+        return cls(members, weights)
 
     def summary(self) -> Mapping[str, Any]:
         facts: dict[str, Any] = {"interpolation": f"of {len(self.members)} models"}
@@ -320,9 +357,14 @@ def _candidates(
         yield {**members, caches[0]: cache}, [with_cache[name] for name in members]
 
 
-def _checked_weights(
+def checked_weights(
     weights: Sequence[float] | NDArray[np.float64], count: int
 ) -> NDArray[np.float64]:
+    """The weights (K,), scaled to sum to one.
+
+    Raises:
+        UsageError: there are not `count`, or one is negative, or all are 0.
+    """
     checked = np.array(weights, np.float64)
     shown = ",".join(f"{weight:g}" for weight in checked.ravel())
     if checked.shape != (count,):
@@ -346,7 +388,8 @@ def _checked_weights(
 
 def _extent(members: Iterable[LanguageModel]) -> tuple[int, int]:
     """How many models these are, with those within mixtures, and how many levels they have."""
-    inner = [_extent(m.members) if isinstance(m, Mixture) else (1, 0) for m in members]
+    cores = [member.inner if isinstance(member, Widened) else member for member in members]
+    inner = [_extent(core.members) if isinstance(core, Mixture) else (1, 0) for core in cores]
     return sum(models for models, _ in inner), 1 + max(levels for _, levels in inner)
 
 
@@ -358,7 +401,7 @@ def _require_few(settings: Mapping[str, Any], left: int = MOST_LEVELS) -> int:
     """
     if not left:
         raise ModelFileError(f"the mixture has more than {MOST_LEVELS} levels of mixtures")
-    members = _described(settings)
+    members = [_core(member) for member in _described(settings)]
     caches = sum(member.kind == CacheModel.kind for member in members)
     models = sum(
         _require_few(member.settings, left - 1) if member.kind == Mixture.kind else 1
@@ -367,6 +410,19 @@ def _require_few(settings: Mapping[str, Any], left: int = MOST_LEVELS) -> int:
     if caches > 1 or models > MOST_MODELS:
         raise ModelFileError(f"a mixture cannot have {models} models, {caches} of them caches")
     return models
+
+
+def _core(member: Member) -> Member:
+    """The description of the model in a widened one."""
+    if member.kind != Widened.kind:
+        return member
+    try:
+        inner = records.read(WidenedSettings, member.settings)
+    except ValueError as error:
+        raise ModelFileError(f"the widened model {member.name} is damaged: {error}") from error
+    if inner.kind == Widened.kind:
+        raise ModelFileError(f"the model {member.name} is widened twice")
+    return Member(member.name, inner.kind, inner.settings)
 
 
 def _described(settings: Mapping[str, Any]) -> list[Member]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError
-from lmsuite.models.interface import LanguageModel
+from lmsuite.models.adaptation import Adaptation
+from lmsuite.models.interface import LanguageModel, State
+from lmsuite.models.settings import AdaptationSettings
 from lmsuite.nn.layers import Dropout
 from lmsuite.nn.parameter import Parameters
 from lmsuite.settings import read
@@ -66,7 +68,7 @@ class NeuralModel(LanguageModel):
         carry: FloatArray,
         *,
         weight: float,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
     ) -> float:
         """Fill `parameters.gradients` with the gradient of `weight` times a batch's summed loss.
 
@@ -76,11 +78,36 @@ class NeuralModel(LanguageModel):
             carry: (*carry_shape[:1], B, *carry_shape[1:]), the state before the batch, which is
                 overwritten by the state after it. No gradient flows through it.
             weight: of each token; 1 / (number of the batch's tokens) makes the loss a mean.
-            rng: for dropout.
+            rng: for dropout; without it, nothing is dropped.
 
         Returns:
             `weight` times the summed cross-entropy, in nats.
         """
+
+    @abstractmethod
+    def examples(self, ids: IntArray, positions: NDArray[np.int64]) -> tuple[IntArray, IntArray]:
+        """Inputs and targets of one text, as `backpropagate` takes them.
+
+        Args:
+            ids: of the text (N,).
+            positions: the rising positions (T,) of the targets, none of them an ``<s>``; between
+                two of them stands nothing but ``<s>``.
+        """
+
+    @abstractmethod
+    def example_vectors(self, inputs: IntArray, carry: FloatArray) -> FloatArray:
+        """The input (T, D) of the output layer for each target of `examples`.
+
+        `carry` is the state before the first, and is overwritten by the state after the last.
+        """
+
+    @abstractmethod
+    def output_vectors(self, state: State) -> FloatArray:
+        """The input (B, D) of the output layer in a state."""
+
+    @abstractmethod
+    def target_scores(self, vectors: FloatArray, targets: IntArray) -> NDArray[np.float64]:
+        """The log-probability (n,) of each target after the output layer's input (n, D)."""
 
     @abstractmethod
     def example(
@@ -111,6 +138,11 @@ class NeuralModel(LanguageModel):
         )
         model.initialise(rng)
         return model
+
+    def adapting_scorer(
+        self, settings: AdaptationSettings
+    ) -> Callable[[IntArray], NDArray[np.float64]]:
+        return Adaptation(self, settings).score
 
     def set_output_bias(self, counts: NDArray[np.float64]) -> None:
         """Set the output's bias to log-frequencies: an untrained model then predicts unigrams.

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -22,16 +22,18 @@ from lmsuite.files.atomic import replacing
 from lmsuite.files.compression import unpacked
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.ngram.backed_off import BackedOff
-from lmsuite.ngram.counting import NgramCounts
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.quantizing import from_quantized_arrays, quantized_arrays
 from lmsuite.ngram.settings import IMPORTED, SMOOTHINGS, NgramSettings
 from lmsuite.ngram.table import BackoffTable, Match
 from lmsuite.settings import read
 from lmsuite.text.encoding import Boundaries, TextEncoder
-from lmsuite.text.registry import make_tokenizer
-from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
+from lmsuite.text.vocabulary import BOS
 from lmsuite.types import Array, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from lmsuite.ngram.text_counts import JoinedCounts, TextCounts
+    from lmsuite.ngram.workplace import Workplace
 
 __all__ = ["SMOOTHINGS", "NgramModel", "NgramSettings", "Trace"]
 
@@ -39,6 +41,7 @@ __all__ = ["SMOOTHINGS", "NgramModel", "NgramSettings", "Trace"]
 # numbers of nine digits three times smaller.
 _UNPACKED = 1 << 20
 _RATIO = 20
+_KEPT = "counts."  # the names of the arrays of kept counts begin so
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,15 @@ class NgramModel(LanguageModel):
         table: BackoffTable,
         discounts: tuple[Discounts, ...] = (),
         messages: tuple[str, ...] = (),
+        kept: Mapping[str, Array] | None = None,
     ) -> None:
-        """A model from its parts; `fit` makes a model from text."""
+        """A model from its parts; `fit` makes a model from text, `fit_counts` one from counts."""
         self.encoder = encoder
         self._settings = settings
         self.table = table
         self.discounts = discounts
         self.messages = messages
+        self._kept = dict(kept or {})
         self.is_normalised = settings.smoothing != "stupid-backoff"
 
     @property
@@ -98,6 +103,7 @@ class NgramModel(LanguageModel):
         *,
         memory: int | None = None,
         threads: int | None = None,
+        place: Workplace | None = None,
         dtype: DTypeLike = np.float32,
     ) -> Self:
         """Estimate a model from ids (N,), as `encoder.encode` gives them.
@@ -109,8 +115,10 @@ class NgramModel(LanguageModel):
             held_out: ids of another text, to fit jelinek-mercer's weights to; without it, the last
                 tenth of the training text is set aside for that.
             memory: the most bytes that all processes may use; what does not fit goes to temporary
-                files, and the model is the same. Only for Kneser-Ney without entropy pruning.
+                files, and the model is the same. Not for jelinek-mercer.
             threads: the most processes that share the work on a long text; None for all cores.
+            place: where the work is done, from `lmsuite.ngram.workplace.workplace`: a cluster, or a
+                scratch folder of one's own; instead of `threads`.
             dtype: of the table's logarithms. float64 is for checks of the method: such a model
                 cannot be restored from its arrays, which are float32 in every model file.
 
@@ -131,9 +139,30 @@ class NgramModel(LanguageModel):
             sentences=encoder.boundaries.has_sequences,
             memory=memory,
             threads=threads,
+            place=place,
             dtype=dtype,
         )
         return cls(encoder, settings, estimated.table, estimated.discounts, estimated.messages)
+
+    @property
+    def counts(self) -> TextCounts | None:
+        """The counts of the training text, if the model keeps them: to go on from them.
+
+        Raises:
+            ModelFileError: they are damaged.
+        """
+        if not self._kept:
+            return None
+        from lmsuite.ngram.text_counts import TextCounts
+
+        arrays = dict(self._kept)
+        grows, is_open = arrays.pop("flags").tolist()
+        try:
+            return TextCounts.from_arrays(
+                "the counts in the model", self.encoder, arrays, grows=grows, is_open=is_open
+            )
+        except ValueError as error:
+            raise ModelFileError(f"the counts in the model are damaged: {error}") from error
 
     @property
     def reach(self) -> int:  # type: ignore[override]  # a fact of the table
@@ -207,28 +236,46 @@ class NgramModel(LanguageModel):
         return type(self)(self.encoder, settings, table, self.discounts, self.messages)
 
     @classmethod
-    def from_arpa(cls, path: AnyPath) -> Self:
-        """The model in an ARPA file, gzipped or not; it splits text at white space.
+    def from_arpa(
+        cls,
+        path: AnyPath,
+        *,
+        like: TextEncoder | None = None,
+        tokenizer: str | None = None,
+        boundaries: Boundaries | str | None = None,
+    ) -> Self:
+        """The model in an ARPA file, gzipped or not.
 
         If the file gives ``</s>`` a probability, a line is a sentence. If not, the text is one
-        stream, and tokens of white space, which `to_arpa` has escaped, are restored.
+        stream. Text is split at white space, unless `like` or `tokenizer` says otherwise. Tokens of
+        white space, which `to_arpa` has escaped, are restored where the tokenizer can make them.
+
+        Args:
+            path: the file.
+            like: read text with the tokenizer and the boundaries of this encoder. If the file has
+                its words, the model has its ids, too, so that the two models can be mixed.
+            tokenizer: the name of the tokenizer; not ``bpe``, which is learned from a text.
+            boundaries: what the sequences of the text are.
 
         Raises:
             ModelFileError: the file is missing, malformed or cut short; the message names the line.
+                Or the tokenizer of `like` cannot make its tokens.
+            UsageError: the file has other boundaries than these; or the tokenizer cannot be made.
         """
-        from lmsuite.ngram.arpa import read_arpa, unescaped
+        from lmsuite.models.arpa_import import reading_of
+        from lmsuite.ngram.arpa import read_arpa
 
         path = Path(path)
-        model = read_arpa(_read_unzipped(path), str(path))
-        tokens = model.tokens[len(SPECIALS) :]
-        boundaries = Boundaries.LINES
-        if model.table.orders[0].log_probs[EOS] == -np.inf:
-            boundaries = Boundaries.STREAM
-            tokens = tuple(map(unescaped, tokens))
-        encoder = TextEncoder(make_tokenizer("whitespace"), Vocabulary(tokens), boundaries)
-        settings = NgramSettings(order=model.table.order, smoothing=IMPORTED)
-        model.table.make_flat()
-        return cls(encoder, settings, model.table)
+        chosen = {"tokenizer": tokenizer, "boundaries": boundaries}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        if like is not None and given:
+            raise UsageError(
+                f"{{like}} says how text is read; leave out {{{min(given)}}}", "like", min(given)
+            )
+        arpa = read_arpa(_read_unzipped(path), str(path))
+        encoder, table = reading_of(arpa, str(path), given, like)
+        table.make_flat()
+        return cls(encoder, NgramSettings(order=table.order, smoothing=IMPORTED), table)
 
     def to_arpa(self, target: BinaryIO | AnyPath) -> None:
         """Write the model as an ARPA file, UTF-8, to a stream or a path.
@@ -259,13 +306,18 @@ class NgramModel(LanguageModel):
             writer.detach()
 
     def arrays(self) -> Mapping[str, Array]:
-        """The arrays of the table (uint8 if quantized), discounts (order, 3), messages (UTF-8)."""
+        """The arrays of the table (uint8 if quantized), discounts (order, 3), messages (UTF-8).
+
+        If the model keeps the counts of its text, their arrays, too; their names begin with
+        ``counts.``.
+        """
         discounts = [discounts.as_tuple() for discounts in self.discounts]
         arrays = quantized_arrays(self.table) if self._settings.quantize else self.table.arrays()
         return {
             **arrays,
             "discounts": np.array(discounts, dtype=np.float64).reshape(-1, 3),
             "messages": np.frombuffer("\n".join(self.messages).encode(), dtype=np.uint8),
+            **{_KEPT + name: array for name, array in self._kept.items()},
         }
 
     @classmethod
@@ -280,6 +332,10 @@ class NgramModel(LanguageModel):
         restored = _settings_from(settings, arrays)
         learned = dict(arrays)
         discounts, messages = learned.pop("discounts", None), learned.pop("messages", None)
+        kept = {
+            name.removeprefix(_KEPT): learned.pop(name) for name in arrays if name.startswith(_KEPT)
+        }
+        _check_flags(kept)
         read = from_quantized_arrays if restored.quantize else BackoffTable.from_arrays
         table = read(learned, restored.order, len(encoder.vocabulary))
         table.make_flat()
@@ -289,6 +345,7 @@ class NgramModel(LanguageModel):
             table,
             _discounts_from(discounts, restored.order),
             _messages_from(messages),
+            kept,
         )
 
     def summary(self) -> Mapping[str, Any]:
@@ -303,22 +360,50 @@ class NgramModel(LanguageModel):
         for n, discounts in enumerate(self.discounts, start=1):
             amounts = dict.fromkeys(discounts.as_tuple())
             facts[f"discounts {n}"] = " ".join(f"{amount:.6g}" for amount in amounts)
+        if self._kept:
+            facts["counts"] = "kept: lm train ngram --from can add another text"
         if self.messages:
             facts["notes"] = list(self.messages)
         return facts
 
 
-def fit_counts(encoder: TextEncoder, counts: NgramCounts, settings: NgramSettings) -> NgramModel:
-    """The model that `NgramModel.fit` makes of a text, from its counts.
+def fit_counts(
+    counts: JoinedCounts,
+    settings: NgramSettings,
+    *,
+    memory: int | None = None,
+    threads: int | None = None,
+    place: Workplace | None = None,
+    kept: TextCounts | None = None,
+) -> NgramModel:
+    """The model that `NgramModel.fit` makes of a text, from its counts; arguments as there.
+
+    With `kept`, the counts of the same text, the model keeps these: those of another text can be
+    added later.
 
     Raises:
+        DataError: the counts lack the end of an n-gram that they have.
         TrainingError: as `NgramModel.fit`.
         UsageError: as `NgramModel.fit`, or the smoothing is jelinek-mercer, which needs the text.
     """
     from lmsuite.ngram.estimate import estimate_counted
 
-    made = estimate_counted(counts, encoder.impossible, settings)
-    return NgramModel(encoder, settings, made.table, made.discounts, made.messages)
+    made = estimate_counted(counts, settings, memory=memory, threads=threads, place=place)
+    arrays: dict[str, Array] = {}
+    if kept is not None:
+        flags = np.array([kept.grows, kept.is_open], np.uint8)
+        arrays = {**kept.arrays(), "flags": flags}
+    return NgramModel(counts.encoder, settings, made.table, made.discounts, made.messages, arrays)
+
+
+def _check_flags(kept: Mapping[str, Array]) -> None:
+    """Refuse kept counts without their flags; `NgramModel.counts` checks the others when needed."""
+    flags = kept.get("flags")
+    if kept and (flags is None or flags.dtype != np.uint8 or flags.shape != (2,)):
+        raise ModelFileError(
+            f"the n-gram model's array '{_KEPT}flags' is missing or is not what it should be; the "
+            "file is damaged"
+        )
 
 
 def _read_unzipped(path: Path) -> bytes:

@@ -135,7 +135,7 @@ class Recurrent(NeuralModel):
         carry: FloatArray,
         *,
         weight: float,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
     ) -> float:
         self._embedding.d_table[...] = 0
         hidden, carry[...], caches = self._forward(inputs, carry, inputs == BOS, rng)
@@ -150,6 +150,18 @@ class Recurrent(NeuralModel):
         )
         self._backward(self._dropout.backward(d_top.reshape(T, B, H), mask), caches)
         return loss
+
+    def examples(self, ids: IntArray, positions: NDArray[np.int64]) -> tuple[IntArray, IntArray]:
+        before = np.where(positions > 0, ids[positions - 1], np.int32(BOS))
+        return before[:, None], ids[positions][:, None]
+
+    def example_vectors(self, inputs: IntArray, carry: FloatArray) -> FloatArray:
+        hidden, carry[...], _ = self._forward(inputs, carry, inputs == BOS)
+        return hidden[:, 0]
+
+    def output_vectors(self, state: FloatArray) -> FloatArray:
+        top: FloatArray = state[-self._states]
+        return top
 
     def example(
         self, rng: np.random.Generator, batch_size: int, length: int
@@ -178,8 +190,8 @@ class Recurrent(NeuralModel):
         return self._by_the_equations(ids, state, ids == BOS)[1]
 
     def log_probs(self, state: FloatArray) -> FloatArray:
-        top = state[-self._states]  # (B, H)
-        return log_softmax(self._output.forward(top)[0], self.encoder.impossible)
+        logits, _ = self._output.forward(self.output_vectors(state))
+        return log_softmax(logits, self.encoder.impossible)
 
     def _by_the_equations(
         self, ids: IntArray, state: FloatArray, resets: BoolArray
@@ -253,13 +265,12 @@ class Recurrent(NeuralModel):
         targets = ids[positions]
         return [self.target_scores(hidden[positions, 0], targets) for hidden in (fast, plain)]
 
-    def target_scores(self, hidden: FloatArray, targets: IntArray) -> NDArray[np.float64]:
-        """The log-probability (n,) of each target after its top hidden vector (n, H)."""
+    def target_scores(self, vectors: FloatArray, targets: IntArray) -> NDArray[np.float64]:
         at_once = max(16, LOGITS_AT_ONCE // len(self.encoder.vocabulary))
         scores = np.empty(targets.size)
         for begin in range(0, targets.size, at_once):
             part = slice(begin, begin + at_once)
-            logits, _ = self._output.forward(hidden[part])
+            logits, _ = self._output.forward(vectors[part])
             scores[part] = target_log_probs(logits, targets[part], self.encoder.impossible)
         return scores
 

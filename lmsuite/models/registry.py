@@ -12,7 +12,11 @@ MODELS = {
     "ffnn": "lmsuite.models.feedforward:FeedForward",
     "rnn": "lmsuite.models.recurrent:Recurrent",
     "mixture": "lmsuite.models.mixture:Mixture",
+    "context-mixture": "lmsuite.models.context_mixture:ContextMixture",
+    "line-mixture": "lmsuite.models.line_mixture:LineMixture",
+    "widened": "lmsuite.models.widened:Widened",
     "cache": "lmsuite.models.cache:CacheModel",
+    "neural-cache": "lmsuite.models.neural_cache:NeuralCache",
 }
 """Kind -> ``module:class``."""
 

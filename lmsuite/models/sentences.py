@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,11 @@ from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, UNK
 from lmsuite.types import IntArray
 
+LineScorer: TypeAlias = Callable[[str, IntArray, IntArray], NDArray[np.float64]]
+"""Scores the whole lines (documents) of a text, part by part. It is given a part, and the ids (N,)
+and lengths (L,) that `TextEncoder.encode_lines` makes of it, and gives the log-probabilities (M,)
+of its tokens."""
+
 
 class Scorer(Protocol):
     """The part of a `LanguageModel` that is needed to score lines."""
@@ -25,8 +30,8 @@ class Scorer(Protocol):
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         """As `LanguageModel.score`."""
 
-    def piece_scorer(self) -> Callable[[IntArray], NDArray[np.float64]]:
-        """As `LanguageModel.piece_scorer`."""
+    def line_scorer(self, *, in_context: bool) -> LineScorer:
+        """As `LanguageModel.line_scorer`."""
 
 
 class Sentence(NamedTuple):
@@ -71,9 +76,9 @@ def score_sentences(
         DataError: the text holds a reserved token.
     """
     encoder, unit_end = model.encoder, model.encoder.boundaries.end
-    score = model.piece_scorer()
+    score = model.line_scorer(in_context=in_context)
     for text, ids, lengths in encoded_units(encoder, parts, name):
-        log_probs = score(running(encoder, ids)) if in_context else _scores_alone(model, ids)
+        log_probs = score(text, ids, lengths)
         predicted = ids[ids != BOS]
         stops = np.cumsum(lengths).tolist()
         # White space after the last line end has no tokens: it is not a line.
@@ -115,13 +120,19 @@ def running(encoder: TextEncoder, ids: IntArray) -> IntArray:
     return ids if encoder.boundaries.has_sequences else ids[ids != BOS]
 
 
-def _scores_alone(model: Scorer, ids: IntArray) -> NDArray[np.float64]:
+def scores_alone(model: Scorer, ids: IntArray) -> NDArray[np.float64]:
     """The scores of lines, each as if it were alone."""
     if not model.remembers_text:
         return model.score(ids)
     starts = np.flatnonzero(ids == BOS)
     scores = [model.score(line) for line in np.split(ids, starts[1:])]
     return np.concatenate(scores) if scores else np.zeros(0)
+
+
+def line_sums(log_probs: NDArray[np.float64], lengths: IntArray) -> NDArray[np.float64]:
+    """The sums (L,) of the log-probabilities (M,) of the tokens of each line; 0 without tokens."""
+    lines = np.repeat(np.arange(len(lengths)), lengths)
+    return np.bincount(lines, log_probs, len(lengths)).astype(np.float64)
 
 
 def _units(text: str, unit_end: str) -> Iterator[str]:

@@ -12,6 +12,9 @@ from lmsuite.settings import check, setting
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "hardtanh", "softsign")
 CELLS = ("lstm", "gru", "elman")
 
+OF_TRAINING = ("dropout", "embed_dropout", "variational")
+"""The settings of a network that matter in training alone: a finished one predicts without them."""
+
 _CHOSEN = "by the size of the text"
 
 
@@ -134,3 +137,34 @@ class CacheSettings:
     def decay(self) -> float:
         """The weight of a token after one more token, from 0 to 1."""
         return float(2.0 ** (-1.0 / self.half_life))
+
+
+@dataclass(frozen=True)
+class AdaptationSettings:
+    """How fast a network follows the text that it is tested on.
+
+    Raises:
+        UsageError: a value is out of bounds.
+    """
+
+    rate: float = setting(
+        5e-4,
+        option="--adapt-rate",
+        above=0,
+        help="How far the weights go at each step, with --adapt.",
+    )
+    """η"""
+    decay: float = setting(
+        1e-3,
+        option="--adapt-decay",
+        minimum=0,
+        below=1,
+        help="The share of the way back to the trained weights at each step, with --adapt.",
+    )
+    """λ"""
+    segment: int = setting(
+        32, option="--adapt-segment", minimum=1, help="Tokens from one step to the next."
+    )
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -53,11 +53,12 @@ from lmsuite.ngram.assembly import (
 from lmsuite.ngram.fields import Fields, WordIndex
 from lmsuite.ngram.table import BackoffTable, Logs, largest_log_backoff
 from lmsuite.text.vocabulary import BOS, SPECIALS, UNK
-from lmsuite.types import FloatArray
+from lmsuite.types import FloatArray, IntArray
 
 _LN10 = float(np.log(10.0))
 _ZERO = -99.0  # stands for the logarithm of zero
 _LARGEST = 1e38  # a number that fits 32 bits, also in nats
+_AT_ONCE = 1 << 16  # n-grams that are written
 _HIGHEST_ORDER = 100  # the time to read a file may grow with the square of its order
 _WHITE_SPACE = re.compile("[\0\t\n\v\f\r ]")
 _ESCAPED = re.compile("<0x(00|09|0A|0B|0C|0D|20)>")
@@ -88,24 +89,36 @@ def write_arpa(table: BackoffTable, tokens: Sequence[str], stream: TextIO) -> No
         )
     stream.write("\\data\\\n")
     stream.writelines(f"ngram {n}={size}\n" for n, size in enumerate(table.sizes, start=1))
-    ngrams = words
-    for n, order in enumerate(table.orders, start=1):
-        if n > 1:
-            pairs = zip(table.prefixes(n).tolist(), order.words.tolist(), strict=True)
-            ngrams = [f"{ngrams[prefix]} {words[word]}" for prefix, word in pairs]
-        probs = _to_log10(order.log_probs)
-        if n == 1:
-            probs[BOS] = 0.0
+    for n in range(1, table.order + 1):
         stream.write(f"\n\\{n}-grams:\n")
-        if n < table.order:
-            rows = zip(probs.tolist(), ngrams, _to_log10(order.log_backoffs).tolist(), strict=True)
-            stream.writelines(
-                f"{prob:.9g}\t{ngram}\t{weight:.9g}\n" for prob, ngram, weight in rows
-            )
-        else:
-            last = zip(probs.tolist(), ngrams, strict=True)
-            stream.writelines(f"{prob:.9g}\t{ngram}\n" for prob, ngram in last)
+        for begin in range(0, table.sizes[n - 1], _AT_ONCE):
+            stream.writelines(_lines(table, words, n, begin))
     stream.write("\n\\end\\\n")
+
+
+def _lines(table: BackoffTable, words: Sequence[str], n: int, begin: int) -> Iterator[str]:
+    """The lines of a few n-grams of order n, from `begin` on."""
+    order, end = table.orders[n - 1], min(begin + _AT_ONCE, table.sizes[n - 1])
+    spelled = ngrams_of(table.words_of(n, begin, end), words)
+    probs = _to_log10(order.log_probs[begin:end])
+    if n == 1 and not begin:
+        probs[BOS] = 0.0
+    if n == table.order:
+        last = zip(probs.tolist(), spelled, strict=True)
+        yield from (f"{prob:.9g}\t{ngram}\n" for prob, ngram in last)
+    else:
+        weights = _to_log10(order.log_backoffs[begin:end])
+        rows = zip(probs.tolist(), spelled, weights.tolist(), strict=True)
+        yield from (f"{prob:.9g}\t{ngram}\t{weight:.9g}\n" for prob, ngram, weight in rows)
+    table.release()
+
+
+def ngrams_of(columns: Sequence[IntArray], words: Sequence[str]) -> Iterator[str]:
+    """N-grams as text, from the ids of their words: one array (M,) a place."""
+    if len(columns) == 1:
+        return map(words.__getitem__, columns[0].tolist())
+    spelled = (map(words.__getitem__, column.tolist()) for column in columns)
+    return map(" ".join, zip(*spelled, strict=True))
 
 
 def escaped(token: str) -> str:

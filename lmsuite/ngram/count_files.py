@@ -10,8 +10,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -19,27 +20,25 @@ from lmsuite import __version__
 from lmsuite.errors import DataError, LmError, ModelFileError, UsageError
 from lmsuite.files import records
 from lmsuite.files.atomic import replacing
-from lmsuite.files.compression import unpacked
+from lmsuite.files.compression import unpacked_pieces
 from lmsuite.files.header import Header, read_header
-from lmsuite.files.plain import read_bytes
+from lmsuite.files.plain import opened
 from lmsuite.files.records import Count
 from lmsuite.files.tensors import checksum, mapped, write
 from lmsuite.ngram.count_lines import read_count_lines
-from lmsuite.ngram.longest import MOST_COUNT, NOTHING, LongestNgrams
-from lmsuite.ngram.settings import COUNTS_SUFFIX, MOST_ORDER
+from lmsuite.ngram.settings import COUNTS_SUFFIX
 from lmsuite.ngram.text_counts import TextCounts
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.registry import make_tokenizer
 from lmsuite.text.settings import Boundaries
-from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, Vocabulary
-from lmsuite.types import Array
+from lmsuite.text.vocabulary import SPECIALS, Vocabulary
 
 FORMAT_VERSION = 1
 
 _ENTRY = "lmsuite-counts"
 _KIND = "file of counts"
+_PIECE = 1 << 20  # bytes of text that are read at once
 _MOST_LEVELS = 10  # of JSON within JSON
-_DTYPES = {"ngrams": np.int32, "count": np.int64, "head": np.int32, "tail": np.int32}
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def save_counts(
     Raises:
         ModelFileError: the folder is not writable or the disk is full; an old file is unchanged.
     """
-    arrays = {**counts.encoder.arrays(), **_arrays(counts)}
+    arrays = {**counts.encoder.arrays(), **counts.arrays()}
     record = CountsRecord(
         counts.encoder.describe(),
         counts.grows,
@@ -81,16 +80,6 @@ def save_counts(
     entry = json.dumps(said, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
     with replacing(path) as stream:
         write(stream, arrays, {_ENTRY: entry})
-
-
-def _arrays(counts: TextCounts) -> dict[str, Array]:
-    longest = counts.longest
-    return {
-        "ngrams": longest.ngrams,
-        "count": longest.count,
-        "head": counts.head.astype(np.int32),
-        "tail": counts.tail.astype(np.int32),
-    }
 
 
 def is_counts_file(path: Path) -> bool:
@@ -118,15 +107,16 @@ def open_counts(path: Path) -> TextCounts:
         raise ModelFileError(f"{path} is damaged: its arrays do not match their checksum")
     try:
         encoder = TextEncoder.restore(record.text, arrays)
-        _check(arrays, encoder)
+        return TextCounts.from_arrays(
+            str(path), encoder, arrays, grows=record.grows, is_open=record.is_open
+        )
     except (LmError, LookupError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} cannot be used: {records.brief(error)}") from error
-    longest = LongestNgrams(arrays["ngrams"], arrays["count"])
-    ends = arrays["head"], arrays["tail"]
-    return TextCounts(str(path), encoder, record.grows, longest, *ends, is_open=record.is_open)
 
 
-def read_counts(path: Path, chosen: Mapping[str, Any], like: TextEncoder | None) -> TextCounts:
+def read_counts(
+    path: Path, chosen: Mapping[str, Any], like: TextEncoder | None, *, on_disk: bool = False
+) -> TextCounts:
     """The counts in a file of counts, or in a text that lists them (`count_lines`), perhaps packed.
 
     Args:
@@ -134,6 +124,7 @@ def read_counts(path: Path, chosen: Mapping[str, Any], like: TextEncoder | None)
         chosen: ``tokenizer`` and ``boundaries``, as in `TextSettings`, as far as a user chose them.
             A text does not say them; `listed_counts` tells what holds otherwise.
         like: an encoder that tells both instead.
+        on_disk: whether counts that a text lists are kept on disk.
 
     Raises:
         DataError: the text lists no counts, or others than of such a tokenizer and boundaries.
@@ -141,7 +132,8 @@ def read_counts(path: Path, chosen: Mapping[str, Any], like: TextEncoder | None)
         UsageError: a file of counts has another tokenizer, or other boundaries, than chosen.
     """
     if not is_counts_file(path):
-        return listed_counts(unpacked(read_bytes(path), str(path)), str(path), chosen, like)
+        with opened(path) as stream:
+            return listed_counts(stream, str(path), chosen, like, on_disk=on_disk)
     counts = open_counts(path)
     encoder = counts.encoder
     has = {"tokenizer": encoder.tokenizer.name, "boundaries": encoder.boundaries}
@@ -156,13 +148,19 @@ def read_counts(path: Path, chosen: Mapping[str, Any], like: TextEncoder | None)
 
 
 def listed_counts(
-    data: bytes, name: str, chosen: Mapping[str, Any], like: TextEncoder | None
+    stream: BinaryIO,
+    name: str,
+    chosen: Mapping[str, Any],
+    like: TextEncoder | None,
+    *,
+    on_disk: bool = False,
 ) -> TextCounts:
     """The counts in a text, called `name`, that lists them; arguments and errors as `read_counts`.
 
     Without a choice the tokenizer is whitespace; and the sequences are lines, if there are any.
     """
-    listed = read_count_lines(data, name)
+    pieces = unpacked_pieces(iter(partial(stream.read, _PIECE), b""), name)
+    listed = read_count_lines(pieces, name, on_disk=on_disk)
     otherwise = Boundaries.LINES if listed.has_sequences else Boundaries.STREAM
     boundaries = like.boundaries if like else Boundaries(chosen.get("boundaries", otherwise))
     if boundaries.has_sequences != listed.has_sequences:
@@ -186,31 +184,3 @@ def _record(path: Path, header: Header) -> CountsRecord:
     return records.read_versioned(
         CountsRecord, entry, path, called="record", newest=FORMAT_VERSION, levels=_MOST_LEVELS
     )
-
-
-def _check(arrays: Mapping[str, Array], encoder: TextEncoder) -> None:
-    """Refuse arrays that are not those of `TextCounts`.
-
-    Raises:
-        ValueError: they are not; the message says why.
-    """
-    for name, dtype in _DTYPES.items():
-        if name not in arrays or arrays[name].dtype != dtype:
-            raise ValueError(f"its array {name!r} is missing or is not {np.dtype(dtype)}")
-    ngrams, count = arrays["ngrams"], arrays["count"]
-    if ngrams.ndim != 2 or not 1 <= ngrams.shape[1] <= MOST_ORDER:
-        raise ValueError(f"its n-grams are {ngrams.shape}, not rows of 1 to {MOST_ORDER} words")
-    if count.shape != ngrams.shape[:1] or not ((count > 0) & (count < MOST_COUNT)).all():
-        raise ValueError("it has not one count above 0 for each n-gram")
-    edges = (arrays["head"], arrays["tail"])
-    if any(edge.ndim != 1 or len(edge) >= ngrams.shape[1] for edge in edges):
-        raise ValueError("the ends of its text are longer than its n-grams")
-    for ids, least in ((ngrams[:, :1], 0), (ngrams, NOTHING), *((edge, 0) for edge in edges)):
-        if ids.size and not (least <= ids.min() and ids.max() < len(encoder.vocabulary)):
-            raise ValueError("an n-gram has a word outside the vocabulary")
-    before, after = ngrams[:, :-1], ngrams[:, 1:]
-    is_end = (before == NOTHING) | (before == EOS)
-    if (after == BOS).any() or (is_end & (after != NOTHING)).any():
-        raise ValueError("an n-gram goes on after the end of a sequence")
-    if not encoder.boundaries.has_sequences and ((ngrams == BOS) | (ngrams == EOS)).any():
-        raise ValueError("its text is a stream, but has <s> or </s>")

@@ -16,33 +16,65 @@ from __future__ import annotations
 
 import codecs
 import warnings
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, TextWarning
-from lmsuite.ngram.arpa import escaped, unescaped
+from lmsuite.ngram.arpa import escaped, ngrams_of, unescaped
 from lmsuite.ngram.counting import NgramCounts
 from lmsuite.ngram.fields import Fields, WordIndex
+from lmsuite.ngram.listed_on_disk import ListOnDisk, lowest_order, starts_or_ends_within
 from lmsuite.ngram.longest import MOST_COUNT, NOTHING, LongestNgrams, filled_up
 from lmsuite.ngram.settings import MOST_ORDER
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS
 from lmsuite.types import IntArray
 
+_AT_ONCE = 1 << 16  # n-grams that are listed
 _BLOCK = 1 << 24  # bytes of text that are taken apart at once
-_NEWLINE = ord("\n")
+
+
+@dataclass(frozen=True)
+class ListedNgrams:
+    """Some n-grams of one order, in the order in which they are listed."""
+
+    columns: list[IntArray]
+    """The ids of their words: one array (M,) a place."""
+    count: IntArray
+    """(M,)"""
+
+
+def listed_ngrams(counts: NgramCounts) -> Iterator[ListedNgrams]:
+    """The n-grams of a text, a few at a time: first those of order 1, then those of order 2, ..."""
+    for n, order in enumerate(counts.orders, start=1):
+        columns: list[IntArray] = []
+        at: IntArray = np.arange(len(order))  # of the beginning of each n-gram
+        for shorter in reversed(counts.orders[1:n]):
+            columns.insert(0, shorter.word[at])
+            at = shorter.prefix[at]
+        yield from in_pieces([at, *columns], order.count)
+
+
+def in_pieces(columns: list[IntArray], count: IntArray) -> Iterator[ListedNgrams]:
+    """N-grams of one order, a few at a time."""
+    for begin in range(0, len(count), _AT_ONCE):
+        piece = slice(begin, begin + _AT_ONCE)
+        yield ListedNgrams([column[piece] for column in columns], count[piece])
 
 
 def count_lines(
-    counts: NgramCounts, tokens: Sequence[str], least: int = 1
+    listed: Iterable[ListedNgrams], tokens: Sequence[str], least: int = 1
 ) -> Iterator[tuple[str, int]]:
     """Every n-gram that was counted at least so often: its words, parted by spaces; its count.
 
+    ``<s>`` is given as many occurrences as ``</s>``.
+
     Args:
-        counts: of a text.
+        listed: the n-grams of a text.
         tokens: the (V,) words.
         least: what is rarer is left out.
 
@@ -56,16 +88,13 @@ def count_lines(
             f"two tokens of the text would both be {twice!r}, for a word cannot contain white "
             "space; rename one of them in the text"
         )
-    ngrams = words
-    for n, order in enumerate(counts.orders, start=1):
-        count = order.count.copy()
-        if n == 1:
-            count[BOS] = count[EOS]
-        else:
-            pairs = zip(order.prefix.tolist(), order.word.tolist(), strict=True)
-            ngrams = [f"{ngrams[prefix]} {words[word]}" for prefix, word in pairs]
-        kept = np.flatnonzero(count >= least).tolist()
-        yield from ((ngrams[index], int(count[index])) for index in kept)
+    for number, piece in enumerate(listed):
+        count = piece.count
+        if not number:  # it begins with the first unigrams
+            count = np.concatenate((count[:BOS], count[EOS : EOS + 1], count[EOS:]))
+        kept = np.flatnonzero(count >= least)
+        spelled = ngrams_of([column[kept] for column in piece.columns], words)
+        yield from zip(spelled, count[kept].tolist(), strict=True)
 
 
 @dataclass(frozen=True)
@@ -79,18 +108,50 @@ class ListedCounts:
     """Whether its text was cut into sequences: it has ``<s>`` or ``</s>``."""
 
 
-def read_count_lines(data: bytes, name: str) -> ListedCounts:
-    """The counts in a text, which messages call `name`.
+def read_count_lines(pieces: Iterable[bytes], name: str, *, on_disk: bool = False) -> ListedCounts:
+    """The counts in a text, given in pieces, which messages call `name`.
+
+    With `on_disk` they are kept on disk, as `ListOnDisk.longest` tells.
 
     Raises:
         DataError: a line is no n-gram and count; n-grams are missing without which those of other
             orders have no meaning.
+        UsageError: lower orders are missing, which cannot be completed on disk.
     """
     known = {special.encode(): id for id, special in enumerate(SPECIALS)}
-    ngrams: defaultdict[int, list[IntArray]] = defaultdict(list)  # by length
-    counts: defaultdict[int, list[IntArray]] = defaultdict(list)
+    ngrams: list[tuple[IntArray, NDArray[np.int64]]] = []
+    kept = ListOnDisk(name)
+    is_empty = True
+    for rows, count in _ngrams(pieces, known, name):
+        is_empty = False
+        if on_disk:
+            for wrong in starts_or_ends_within(rows)[:1]:
+                raise _misplaced(" ".join(_named(known, wrong)), name)
+            kept.add(rows, count)
+        else:
+            ngrams.append((rows, count))
+    if is_empty:
+        raise DataError(f"{name} has no counts; give a file that lm count or SRILM has written")
+    tokens = _tokens(known, name)
+    if on_disk:
+        return ListedCounts(tokens, kept.longest(), kept.has_sequences)
+    order = max(rows.shape[1] for rows, _ in ngrams)
+    everything = LongestNgrams.added(
+        np.concatenate([filled_up(rows, order) for rows, _ in ngrams]),
+        np.concatenate([count for _, count in ngrams]),
+    )
+    return _Reader(everything, tokens, name).read()
+
+
+def _ngrams(
+    pieces: Iterable[bytes], known: dict[bytes, int], name: str
+) -> Iterator[tuple[IntArray, NDArray[np.int64]]]:
+    """The n-grams (M, n) of one length, and their counts (M,), again and again.
+
+    Words that are not `known` yet get the next numbers.
+    """
     first = 1
-    for block in _blocks(data.removeprefix(codecs.BOM_UTF8)):
+    for block in _blocks(pieces):
         fields = Fields(block)
         width = fields.of_lines()
         length = width[width > 0] - 1
@@ -105,25 +166,23 @@ def read_count_lines(data: bytes, name: str) -> ListedCounts:
             ids = index.find(fields, at)
             new = np.flatnonzero(ids < 0)
             ids[new] = _number_words(known, fields.texts(at[new]))
-            ngrams[n].append(ids.reshape(-1, n))
-            counts[n].append(count[length == n])
-    if not ngrams:
-        raise DataError(f"{name} has no counts; give a file that lm count or SRILM has written")
-    order = max(ngrams)
-    everything = LongestNgrams.added(
-        np.concatenate([filled_up(part, order) for parts in ngrams.values() for part in parts]),
-        np.concatenate([part for parts in counts.values() for part in parts]),
-    )
-    return _Reader(everything, _tokens(known, name), name).read()
+            yield ids.reshape(-1, n).astype(np.int32), count[length == n]
 
 
-def _blocks(data: bytes) -> Iterator[bytes]:
-    """The data in blocks of whole lines, each of which ends with a newline."""
-    begin = 0
-    while begin < len(data):
-        end = data.find(b"\n", begin + _BLOCK) + 1 or len(data)
-        yield data[begin:end] if data[end - 1] == _NEWLINE else data[begin:end] + b"\n"
-        begin = end
+def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes in blocks of whole lines, each of which ends with a newline."""
+    waiting, size, is_first = [], 0, True
+    for piece in chain(pieces, [b"\n"]):
+        waiting.append(piece)
+        size += len(piece)
+        if size >= _BLOCK or piece == b"\n":
+            data = b"".join(waiting)
+            if is_first:
+                data, is_first = data.removeprefix(codecs.BOM_UTF8), False
+            end = data.rfind(b"\n") + 1
+            if data[:end].strip():
+                yield data[:end]
+            waiting, size = [data[end:]], len(data) - end
 
 
 def _number_words(known: dict[bytes, int], words: list[bytes]) -> list[int]:
@@ -167,6 +226,16 @@ def _tokens(known: dict[bytes, int], name: str) -> tuple[str, ...]:
     return tuple(tokens)
 
 
+def _named(known: dict[bytes, int], ngram: IntArray) -> list[str]:
+    """The words of an n-gram."""
+    words = {id: word for word, id in known.items()}
+    return [words[id].decode(errors="replace") for id in ngram.tolist()]
+
+
+def _misplaced(ngram: str, name: str) -> DataError:
+    return DataError(f"{name}: {ngram!r} has <s> after, or </s> before another word")
+
+
 class _Reader:
     """Finds the longest n-grams among n-grams of all lengths."""
 
@@ -179,7 +248,8 @@ class _Reader:
     def read(self) -> ListedCounts:
         """The counts."""
         self._require_sequences()
-        lowest = self._lowest()
+        whole = np.unique(self._length[self._ngrams[:, 0] != BOS]).tolist()
+        lowest = lowest_order(whole, self._order, self._name)
         parts = [self._without_continuations(lowest)]
         if lowest > 1:
             parts += self._ended(lowest)
@@ -201,27 +271,8 @@ class _Reader:
 
     def _require_sequences(self) -> None:
         """Refuse ``<s>`` and ``</s>`` within an n-gram."""
-        before, after = self._ngrams[:, :-1], self._ngrams[:, 1:]
-        wrong = ((after == BOS) | ((before == EOS) & (after != NOTHING))).any(axis=1)
-        if wrong.any():
-            ngram = self._ngrams[np.flatnonzero(wrong)[0]]
-            raise self._error(ngram, "has <s> after, or </s> before another word")
-
-    def _lowest(self) -> int:
-        """The lowest order of which all n-grams are listed, as are those of all higher orders.
-
-        Of lower orders, only n-grams that begin with ``<s>`` may be there.
-        """
-        whole = np.unique(self._length[self._ngrams[:, 0] != BOS]).tolist() or [self._order]
-        lowest = self._order
-        while lowest - 1 in whole:
-            lowest -= 1
-        if whole[0] < lowest:
-            raise DataError(
-                f"{self._name} has n-grams of {whole[0]} and of {lowest} words, but none of "
-                f"{lowest - 1}; give those, too, or only those of {lowest}"
-            )
-        return lowest
+        for ngram in starts_or_ends_within(self._ngrams)[:1]:
+            raise _misplaced(self._spelled(ngram), self._name)
 
     def _without_continuations(self, lowest: int) -> LongestNgrams:
         """Of the n-grams from this order on: how often nothing that is listed follows each."""

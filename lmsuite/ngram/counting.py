@@ -65,6 +65,10 @@ class NgramCounts:
         """The number of contexts of order n, which is the number of (n - 1)-grams."""
         return len(self.orders[n - 2]) if n > 1 else 1
 
+    def starting_contexts(self, n: int) -> slice:
+        """The contexts of order n that begin with ``<s>``."""
+        return self.orders[n - 2].sentence_starts if n > 1 else slice(0, 0)
+
 
 def count_ngrams(
     ids: IntArray, vocabulary_size: int, order: int, *, sentences: bool

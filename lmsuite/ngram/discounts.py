@@ -21,10 +21,12 @@ import numpy as np
 
 from lmsuite.types import FloatArray, IntArray
 
+HIGHEST = 6  # the counts whose numbers any smoothing needs
 
-def counts_of_counts(count: IntArray, highest: int) -> IntArray:
-    """The number of n-grams that were counted r times, for r = 0 ... highest: (highest + 1,)."""
-    return np.bincount(np.minimum(count, highest + 1), minlength=highest + 1)[: highest + 1]
+
+def counts_of_counts(count: IntArray) -> IntArray:
+    """The number of n-grams that were counted r times, for r = 0 ... HIGHEST: (HIGHEST + 1,)."""
+    return np.bincount(np.minimum(count, HIGHEST + 1), minlength=HIGHEST + 1)[: HIGHEST + 1]
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,11 @@ FALLBACK = Discounts(0.5, 1.0, 1.5)
 SINGLE_FALLBACK = Discounts(0.75, 0.75, 0.75)
 
 
-def modified_discounts(count: IntArray, n: int) -> tuple[Discounts, list[str]]:
-    """Chen & Goodman's three discounts for order n, and messages about them."""
-    return modified_discounts_from(counts_of_counts(count, 4), n)
+def modified_discounts(counted: IntArray, n: int) -> tuple[Discounts, list[str]]:
+    """Chen & Goodman's three discounts for order n, and messages about them.
 
-
-def modified_discounts_from(counted: IntArray, n: int) -> tuple[Discounts, list[str]]:
-    """As `modified_discounts`, from the numbers of n-grams that were counted 0 ... 4 times."""
+    `counted` are the order's `counts_of_counts`.
+    """
     of_count = counted.astype(np.float64)
     missing = [r for r in (1, 2, 3) if not of_count[r]]
     if missing:
@@ -71,13 +71,11 @@ def modified_discounts_from(counted: IntArray, n: int) -> tuple[Discounts, list[
     return Discounts(*(float(amount) for amount in amounts)), []
 
 
-def single_discount(count: IntArray, n: int) -> tuple[Discounts, list[str]]:
-    """The one discount n_1 / (n_1 + 2 n_2) for order n, and messages about it."""
-    return single_discount_from(counts_of_counts(count, 2), n)
+def single_discount(counted: IntArray, n: int) -> tuple[Discounts, list[str]]:
+    """The one discount n_1 / (n_1 + 2 n_2) for order n, and messages about it.
 
-
-def single_discount_from(counted: IntArray, n: int) -> tuple[Discounts, list[str]]:
-    """As `single_discount`, from the numbers of n-grams that were counted 0, 1, 2, ... times."""
+    `counted` are the order's `counts_of_counts`.
+    """
     _, once, twice, *_ = counted.tolist()
     if not once or not twice:
         reason = f"no {n}-gram has a count of {2 if once else 1}"

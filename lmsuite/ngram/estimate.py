@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, islice
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from lmsuite.errors import TrainingError
-from lmsuite.executors import thread_count
 from lmsuite.files.disk_arrays import in_memory
+from lmsuite.ngram.blocks import Source, TextSource
 from lmsuite.ngram.counting import NgramCounts, count_ngrams
-from lmsuite.ngram.discounts import Discounts, advised
+from lmsuite.ngram.discounts import Discounts, counts_of_counts
 from lmsuite.ngram.entropy_pruning import entropy_pruned
-from lmsuite.ngram.memory import machine_bytes
+from lmsuite.ngram.exchange import MissingEndError
+from lmsuite.ngram.longest import missing_end, rare_ngram
 from lmsuite.ngram.packing import Packing
-from lmsuite.ngram.pipeline import (
-    Plan,
-    counted_in_parts,
-    discounts_of,
-    planned,
-    smoothed_in_parts,
-)
+from lmsuite.ngram.partitions import RareNgramError
+from lmsuite.ngram.pipeline import counted_in_parts
 from lmsuite.ngram.pruning import survivors_of
 from lmsuite.ngram.quantizing import quantized
-from lmsuite.ngram.recursion import Smoothed, combine
+from lmsuite.ngram.recursion import Smoothing, combine
 from lmsuite.ngram.settings import (
     KNESER_NEY,
     NgramSettings,
@@ -36,16 +33,12 @@ from lmsuite.ngram.settings import (
     cutoffs_of,
 )
 from lmsuite.ngram.smoothing.jelinek_mercer import jelinek_mercer
-from lmsuite.ngram.smoothing.katz import katz
-from lmsuite.ngram.smoothing.kneser_ney import absolute, kneser_ney, modified_kneser_ney
-from lmsuite.ngram.smoothing.relative_frequency import (
-    add_k,
-    maximum_likelihood,
-    relative_frequencies,
-    stupid_backoff,
-)
-from lmsuite.ngram.smoothing.witten_bell import witten_bell
+from lmsuite.ngram.smoothing.kneser_ney import adjusted_counts
+from lmsuite.ngram.smoothing.registry import fitted, uses_adjusted_counts, with_unigrams
+from lmsuite.ngram.smoothing_in_parts import smoothed_in_parts
 from lmsuite.ngram.table import BackoffTable
+from lmsuite.ngram.text_counts import JoinedCounts
+from lmsuite.ngram.workplace import Workplace, workplace
 from lmsuite.text.vocabulary import BOS, EOS, UNK
 from lmsuite.types import FloatArray, IntArray
 
@@ -73,6 +66,7 @@ def estimate(
     sentences: bool,
     memory: int | None = None,
     threads: int | None = None,
+    place: Workplace | None = None,
     dtype: DTypeLike = np.float32,
 ) -> Estimate:
     """Estimate an n-gram model from ids (N,).
@@ -80,73 +74,110 @@ def estimate(
     `impossible` ids have probability 0. With `sentences`, the ids are lines between ``<s>`` and
     ``</s>``; without, they are one sequence. `held_out` is for jelinek-mercer. `memory`, in bytes,
     is the most that all processes take together; the rest of the data is on disk. Up to `threads`
-    processes share the work on a long text; None is for all cores. All is computed in float64; the
-    table has `dtype` (with `memory`, float32).
+    processes share the work on a long text; None is for all cores. `place`, if given, is where the
+    work is done, instead. All is computed in float64; the table has `dtype` (with `memory` or
+    `place`, float32).
 
     Raises:
         TrainingError: the text is shorter than the order, or has only one kind of token.
         UsageError: only a model from an ARPA file may have such settings.
     """
     check_trainable(settings)
-    if memory is not None:
+    if memory is not None or place is not None:
         check_partitioned(settings)
     unigrams = occurrences(ids, vocabulary_size)
     require_text(unigrams)
     base = base_distribution(impossible, vocabulary_size, settings)
-    packing = Packing(vocabulary_size, settings.order)
-    is_fast = len(ids) >= _LONG * len(packing.words_of_column) ** 2
-    is_possible = settings.smoothing in KNESER_NEY and np.dtype(dtype) == np.float32
-    if memory is not None or (is_fast and is_possible):
-        allowed = memory or machine_bytes() // 2
-        plan = planned(allowed, len(ids), packing, threads or thread_count())
-        estimated = _estimate_in_parts(ids, unigrams, base, settings, plan, sentences=sentences)
-        return replace(estimated, table=_smaller(estimated.table, settings))
+    is_fast = is_long(len(ids), Packing(vocabulary_size, settings.order))
+    is_possible = settings.smoothing != "jelinek-mercer" and np.dtype(dtype) == np.float32
+    if memory is not None or place is not None or (is_fast and is_possible):
+        with nullcontext(place) if place else workplace(threads=threads) as there:
+            source = TextSource(ids, sentences)
+            return _estimate_in_parts(source, unigrams, impossible, base, settings, memory, there)
     require_short(len(ids))
     counts = count_ngrams(ids, vocabulary_size, settings.order, sentences=sentences)
     require_ngrams([len(order) for order in counts.orders])
     if settings.smoothing == "jelinek-mercer":
-        smoothed = jelinek_mercer(counts, ids, held_out, base, sentences=sentences)
-    else:
-        smoothed = smooth(counts, vocabulary_size - len(impossible), settings)
-    return _finished(counts, smoothed, base, settings, dtype)
+        smoothing = jelinek_mercer(counts, ids, held_out, base, sentences=sentences)
+        smoothing = with_unigrams(smoothing, settings)
+        return _finished(counts, _occurrences(counts), smoothing, base, settings, dtype)
+    return _smoothed(counts, impossible, base, settings, dtype)
 
 
 def estimate_counted(
-    counts: NgramCounts,
-    impossible: IntArray,
+    counts: JoinedCounts,
     settings: NgramSettings,
     *,
+    memory: int | None = None,
+    threads: int | None = None,
+    place: Workplace | None = None,
     dtype: DTypeLike = np.float32,
 ) -> Estimate:
     """Estimate an n-gram model from counts; as `estimate` from the text that has them.
 
     Raises:
+        DataError: the counts lack the end of an n-gram that they have.
         TrainingError: as `estimate`.
         UsageError: as `estimate`, or the smoothing needs the text itself.
     """
     check_trainable(settings)
     check_counted(settings)
-    require_text(counts.orders[0].count)
-    require_ngrams([len(order) for order in counts.orders])
-    base = base_distribution(impossible, counts.vocabulary_size, settings)
-    smoothed = smooth(counts, counts.vocabulary_size - len(impossible), settings)
-    return _finished(counts, smoothed, base, settings, dtype)
+    if memory is not None or place is not None:
+        check_partitioned(settings)
+    require_text(counts.unigrams)
+    size, impossible = len(counts.unigrams), counts.encoder.impossible
+    base = base_distribution(impossible, size, settings)
+    is_fast = is_long(len(counts), Packing(size, settings.order)) and dtype == np.float32
+    if memory is not None or place is not None or is_fast:
+        with nullcontext(place) if place else workplace(threads=threads) as there:
+            try:
+                return _estimate_in_parts(
+                    counts, counts.unigrams, impossible, base, settings, memory, there
+                )
+            except MissingEndError as error:
+                raise missing_end(error.words, counts.encoder.vocabulary.tokens) from None
+            except RareNgramError as error:
+                raise rare_ngram(error.words, counts.encoder.vocabulary.tokens) from None
+    known = counts.counts()
+    require_ngrams([len(order) for order in known.orders])
+    return _smoothed(known, impossible, base, settings, dtype)
+
+
+def is_long(ngrams: int, packing: Packing) -> bool:
+    """Whether so many n-grams are counted faster in parts, though they fit into memory."""
+    return ngrams >= _LONG * len(packing.words_of_column) ** 2
+
+
+def _smoothed(
+    counts: NgramCounts,
+    impossible: IntArray,
+    base: FloatArray,
+    settings: NgramSettings,
+    dtype: DTypeLike,
+) -> Estimate:
+    """The estimate from counts, if the smoothing needs no more."""
+    counted = (adjusted_counts if uses_adjusted_counts(settings) else _occurrences)(counts)
+    possible = counts.vocabulary_size - len(impossible)
+    smoothing = fitted([counts_of_counts(count) for count in counted], possible, settings)
+    return _finished(counts, counted, smoothing, base, settings, dtype)
+
+
+def _occurrences(counts: NgramCounts) -> tuple[IntArray, ...]:
+    return tuple(order.count for order in counts.orders)
 
 
 def _finished(
     counts: NgramCounts,
-    smoothed: Smoothed,
+    counted: Sequence[IntArray],
+    smoothing: Smoothing,
     base: FloatArray,
     settings: NgramSettings,
     dtype: DTypeLike,
 ) -> Estimate:
     """The table of smoothed counts, pruned and quantized as the settings say."""
-    if not settings.interpolate_unigrams and settings.smoothing not in KNESER_NEY:
-        longer = islice(smoothed.shares, 1, None)
-        smoothed = replace(smoothed, shares=chain([relative_frequencies(counts, 1)], longer))
     survivors = survivors_of(counts, cutoffs_of(settings.prune, settings.order))
-    table = combine(counts, smoothed, survivors, base, dtype)
-    return Estimate(_smaller(table, settings), smoothed.discounts, smoothed.messages)
+    table = combine(counts, counted, smoothing, survivors, base, dtype)
+    return Estimate(_smaller(table, settings), smoothing.discounts, smoothing.messages)
 
 
 def _smaller(table: BackoffTable, settings: NgramSettings) -> BackoffTable:
@@ -157,37 +188,26 @@ def _smaller(table: BackoffTable, settings: NgramSettings) -> BackoffTable:
 
 
 def _estimate_in_parts(
-    ids: IntArray,
+    source: Source,
     unigrams: IntArray,
+    impossible: IntArray,
     base: FloatArray,
     settings: NgramSettings,
-    plan: Plan,
-    *,
-    sentences: bool,
+    memory: int | None,
+    place: Workplace,
 ) -> Estimate:
-    cutoffs = cutoffs_of(settings.prune, settings.order)
-    counts = counted_in_parts(ids, unigrams, cutoffs, plan, sentences=sentences)
+    size, cutoffs = len(unigrams), cutoffs_of(settings.prune, settings.order)
+    identity: dict[str, Any] = {"tokens": len(source), **source.identity, **asdict(settings)}
+    identity |= {"prune": list(cutoffs)}
+    identity |= {"text": place.fingerprint(*source.arrays, unigrams, impossible)}
+    part = place.begin(identity, place.planned(memory, len(source), Packing(size, len(cutoffs))))
+    is_adjusted = uses_adjusted_counts(settings)
+    counts = counted_in_parts(source, unigrams, cutoffs, part, place, adjusted=is_adjusted)
     require_ngrams(counts.lengths)
-    found = discounts_of(counts.of_count, settings)
-    discounts = [of_order for of_order, _ in found]
-    table = smoothed_in_parts(counts, discounts, base, cutoffs, plan.workers)
-    messages = advised(message for _, of_order in found for message in of_order)
-    return Estimate(table, tuple(discounts), messages)
-
-
-def smooth(counts: NgramCounts, possible: int, settings: NgramSettings) -> Smoothed:
-    """The shares and leftover weights of the smoothing in the settings."""
-    estimators: dict[str, Callable[[], Smoothed]] = {
-        "modified-kneser-ney": lambda: modified_kneser_ney(counts),
-        "kneser-ney": lambda: kneser_ney(counts, settings.discount),
-        "absolute": lambda: absolute(counts, settings.discount),
-        "witten-bell": lambda: witten_bell(counts),
-        "katz": lambda: katz(counts),
-        "add-k": lambda: add_k(counts, settings.k, possible),
-        "mle": lambda: maximum_likelihood(counts),
-        "stupid-backoff": lambda: stupid_backoff(counts),
-    }
-    return estimators[settings.smoothing]()
+    smoothing = fitted(counts.of_count, size - len(impossible), settings)
+    table = smoothed_in_parts(counts, smoothing, base, cutoffs, place)
+    table = replace(_smaller(table, settings), memory=memory)
+    return Estimate(table, smoothing.discounts, smoothing.messages)
 
 
 def base_distribution(
@@ -230,7 +250,7 @@ def require_short(tokens: int) -> None:
     if tokens >= _MOST:
         raise TrainingError(
             f"the training text has more than {_MOST - 1:,} tokens; give less text, or choose "
-            f"{{smoothing}} {' or '.join(KNESER_NEY)}",
+            "another {smoothing} than jelinek-mercer",
             "smoothing",
         )
 

@@ -10,116 +10,191 @@ known by then. This is one number, and the n-grams of a range are sorted by it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.executors import in_order
-from lmsuite.files.disk_arrays import DiskArray
+from lmsuite.files.scratch import Scratch
 from lmsuite.ngram.discounts import counts_of_counts
-from lmsuite.ngram.packing import sorting_of
-from lmsuite.ngram.partitions import PartitionedCounts, PartitionedOrder
-from lmsuite.types import IntArray
+from lmsuite.ngram.packing import Keys, Packing, sorting_of
+from lmsuite.ngram.partitions import Part, PartitionedCounts
+from lmsuite.ngram.workplace import Workplace
+from lmsuite.types import BoolArray, IntArray
 
 
 @dataclass(frozen=True)
 class Suffixes:
-    """For each n-gram of one order, from 3 on, where its words but the first are."""
+    """For each n-gram of one order, from 3 on, where its words but the first are.
 
-    order: PartitionedOrder
-    sorting: DiskArray
-    """The permutation of each range's n-grams that sorts them by the places of their suffixes; it
-    lies where the n-grams do."""
-    place: DiskArray
-    """The index of the suffix in its range; it lies in the range of the suffix, where there is a
-    section for each range that asks."""
-    asked: NDArray[np.int64]
-    """(ranges, ranges) how many suffixes the n-grams of one range (row) have in another."""
+    Each range has ``sorting-order.range``, the permutation that sorts its n-grams by the ranges and
+    places of their suffixes, and ``places-order.range``, a section for each range that asks: the
+    indexes of what it asks for among the n-grams of this range.
+    """
 
-    def asked_of(self, part: int) -> Iterator[tuple[int, int]]:
-        """The section of each range that asks this range."""
-        for asker in range(len(self.asked)):
-            yield self._section(part, asker)
+    n: int
+    parts: int
+    """The number of ranges."""
 
-    def values(self, part: int, answers: DiskArray) -> NDArray[Any]:
-        """The values (M,) of the suffixes of a range's n-grams; `answers` lie as `place` does."""
-        return self._unsorted(
-            part,
-            [answers.read(*self._section(other, part)) for other in range(len(self.asked))],
+    def values(self, scratch: Scratch, part: int, answers: str) -> NDArray[Any]:
+        """The values (M,) of the suffixes of a range's n-grams.
+
+        Args:
+            scratch: the files.
+            part: the range.
+            answers: the name of their files, which lie as the places do.
+        """
+        sorting = scratch.read(f"sorting-{self.n}.{part}")[0]
+        return _unsorted(sorting, self._answered(scratch, part, answers))
+
+    def places(self, scratch: Scratch, part: int) -> tuple[IntArray, IntArray]:
+        """The ranges (M,) of the suffixes of a range's n-grams, and the indexes (M,) there."""
+        found = self._answered(scratch, part, f"places-{self.n}")
+        ranges = np.repeat(np.arange(self.parts, dtype=np.uint16), [len(index) for index in found])
+        sorting = scratch.read(f"sorting-{self.n}.{part}")[0]
+        return _unsorted(sorting, [ranges]), _unsorted(sorting, found)
+
+    def answer(self, scratch: Scratch, part: int, answers: str, values: NDArray[Any]) -> None:
+        """Tell all ranges the values (M,) that they ask this range for."""
+        scratch.write(
+            f"{answers}.{part}",
+            *([values[index]] for (index,) in scratch.sections(f"places-{self.n}.{part}")),
         )
 
-    def ranges(self, part: int) -> NDArray[Any]:
-        """The ranges (M,) of the suffixes of a range's n-grams."""
-        return self._unsorted(part, [np.repeat(self._parts, self.asked[part])])
+    def _answered(self, scratch: Scratch, part: int, answers: str) -> list[NDArray[Any]]:
+        return [scratch.read(f"{answers}.{other}", part)[0] for other in range(self.parts)]
+
+
+def _unsorted(sorting: IntArray, sorted_values: list[NDArray[Any]]) -> NDArray[Any]:
+    together = np.concatenate(sorted_values)
+    values = np.empty_like(together)
+    values[sorting] = together
+    return values
+
+
+class MissingEndError(Exception):
+    """There is an n-gram, but not its words without the first; counts from elsewhere may be so."""
+
+    def __init__(self, words: list[int]) -> None:
+        super().__init__(words)
+        self.words = words
+
+
+class _Answering(NamedTuple):
+    """The range that answers, and what is known of its n-grams of order n - 1."""
+
+    part: int
+    sentence_starts: list[int]
+    openings: list[int]
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """The questions of order n, and their answers."""
+
+    n: int
+    packing: Packing
+    ranges: Keys
+    marks_openings: bool
+    """As in `PartitionedCounts`; if not, the questions come with the counts of those who ask."""
 
     @property
-    def _parts(self) -> NDArray[np.uint16]:
-        return np.arange(len(self.asked), dtype=np.uint16)
+    def suffixes(self) -> Suffixes:
+        return Suffixes(self.n, len(self.ranges) + 1)
 
-    def _unsorted(self, part: int, sorted_values: list[NDArray[Any]]) -> NDArray[Any]:
-        values = np.concatenate(sorted_values)
-        values[self.sorting.read(*self.order.span(part))] = values.copy()
-        return values
-
-    def _section(self, part: int, asker: int) -> tuple[int, int]:
-        begin = int(self.asked[:, :part].sum() + self.asked[:asker, part].sum())
-        return begin, begin + int(self.asked[asker, part])
-
-
-def suffixes_of(
-    counts: PartitionedCounts, n: int, shorter: Suffixes | None, workers: int
-) -> tuple[Suffixes, DiskArray, IntArray]:
-    """The suffixes of order n, from those of order n - 1 if n is above 3.
-
-    Returns:
-        The suffixes; the adjusted counts of order n - 1, as `adjusted_counts` has them; and how
-        many n-grams have the adjusted counts 0, 1, ... 4.
-    """
-    order, below = counts.orders[n - 2], counts.orders[n - 3]
-    parts = range(len(order.parts))
-    size = counts.packing.vocabulary_size
-    questions = DiskArray(np.int64, len(order.word))
-    sorting = DiskArray(np.int32, len(order.word))
-
-    def ask(part: int) -> IntArray:
-        prefix, word = order.prefix.read(*order.span(part)), order.word.read(*order.span(part))
-        if shorter is None:
-            middle = below.word.read(*below.span(part))[prefix]
-            target = counts.range_of(middle, word)
+    def ask(self, scratch: Scratch, part: int) -> None:
+        """Write ``questions-order.range``, a section for each range that is asked."""
+        n, size = self.n, self.packing.vocabulary_size
+        prefix, word = scratch.read(f"ngrams-{n}.{part}")
+        if n == 3:
+            middle = scratch.read(f"ngrams-2.{part}")[1][prefix]
+            target = self._range_of(middle, word)
         else:
-            middle = shorter.values(part, shorter.place)[prefix]
-            target = shorter.ranges(part)[prefix]
+            shorter = Suffixes(n - 1, len(self.ranges) + 1)
+            target, middle = (values[prefix] for values in shorter.places(scratch, part))
         question = middle.astype(np.int64) * size + word
         # Sorted questions are answered several times faster.
         by_question = sorting_of(question)
         by_range = by_question[np.argsort(target[by_question], kind="stable")]
-        sorting.write(order.begins[part], by_range)
-        questions.write(order.begins[part], question[by_range])
-        return np.bincount(target, minlength=len(parts))
+        scratch.write(f"sorting-{n}.{part}", [by_range.astype(np.int32)])
+        ends = np.cumsum(np.bincount(target, minlength=len(self.ranges) + 1))[:-1]
+        asked = [np.split(question[by_range], ends)]
+        if not self.marks_openings:
+            count = scratch.read(f"ngrams-{n}.{part}", 1)[0]
+            asked.append(np.split(count[by_range], ends))
+        scratch.write(f"questions-{n}.{part}", *map(list, zip(*asked, strict=True)))
 
-    asked = np.array(list(in_order(ask, parts, workers))).reshape(len(parts), len(parts))
-    place = DiskArray(np.int32, len(order))
-    suffixes = Suffixes(order, sorting, place, asked)
-    adjusted = DiskArray(np.int64, len(below.word))
+    def _range_of(self, first: IntArray, second: IntArray) -> NDArray[np.uint16]:
+        """The range (M,) of n-grams, from their first two words."""
+        pairs = self.packing.pair(first, second)
+        return np.searchsorted(self.ranges, pairs, side="right").astype(np.uint16)
 
-    def answer(part: int) -> IntArray:
-        span = below.span(part)
-        known = below.prefix.read(*span).astype(np.int64) * size + below.word.read(*span)
+    def answer(self, scratch: Scratch, task: _Answering) -> list[int]:
+        """Write ``places-order.range``, and the ``adjusted`` counts of order n - 1.
+
+        Returns:
+            How many n-grams have the adjusted counts 0, 1, ...
+        """
+        n, below = self.n, f"ngrams-{self.n - 1}.{task.part}"
+        prefix, word = scratch.read(below)
+        known = prefix.astype(np.int64) * self.packing.vocabulary_size + word
         continuations = np.zeros(len(known), np.int64)
-        for asker, (begin, end) in enumerate(suffixes.asked_of(part)):
-            first = order.begins[asker] + int(asked[asker, :part].sum())
-            index = np.searchsorted(known, questions.read(first, first + end - begin))
-            place.write(begin, index)
+        (count,) = scratch.read(below, 1)
+        unpreceded = count.astype(np.int64)  # how often nothing precedes, if that is not marked
+        places = []
+        for asker in range(len(self.ranges) + 1):
+            questions, *counts = scratch.read(f"questions-{n}.{asker}", task.part)
+            index = np.searchsorted(known, questions)
+            if counts:
+                is_found = np.append(known, -1)[index] == questions
+                self._require_found(scratch, task.part, asker, is_found)
             np.add.at(continuations, index, 1)
-        of_part = below.parts[part]
-        continuations[of_part.openings] += 1
-        counted = below.count.read(*span)
-        continuations[of_part.sentence_starts] = counted[of_part.sentence_starts]
-        adjusted.write(span[0], continuations)
-        return counts_of_counts(continuations, 4)
+            places.append([index.astype(np.int32)])
+            if counts:
+                np.subtract.at(unpreceded, index, counts[0])
+        scratch.write(f"places-{n}.{task.part}", *places)
+        continuations[task.openings] += 1
+        if not self.marks_openings:
+            continuations += unpreceded > 0
+        starts = slice(*task.sentence_starts)
+        continuations[starts] = count[starts]
+        scratch.write(f"adjusted-{n - 1}.{task.part}", [continuations.astype(count.dtype)])
+        of_count: list[int] = counts_of_counts(continuations).tolist()
+        return of_count
 
-    of_count = np.sum(list(in_order(answer, parts, workers)), axis=0)
-    return suffixes, adjusted, of_count
+    def _require_found(self, scratch: Scratch, part: int, asker: int, is_found: BoolArray) -> None:
+        """Name an n-gram whose end, for which range `asker` asks this range, is not there."""
+        if is_found.all():
+            return
+        before = sum(
+            len(scratch.read(f"questions-{self.n}.{asker}", other)[0]) for other in range(part)
+        )
+        place = before + int(np.argmin(is_found))
+        index = int(scratch.read(f"sorting-{self.n}.{asker}")[0][place])
+        words: list[int] = []
+        for n in range(self.n, 1, -1):
+            prefix, word = scratch.read(f"ngrams-{n}.{asker}")
+            words.insert(0, int(word[index]))
+            index = int(prefix[index])
+        raise MissingEndError([index, *words])
+
+
+def suffixes_of(counts: PartitionedCounts, n: int, place: Workplace) -> tuple[Suffixes, IntArray]:
+    """The suffixes of order n, after those of order n - 1 if n is above 3.
+
+    It also writes ``adjusted-order.range``: the adjusted counts of order n - 1, as
+    `adjusted_counts` has them.
+
+    Returns:
+        The suffixes, and how many n-grams have the adjusted counts 0, 1, ...
+    """
+    exchange = _Exchange(n, counts.packing, counts.ranges, counts.marks_openings)
+    parts = counts.parts
+    list(place.stage(f"asked-{n}", exchange.ask, parts, f"looking up {n}-grams"))
+    below: list[Part] = counts.orders[n - 3]
+    tasks = [_Answering(part, below[part].sentence_starts, below[part].openings) for part in parts]
+    answers = place.stage(f"answered-{n}", exchange.answer, tasks, f"adjusting {n - 1}-grams")
+    of_count = np.sum(list(answers), axis=0)
+    place.spent(f"questions-{n}")
+    return exchange.suffixes, of_count

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import DataError
+from lmsuite.files.tensors import release_pages
 from lmsuite.ngram.counting import CountedOrder, NgramCounts, extensions
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import IntArray
@@ -34,6 +35,7 @@ MOST_COUNT = 10**15
 """Counts are below this, so that they are exact as floats, and many can be added."""
 
 _KEY_BITS = 63
+_AT_ONCE = 1 << 20  # rows that are read from a file
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,22 @@ class LongestNgrams:
     def unigrams(self, vocabulary_size: int) -> NDArray[np.int64]:
         """The count (V,) of each word; of ``<s>`` the number of sequences, if n is above 1."""
         count = np.zeros(vocabulary_size, np.int64)
-        np.add.at(count, self.ngrams[:, 0], self.count)
+        for begin in range(0, len(self.count), _AT_ONCE):
+            piece = slice(begin, begin + _AT_ONCE)
+            np.add.at(count, self.ngrams[piece, 0], self.count[piece])
+            self.release()
         return count
+
+    @property
+    def total(self) -> int:
+        """The sum of all counts, as if none were below 0."""
+        pieces = range(0, len(self.count), _AT_ONCE)
+        return sum(int(np.abs(self.count[begin : begin + _AT_ONCE]).sum()) for begin in pieces)
+
+    def release(self) -> None:
+        """If they are in a file, let the system take back the memory of what was read."""
+        release_pages(self.ngrams)
+        release_pages(self.count)
 
     def counts(self, tokens: Sequence[str]) -> NgramCounts:
         """The counts of every order, as `count_ngrams` gives them.
@@ -177,11 +193,25 @@ def _require_ends(counts: NgramCounts, tokens: Sequence[str]) -> None:
     for n, order in enumerate(counts.orders, start=1):
         (missing,) = np.nonzero(order.suffix < 0)
         if len(missing):
-            words = [tokens[id] for id in words_of(counts, n, int(missing[0]))]
-            raise DataError(
-                f"the counts have {' '.join(words)!r}, but not {' '.join(words[1:])!r}; "
-                "give the counts of all n-grams of the text"
-            )
+            raise missing_end(words_of(counts, n, int(missing[0])), tokens)
+
+
+def missing_end(ngram: Sequence[int], tokens: Sequence[str]) -> DataError:
+    """An error about an n-gram, given by the ids of its words, whose end is missing."""
+    words = [tokens[id] for id in ngram]
+    return DataError(
+        f"the counts have {' '.join(words)!r}, but not {' '.join(words[1:])!r}; "
+        "give the counts of all n-grams of the text"
+    )
+
+
+def rare_ngram(ngram: Sequence[int], tokens: Sequence[str]) -> DataError:
+    """An error about an n-gram, given by the ids of its words, that has too low a count or none."""
+    words = " ".join(tokens[id] for id in ngram)
+    return DataError(
+        f"{words!r} is rarer than all that begins with it; give the counts of all n-grams of the "
+        "text"
+    )
 
 
 def _keys(ngrams: IntArray) -> list[NDArray[np.int64]]:

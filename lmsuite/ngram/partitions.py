@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lmsuite.executors import in_order
-from lmsuite.files.disk_arrays import DiskArray
-from lmsuite.ngram.blocks import Blocks
+from lmsuite.files.scratch import Scratch
+from lmsuite.ngram.blocks import Counting, count_dtype
 from lmsuite.ngram.discounts import counts_of_counts
 from lmsuite.ngram.packing import Keys, Packing
 from lmsuite.ngram.table import word_dtype
-from lmsuite.progress import working
+from lmsuite.ngram.workplace import Workplace
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import IntArray
 
@@ -30,143 +28,165 @@ class Part(NamedTuple):
     size: int
     kept: int
     """How many occur more often than the cut-off."""
-    sentence_starts: slice
-    openings: IntArray
-    """Both as in `CountedOrder`, but counted from the range's first n-gram."""
-    of_count: IntArray
-    """How many occur 0, 1, ... 4 times."""
-
-
-@dataclass(frozen=True)
-class PartitionedOrder:
-    """The n-grams of one order, from 2 on."""
-
-    prefix: DiskArray
-    """The index of all words but the last among the range's n-grams of order n - 1; for bigrams
-    the first word."""
-    word: DiskArray
-    """The last word."""
-    count: DiskArray
-    """The number of times that the n-gram occurs."""
-    begins: list[int]
-    """Where each range begins in the arrays; there may be gaps between them."""
-    parts: list[Part]
-
-    def __len__(self) -> int:
-        return sum(part.size for part in self.parts)
-
-    def span(self, part: int) -> tuple[int, int]:
-        """Where a range lies in the arrays."""
-        return self.begins[part], self.begins[part] + self.parts[part].size
-
-    def kept_before(self) -> list[int]:
-        """(ranges + 1,) how many n-grams before each range are kept; at the end, of all."""
-        return [0, *np.cumsum([part.kept for part in self.parts]).tolist()]
+    sentence_starts: list[int]
+    """The first n-gram whose first word is ``<s>``, and the first after these."""
+    openings: list[int]
+    """As in `CountedOrder`. Both are counted from the range's first n-gram."""
+    of_count: list[int]
+    """How many occur 0, 1, ... times (`counts_of_counts`)."""
 
 
 @dataclass(frozen=True)
 class PartitionedCounts:
-    """The n-grams of orders 2, 3, ..."""
+    """The n-grams of orders 2, 3, ...; their files are ``ngrams-order.range``.
+
+    A file has two sections. The first has, of each n-gram, the index of all words but the last
+    among the range's n-grams of order n - 1 (for bigrams the first word), and the last word. The
+    second has the number of times that it occurs.
+    """
 
     packing: Packing
     ranges: Keys
     """The first pair of each range but the first."""
-    orders: list[PartitionedOrder]
-    opening_words: IntArray
+    orders: list[list[Part]]
+    """The ranges of each order."""
+    opening_words: list[int]
     """The words at the beginning of a text, each once."""
+    marks_openings: bool
+    """Whether the openings are known; if not, they follow from the counts."""
 
-    def range_of(self, first: IntArray, second: IntArray) -> NDArray[np.uint16]:
-        """The range (M,) of n-grams, from their first two words."""
-        pairs = self.packing.pair(first, second)
-        return np.searchsorted(self.ranges, pairs, side="right").astype(np.uint16)
+    @property
+    def parts(self) -> range:
+        """The numbers of the ranges."""
+        return range(len(self.ranges) + 1)
+
+    @property
+    def lengths(self) -> list[int]:
+        """The number of n-grams of each order."""
+        return [sum(part.size for part in parts) for parts in self.orders]
+
+    def kept_before(self, n: int) -> list[int]:
+        """(ranges + 1,) how many n-grams before each range are kept; at the end, of all."""
+        return [0, *np.cumsum([part.kept for part in self.orders[n - 2]]).tolist()]
 
 
-def merged(
-    blocks: Blocks, ngrams: int, cutoffs: tuple[int, ...], workers: int
-) -> PartitionedCounts:
-    """The n-grams of all blocks, in ranges of about so many.
+@dataclass(frozen=True)
+class Merging:
+    """How the n-grams of a range are merged from all blocks."""
+
+    counting: Counting
+    """How the blocks were counted."""
+    blocks: int
+    cutoffs: tuple[int, ...]
+    """One an order."""
+
+    @property
+    def packing(self) -> Packing:
+        """Of the n-grams."""
+        return self.counting.packing
+
+    def of_range(self, scratch: Scratch, part: int) -> tuple[list[Part], list[int]]:
+        """Merge a section of all ``runs``, and write ``ngrams-order.range`` of all orders.
+
+        Returns:
+            What there is of each order, and the words at the beginning of a text, each once.
+        """
+        columns, count = merged_runs(scratch, self.counting.packing, self.blocks, part)
+        opens = columns[-1] & np.uint64(1) == 1
+        words = self.packing.words(columns, 0)[opens] - np.uint64(1)
+        return self._split(scratch, columns, count, part), np.unique(words).tolist()
+
+    def _split(
+        self, scratch: Scratch, columns: list[Keys], count: IntArray, part: int
+    ) -> list[Part]:
+        """Write the n-grams of each order: the beginnings of the longest n-grams (M,)."""
+        packing = self.packing
+        first = packing.words(columns, 0)
+        starts = np.searchsorted(first, np.array([BOS + 1, BOS + 2], np.uint64))
+        opening = np.flatnonzero(columns[-1] & np.uint64(1))
+        index: IntArray = (first - np.uint64(1)).astype(np.int32)  # of what begins each row
+        new = np.ones(len(count), dtype=bool)
+        new[1:] = first[1:] != first[:-1]
+        word_kind = word_dtype(packing.vocabulary_size)
+        count_kind = count_dtype(self.counting.is_long)
+        parts = []
+        for n, cutoff in enumerate(self.cutoffs[1:], start=2):
+            word = packing.words(columns, n - 1)
+            new[1:] |= word[1:] != word[:-1]
+            rows = np.flatnonzero(new)
+            is_ngram = word[rows] > 0
+            total = np.add.reduceat(count, rows)[is_ngram] if len(rows) else count
+            rows = rows[is_ngram]
+            scratch.write(
+                f"ngrams-{n}.{part}",
+                [index[rows], (word[rows] - np.uint64(1)).astype(word_kind)],
+                [total.astype(count_kind)],
+            )
+            begins = np.zeros(len(count), dtype=bool)
+            begins[rows] = True
+            index = np.cumsum(begins, dtype=np.int32) - np.int32(1)
+            low, high = np.searchsorted(rows, starts).tolist()
+            parts.append(
+                Part(
+                    len(rows),
+                    int(np.count_nonzero(total > cutoff)),
+                    [low, high],
+                    np.unique(index[opening[word[opening] > 0]]).tolist(),
+                    counts_of_counts(total).tolist(),
+                )
+            )
+        return parts
+
+
+class RareNgramError(Exception):
+    """An n-gram occurs less often than those together that begin with it."""
+
+    def __init__(self, words: list[int]) -> None:
+        super().__init__(words)
+        self.words = words
+
+
+def merged_runs(
+    scratch: Scratch, packing: Packing, blocks: int, part: int, *, marked: bool = True
+) -> tuple[list[Keys], IntArray]:
+    """The longest n-grams of a range, from all ``runs``, sorted, and how often each occurs.
 
     Args:
-        blocks: of the text; their files are to be given up afterwards.
-        ngrams: in a range, as far as pairs allow.
-        cutoffs: one an order.
-        workers: the processes that share the work.
+        scratch: the files.
+        packing: of the n-grams.
+        blocks: how many runs there are.
+        part: the range.
+        marked: whether n-grams at the beginning of a text stay apart.
+
+    Raises:
+        RareNgramError: counts from elsewhere contradict each other.
     """
-    packing = blocks.packing
-    ranges = blocks.ranges(ngrams)
-    cuts = blocks.cut(ranges)
-    begins = (cuts - cuts[:, :1]).sum(axis=0).tolist()
-    word_kind = word_dtype(packing.vocabulary_size)
-    orders = [
-        PartitionedOrder(
-            DiskArray(np.int32, begins[-1]),
-            DiskArray(word_kind, begins[-1]),
-            DiskArray(blocks.count_dtype, begins[-1]),
-            begins[:-1],
-            [],
-        )
-        for _ in range(2, packing.order + 1)
-    ]
+    runs = [scratch.read(f"runs.{block}", part) for block in range(blocks)]
+    *columns, count = (np.concatenate(arrays) for arrays in zip(*runs, strict=True))
+    del runs
+    if not marked:
+        columns[-1] &= ~np.uint64(1)
+    columns, count = packing.counted(columns, count)
+    rare = np.flatnonzero(count < 0)[:1]
+    if len(rare):
+        words = (packing.words(columns, place)[rare] for place in range(packing.order))
+        raise RareNgramError([int(word[0]) - 1 for word in words if word[0]])
+    is_there = count != 0  # counts of texts that follow one another may be taken away again
+    if is_there.all():
+        return columns, count
+    return [column[is_there] for column in columns], count[is_there]
 
-    def one(part: int) -> tuple[list[Part], IntArray]:
-        spans = cuts[:, part : part + 2].tolist()
-        columns = [
-            np.concatenate([column.read(*span) for span in spans]) for column in blocks.columns
-        ]
-        count = np.concatenate([blocks.count.read(*span) for span in spans])
-        columns, count = packing.counted(columns, count)
-        opens = columns[-1] & np.uint64(1) == 1
-        words = packing.words(columns, 0)[opens] - np.uint64(1)
-        return _split(packing, columns, count, orders, begins[part], cutoffs), np.unique(words)
 
-    opening = []
+def merged(merging: Merging, place: Workplace) -> PartitionedCounts:
+    """The n-grams of all blocks, whose ``runs`` are removed."""
+    ranges = merging.counting.ranges
+    orders: list[list[Part]] = [[] for _ in merging.cutoffs[1:]]
+    opening: set[int] = set()
     parts = range(len(ranges) + 1)
-    with working("merging", len(parts), "parts") as work:
-        for of_orders, words in in_order(one, parts, workers):
-            opening.append(words)
-            for order, part in zip(orders, of_orders, strict=True):
-                order.parts.append(part)
-            work.advance(1)
-    return PartitionedCounts(packing, ranges, orders, np.unique(np.concatenate(opening)))
-
-
-def _split(
-    packing: Packing,
-    columns: list[Keys],
-    count: IntArray,
-    orders: list[PartitionedOrder],
-    begin: int,
-    cutoffs: tuple[int, ...],
-) -> list[Part]:
-    """Write the n-grams of each order: the beginnings of the longest n-grams (M,)."""
-    first = packing.words(columns, 0)
-    starts = np.searchsorted(first, np.array([BOS + 1, BOS + 2], np.uint64))
-    opening = np.flatnonzero(columns[-1] & np.uint64(1))
-    index: IntArray = (first - np.uint64(1)).astype(np.int32)  # of the n-gram that begins each row
-    new = np.ones(len(count), dtype=bool)
-    new[1:] = first[1:] != first[:-1]
-    parts = []
-    for n, (order, cutoff) in enumerate(zip(orders, cutoffs[1:], strict=True), start=2):
-        word = packing.words(columns, n - 1)
-        new[1:] |= word[1:] != word[:-1]
-        rows = np.flatnonzero(new)
-        is_ngram = word[rows] > 0
-        total = np.add.reduceat(count, rows)[is_ngram] if len(rows) else count
-        rows = rows[is_ngram]
-        order.prefix.write(begin, index[rows])
-        order.word.write(begin, word[rows] - np.uint64(1))
-        order.count.write(begin, total)
-        begins = np.zeros(len(count), dtype=bool)
-        begins[rows] = True
-        index = np.cumsum(begins, dtype=np.int32) - np.int32(1)
-        low, high = np.searchsorted(rows, starts).tolist()
-        parts.append(
-            Part(
-                len(rows),
-                int(np.count_nonzero(total > cutoff)),
-                slice(low, high),
-                np.unique(index[opening[word[opening] > 0]]),
-                counts_of_counts(total, 4),
-            )
-        )
-    return parts
+    for of_orders, words in place.stage("merged", merging.of_range, parts, "merging"):
+        opening.update(words)
+        for order, part in zip(orders, of_orders, strict=True):
+            order.append(Part(*part))
+    place.spent("runs")
+    marked = merging.counting.form.marks_openings
+    return PartitionedCounts(merging.packing, ranges, orders, sorted(opening), marked)

@@ -1,363 +1,120 @@
-"""Kneser-Ney on many cores within a given amount of memory: the same numbers, in parts.
+"""Estimation on many cores or machines within a given amount of memory: the same numbers, in parts.
 
 1. `blocks`: the n-grams of each block of the text are sorted and counted.
 2. `partitions`: each range of n-grams is merged from all blocks, and gives all orders.
 3. `exchange`: the ranges tell each other where the ends of n-grams are, for adjusted counts.
-4. Here, each range is smoothed, order by order, with the probabilities of the ends of its n-grams.
+4. `smoothing_in_parts`: each range is smoothed, with the probabilities of the ends of its n-grams.
 
-Every step is a list of tasks, which read files and write files. All sums over a context are made of
-the same terms in the same order as in memory, so every float is the same. The contexts of bigrams
-are words, whose n-grams may be in several ranges; these sums are made one range after the other.
+Every step is a stage: a list of tasks, which read files and write files (`workplace`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lmsuite.errors import TrainingError, UsageError
-from lmsuite.executors import in_order
-from lmsuite.files.disk_arrays import DiskArray
-from lmsuite.ngram.blocks import count_in_blocks
-from lmsuite.ngram.discounts import (
-    Discounts,
-    counts_of_counts,
-    modified_discounts_from,
-    single_discount_from,
-)
-from lmsuite.ngram.exchange import Suffixes, suffixes_of
-from lmsuite.ngram.memory import resident_bytes, with_unit
+from lmsuite.ngram.blocks import Source, count_in_blocks
+from lmsuite.ngram.discounts import counts_of_counts
+from lmsuite.ngram.exchange import MissingEndError, Suffixes, suffixes_of
 from lmsuite.ngram.packing import Packing
-from lmsuite.ngram.partitions import PartitionedCounts, PartitionedOrder, merged
-from lmsuite.ngram.pruning import Survivors
-from lmsuite.ngram.recursion import Leftover, Shares, divide, mixed
-from lmsuite.ngram.settings import NgramSettings
-from lmsuite.ngram.smoothing.kneser_ney import discounted_shares, shares_with_sums
-from lmsuite.ngram.table import BackoffTable, TableOrder, word_dtype
-from lmsuite.progress import each, working
+from lmsuite.ngram.partitions import Merging, Part, PartitionedCounts, merged
+from lmsuite.ngram.workplace import Workplace
 from lmsuite.text.vocabulary import BOS
-from lmsuite.types import FloatArray, IntArray
-
-_IN_CACHE = 1 << 20  # n-grams that are worked on fast: larger parts save no time
-_MOST_PARTS = 1 << 10  # but every range reads from every block and from every range
-_FEWEST = 1 << 16  # n-grams that a part may be limited to
-_MOST_RANGES = 1 << 15  # numbers of ranges have 16 bits
-_BYTES_A_WORD = 100  # of the vocabulary
-_BYTES_AN_NGRAM = 150  # for a block or a range while it is worked on
-_BYTES_A_COLUMN = 24  # more, for each column of keys
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How the work is cut."""
-
-    workers: int
-    """Processes that share the work."""
-    part: int
-    """Positions of a block, and n-grams of a range."""
-
-
-def planned(memory: int, tokens: int, packing: Packing, threads: int) -> Plan:
-    """The plan for so much memory, in bytes; it may have fewer workers than threads.
-
-    Raises:
-        UsageError: the memory is too little for this text.
-    """
-    resident = resident_bytes()
-    of_words = _BYTES_A_WORD * packing.vocabulary_size
-    of_ngram = _BYTES_AN_NGRAM + _BYTES_A_COLUMN * len(packing.words_of_column)
-    fewest = max(_FEWEST, tokens // _MOST_RANGES)
-    for workers in range(threads, 0, -1):
-        processes = workers + 1 if workers > 1 else 1  # each has what this process has now
-        left = memory - of_words - resident * processes
-        ngrams = left // (of_ngram * workers)
-        if ngrams >= fewest:
-            part = min(ngrams, max(_IN_CACHE, tokens // _MOST_PARTS))
-            return Plan(workers, part)
-    least = resident + of_words + fewest * of_ngram
-    raise UsageError(
-        f"{{memory}} {with_unit(memory)} is too little for a text of {tokens:,} tokens; "
-        f"give {with_unit(least)} or more",
-        "memory",
-        value=memory,
-    )
+from lmsuite.types import IntArray
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The counts of all orders, adjusted, and their discounts."""
+    """The counts of all orders that a smoothing works with: adjusted counts, or occurrences."""
 
     unigrams: IntArray
-    """(V,) the adjusted counts of unigrams."""
+    """(V,) the counts of unigrams."""
     longer: PartitionedCounts | None
     """The longer n-grams; None for order 1."""
-    adjusted: list[DiskArray]
-    """The adjusted counts of orders 2, 3, ..."""
+    counted: list[tuple[str, int]]
+    """The counts of orders 2, 3, ...: the folder of their files, and the section."""
     suffixes: list[Suffixes]
     """Of orders 3, 4, ..."""
     of_count: list[IntArray]
-    """How many n-grams of each order have the adjusted counts 0, 1, ... 4."""
+    """The `counts_of_counts` of each order."""
 
     @property
-    def orders(self) -> list[PartitionedOrder]:
-        """The n-grams of orders 2, 3, ..."""
+    def orders(self) -> list[list[Part]]:
+        """The n-grams of orders 2, 3, ..., range by range."""
         return self.longer.orders if self.longer else []
 
     @property
     def lengths(self) -> list[int]:
         """The number of n-grams of each order."""
-        return [len(self.unigrams), *map(len, self.orders)]
+        return [len(self.unigrams), *(sum(part.size for part in order) for order in self.orders)]
 
 
 def counted_in_parts(
-    ids: IntArray,
+    source: Source,
     unigrams: IntArray,
     cutoffs: tuple[int, ...],
-    plan: Plan,
+    part: int,
+    place: Workplace,
     *,
-    sentences: bool,
+    adjusted: bool,
 ) -> Counts:
-    """As `count_ngrams` and `adjusted_counts`.
+    """As `count_ngrams`, and `adjusted_counts` if these are asked for.
 
     Args:
-        ids: (N,) the text.
+        source: of the n-grams.
         unigrams: (V,) how often each id occurs.
         cutoffs: one an order.
-        plan: how the work is cut.
-        sentences: as for `count_ngrams`.
+        part: the n-grams of a block and of a range.
+        place: where the work is done.
+        adjusted: whether the counts are to be adjusted.
+
+    Raises:
+        MissingEndError: counts lack the end of an n-gram that they have.
     """
     unigrams = unigrams.copy()
     unigrams[BOS] = 0
-    if len(cutoffs) == 1:
-        return Counts(unigrams, None, [], [], [counts_of_counts(unigrams, 4)])
-    packing = Packing(len(unigrams), len(cutoffs))
-    blocks = count_in_blocks(
-        ids, packing, sentences=sentences, block=plan.part, workers=plan.workers
-    )
-    longer = merged(blocks, plan.part, cutoffs, plan.workers)
-    del blocks
-    adjusted: list[DiskArray] = []
+    order = len(cutoffs)
+    if order == 1:
+        return Counts(unigrams, None, [], [], [counts_of_counts(unigrams)])
+    counting = count_in_blocks(source, part, Packing(len(unigrams), order), place)
+    blocks = -(-len(source) // part)
+    longer = merged(Merging(counting, blocks, cutoffs), place)
+    if not longer.marks_openings:
+        _require_words(unigrams, longer, place)
+    counted = [(f"ngrams-{n}", 1) for n in range(2, order + 1)]
+    of_count = [np.sum([part.of_count for part in parts], axis=0) for parts in longer.orders]
     suffixes: list[Suffixes] = []
-    unigrams, of_count = _adjusted_unigrams(longer)
-    of_counts = [of_count]
-    for n in each("adjusting", range(3, len(cutoffs) + 1), "orders"):
-        shorter = suffixes[-1] if suffixes else None
-        of_order, counts, of_count = suffixes_of(longer, n, shorter, plan.workers)
+    for n in range(3, order + 1):
+        of_order, of_counts = suffixes_of(longer, n, place)
         suffixes.append(of_order)
-        adjusted.append(counts)
-        of_counts.append(of_count)
-    adjusted.append(longer.orders[-1].count)
-    of_counts.append(np.sum([part.of_count for part in longer.orders[-1].parts], axis=0))
-    return Counts(unigrams, longer, adjusted, suffixes, of_counts)
+        if adjusted:
+            counted[n - 3], of_count[n - 3] = (f"adjusted-{n - 1}", 0), of_counts
+    if adjusted:
+        (unigrams,) = place.once("unigrams", lambda: [_adjusted(unigrams, longer, place)])
+    of_count.insert(0, counts_of_counts(unigrams))
+    return Counts(unigrams, longer, counted, suffixes, of_count)
 
 
-def _adjusted_unigrams(longer: PartitionedCounts) -> tuple[IntArray, IntArray]:
-    bigrams = longer.orders[0]
-    continuations = np.zeros(longer.packing.vocabulary_size, np.int64)
-    for part in range(len(bigrams.parts)):
-        np.add.at(continuations, bigrams.word.read(*bigrams.span(part)), 1)
-    continuations[longer.opening_words] += 1
+def _adjusted(unigrams: IntArray, longer: PartitionedCounts, place: Workplace) -> IntArray:
+    """The adjusted counts (V,) of unigrams that occur so often."""
+    continuations, preceded = np.zeros((2, len(unigrams)), np.int64)
+    for part in longer.parts:
+        _, word = place.scratch.read(f"ngrams-2.{part}")
+        np.add.at(continuations, word, 1)
+        if not longer.marks_openings:
+            np.add.at(preceded, word, place.scratch.read(f"ngrams-2.{part}", 1)[0])
+    if longer.marks_openings:
+        continuations[longer.opening_words] += 1
+    else:
+        continuations += unigrams > preceded
     continuations[BOS] = 0
-    return continuations, counts_of_counts(continuations, 4)
+    return continuations
 
 
-def discounts_of(
-    of_count: Sequence[IntArray], settings: NgramSettings
-) -> list[tuple[Discounts, list[str]]]:
-    """The discounts of every order, and messages about them."""
-    if settings.smoothing == "modified-kneser-ney":
-        return [modified_discounts_from(of_order, n) for n, of_order in enumerate(of_count, 1)]
-    if settings.discount is None:
-        return [single_discount_from(of_order, n) for n, of_order in enumerate(of_count, 1)]
-    return [(Discounts(*[settings.discount] * 3), [])] * len(of_count)
-
-
-class _TableOnDisk:
-    """One order of the table, as in `TableOrder`; all of it is written once, in any order."""
-
-    def __init__(self, size: int, vocabulary_size: int, *, is_highest: bool) -> None:
-        self.words = DiskArray(word_dtype(vocabulary_size), size)
-        self.log_probs = DiskArray(np.float32, size)
-        self.log_backoffs = DiskArray(np.float32, 0 if is_highest else size)
-        self.first_child = DiskArray(np.uint32, 0 if is_highest else size + 1)
-        if not is_highest:
-            self.first_child.write(0, np.zeros(1))
-
-    def write_ngrams(self, begin: int, words: IntArray, probs: FloatArray) -> None:
-        """Write n-grams (M,) from this index on."""
-        self.words.write(begin, words)
-        with np.errstate(divide="ignore"):
-            # Sums of rounded shares may exceed one by the last bit.
-            self.log_probs.write(begin, np.minimum(np.log(probs), 0.0))
-
-    def write_contexts(self, begin: int, weight: FloatArray, children: IntArray) -> None:
-        """Write contexts (C,) from this index on, and where the continuations of each end."""
-        with np.errstate(divide="ignore"):
-            self.log_backoffs.write(begin, np.log(weight))
-        self.first_child.write(begin + 1, children)
-
-    def mapped(self) -> TableOrder:
-        return TableOrder(
-            self.words.mapped(),
-            self.log_probs.mapped(),
-            self.log_backoffs.mapped(),
-            self.first_child.mapped(),
-        )
-
-
-def smoothed_in_parts(
-    counts: Counts,
-    discounts: Sequence[Discounts],
-    base: FloatArray,
-    cutoffs: tuple[int, ...],
-    workers: int,
-) -> BackoffTable:
-    """As `discounted_shares` and `combine`: the finished table, on disk.
-
-    Raises:
-        TrainingError: one order has more n-grams than a model file can hold.
-    """
-    size, order = len(base), len(cutoffs)
-    sizes = [size, *(of_order.kept_before()[-1] for of_order in counts.orders)]
-    if max(sizes) >= 1 << 32:
-        raise TrainingError(
-            f"the model would have {max(sizes):,} n-grams of one order, but its file can hold "
-            f"{(1 << 32) - 1:,}; leave out rare ones with {{prune}}",
-            "prune",
-        )
-    table = [_TableOnDisk(kept, size, is_highest=n == order) for n, kept in enumerate(sizes, 1)]
-    words, nothing = np.arange(size), np.zeros(size, dtype=np.int32)
-    every = Survivors(None, nothing, nothing, words)
-    shares = discounted_shares(nothing, counts.unigrams, discounts[0], 1)
-    unigrams, _ = mixed(shares, nothing, every, None, base, Leftover.INTERPOLATED)
-    table[0].write_ngrams(0, words, unigrams)
-    lower: DiskArray | None = None
-    with working(
-        "smoothing", sum(len(of_order.parts) for of_order in counts.orders), "parts"
-    ) as work:
-        for n in range(2, order + 1):
-            of_order = _Smoothing(counts, n, discounts[n - 1], cutoffs, table, lower)
-            smooth = of_order.smooth if n > 2 else of_order.of_bigrams(unigrams)
-            for _ in in_order(smooth, range(len(counts.orders[n - 2].parts)), workers):
-                work.advance(1)
-            lower = of_order.probs
-    return BackoffTable(tuple(of_order.mapped() for of_order in table))
-
-
-class _Smoothing:
-    """The smoothing of one order, from 2 on, a range at a time."""
-
-    def __init__(
-        self,
-        counts: Counts,
-        n: int,
-        discounts: Discounts,
-        cutoffs: tuple[int, ...],
-        table: Sequence[_TableOnDisk],
-        lower: DiskArray | None,
-    ) -> None:
-        """The n-grams of order n go to its `table`; the weights of their contexts to the one below.
-
-        `lower` has the probability of each n-gram's suffix, where `Suffixes.place` has its place.
-        """
-        self._order, self._adjusted = counts.orders[n - 2], counts.adjusted[n - 2]
-        self._discounts, self._lower = discounts, lower
-        self._contexts, self._table = table[n - 2 : n]
-        self._cutoff, self._cutoff_below = cutoffs[n - 1], cutoffs[n - 2]
-        self._kept_before = self._order.kept_before()
-        if n > 2:
-            self._below, self._suffixes = counts.orders[n - 3], counts.suffixes[n - 3]
-        self._longer = counts.suffixes[n - 2] if n < len(cutoffs) else None
-        self.probs = DiskArray(np.float64, len(self._longer.place)) if self._longer else None
-        """For the order above, what `lower` is for this one."""
-
-    def smooth(self, part: int) -> None:
-        """Smooth one range of an order from 3 on."""
-        assert self._lower is not None
-        prefix, word, adjusted = self._ngrams(part)
-        contexts = self._below.parts[part].size
-        shares = discounted_shares(prefix, adjusted, self._discounts, contexts)
-        shorter = self._suffixes.values(part, self._lower)
-        index, prefix_kept, known = self._kept(part), prefix, None
-        if index is not None:
-            prefix_kept, word, shorter = prefix[index], word[index], shorter[index]
-        if self._cutoff_below:
-            below = self._below.count.read(*self._below.span(part))
-            known = np.flatnonzero(below > self._cutoff_below)
-            prefix_kept = np.searchsorted(known, prefix_kept)
-        kept = Survivors(index, prefix_kept, prefix_kept, word)
-        probs, weight = mixed(shares, prefix, kept, known, shorter, Leftover.INTERPOLATED)
-        del shares, shorter
-        begin = sum(of_part.kept for of_part in self._below.parts[:part])
-        children = np.cumsum(np.bincount(prefix_kept, minlength=len(weight)))
-        self._contexts.write_contexts(begin, weight, self._kept_before[part] + children)
-        self._write(part, index, word, probs)
-
-    def of_bigrams(self, unigrams: FloatArray) -> Callable[[int], None]:
-        """What smooths one range of bigrams.
-
-        Here the sums over all bigrams of a word are made, and the weights of these contexts.
-        """
-        total, lost, given_back = np.zeros((3, len(unigrams)))
-        children = np.zeros(len(unigrams), np.int64)
-        parts = range(len(self._order.parts))
-        for part in parts:
-            prefix, _, adjusted = self._ngrams(part)
-            np.add.at(total, prefix, adjusted)
-            np.add.at(lost, prefix, self._discounts.of(adjusted))
-
-        def shares_of(prefix: IntArray, adjusted: IntArray) -> Shares:
-            discount = self._discounts.of(adjusted)
-            return shares_with_sums(prefix, adjusted, discount, total, lost)
-
-        for part in parts:
-            prefix, _, adjusted = self._ngrams(part)
-            index = self._kept(part)
-            if index is not None:
-                share = shares_of(prefix, adjusted).share
-                share[index] = 0.0
-                np.add.at(given_back, prefix, share)
-                prefix = prefix[index]
-            np.add.at(children, prefix, 1)
-        weight = divide(lost, total, otherwise=1.0) + given_back
-        self._contexts.write_contexts(0, weight, np.cumsum(children))
-
-        def smooth(part: int) -> None:
-            prefix, word, adjusted = self._ngrams(part)
-            share, index = shares_of(prefix, adjusted).share, self._kept(part)
-            if index is not None:
-                prefix, word, share = prefix[index], word[index], share[index]
-            kept = Survivors(None, prefix, word, word)
-            shares, shorter = Shares(share, weight), unigrams[word]
-            probs, _ = mixed(shares, prefix, kept, None, shorter, Leftover.INTERPOLATED)
-            self._write(part, index, word, probs)
-
-        return smooth
-
-    def _ngrams(self, part: int) -> tuple[IntArray, IntArray, IntArray]:
-        """Prefix, word and adjusted count of a range's n-grams."""
-        span = self._order.span(part)
-        return (
-            self._order.prefix.read(*span),
-            self._order.word.read(*span),
-            self._adjusted.read(*span),
-        )
-
-    def _kept(self, part: int) -> IntArray | None:
-        """The n-grams of a range that are kept; None for all."""
-        if not self._cutoff:
-            return None
-        return np.flatnonzero(self._order.count.read(*self._order.span(part)) > self._cutoff)
-
-    def _write(self, part: int, index: IntArray | None, word: IntArray, probs: FloatArray) -> None:
-        """Write the kept n-grams, and the probabilities that the order above asks for."""
-        self._table.write_ngrams(self._kept_before[part], word, probs)
-        if self._longer is None or self.probs is None:
-            return
-        if index is not None:
-            kept, probs = probs, np.zeros(self._order.parts[part].size)
-            probs[index] = kept
-        for begin, end in self._longer.asked_of(part):
-            self.probs.write(begin, probs[self._longer.place.read(begin, end)])
+def _require_words(unigrams: IntArray, longer: PartitionedCounts, place: Workplace) -> None:
+    for part in longer.parts:
+        prefix, word = place.scratch.read(f"ngrams-2.{part}")
+        missing = np.flatnonzero(unigrams[word] == 0)[:1]
+        if len(missing):
+            raise MissingEndError([int(prefix[missing[0]]), int(word[missing[0]])])

@@ -28,9 +28,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError
-from lmsuite.ngram.refitting import all_suffixes, left_by, probs_of, refitted
+from lmsuite.files.disk_arrays import DiskArray
+from lmsuite.files.tensors import release_pages
+from lmsuite.ngram.refitting import left_by, refitted
 from lmsuite.ngram.table import BackoffTable, Logs
-from lmsuite.types import BoolArray, FloatArray, IntArray
+from lmsuite.ngram.table_blocks import AT_ONCE, all_suffixes, blocks, gathered, probs_of
+from lmsuite.types import FloatArray, IntArray
 
 VALUES = 255
 _ESCAPE = 255  # the byte that says: take the next value of the second array
@@ -38,33 +41,51 @@ _TOO_LITTLE = 1e-4  # probability of the unseen words, after the shorter context
 
 
 def quantized(table: BackoffTable) -> BackoffTable:
-    """The table with rounded probabilities in every order above the first."""
+    """The table with rounded probabilities in every order above the first, on disk."""
     suffixes = all_suffixes(table)
     orders = list(table.orders)
     for n, suffix in enumerate(suffixes, start=2):
-        lower = probs_of(table, n - 1)[suffix]
-        left_lower = left_by(table.prefixes(n), lower, table.sizes[n - 2])
-        log_probs = _rounded(table, n, left_lower < _TOO_LITTLE)
-        orders[n - 1] = replace(orders[n - 1], log_probs=log_probs)
+        scale = _scale(table, n)
+        if scale is not None:
+            orders[n - 1] = replace(orders[n - 1], log_probs=_rounded(table, n, suffix, scale))
     rounded = BackoffTable(tuple(orders))
     for n in range(2, table.order + 1):
-        contexts = np.flatnonzero(np.diff(orders[n - 2].first_child))
-        rounded = refitted(rounded, suffixes, n, contexts)
+        rounded = refitted(rounded, suffixes, n)
     return rounded
 
 
-def _rounded(table: BackoffTable, n: int, is_fixed: BoolArray) -> Logs:
-    """The log-probabilities (M,) of order n, rounded unless their context (C,) is fixed."""
-    log_probs, prefix = table.orders[n - 1].log_probs, table.prefixes(n)
-    finite = log_probs[log_probs > -np.inf]
-    if len(np.unique(log_probs)) <= VALUES:
-        return log_probs
-    scale = np.linspace(finite.min(), finite.max(), VALUES - 1).astype(np.float32)
-    scale = np.concatenate((np.array([-np.inf], dtype=np.float32), scale))
-    code, owed = _diffused(np.exp(log_probs.astype(np.float64)), prefix, scale, len(is_fixed))
-    left = left_by(prefix, probs_of(table, n), len(is_fixed))
-    is_fixed = is_fixed | (np.abs(owed) > left / 2)
-    return np.where(is_fixed[prefix], log_probs, scale[code])
+def _scale(table: BackoffTable, n: int) -> NDArray[np.float32] | None:
+    """The values to which order n is rounded; None if it has no more values already."""
+    log_probs = table.orders[n - 1].log_probs
+    few: NDArray[Any] = np.zeros(0, log_probs.dtype)
+    least, greatest = np.inf, -np.inf
+    for begin in range(0, len(log_probs), AT_ONCE):
+        piece = log_probs[begin : begin + AT_ONCE]
+        finite = piece[piece > -np.inf]
+        least = min(least, finite.min(initial=np.inf))
+        greatest = max(greatest, finite.max(initial=-np.inf))
+        if len(few) <= VALUES:
+            few = np.union1d(few, piece)
+        table.release()
+    if len(few) <= VALUES:
+        return None
+    scale = np.linspace(least, greatest, VALUES - 1).astype(np.float32)
+    return np.concatenate((np.array([-np.inf], dtype=np.float32), scale))
+
+
+def _rounded(table: BackoffTable, n: int, suffix: IntArray, scale: NDArray[np.float32]) -> Logs:
+    """The log-probabilities (M,) of order n, rounded unless their context leaves too little."""
+    found = DiskArray(table.orders[n - 1].log_probs.dtype)
+    for block in blocks(table, n):
+        log_probs, prefix = table.orders[n - 1].log_probs[block.ngrams], block.prefix
+        lower = probs_of(gathered(table.orders[n - 2].log_probs, suffix[block.ngrams]))
+        is_fixed = left_by(prefix, lower, block.size) < _TOO_LITTLE
+        probs = probs_of(log_probs)
+        code, owed = _diffused(probs, prefix, scale, block.size)
+        is_fixed |= np.abs(owed) > left_by(prefix, probs, block.size) / 2
+        found.append(np.where(is_fixed[prefix], log_probs, scale[code]))
+        release_pages(suffix)
+    return found.mapped()
 
 
 def _diffused(
@@ -94,19 +115,35 @@ def quantized_arrays(table: BackoffTable) -> dict[str, NDArray[Any]]:
     named = table.arrays()
     for n in range(1, table.order + 1):
         if n > 1:
-            log_probs = named.pop(f"order{n}.log_probs")
-            values, codes, counts = np.unique(log_probs, return_inverse=True, return_counts=True)
-            frequent = np.sort(np.argsort(-counts, kind="stable")[:VALUES])
-            code_of = np.full(len(values), _ESCAPE, dtype=np.uint8)
-            code_of[frequent] = np.arange(len(frequent))
-            named[f"order{n}.values"] = values[frequent]
-            named[f"order{n}.codes"] = code_of[codes]
-            named[f"order{n}.other_log_probs"] = log_probs[code_of[codes] == _ESCAPE]
+            named |= _coded(named.pop(f"order{n}.log_probs"), n)
         if n < table.order:
             children = np.diff(named.pop(f"order{n}.first_child"))
             named[f"order{n}.children"] = np.minimum(children, _ESCAPE).astype(np.uint8)
             named[f"order{n}.other_children"] = children[children >= _ESCAPE]
     return named
+
+
+def _coded(log_probs: NDArray[Any], n: int) -> dict[str, NDArray[Any]]:
+    """The arrays that stand for the log-probabilities (M,) of order n."""
+    pieces = [log_probs[begin : begin + AT_ONCE] for begin in range(0, len(log_probs), AT_ONCE)]
+    values, counts = np.unique(log_probs[:0], return_counts=True)
+    for piece in pieces:
+        more, of_piece = np.unique(piece, return_counts=True)
+        values, place = np.unique(np.concatenate((values, more)), return_inverse=True)
+        together = np.concatenate((counts, of_piece))
+        counts = np.bincount(place, together, len(values)).astype(np.int64)
+        release_pages(log_probs)
+    frequent = np.sort(np.argsort(-counts, kind="stable")[:VALUES])
+    known = values[frequent]
+    codes, others = DiskArray(np.uint8), DiskArray(log_probs.dtype)
+    for piece in pieces:
+        place = np.minimum(np.searchsorted(known, piece), max(len(known) - 1, 0))
+        is_known = known[place] == piece
+        codes.append(np.where(is_known, place, _ESCAPE).astype(np.uint8))
+        others.append(piece[~is_known])
+        release_pages(log_probs)
+    named = {"values": known, "codes": codes.mapped(), "other_log_probs": others.mapped()}
+    return {f"order{n}.{name}": array for name, array in named.items()}
 
 
 def from_quantized_arrays(

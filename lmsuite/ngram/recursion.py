@@ -19,9 +19,10 @@ A pruned n-gram gives its share back to the leftover weight of its context (exce
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -52,15 +53,47 @@ class Shares:
     """(C,) the weight left over in each context; 1 if the context has no n-grams."""
 
 
-@dataclass(frozen=True)
-class Smoothed:
-    """An estimator's answer for all orders, and its messages."""
+Terms: TypeAlias = Sequence[FloatArray | IntArray]
 
-    shares: Iterable[Shares]
-    """One order after the other, so that only one must be in memory."""
+
+class Estimator(Protocol):
+    """The answer of a smoothing for one order: a function of counts, and of sums over contexts.
+
+    So whoever has the counts in parts needs to know nothing of a smoothing but what to add up.
+    """
+
+    def terms(self, count: IntArray) -> Terms:
+        """What `shares` needs the sums of: values (M,) of the n-grams, the first their counts."""
+        ...
+
+    def shares(
+        self, prefix: IntArray, terms: Terms, sums: Sequence[FloatArray], starts: slice
+    ) -> Shares:
+        """The shares of n-grams (M,).
+
+        Args:
+            prefix: (M,) the context of each n-gram.
+            terms: of these n-grams; they may be overwritten.
+            sums: for each term, the sums (C,) over all n-grams of each context.
+            starts: the contexts that begin with ``<s>``.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """A smoothing that is fitted to a text: its estimators, and messages about them."""
+
+    estimators: tuple[Estimator, ...]
+    """One an order."""
     leftover: Leftover = Leftover.INTERPOLATED
     discounts: tuple[Discounts, ...] = ()
     messages: tuple[str, ...] = ()
+
+    def leftover_of(self, n: int) -> Leftover:
+        """How order n uses the leftover; below the unigrams every word gets a part of it."""
+        backs_off = self.leftover is Leftover.BACKING_OFF and n == 1
+        return Leftover.INTERPOLATED if backs_off else self.leftover
 
 
 def context_sums(prefix: IntArray, values: FloatArray | IntArray, contexts: int) -> FloatArray:
@@ -76,29 +109,39 @@ def divide(numerator: FloatArray, denominator: FloatArray, otherwise: float) -> 
     return quotient
 
 
+def shares_of(
+    estimator: Estimator, prefix: IntArray, count: IntArray, contexts: int, starts: slice
+) -> Shares:
+    """The shares of all n-grams (M,) of an order, or of some contexts (C,)."""
+    terms = estimator.terms(count)
+    sums = [context_sums(prefix, term, contexts) for term in terms]
+    return estimator.shares(prefix, terms, sums, starts)
+
+
 def combine(
     counts: NgramCounts,
-    smoothed: Smoothed,
+    counted: Sequence[IntArray],
+    smoothing: Smoothing,
     survivors: Sequence[Survivors],
     base: FloatArray,
     dtype: DTypeLike = np.float32,
 ) -> BackoffTable:
     """The recursion from the base distribution (V,) up to the highest order.
 
-    It runs in float64; the results are kept as `dtype`.
+    It runs in float64; the results are kept as `dtype`. `counted` has the counts (M,) of each order
+    that the smoothing works with.
     """
     lower = base
     log_probs, log_backoffs = [], []
-    answers = iter(smoothed.shares)
-    pairs = list(zip(counts.orders, survivors, strict=True))
-    for n, (order, kept) in enumerate(each("smoothing", pairs, "orders"), start=1):
+    for n, kept in enumerate(each("smoothing", survivors, "orders"), start=1):
+        prefix, estimator = counts.orders[n - 1].prefix, smoothing.estimators[n - 1]
+        shares = shares_of(
+            estimator, prefix, counted[n - 1], counts.contexts(n), counts.starting_contexts(n)
+        )
         contexts = survivors[n - 2].index if n > 1 else None
-        # Below the unigrams every word gets a part of the leftover.
-        backs_off = smoothed.leftover is Leftover.BACKING_OFF and n == 1
-        leftover = Leftover.INTERPOLATED if backs_off else smoothed.leftover
         shorter = lower[kept.suffix] if n > 1 else lower
-        lower, weight = mixed(next(answers), order.prefix, kept, contexts, shorter, leftover)
-        del shorter  # these arrays are long, and those of the next order are longer
+        lower, weight = mixed(shares, prefix, kept, contexts, shorter, smoothing.leftover_of(n))
+        del shares, shorter  # these arrays are long, and those of the next order are longer
         with np.errstate(divide="ignore"):
             log_probs.append(np.log(lower).astype(dtype, copy=False))
             log_backoffs.append(np.log(weight).astype(dtype, copy=False))
@@ -130,36 +173,62 @@ def mixed(
         shorter: p(w | h') for each kept n-gram hw.
         leftover: how to use the leftover weight.
     """
-    weight = shares.leftover
+    share, weight = shares.share, shares.leftover
     if kept.index is not None:
-        pruned = np.ones(len(prefix), dtype=bool)
-        pruned[kept.index] = False
         if leftover is not Leftover.SCORES:
-            given_back = np.where(pruned, shares.share, 0.0)
-            weight = weight + context_sums(prefix, given_back, len(weight))
+            weight = weight + context_sums(prefix, given_back(share, kept.index), len(weight))
+        share = share[kept.index]
     if contexts is not None:
         weight = weight[contexts]
-    share = shares.share if kept.index is None else shares.share[kept.index]
-    if leftover is Leftover.SCORES:
-        return np.where(share > 0, share, weight[kept.prefix] * shorter), weight
+    scale = None
     if leftover is Leftover.BACKING_OFF:
-        return _back_off(share, weight, shorter, kept.prefix)
-    probs = weight[kept.prefix]
-    probs *= shorter
-    probs += share
-    return probs, weight
+        weight, scale = backed_off(weight, context_sums(kept.prefix, shorter, len(weight)))
+    return joined(share, kept.prefix, weight, scale, shorter, leftover), weight
 
 
-def _back_off(
-    share: FloatArray, leftover: FloatArray, shorter: FloatArray, prefix: IntArray
-) -> tuple[FloatArray, FloatArray]:
+def given_back(share: FloatArray, kept: IntArray) -> FloatArray:
+    """What each n-gram (M,) gives back to the leftover weight: its share, unless it is kept."""
+    pruned = share.copy()
+    pruned[kept] = 0.0
+    return pruned
+
+
+def backed_off(leftover: FloatArray, seen: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Katz's alpha(h) = leftover(h) / (1 - the sum of p(w | h') over the w seen after h).
 
     If h' allows only words seen after h, no word can get the leftover. Then the shares are scaled
     to sum to one.
+
+    Args:
+        leftover: (C,) the weight left over in each context.
+        seen: (C,) the sum of p(w | h').
+
+    Returns:
+        alpha (C,), and the factor (C,) of the shares.
     """
-    unseen = 1.0 - context_sums(prefix, shorter, len(leftover))
+    unseen = 1.0 - seen
     all_seen = unseen < 1e-9
     alpha = np.where(all_seen, 0.0, leftover / np.where(all_seen, 1.0, unseen))
-    scale = np.where(all_seen, 1.0 / np.maximum(1.0 - leftover, 1e-300), 1.0)
-    return share * scale[prefix], alpha
+    return alpha, np.where(all_seen, 1.0 / np.maximum(1.0 - leftover, 1e-300), 1.0)
+
+
+def joined(
+    share: FloatArray,
+    prefix: IntArray,
+    weight: FloatArray,
+    scale: FloatArray | None,
+    shorter: FloatArray,
+    leftover: Leftover,
+) -> FloatArray:
+    """The probabilities (M,) of n-grams, from the weights (C,) of their contexts.
+
+    `scale` is that of `backed_off`, if the order backs off.
+    """
+    if scale is not None:
+        return share * scale[prefix]
+    if leftover is Leftover.SCORES:
+        return np.where(share > 0, share, weight[prefix] * shorter)
+    probs: FloatArray = weight[prefix]
+    probs *= shorter
+    probs += share
+    return probs

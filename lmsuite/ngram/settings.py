@@ -20,6 +20,7 @@ SMOOTHINGS: tuple[str, ...] = (
     "stupid-backoff",
 )
 IMPORTED = "arpa"  # the smoothing of models that lmsuite did not estimate
+MIXED = "mixed"  # that of one table made of several
 KNESER_NEY = ("modified-kneser-ney", "kneser-ney")
 MOST_ORDER = 32  # the highest order that lmsuite estimates
 COUNTS_SUFFIX = ".counts"  # of files that hold the counts of a text
@@ -41,10 +42,10 @@ class NgramSettings:
     smoothing: str = setting(
         "modified-kneser-ney",
         choices=SMOOTHINGS,
-        unlisted=(IMPORTED,),
+        unlisted=(IMPORTED, MIXED),
         help="How unseen n-grams get their share.",
     )
-    """``arpa`` in models from an ARPA file."""
+    """``arpa`` in models from an ARPA file, ``mixed`` in those that were combined of several."""
     k: float = setting(1.0, above=0, shown="1, Laplace", help="What add-k adds to each count.")
     prune: tuple[int, ...] = setting(
         (),
@@ -125,12 +126,12 @@ def _check_smoothing(settings: NgramSettings) -> None:
 
 
 def check_trainable(settings: NgramSettings) -> None:
-    """Raise UsageError for settings that only a model from an ARPA file may have."""
-    if settings.smoothing == IMPORTED:
+    """Raise UsageError for settings that only a model may have that was not estimated here."""
+    if settings.smoothing not in SMOOTHINGS:
         raise UsageError(
-            f"{{smoothing}} must be one of {', '.join(SMOOTHINGS)}, not {IMPORTED!r}",
+            f"{{smoothing}} must be one of {', '.join(SMOOTHINGS)}, not {settings.smoothing!r}",
             "smoothing",
-            value=IMPORTED,
+            value=settings.smoothing,
         )
     if settings.order > MOST_ORDER:
         raise UsageError(
@@ -171,20 +172,11 @@ def cutoffs_of(thresholds: Sequence[int], order: int) -> tuple[int, ...]:
 
 def check_partitioned(settings: NgramSettings) -> None:
     """Raise UsageError for settings that cannot go with a given amount of memory."""
-    if settings.smoothing not in KNESER_NEY:
+    if settings.smoothing == "jelinek-mercer":
         raise UsageError(
-            f"{{memory}} is for {{smoothing}} {' and '.join(KNESER_NEY)}, not {settings.smoothing}",
+            "{smoothing} jelinek-mercer reads held-out text again and again, with all its n-grams "
+            "in memory; leave out {memory}, or choose another smoothing",
             *("memory", "smoothing"),
-        )
-    if settings.entropy_prune:
-        raise UsageError(
-            "{entropy_prune} does not work within {memory}; use lm prune afterwards",
-            *("entropy_prune", "memory"),
-        )
-    if settings.quantize:
-        raise UsageError(
-            "{quantize} does not work within {memory}; leave out one of the two",
-            *("quantize", "memory"),
         )
 
 

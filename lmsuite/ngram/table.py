@@ -31,9 +31,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import ModelFileError
+from lmsuite.files.tensors import release_pages
 from lmsuite.ngram.backed_off import BackedOff, Context
 from lmsuite.ngram.flat import FlatTable
 from lmsuite.ngram.lookup import KeyIndex
+from lmsuite.ngram.memory import resident_bytes
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import Float64Array, FloatArray, IntArray
 
@@ -45,6 +47,9 @@ _SHARE = 4  # a hash table of M n-grams pays if there are about M / 4 searches o
 _CHECKED_AT_ONCE = 1 << 22  # a model file with up to so many n-grams is checked, in about 20 ms
 _LARGEST = 700.0  # nats; e to the 709 is the largest float64
 _CHUNK = 1 << 16  # ids scored at a time, few enough for the cache
+_SMALL_CHUNK = 1 << 12  # the same where memory is limited: few enough pages of a file
+_FILLED = 0.75  # the part of the memory after which pages are released
+_BYTES_OF_INDEX = 60  # for an n-gram, while its hash table is made
 
 _Level = tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 """What `BackoffTable.walk` yields for one order."""
@@ -84,6 +89,8 @@ class BackoffTable:
     """N-grams with log-probabilities and log back-off weights, and methods to look them up."""
 
     orders: tuple[TableOrder, ...]
+    memory: int | None = field(default=None, repr=False, compare=False)
+    """The bytes that the process should take at most while long texts are scored."""
     indexes: dict[int, KeyIndex] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -124,6 +131,28 @@ class BackoffTable:
             shorter = self.suffixes(n - 1)
         return self.find(n - 1, shorter[self.prefixes(n)], words)
 
+    def words_of(self, n: int, begin: int, end: int) -> list[IntArray]:
+        """The words of the n-grams of order n from `begin` to `end`: n arrays (end - begin,)."""
+        columns = []
+        at = np.arange(end - begin)  # the place of each n-gram's beginning, from `begin` on
+        for length in range(n, 1, -1):
+            columns.append(self.orders[length - 1].words[begin:end][at])
+            children = self.orders[length - 2].first_child
+            # A number of another type would make numpy convert the whole array.
+            low = int(children.searchsorted(children.dtype.type(begin), "right")) - 1
+            high = int(children.searchsorted(children.dtype.type(end), "left"))
+            ends = np.clip(children[low : high + 1].astype(np.int64), begin, end)
+            at = np.repeat(np.arange(high - low), np.diff(ends))[at]
+            begin, end = low, high
+        columns.append(np.arange(begin, end)[at])
+        return columns[::-1]
+
+    def release(self) -> None:
+        """If the table is in a file, let the system take back the memory of what was read."""
+        for order in self.orders:
+            for array in (order.words, order.log_probs, order.log_backoffs, order.first_child):
+                release_pages(array)
+
     @cached_property
     def _flat(self) -> FlatTable | None:
         """The form for few searches. A large table has none: it stays in its file until used."""
@@ -163,8 +192,11 @@ class BackoffTable:
                 self.indexes[n] = self._index(n)
 
     def _pays(self, n: int, queries: int) -> bool:
-        """Whether so many searches make a hash table of order n worth its time."""
-        return queries > _SHORT and _SHARE * queries >= len(self.orders[n - 1])
+        """Whether so many searches make a hash table of order n worth its time and memory."""
+        size = len(self.orders[n - 1])
+        if self.memory is not None and size * _BYTES_OF_INDEX > self.memory - resident_bytes():
+            return False
+        return queries > _SHORT and _SHARE * queries >= size
 
     def _index(self, n: int) -> KeyIndex:
         self.check_order(n)
@@ -186,9 +218,9 @@ class BackoffTable:
             return index.find(prefix.astype(np.int64) * self.vocabulary_size + words)
         if len(words) <= _SHORT and self._flat:
             return self._flat.find(n, prefix, words)
-        return self._search(n, prefix, words)
+        return self.search(n, prefix, words)
 
-    def _search(self, n: int, prefix: IntArray, words: IntArray) -> NDArray[np.int64]:
+    def search(self, n: int, prefix: IntArray, words: IntArray) -> NDArray[np.int64]:
         """As `find`, by binary search among the continuations of each prefix."""
         if len(words) <= _FEW:
             pairs = zip(prefix.tolist(), words.tolist(), strict=True)
@@ -296,8 +328,11 @@ class BackoffTable:
         self.make_indexes(len(ids))  # once for all chunks
         history = np.concatenate(([BOS], ids), dtype=np.int64)
         scores = np.empty(len(ids))
-        for begin in range(0, len(ids), _CHUNK):
-            end = min(begin + _CHUNK, len(ids))
+        size = _CHUNK if self.memory is None else _SMALL_CHUNK
+        for begin in range(0, len(ids), size):
+            if self.memory is not None and resident_bytes() > self.memory * _FILLED:
+                self.release()
+            end = min(begin + size, len(ids))
             reach = max(begin + 2 - max(self.order, 2), 0)
             chunk = self._score_chunk(history[reach : end + 1], bos)
             scores[begin:end] = chunk[begin + 1 - reach :]
@@ -456,6 +491,7 @@ class BackoffTable:
             is_weight = bool((order.log_backoffs <= largest_log_backoff(self.order)).all())
             _require(is_weight, f"order{n}.log_backoffs", "has a value that is not a weight")
             _check_children(order.first_child, n)
+        self.release()
 
     @classmethod
     def build(

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lmsuite.errors import DataError, LmError
+from lmsuite.errors import DataError, LmError, UsageError
 from lmsuite.files.stored_text import Text, sha256_of
 from lmsuite.models.interface import LanguageModel
 from lmsuite.store.artefact import open_model_file, read_manifest
@@ -74,17 +75,26 @@ class OpenedModel:
         return history
 
 
-def open_model(folder: Path, name_or_path: str) -> OpenedModel:
+def open_model(folder: Path, name_or_path: str, **reading: Any) -> OpenedModel:
     """Load the model of this name in `folder`, or at this path.
+
+    `reading` says how the text of an ARPA file is read, as in `NgramModel.from_arpa`.
 
     Raises:
         ModelFileError: there is no such model, or it cannot be used.
+        UsageError: as `NgramModel.from_arpa`; or `reading` is given for a model file.
     """
     path = ModelsFolder(folder).resolve(name_or_path)
     if path.name.endswith(ARPA_SUFFIXES):
         from lmsuite.models.ngram import NgramModel
 
-        return OpenedModel(path.name, path, NgramModel.from_arpa(path), None)
+        return OpenedModel(path.name, path, NgramModel.from_arpa(path, **reading), None)
+    for name in reading:
+        raise UsageError(
+            f"{path} says itself how text is read, as every model file does; {{{name}}} is for "
+            "ARPA files",
+            name,
+        )
     model, manifest = open_model_file(path)
     return OpenedModel(path.name.removesuffix(SUFFIX), path, model, manifest)
 

@@ -58,6 +58,20 @@ class TrainingRecord:
 
 
 @dataclass(frozen=True)
+class Ancestor:
+    """A model from which a training went on; entries as in its `Provenance`."""
+
+    model: str
+    """Its name."""
+    command: str = ""
+    corpus: str = ""
+    corpus_sha256: str = ""
+    created: str = ""
+    perplexity: MaybeInfinite | None = None
+    """On its own validation text."""
+
+
+@dataclass(frozen=True)
 class Provenance:
     """How a model was made; entries are empty if the program that made it did not give them."""
 
@@ -70,6 +84,16 @@ class Provenance:
     training: TrainingRecord = field(default_factory=TrainingRecord)
     corpus_files: dict[str, str] = field(default_factory=dict)
     """The SHA-256 of each file's bytes, in the order in which they were read; none if very many."""
+    ancestors: tuple[Ancestor, ...] | None = named("continued from")
+    """The models from which the training went on, one from the other, the oldest first."""
+
+    def lineage(self, name: str) -> tuple[Ancestor, ...]:
+        """The ancestors of a model that goes on from this one, which is called `name`."""
+        own = Ancestor(
+            *(name, self.command, self.corpus, self.corpus_sha256, self.created),
+            perplexity=self.validation.perplexity,
+        )
+        return (*(self.ancestors or ()), own)
 
     def made_now(self) -> Self:
         """The same, with the present time as `created`."""

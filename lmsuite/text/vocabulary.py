@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, ModelFileError, UsageError
 from lmsuite.files.plain import read_text
-from lmsuite.types import IntArray
+from lmsuite.types import BoolArray, IntArray
 
 UNK, BOS, EOS = 0, 1, 2
 SPECIALS = ("<unk>", "<s>", "</s>")
@@ -21,6 +21,11 @@ _SEPARATOR = b"\xff"
 
 # How a vocabulary file, one token a line, spells the token that is itself a line end.
 _NEWLINE_IN_FILE = "\\n"
+
+
+def in_file(token: str) -> str:
+    """The token as a vocabulary file spells it, which `Vocabulary.read` reads."""
+    return _NEWLINE_IN_FILE if token == "\n" else token
 
 
 class Vocabulary:
@@ -65,6 +70,21 @@ class Vocabulary:
     def ids(self, tokens: Sequence[str]) -> IntArray:
         """The id of each token, int32 (N,); `UNK` where there is none."""
         return np.array(list(map(self._ids.get, tokens, repeat(UNK))), np.int32)
+
+    def extended(self, tokens: Iterable[str]) -> Vocabulary:
+        """This vocabulary, with new tokens behind its own.
+
+        Raises:
+            DataError: a token is there already.
+        """
+        return Vocabulary((*self.tokens[len(SPECIALS) :], *tokens))
+
+    @classmethod
+    def union(cls, vocabularies: Sequence[Vocabulary]) -> Vocabulary:
+        """All words of several vocabularies: those of the first, then the new ones of each."""
+        first, *others = vocabularies
+        tokens = dict.fromkeys(token for other in others for token in other.tokens)
+        return first.extended(token for token in tokens if token not in first)
 
     @classmethod
     def build(
@@ -158,3 +178,21 @@ class Vocabulary:
             return cls(tokens[len(SPECIALS) :])
         except DataError as error:
             raise ModelFileError(f"{error} (the model file is damaged)") from None
+
+
+class Widening:
+    """The words of a vocabulary among those of a larger one, which has them all.
+
+    Letters: V words of the vocabulary, U of the larger one.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, larger: Vocabulary) -> None:
+        """The place of a vocabulary in a larger one."""
+        self.own: IntArray = larger.ids(vocabulary.tokens)
+        """(V,) The id in the larger vocabulary of each word."""
+        self.ids: IntArray = np.full(len(larger), UNK, np.int32)
+        """(U,) The vocabulary's id of each word of the larger one; `UNK` if it has none."""
+        self.ids[self.own] = np.arange(len(vocabulary))
+        self.knows: BoolArray = np.zeros(len(larger), bool)
+        """(U,) Whether the vocabulary has each word of the larger one."""
+        self.knows[self.own] = True

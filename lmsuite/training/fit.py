@@ -29,11 +29,23 @@ from lmsuite.models.neural import NeuralModel
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.models.recurrent import Recurrent
 from lmsuite.ngram.memory import machine_bytes
+from lmsuite.ngram.settings import check_counted
+from lmsuite.ngram.text_counts import OF_VOCABULARY, TextCounts
 from lmsuite.settings import declarations
 from lmsuite.sources.splitting import HeldOut
 from lmsuite.store.records import TrainingRecord
 from lmsuite.text.settings import Boundaries, TextSettings
 from lmsuite.training.baseline import Baseline
+from lmsuite.training.continuing import (
+    continued,
+    continued_settings,
+    count_text,
+    fit_kept,
+    grown,
+    require_kind,
+    settings_after,
+    with_another_text,
+)
 from lmsuite.training.loop import TrainingFiles, TrainingResult, train
 from lmsuite.training.recipes import Recipe, feedforward_recipe, peak_rate, recurrent_recipe
 from lmsuite.training.reporting import Reporter, Silent
@@ -88,6 +100,10 @@ def fit(
     valid_by: HeldOut | str | None = None,
     lines: bool = False,
     like: LanguageModel | None = None,
+    start: LanguageModel | None = None,
+    grow_vocab: bool = False,
+    weight: int = 1,
+    keep_counts: bool = False,
     reporter: Reporter = Silent(),  # noqa: B008
     **settings: Any,
 ) -> LanguageModel:
@@ -101,6 +117,12 @@ def fit(
             all over it.
         lines: every line is a sequence of its own.
         like: read the text as this model does, so that the two can be mixed.
+        start: go on from this model of the same kind. A network keeps its weights, and may read the
+            same text or another. An n-gram model needs `keep_counts`, and a second text.
+        grow_vocab: new tokens of the text join the vocabulary of the network `start`; with
+            ``min_count``, those that are at least so frequent.
+        weight: how many times the second text counts for an n-gram model.
+        keep_counts: an n-gram model keeps the counts of its text, to go on from them.
         reporter: its methods are called in the course of a network's training.
         settings: those of `TextSettings`, of the model (`NgramSettings`, `FeedForwardSettings` or
             `RecurrentSettings`), and of `TrainingSettings`; ``n`` stands for an n-gram model's
@@ -127,21 +149,111 @@ def fit(
     groups = [TextSettings, architecture]
     groups += [] if issubclass(model, NgramModel) else [TrainingSettings]
     of_text, of_model, *of_training = _shared_out(chosen, groups)
-    if like is not None and of_text:
-        raise UsageError(
-            f"{{like}} decides how text is read; leave out {{{min(of_text)}}}",
-            *("like", min(of_text)),
+    _check_going_on(model, of_text, like, start, grow_vocab=grow_vocab, weight=weight)
+    if not issubclass(model, NgramModel):
+        if keep_counts:
+            raise UsageError("{keep_counts} is for n-gram models", "keep_counts")
+        reading = start or like
+        by = TextSettings(**of_text) if reading is None else reading.encoder
+        ready = make_ready(text, Validation(valid, valid_by), by)
+        if isinstance(start, NeuralModel) and grow_vocab:
+            ready = with_new_tokens(ready, of_text.get("min_count", 1))
+        [training] = of_training
+        fitted = fit_network(
+            ready,
+            model,
+            training,
+            of_model,
+            start=start if isinstance(start, NeuralModel) else None,
+            reporting=lambda: nullcontext(reporter),
         )
-    text_settings = TextSettings(**of_text)
-    reading = text_settings if like is None else like.encoder
-    ready = make_ready(text, Validation(valid, valid_by), reading)
-    if issubclass(model, NgramModel):
-        fitted_ngram = NgramModel.fit(ready.encoder, ready.ids, NgramSettings(**of_model))
-        fitted_ngram.table.make_flat()
-        return fitted_ngram
-    [training] = of_training
-    fitted = fit_network(ready, model, training, of_model, reporting=lambda: nullcontext(reporter))
-    return fitted.model
+        return fitted.model
+    if isinstance(start, NgramModel):
+        held_out = Validation(valid, valid_by)
+        second = held_out.divide(text, start.encoder.boundaries).training
+        both = with_another_text(start, second, weight, names=("the model", "the text"))
+        made = fit_kept(both, settings_after(start, both, of_model), keep=keep_counts)
+    else:
+        by = TextSettings(**of_text) if like is None else like.encoder
+        ready = make_ready(text, Validation(valid, valid_by), by)
+        of_ngram = NgramSettings(**of_model)
+        if keep_counts:
+            made = fit_kept(counts_to_keep(ready, of_text, of_ngram), of_ngram, keep=True)
+        else:
+            made = NgramModel.fit(ready.encoder, ready.ids, of_ngram)
+    made.table.make_flat()
+    return made
+
+
+def _check_going_on(
+    kind: type[LanguageModel],
+    of_text: Mapping[str, Any],
+    like: LanguageModel | None,
+    start: LanguageModel | None,
+    *,
+    grow_vocab: bool,
+    weight: int,
+) -> None:
+    """Refuse settings that contradict `like` or `start`, or need a `start`."""
+    if start is not None:
+        require_kind(start, kind.kind)
+        if like is not None:
+            raise UsageError("{start} says how text is read; leave out {like}", "start", "like")
+    elif grow_vocab or weight != 1:
+        name = "grow_vocab" if grow_vocab else "weight"
+        raise UsageError(f"{{{name}}} is for a model that goes on from {{start}}", name, "start")
+    if grow_vocab and not issubclass(kind, NeuralModel):
+        raise UsageError(
+            "{grow_vocab} is for networks; the vocabulary of an n-gram model grows by itself",
+            "grow_vocab",
+        )
+    if weight != 1 and issubclass(kind, NeuralModel):
+        raise UsageError("{weight} is for n-gram models", "weight")
+    decides = "like" if like is not None else "start"
+    if like is not None or start is not None:
+        for name in sorted(of_text.keys() - ({"min_count"} if grow_vocab else set())):
+            raise UsageError(
+                f"{{{decides}}} decides how text is read; leave out {{{name}}}", decides, name
+            )
+
+
+def with_new_tokens(ready: TrainingText, min_count: int, *, name: str = "the text") -> TrainingText:
+    """The training text, encoded anew after its new tokens have joined the vocabulary.
+
+    Raises:
+        DataError, UsageError: as `grown`.
+    """
+    encoder = grown(ready.encoder, ready.split.training, min_count, name=name)
+    return TrainingText(encoder, encoder.encode(ready.split.training, name=name), ready.split)
+
+
+def counts_to_keep(
+    ready: TrainingText,
+    of_text: Mapping[str, Any],
+    settings: NgramSettings,
+    *,
+    grows: bool = True,
+    name: str = "the text",
+) -> TextCounts:
+    """The counts of a training text, for a model that keeps them.
+
+    Args:
+        ready: the text.
+        of_text: the settings of the text that the user gave, by name: if one of them limits the
+            vocabulary, this does not grow.
+        settings: of the model.
+        grows: whether the vocabulary is that of the text, and not another model's.
+        name: what messages call the text.
+
+    Raises:
+        TrainingError: the text is too long to be counted in memory.
+        UsageError: the smoothing needs the text itself.
+    """
+    check_counted(settings)
+    is_free = grows and not of_text.keys() & set(OF_VOCABULARY)
+    return count_text(
+        ready.split.training, ready.encoder, ready.ids, settings.order, grows=is_free, name=name
+    )
 
 
 def fit_network(
@@ -150,6 +262,7 @@ def fit_network(
     training: Mapping[str, Any],
     architecture: Mapping[str, Any],
     *,
+    start: NeuralModel | None = None,
     began: float | None = None,
     files: TrainingFiles | None = None,
     resume: bool = False,
@@ -164,6 +277,7 @@ def fit_network(
         kind: the class of the network.
         training: the training settings that the user gave, by name.
         architecture: the network's settings that the user gave, by name.
+        start: a network to go on from, with the encoder of the text, or with some of its tokens.
         began: the `time.monotonic` from which the minutes are counted; now, if it is None.
         files: where to keep the checkpoint and the learning curve.
         resume: go on from the checkpoint.
@@ -181,10 +295,15 @@ def fit_network(
         say("note: no validation text; training text takes its place, so overfitting will not show")
     recipe = RECIPES[kind](len(ids), len(encoder.vocabulary), training.get("minutes"))
     settings = _training_settings(training, recipe)
-    chosen = _architecture(ready, recipe, architecture, kind)
-    _refuse_too_large(kind, len(encoder.vocabulary), chosen)
-    model = kind.initial(encoder, chosen, np.random.default_rng(settings.seed))
-    model.set_output_bias(expected_counts(ids, encoder, model.settings.unknown_share))
+    if start is None:
+        chosen = _architecture(ready, recipe, architecture, kind)
+        _refuse_too_large(kind, len(encoder.vocabulary), chosen)
+        model = kind.initial(encoder, chosen, np.random.default_rng(settings.seed))
+        model.set_output_bias(expected_counts(ids, encoder, model.settings.unknown_share))
+    else:
+        chosen = continued_settings(start, architecture, unknown_share(ids, encoder))
+        _refuse_too_large(kind, len(encoder.vocabulary), chosen)
+        model = continued(start, encoder, chosen, ids)
     announce(model, settings)
     rate = budget.scoring_rate(model, valid_ids)
     share = budget.validation_share(rate, len(valid_ids))

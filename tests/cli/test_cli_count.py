@@ -67,6 +67,25 @@ def test_counts_of_two_days_make_the_model_of_both_texts(
     assert_same_arrays("counts", "text")
 
 
+def test_counts_within_memory_are_the_same(lm: Run, in_texts: Path) -> None:
+    memory = ("--memory", "2G", "--threads", 2)
+    for day, more in (("monday", ()), ("tuesday", ("--like", "monday.counts"))):
+        assert lm("count", f"{day}.txt", *more, "-o", f"{day}.counts").done
+        assert lm("count", f"{day}.txt", *more, *memory, "-o", f"{day}-parts.counts").done
+        ours, expected = (load_file(f"{day}{name}.counts") for name in ("-parts", ""))
+        assert all(ours[name].tobytes() == array.tobytes() for name, array in expected.items())
+    lines = ("count", "monday.txt", "--lines", "--min", 2)
+    assert lm(*lines, *memory).done.out == lm(*lines).done.out
+    assert lm("count", "monday.txt", "--lines", "-o", "list.tsv.gz").done
+    for name, more in (("listed", ()), ("listed-parts", memory)):
+        assert lm("train", "ngram", "--counts", "list.tsv.gz", *more, "--name", name).done
+    assert_same_arrays("listed-parts", "listed")
+    both = ("train", "ngram", "--counts", "monday-parts.counts", "tuesday-parts.counts")
+    for name, more in (("whole", ()), ("parts", memory)):
+        assert lm(*both, *more, "--smoothing", "katz", "--name", name).done
+    assert_same_arrays("parts", "whole")
+
+
 def test_tokens_of_bpe_are_learned_once(lm: Run, in_texts: Path) -> None:
     """Counts like those of Monday have its tokens; others cannot be added to them."""
     bpe = ("--tokenizer", "bpe", "--bpe-size", 300)
@@ -153,7 +172,7 @@ def test_what_was_counted_is_said(lm: Run, in_texts: Path) -> None:
     ("options", "said", "code"),
     [
         (("--smoothing", "jelinek-mercer"), "--smoothing jelinek-mercer fits its weights", 2),
-        (("--memory", "1G"), "--memory is for a text; --counts are read into memory", 2),
+        (("--memory", "1M"), "--memory 1M is too little for a text of", 2),
         (("--valid", "0.1"), "--valid 0.1 is a share of the text, and --counts hold no text", 2),
         (("--valid-by", "random"), "leave out --valid-by", 2),
         (("--n", 4), "monday.counts has n-grams of at most 3 words, and --n is 4", 1),

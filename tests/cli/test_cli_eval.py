@@ -149,3 +149,21 @@ def test_a_validation_text_that_was_exchanged_is_noticed(lm: Run, tmp_path: Path
     assert "another training; give a text with --text" in (
         lm("eval", "ngram", "--models", tmp_path).error
     )
+
+
+def test_adapting_is_told_apart_and_needs_a_network(lm: Run, tmp_path: Path) -> None:
+    network = ("--models", str(tmp_path))
+    short = ("--hidden", "16", "--embed", "8", "--epochs", "0.2", "--tokenizer", "char")
+    assert lm("train", "rnn", "play.txt", *short, *network, "-q").done
+    text = b"My lord, my lord, my lord.\n" * 40
+    static, adapted = (
+        json.loads(lm("eval", "rnn", *network, "--json", *more, stdin=text).out)[0]
+        for more in ([], ["--adapt", "--adapt-rate", "0.005"])
+    )
+    assert list(adapted) == [*KEYS, "adapted"]
+    assert adapted["perplexity"] < static["perplexity"]
+    table = lm("eval", "rnn", *network, "--adapt", stdin=text)
+    assert "learned from the text" in " ".join(table.out.split())
+    refused = lm("eval", "words", "--adapt", stdin=text)
+    assert refused.code == 2
+    assert "cannot adapt" in refused.err

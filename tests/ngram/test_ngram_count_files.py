@@ -13,6 +13,7 @@ from lmsuite.files.header import read_header
 from lmsuite.files.tensors import checksum, mapped, write
 from lmsuite.ngram.count_files import is_counts_file, open_counts, read_counts, save_counts
 from lmsuite.ngram.counting import count_ngrams
+from lmsuite.ngram.longest import LongestNgrams
 from lmsuite.ngram.text_counts import TextCounts
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.types import Array
@@ -25,7 +26,7 @@ def counts() -> TextCounts:
     text = "a b\na b c"
     encoder, ids = TextEncoder.train(text, TextSettings(tokenizer="word"))
     counts = count_ngrams(ids, len(encoder.vocabulary), 3, sentences=False)
-    return TextCounts.of(counts, text, encoder, ids, grows=True, name="a text")
+    return TextCounts.of(LongestNgrams.of(counts), text, encoder, ids, grows=True, name="a text")
 
 
 @pytest.fixture

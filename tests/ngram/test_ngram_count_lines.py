@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lmsuite.errors import DataError, TextWarning
+from lmsuite.errors import DataError, TextWarning, TrainingError, UsageError
 from lmsuite.models.ngram import NgramSettings, fit_counts
 from lmsuite.ngram.count_files import listed_counts
-from lmsuite.ngram.count_lines import count_lines, read_count_lines
+from lmsuite.ngram.count_lines import count_lines, listed_ngrams, read_count_lines
 from lmsuite.ngram.counting import NgramCounts, count_ngrams
 from lmsuite.ngram.text_counts import joined
+from lmsuite.ngram.workplace import Workplace
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.types import IntArray
 
@@ -34,13 +36,20 @@ def counts_of(text: str, order: int, boundaries: Boundaries) -> tuple[TextEncode
     return encoder, count_ngrams(ids, len(encoder.vocabulary), order, sentences=sentences)
 
 
+def lines_of(
+    counts: NgramCounts, tokens: Sequence[str], least: int = 1
+) -> Iterator[tuple[str, int]]:
+    return count_lines(listed_ngrams(counts), tokens, least)
+
+
 def written(lines: Iterable[tuple[str, int]]) -> bytes:
     return "".join(f"{ngram}\t{count}\n" for ngram, count in lines).encode()
 
 
 def read_again(data: bytes, order: int, boundaries: Boundaries) -> tuple[TextEncoder, NgramCounts]:
-    listed = listed_counts(data, "counts.tsv", {"boundaries": boundaries}, None)
-    return joined([listed], order, {})
+    listed = listed_counts(BytesIO(data), "counts.tsv", {"boundaries": boundaries}, None)
+    together = joined([listed], order, {})
+    return together.encoder, together.counts()
 
 
 def assert_same(found: NgramCounts, expected: NgramCounts) -> None:
@@ -53,20 +62,20 @@ def assert_same(found: NgramCounts, expected: NgramCounts) -> None:
 
 def test_the_lines_of_a_small_text() -> None:
     encoder, counts = counts_of("b a\nb\n", 2, Boundaries.LINES)
-    lines = written(count_lines(counts, encoder.vocabulary.tokens)).decode().splitlines()
+    lines = written(lines_of(counts, encoder.vocabulary.tokens)).decode().splitlines()
     unigrams = ["<s>\t2", "</s>\t2", "b\t2", "a\t1"]
     assert lines == [*unigrams, "<s> b\t2", "b </s>\t1", "b a\t1", "a </s>\t1"]
-    frequent = written(count_lines(counts, encoder.vocabulary.tokens, least=2)).decode()
+    frequent = written(lines_of(counts, encoder.vocabulary.tokens, least=2)).decode()
     assert frequent.splitlines() == ["<s>\t2", "</s>\t2", "b\t2", "<s> b\t2"]
 
 
 def test_white_space_in_a_word_is_written_as_its_code() -> None:
     encoder, counts = counts_of("a\n", 1, Boundaries.STREAM)
-    data = written(count_lines(counts, encoder.vocabulary.tokens))
+    data = written(lines_of(counts, encoder.vocabulary.tokens))
     assert data == b"<0x0A>\t1\na\t1\n"
-    assert read_count_lines(data, "it").tokens[3:] == ("\n", "a")
+    assert read_count_lines([data], "it").tokens[3:] == ("\n", "a")
     with pytest.raises(DataError, match="both be '<0x0A>'"):
-        list(count_lines(counts, ["<unk>", "<s>", "</s>", "\n", "<0x0A>"]))
+        list(lines_of(counts, ["<unk>", "<s>", "</s>", "\n", "<0x0A>"]))
 
 
 @settings(max_examples=50)
@@ -74,7 +83,7 @@ def test_white_space_in_a_word_is_written_as_its_code() -> None:
 def test_what_is_written_is_read_again(text: str, order: int, boundaries: Boundaries) -> None:
     encoder, counts = counts_of(text, order, boundaries)
     assume(len(counts.orders[-1]))
-    data = written(count_lines(counts, encoder.vocabulary.tokens))
+    data = written(lines_of(counts, encoder.vocabulary.tokens))
     found_encoder, found = read_again(data, order, boundaries)
     assert found_encoder.fingerprint() == encoder.fingerprint()
     assert_same(found, counts)
@@ -91,7 +100,7 @@ def test_the_counts_of_lower_orders_follow_if_they_are_missing(
     fewest = min(fewest, order)
     lines = [
         (ngram, count)
-        for ngram, count in count_lines(counts, encoder.vocabulary.tokens)
+        for ngram, count in lines_of(counts, encoder.vocabulary.tokens)
         if len(words := ngram.split()) >= fewest or (words[0] == "<s>" and words[-1] == "</s>")
     ]
     with warnings.catch_warnings():
@@ -116,16 +125,17 @@ def test_without_rare_ngrams_there_is_a_model_all_the_same(
     end = boundaries.end
     encoder, counts = counts_of(f"{text}{end}" * least + text, order, boundaries)
     assume(counts.orders[-1].count.max(initial=0) >= least)
-    data = written(count_lines(counts, encoder.vocabulary.tokens, least))
+    data = written(lines_of(counts, encoder.vocabulary.tokens, least))
     found_encoder, found = read_again(data, order, boundaries)
     tokens = found_encoder.vocabulary.tokens
-    lines = dict(count_lines(counts, encoder.vocabulary.tokens, least))
+    lines = dict(lines_of(counts, encoder.vocabulary.tokens, least))
     lines.pop("<s>", None)
-    again = dict(count_lines(found, tokens))
+    again = dict(lines_of(found, tokens))
     again.pop("<s>", None)
     assert again == lines
     assume(np.count_nonzero(found.orders[0].count) > 1)
-    model = fit_counts(found_encoder, found, NgramSettings(order=order))
+    listed = listed_counts(BytesIO(data), "counts.tsv", {"boundaries": boundaries}, None)
+    model = fit_counts(joined([listed], order, {}), NgramSettings(order=order))
     state = model.start(1)
     for word in [3, len(tokens) - 1, 3]:
         total = np.exp(model.log_probs(state).astype(np.float64)).sum()
@@ -135,20 +145,20 @@ def test_without_rare_ngrams_there_is_a_model_all_the_same(
 
 def test_lines_are_numbered_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lmsuite.ngram.count_lines._BLOCK", 8)
-    listed = read_count_lines(b"a b 1\n\nb c 2\nc a 1\na 1\nb 3\nc 2", "it")
+    listed = read_count_lines([b"a b 1\n\nb", b" c 2\nc a 1\n", b"a 1\nb 3", b"\nc 2"], "it")
     assert listed.longest.count.tolist() == [1, 1, 2, 1, 1]
     with pytest.raises(DataError, match="it, line 6: 'x'"):
-        read_count_lines(b"a b 1\n\nb c 2\nc a 1\na 1\nb x\n", "it")
+        read_count_lines([b"a b 1\n\nb c 2\n", b"c a 1\na 1\nb x\n"], "it")
 
 
 def test_sentences_too_short_for_the_order_are_taken_for_absent() -> None:
     with pytest.warns(TextWarning, match="no n-grams of fewer than 3 words"):
-        listed = read_count_lines(b"<s> a </s> 2\n", "it")
+        listed = read_count_lines([b"<s> a </s> 2\n"], "it")
     assert listed.longest.count.tolist() == [2, 2, 2]
 
 
 def test_fields_may_be_parted_by_any_space_and_equal_lines_are_added() -> None:
-    listed = read_count_lines(b"\xef\xbb\xbfa  b 1\r\n\na\tb\t2\na 3\nb 3\n", "it")
+    listed = read_count_lines([b"\xef\xbb\xbfa  b 1\r\n\na\tb\t2\na 3\nb 3\n"], "it")
     assert listed.tokens[3:] == ("a", "b")
     assert listed.longest.ngrams.tolist() == [[3, 4], [4, -1]]
     assert listed.longest.count.tolist() == [3, 3]
@@ -181,7 +191,7 @@ def test_fields_may_be_parted_by_any_space_and_equal_lines_are_added() -> None:
 )
 def test_what_is_no_counts_is_refused(data: bytes, said: str) -> None:
     with pytest.raises(DataError) as refused:
-        listed = read_count_lines(data, "it")
+        listed = read_count_lines([data], "it")
         listed.longest.counts(listed.tokens)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -194,4 +204,44 @@ def test_boundaries_that_the_counts_do_not_have_are_refused(
     data: bytes, chosen: Boundaries
 ) -> None:
     with pytest.raises(DataError, match="so its boundaries are"):
-        listed_counts(data, "it", {"boundaries": chosen}, None)
+        listed_counts(BytesIO(data), "it", {"boundaries": chosen}, None)
+
+
+@pytest.mark.parametrize("boundaries", list(Boundaries))
+@given(text=texts, order=st.integers(1, 5), least=st.integers(1, 2), part=st.integers(2, 40))
+@settings(max_examples=25)
+def test_lists_on_disk_make_the_same_model(
+    boundaries: Boundaries, text: str, order: int, least: int, part: int
+) -> None:
+    """Of all counts, or of the frequent ones; with the list cut anywhere into pieces."""
+    end = boundaries.end
+    encoder, counts = counts_of(f"{text}{end}" * least + text, order, boundaries)
+    data = written(lines_of(counts, encoder.vocabulary.tokens, least))
+    assume(counts.orders[-1].count.max(initial=0) >= least)
+    chosen = {"boundaries": boundaries}
+    whole, on_disk = (
+        joined([listed_counts(BytesIO(data), "it", chosen, None, on_disk=disk)], order, {})
+        for disk in (False, True)
+    )
+    assert_same(on_disk.counts(), whole.counts())
+    model_settings = NgramSettings(order=order)
+    try:
+        expected = fit_counts(whole, model_settings).arrays()
+    except TrainingError:
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Workplace, "planned", lambda *_: part)
+        found = fit_counts(on_disk, model_settings, memory=1 << 30, threads=1).arrays()
+    for name, array in expected.items():
+        assert array.tobytes() == found[name].tobytes(), name
+
+
+def test_a_list_on_disk_that_lacks_something_is_refused() -> None:
+    with pytest.raises(UsageError, match="it has no 1-grams; to complete them"):
+        read_count_lines([b"a b 1\nb c 2\n"], "it", on_disk=True)
+    with pytest.raises(DataError, match="'a <s> b' has <s> after"):
+        read_count_lines([b"a <s> b 1\n"], "it", on_disk=True)
+    stream = BytesIO(b"a b 2\nb a 1\na 1\nb 2\n")
+    listed = listed_counts(stream, "it", {}, None, on_disk=True)
+    with pytest.raises(DataError, match="'a' is rarer than all that begins with it"):
+        fit_counts(joined([listed], 2, {}), NgramSettings(order=2), memory=1 << 30, threads=1)

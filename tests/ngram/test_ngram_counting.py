@@ -130,14 +130,14 @@ def test_the_beginning_of_a_stream_counts_as_a_preceding_word(stream: list[int])
 
 
 def test_counts_of_counts() -> None:
-    assert counts_of_counts(np.array([0, 1, 1, 2, 5, 9, 4]), 4).tolist() == [1, 2, 1, 0, 1]
+    assert counts_of_counts(np.array([0, 1, 1, 2, 5, 9, 4])).tolist() == [1, 2, 1, 0, 1, 1, 0]
 
 
 def test_modified_discounts_by_hand() -> None:
     # n1..n4 = 8, 4, 3, 2: Y = 8 / (8 + 8) = 1/2; D1 = 1 - 2/2 * 4/8 = 1/2;
     # D2 = 2 - 3/2 * 3/4 = 7/8; D3 = 3 - 4/2 * 2/3 = 5/3.
     count = np.repeat([1, 2, 3, 4, 11], [8, 4, 3, 2, 6])
-    discounts, messages = modified_discounts(count, 2)
+    discounts, messages = modified_discounts(counts_of_counts(count), 2)
     assert discounts.as_tuple() == pytest.approx((1 / 2, 7 / 8, 5 / 3))
     assert messages == []
     assert discounts.of(np.array([0, 1, 2, 3, 50])).tolist() == pytest.approx(
@@ -154,14 +154,14 @@ def test_modified_discounts_by_hand() -> None:
     ],
 )
 def test_unusable_counts_of_counts_fall_back_and_say_why(count: list[int], reason: str) -> None:
-    discounts, [message] = modified_discounts(np.array(count), 4)
+    discounts, [message] = modified_discounts(counts_of_counts(np.array(count)), 4)
     assert discounts is FALLBACK
     assert "order 4" in message and "0.5, 1, 1.5" in message and reason in message
 
 
 def test_single_discount_and_its_fallback() -> None:
-    discounts, messages = single_discount(np.array([1, 1, 1, 2, 7]), 1)
+    discounts, messages = single_discount(counts_of_counts(np.array([1, 1, 1, 2, 7])), 1)
     assert discounts.as_tuple() == pytest.approx((3 / 5,) * 3) and messages == []
-    discounts, [message] = single_discount(np.array([1, 1, 7]), 3)
+    discounts, [message] = single_discount(counts_of_counts(np.array([1, 1, 7])), 3)
     assert discounts is SINGLE_FALLBACK
     assert "order 3" in message and "0.75" in message

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +67,45 @@ def test_stream_characters_agree_with_an_independent_script(shared: Path) -> Non
     model = NgramModel.fit(encoder, train, NgramSettings(order=7))
     valid = encoder.encode((folder / "valid.txt").read_text("utf-8"))
     assert -model.score(valid).mean() == pytest.approx(1.5165, abs=0.0005)
+
+
+EIGHT_LINES = """\
+we came home
+we come home
+you came home
+you come home
+they came home
+they come home
+all came late
+all came late
+"""
+OF_LMPLZ = """
+1 11 D1=0.4 D2=1.6 D3+=1.4
+2 16 D1=0.3 D2=1.74286 D3+=3
+"""  # what `lmplz -o 2` of KenLM 0.3.0 prints
+
+
+def test_lmplz_counts_the_raw_count_of_its_last_word_and_we_do_not(
+    fit: Any, tmp_path: Path
+) -> None:
+    """kpu/kenlm #405. The last word is `late`: seen twice, but after one word alone.
+
+    Adjusted counts: `came` 4, `come` 3, `home` and `</s>` 2, the other five words 1. So n1, n2, n3,
+    n4 = 5, 2, 1, 1 and Y = n1 / (n1 + 2 n2) = 5/9. With the raw count of `late` they are 4, 3, 1, 1
+    and Y = 2/5, which are lmplz's. Bigrams have raw counts, and the same discounts.
+    """
+    printed = OF_LMPLZ
+    if lmplz := shutil.which("lmplz"):
+        command = [lmplz, "-o", "2", "-S", "100M", "-T", str(tmp_path)]
+        done = subprocess.run(
+            command, input=EIGHT_LINES, capture_output=True, text=True, check=True
+        )
+        printed = done.stderr
+    rows = re.findall(r"^\d \d+ D1=(\S+) D2=(\S+) D3\+=(\S+)", printed, re.MULTILINE)
+    theirs = [tuple(map(float, row)) for row in rows]
+    y = 2 / 5
+    assert theirs[0] == pytest.approx((1 - 2 * y * 3 / 4, 2 - 3 * y * 1 / 3, 3 - 4 * y), abs=1e-5)
+    ours = [each.as_tuple() for each in fit(EIGHT_LINES, lines=True, order=2).discounts]
+    y = 5 / 9
+    assert ours[0] == pytest.approx((1 - 2 * y * 2 / 5, 2 - 3 * y * 1 / 2, 3 - 4 * y))
+    assert ours[1] == pytest.approx(theirs[1], abs=1e-5)

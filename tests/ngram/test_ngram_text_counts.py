@@ -13,6 +13,7 @@ from lmsuite.ngram.counting import NgramCounts, count_ngrams
 from lmsuite.ngram.longest import NOTHING, LongestNgrams
 from lmsuite.ngram.smoothing.kneser_ney import adjusted_counts
 from lmsuite.ngram.text_counts import TextCounts, joined
+from lmsuite.ngram.workplace import Workplace
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.text.vocabulary import Vocabulary
 from lmsuite.types import IntArray
@@ -40,7 +41,7 @@ def counts_of(encoder: TextEncoder, ids: IntArray, order: int) -> NgramCounts:
 def counted(text: str, order: int, chosen: TextSettings) -> TextCounts:
     encoder, ids = TextEncoder.train(text, chosen)
     counts = counts_of(encoder, ids, order)
-    return TextCounts.of(counts, text, encoder, ids, grows=True, name="a part")
+    return TextCounts.of(LongestNgrams.of(counts), text, encoder, ids, grows=True, name="a part")
 
 
 # A last line of blanks is none, until another text follows.
@@ -89,7 +90,8 @@ def test_the_joint_of_two_streams_by_hand() -> None:
     the line end, and the line end and "c", are in neither."""
     chosen = TextSettings(tokenizer="whitespace")
     parts = [counted(text, 2, chosen) for text in ("a b", "c")]
-    encoder, counts = joined(parts, 2, {})
+    together = joined(parts, 2, {})
+    encoder, counts = together.encoder, together.counts()
     tokens = encoder.vocabulary.tokens
     bigrams = counts.orders[1]
     found = {
@@ -107,7 +109,8 @@ def test_joined_counts_are_those_of_the_whole_text(
     divided: tuple[list[str], TextSettings], order: int
 ) -> None:
     parts, chosen = divided
-    encoder, counts = joined([counted(part, order, chosen) for part in parts], order, {})
+    together = joined([counted(part, order, chosen) for part in parts], order, {})
+    encoder, counts = together.encoder, together.counts()
     expected, ids = TextEncoder.train(whole_of(parts, chosen.boundaries), chosen)
     assert encoder.fingerprint() == expected.fingerprint()
     assert_same(counts, counts_of(expected, ids, order))
@@ -120,7 +123,8 @@ def test_lower_orders_and_limits_of_the_vocabulary_come_with_training(
 ) -> None:
     parts, chosen = divided
     counts = [counted(part, order + more, chosen) for part in parts]
-    encoder, found = joined(counts, order, {"min_count": min_count, "max_vocab": 5})
+    together = joined(counts, order, {"min_count": min_count, "max_vocab": 5})
+    encoder, found = together.encoder, together.counts()
     limited = TextSettings(
         tokenizer=chosen.tokenizer, boundaries=chosen.boundaries, min_count=min_count, max_vocab=5
     )
@@ -139,21 +143,82 @@ def test_the_model_of_counts_is_the_model_of_the_text(
         order=order, smoothing=smoothing, prune=(0, 1)[: order if pruned else 0]
     )
     encoder, ids = TextEncoder.train(whole_of(parts, chosen.boundaries), chosen)
-    _, counts = joined([counted(part, order, chosen) for part in parts], order, {})
+    counts = joined([counted(part, order, chosen) for part in parts], order, {})
     try:
         expected = NgramModel.fit(encoder, ids, model_settings)
     except TrainingError as error:
         with pytest.raises(TrainingError) as ours:
-            fit_counts(encoder, counts, model_settings)
+            fit_counts(counts, model_settings)
         assert str(ours.value) == str(error)
         return
-    found = fit_counts(encoder, counts, model_settings)
+    found = fit_counts(counts, model_settings)
     assert found.messages == expected.messages
     arrays, whole = found.arrays(), expected.arrays()
     assert arrays.keys() == whole.keys()
     for name, array in whole.items():
         assert array.dtype == arrays[name].dtype, name
         assert array.tobytes() == arrays[name].tobytes(), name
+
+
+@settings(max_examples=60)
+@given(
+    divided_texts(),
+    st.integers(1, 6),
+    st.integers(0, 1),
+    st.sampled_from(FROM_COUNTS),
+    st.booleans(),
+    st.integers(2, 40),
+)
+def test_counts_in_parts_of_any_size_make_the_same_model(
+    divided: tuple[list[str], TextSettings],
+    order: int,
+    more: int,
+    smoothing: str,
+    pruned: bool,
+    part: int,
+) -> None:
+    parts, chosen = divided
+    model_settings = NgramSettings(
+        order=order, smoothing=smoothing, prune=(0, 1)[: order if pruned else 0]
+    )
+    counts = joined([counted(text, order + more, chosen) for text in parts], order, {})
+    try:
+        expected = fit_counts(counts, model_settings)
+    except TrainingError as error:
+        with pytest.raises(TrainingError) as ours:
+            fit_counts(counts, model_settings, memory=1 << 30, threads=1)
+        assert str(ours.value) == str(error)
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Workplace, "planned", lambda *_: part)
+        found = fit_counts(counts, model_settings, memory=1 << 30, threads=1)
+    assert found.messages == expected.messages
+    arrays = found.arrays()
+    for name, array in expected.arrays().items():
+        assert array.tobytes() == arrays[name].tobytes(), name
+
+
+@pytest.mark.parametrize(
+    ("ngrams", "said"),
+    [
+        (["a b c a", "b c", "c a"], "the counts have 'a b c a', but not 'b c a'"),
+        (["a b c", "b", "c a"], "the counts have 'a b c', but not 'b c'"),
+        (["a b", "c a"], "the counts have 'a b', but not 'b'"),
+    ],
+)
+def test_a_missing_end_is_named_in_parts_too(ngrams: list[str], said: str) -> None:
+    encoder, _ = TextEncoder.train("a b c", TextSettings(tokenizer="whitespace"))
+    rows = [[encoder.vocabulary.id(word) for word in ngram.split()] for ngram in ngrams]
+    rows = [[*row, *[NOTHING] * (4 - len(row))] for row in rows]
+    longest, nothing = (
+        LongestNgrams.added(np.array(rows), np.ones(len(rows))),
+        np.zeros(0, np.int32),
+    )
+    listed = TextCounts("x", encoder, True, longest, nothing, nothing, is_open=False)
+    counts = joined([listed], 4, {}, encoder)
+    for memory in (None, 1 << 30):
+        with pytest.raises(DataError, match=said):
+            fit_counts(counts, NgramSettings(order=4), memory=memory, threads=1)
 
 
 def test_a_vocabulary_that_was_chosen_stays_as_it_is() -> None:
@@ -166,28 +231,35 @@ def test_a_vocabulary_that_was_chosen_stays_as_it_is() -> None:
     texts = ["a b\n", "a c\n"]
     each = [(text, encoder.encode(text)) for text in texts]
     parts = [
-        TextCounts.of(counts_of(encoder, ids, 2), text, encoder, ids, grows=False, name="a part")
+        TextCounts.of(
+            LongestNgrams.of(counts_of(encoder, ids, 2)),
+            text,
+            encoder,
+            ids,
+            grows=False,
+            name="a part",
+        )
         for text, ids in each
     ]
-    found, counts = joined(parts, 2, {})
-    assert found == encoder
-    assert_same(counts, counts_of(encoder, encoder.encode("".join(texts)), 2))
+    found = joined(parts, 2, {})
+    assert found.encoder == encoder
+    assert_same(found.counts(), counts_of(encoder, encoder.encode("".join(texts)), 2))
     with pytest.raises(UsageError, match="chosen already"):
         joined(parts, 2, {"min_count": 2})
     other = counted("c a\n", 2, TextSettings(tokenizer="whitespace", boundaries=Boundaries.LINES))
     with pytest.warns(TextWarning, match="were counted there as <unk>"):
-        found, counts = joined([*parts, other], 2, {})
-    assert found.vocabulary.tokens[3:] == ("a", "b", "c")
-    assert counts.orders[0].count.tolist() == [1, 0, 3, 3, 1, 1]
+        found = joined([*parts, other], 2, {})
+    assert found.encoder.vocabulary.tokens[3:] == ("a", "b", "c")
+    assert found.counts().orders[0].count.tolist() == [1, 0, 3, 3, 1, 1]
 
 
 def test_counts_like_a_model_have_its_vocabulary() -> None:
     chosen = TextSettings(tokenizer="whitespace", boundaries=Boundaries.LINES)
     like, _ = TextEncoder.train("b a\nb d\n", chosen)
     text = "a b\na c\n"
-    encoder, counts = joined([counted(text, 3, chosen)], 3, {}, like)
-    assert encoder.vocabulary == like.vocabulary
-    assert_same(counts, counts_of(like, like.encode(text), 3))
+    found = joined([counted(text, 3, chosen)], 3, {}, like)
+    assert found.encoder.vocabulary == like.vocabulary
+    assert_same(found.counts(), counts_of(like, like.encode(text), 3))
 
 
 def test_counts_that_do_not_belong_together_are_refused() -> None:

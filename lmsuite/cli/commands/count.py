@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import shlex
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
@@ -16,20 +16,24 @@ import typer
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     JsonOption,
+    MemoryOption,
     ModelsOption,
     TextArguments,
+    WorkersOption,
     complete_models,
 )
 from lmsuite.cli.saving import command_line
 from lmsuite.cli.settings_options import Given, Only
 from lmsuite.cli.streams import json_line, read_texts, say, write_all, write_json
 from lmsuite.errors import DataError, UsageError
+from lmsuite.executors import limit_threads
 from lmsuite.ngram.settings import COUNTS_SUFFIX, NgramSettings, check_trainable
 from lmsuite.sources.settings import ReadingSettings
 from lmsuite.text.settings import TextSettings
 
 if TYPE_CHECKING:
-    from lmsuite.ngram.counting import NgramCounts
+    from lmsuite.ngram.count_lines import ListedNgrams
+    from lmsuite.ngram.longest import LongestNgrams
     from lmsuite.sources.corpus import Corpus
     from lmsuite.text.encoding import TextEncoder
     from lmsuite.text.tokenizer import Tokenizer
@@ -76,6 +80,8 @@ def count(
             show_default=False,
         ),
     ] = None,
+    memory: MemoryOption = None,
+    threads: WorkersOption = None,
     models: ModelsOption = DEFAULT_FOLDER,
     reading: ReadingSettings,
     as_json: JsonOption = False,
@@ -97,34 +103,39 @@ def count(
     is_file = out is not None and out.name.endswith(COUNTS_SUFFIX)
     if is_file and least > 1:
         raise UsageError(f"{out} is to hold all n-grams, to be added to others; leave out --min")
+    from lmsuite.ngram.count_files import save_counts
+    from lmsuite.ngram.count_lines import count_lines
+    from lmsuite.ngram.memory import bytes_of
+    from lmsuite.ngram.text_counts import TextCounts
+
     settings = NgramSettings(**counting)
     check_trainable(settings)
+    allowed = None if memory is None else bytes_of(memory)
+    limit_threads(threads)  # of the encoding, too
     way = _way(like, models, text_settings)
     corpus = read_texts(texts or [], reading, [way.by.boundaries])
     encoder, ids = _encoded(corpus, way)
-    counts = _counts(encoder, ids, settings.order)
-    if out is None:
-        lines = _lines(encoder, counts, least)
-        write_all(map(_as_json, lines) if as_json else map(_as_text, lines))
-        return
-    if is_file:
-        from lmsuite.ngram.count_files import save_counts
-        from lmsuite.ngram.text_counts import TextCounts
-
-        counted = TextCounts.of(
-            counts, corpus.text, encoder, ids, grows=way.grows, name=corpus.name
-        )
-        save_counts(out, counted, corpus_sha256=corpus.sha256, command=command_line(context))
-    else:
-        _write(out, map(_as_text, _lines(encoder, counts, least)))
+    with _counted(encoder, ids, settings.order, allowed, threads) as counted:
+        if is_file:
+            assert out is not None
+            counts = TextCounts.of(
+                counted.longest(), corpus.text, encoder, ids, grows=way.grows, name=corpus.name
+            )
+            save_counts(out, counts, corpus_sha256=corpus.sha256, command=command_line(context))
+        else:
+            lines = count_lines(counted.listed(), encoder.vocabulary.tokens, least)
+            if out is None:
+                write_all(map(_as_json, lines) if as_json else map(_as_text, lines))
+                return
+            _write(out, map(_as_text, lines))
     vocabulary, size = len(encoder.vocabulary), out.stat().st_size
     if as_json:
-        facts = {"file": str(out), "bytes": size, "order": counts.order, "corpus": corpus.name}
+        facts = {"file": str(out), "bytes": size, "order": settings.order, "corpus": corpus.name}
         write_json(facts | {"tokens": len(ids), "vocabulary": vocabulary})
         return
     say(f"counted     {len(ids):,} tokens of {corpus.name}, {vocabulary:,} in the vocabulary")
     say(f"saved       {out} ({size / 1e6:.1f} MB)")
-    next_command = ["lm", "train", "ngram", "--counts", str(out), "--n", str(counts.order)]
+    next_command = ["lm", "train", "ngram", "--counts", str(out), "--n", str(settings.order)]
     say(f"next        {shlex.join(next_command)}")
 
 
@@ -173,19 +184,34 @@ def _encoded(corpus: Corpus, way: _Way) -> tuple[TextEncoder, IntArray]:
     return way.by, ids
 
 
-def _counts(encoder: TextEncoder, ids: IntArray, order: int) -> NgramCounts:
+@contextmanager
+def _counted(
+    encoder: TextEncoder, ids: IntArray, order: int, memory: int | None, threads: int | None
+) -> Iterator[_Counted]:
+    """The n-grams of ids (N,): in parts if that is asked for, or faster."""
+    from lmsuite.ngram.blocks import TextSource
+    from lmsuite.ngram.count_lines import listed_ngrams
     from lmsuite.ngram.counting import count_ngrams
-    from lmsuite.ngram.estimate import require_short
+    from lmsuite.ngram.counting_in_parts import listed_in_parts, longest_in_parts
+    from lmsuite.ngram.estimate import is_long, occurrences
+    from lmsuite.ngram.longest import LongestNgrams
+    from lmsuite.ngram.packing import Packing
+    from lmsuite.ngram.workplace import workplace
 
-    require_short(len(ids))
-    sentences = encoder.boundaries.has_sequences
-    return count_ngrams(ids, len(encoder.vocabulary), order, sentences=sentences)
+    size, sentences = len(encoder.vocabulary), encoder.boundaries.has_sequences
+    if memory is None and not is_long(len(ids), Packing(size, order)):
+        counts = count_ngrams(ids, size, order, sentences=sentences)
+        yield _Counted(lambda: LongestNgrams.of(counts), lambda: listed_ngrams(counts))
+        return
+    with workplace(threads=threads) as place:
+        given = (TextSource(ids, sentences), occurrences(ids, size), order, memory, place)
+        yield _Counted(lambda: longest_in_parts(*given), lambda: listed_in_parts(*given))
 
 
-def _lines(encoder: TextEncoder, counts: NgramCounts, least: int) -> Iterator[tuple[str, int]]:
-    from lmsuite.ngram.count_lines import count_lines
-
-    return count_lines(counts, encoder.vocabulary.tokens, least)
+@dataclass(frozen=True)
+class _Counted:
+    longest: Callable[[], LongestNgrams]
+    listed: Callable[[], Iterator[ListedNgrams]]
 
 
 def _as_text(line: tuple[str, int]) -> str:

@@ -19,6 +19,7 @@ from lmsuite.cli.options import (
 from lmsuite.cli.streams import given_text, left_out, note, write_json
 from lmsuite.cli.tables import Column, show_remark, show_table
 from lmsuite.errors import LmError
+from lmsuite.models.settings import AdaptationSettings
 from lmsuite.sources.settings import ReadingSettings
 
 if TYPE_CHECKING:
@@ -55,6 +56,14 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    adapt: Annotated[
+        bool,
+        typer.Option(
+            "--adapt",
+            help="Dynamic evaluation: let the networks learn from the text as they read it.",
+        ),
+    ] = False,
+    adaptation: AdaptationSettings,
     seed: SeedOption = 0,
     folder: ModelsOption = DEFAULT_FOLDER,
     reading: ReadingSettings,
@@ -66,10 +75,13 @@ def evaluate(
     Examples:
       lm eval
       lm eval ngram --text tests.txt --json
+      lm eval rnn --adapt
 
     Cross-entropy is in nats a token. The first perplexity gives each OOV token the probability of
     <unk>; the second leaves OOV tokens out. ± is half of the 95 % interval, from a bootstrap over
-    lines or blocks of tokens. Bits per character compare models with different tokens.
+    lines or blocks of tokens. Bits per character compare models with different tokens. With --adapt
+    (Krause et al. 2018) a network takes a small training step after each few tokens, which it has
+    predicted by then; the model file does not change.
     """
     from lmsuite.analysis.comparability import cautions
     from lmsuite.store.opening import boundaries_of, model_names
@@ -82,7 +94,10 @@ def evaluate(
     rows: list[Comparable] = []
     for name in names:
         try:
-            rows.append(_row(folder, name, given, has_documents, block, seed))
+            row = _row(
+                folder, name, given, has_documents, block, adaptation if adapt else None, seed
+            )
+            rows.append(row)
         except LmError as error:
             if models:
                 raise
@@ -90,9 +105,17 @@ def evaluate(
     if not rows:
         raise LmError(f"none of the models in {folder} could be evaluated")
     if as_json:
-        write_json([{key: getattr(row.result, key) for key in _JSON_KEYS} for row in rows])
+        adapted = {"adapted": True} if adapt else {}
+        write_json(
+            [{key: getattr(row.result, key) for key in _JSON_KEYS} | adapted for row in rows]
+        )
     else:
         _show(rows)
+        if adapt:
+            show_remark(
+                "the networks learned from the text as they read it (--adapt): "
+                "do not compare these figures with those of models as they are"
+            )
     for caution in cautions(rows):
         if as_json:
             note(caution)
@@ -106,6 +129,7 @@ def _row(
     given: Text | None,
     has_documents: bool,
     block: int | None,
+    adapt: AdaptationSettings | None,
     seed: int,
 ) -> Comparable:
     """A model's figures on the given text, of documents or not, or on its validation text."""
@@ -120,7 +144,7 @@ def _row(
     if given is not None and has_documents:
         text = opened.model.encoder.boundaries.reads(given)
     rng = np.random.default_rng(seed)  # the same text has the same interval
-    result = evaluate_model(opened.model, text, name=opened.name, block=block, rng=rng)
+    result = evaluate_model(opened.model, text, name=opened.name, block=block, adapt=adapt, rng=rng)
     return Comparable.of(
         result, opened.model, text if given is None else given, is_tuned=opened.is_tuned_on(text)
     )

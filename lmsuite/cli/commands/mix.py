@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +16,7 @@ from lmsuite.cli.options import (
     ModelsOption,
     complete_models,
 )
-from lmsuite.cli.saving import announce, command_line, facts_of, reserve
+from lmsuite.cli.saving import announce, command_line, facts_of, reserve, write_arpa
 from lmsuite.cli.streams import note, read_texts, say, write_json
 from lmsuite.cli.tables import Column, show_table
 from lmsuite.errors import DataError, UsageError
@@ -25,11 +28,12 @@ if TYPE_CHECKING:
 
     from lmsuite.files.stored_text import Text
     from lmsuite.models.interface import LanguageModel
-    from lmsuite.models.mixture import DifferentTokensError, Mixture
+    from lmsuite.models.mixture import DifferentTokensError
     from lmsuite.store.opening import OpenedModel
     from lmsuite.store.records import Provenance
+    from lmsuite.types import IntArray
 
-_CACHE = "cache"
+_CACHE, _NEURAL_CACHE = "cache", "neural-cache"
 
 
 def mix(
@@ -39,20 +43,53 @@ def mix(
         typer.Argument(
             metavar="MODEL",
             help="Names in the models folder, or files; `cache` stands for a cache of recent "
-            "tokens.",
+            "tokens, `neural-cache` for one of the network before it.",
             autocompletion=complete_models,
         ),
     ],
     *,
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="The mixture's name.")] = (
-        "mixture"
-    ),
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="The mixture's name.", show_default="mixture"),
+    ] = None,
+    static: Annotated[
+        bool,
+        typer.Option(
+            "--static",
+            help="Make one table of n-gram models, also of different words and orders.",
+        ),
+    ] = False,
+    log_linear: Annotated[
+        bool,
+        typer.Option(
+            "--log-linear",
+            help="Make that table by interpolating logarithms, as KenLM's `interpolate` does; for "
+            "small vocabularies, unless --weights are given.",
+        ),
+    ] = False,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE|NAME",
+            help="Where a --static mixture goes: FILE.arpa, FILE.arpa.gz, or its name.",
+            show_default=False,
+        ),
+    ] = None,
+    by_context: Annotated[
+        bool,
+        typer.Option(
+            "--by-context",
+            help="Let the weights depend on how much the n-gram model knows of the context.",
+        ),
+    ] = False,
     weights: Annotated[
         str | None,
         typer.Option(
             "--weights",
             metavar="W,W,...",
-            help="One weight for each model, scaled to sum to one.",
+            help="One weight for each model, scaled to sum to one (log-linear ones are not).",
             show_default="those that predict the text best",
         ),
     ] = None,
@@ -76,43 +113,152 @@ def mix(
     Examples:
       lm mix ngram rnn --name best
       lm mix ngram cache --weights 0.9,0.1
+      lm mix rnn neural-cache ngram --by-context
+      lm mix ngram other.arpa --static --weights 0.7,0.3 -o mixed.arpa
 
     The mixture is a model like any other, in one file. Expectation maximisation (Jelinek and Mercer
     1980) finds the weights that predict the text best. The cache gives a higher probability to
-    recent tokens (Kuhn and De Mori 1990); how fast it forgets is chosen on the same text. The
-    models must have the same tokens: train them with --like.
+    recent tokens (Kuhn and De Mori 1990); how fast it forgets is chosen on the same text. A neural
+    cache (Grave et al. 2017) gives it to tokens that came when the network was in a similar state.
+
+    Models that know different words are mixed, too: each gives words that it lacks probability 0.
+    Models with different tokenizers predict whole lines together (the product over their tokens);
+    such a mixture is for lm eval, score and compare, and cannot sample. For one that can, train the
+    models with --like.
+
+    --static makes an n-gram model of n-gram models: for each n-gram of any of them, the probability
+    is the weighted sum of theirs (that of backing off, where a model lacks it; zero, if it lacks
+    the word), and back-off weights are computed anew, as by SRILM's `ngram -mix-lm`.
     """
+    from lmsuite.models.context_mixture import ContextMixture
+    from lmsuite.models.mixing import reads_differently, with_all_words
     from lmsuite.models.mixture import DifferentTokensError, Mixture, check_members, member_scores
     from lmsuite.store.opening import open_model
     from lmsuite.training.validated import ValidatedModel
 
     target = ModelsFolder(folder)
+    arpa = _arpa(name, out, is_static=static or log_linear)
+    name = name or (out if out and not arpa else None) or "mixture"
     path = target.new_path(name)  # refuses an impossible name before the work
     given = _weights(weights, len(models))
-    opened = [open_model(folder, model) for model in models if model != _CACHE]
+    if given and (by_context or _NEURAL_CACHE in models):
+        raise UsageError("--weights: a text chooses the weights by context and of a neural cache")
+    if static or log_linear:
+        if by_context:
+            raise UsageError("--by-context needs the models side by side; leave out --static")
+        _mix_static(context, models, given, text, reading, target, name, arpa, as_json, log_linear)
+        return
+    opened = [open_model(folder, each) for each in models if each not in (_CACHE, _NEURAL_CACHE)]
     members = _members(models, opened)
+    if len(members) == 1 and _NEURAL_CACHE in models:
+        _add_neural_cache(context, members, opened, text, reading, target, name, as_json)
+        return
     try:
         check_members(members)
     except DifferentTokensError as error:
-        raise _remedy(error, opened) from error
+        if reads_differently(members):
+            if by_context or _NEURAL_CACHE in models:
+                raise _remedy(error, opened) from error
+            _mix_lines(context, members, opened, given, text, reading, target, name, as_json, error)
+            return
+        members = with_all_words(members)
+        check_members(members)
     reserve(context, path)
     valid, rule = _text(text, reading, opened, optional=given is not None)
-    ids = opened[0].model.encoder.encode(valid)
+    ids = next(iter(members.values())).encoder.encode(valid)
+    members = _with_fitted_caches(members, opened, ids)
     scores = member_scores(members, ids) if valid else {}
     # Without a text, a cache has the default half-life.
     mixture = Mixture.fit(members, ids, given, scores) if valid else Mixture(members, given or ())
+    if by_context:
+        mixture = ContextMixture.of(mixture, ids, [each.score(ids) for each in mixture.members])
     is_tuned = bool(valid) and (given is None or _CACHE in members)
-    origin = _origin(opened, command_line(context), mixture, is_tuned=is_tuned)
+    used = mixture.weights.tolist()
+    by_name = dict(zip(mixture.names, used, strict=True))
+    origin = _origin(opened, command_line(context), by_name, is_tuned=is_tuned)
     made = ValidatedModel.of(name, mixture, valid, origin, rule=rule)
     if is_tuned:
         note(f"tuned on {len(ids):,} tokens: {_called(text, opened)}")
     made.save(target)
+    shown = _Members(mixture.names, mixture.members, used, scores)
     if as_json:
-        facts = facts_of(target, made)
-        write_json(facts | {"members": _member_facts(mixture, scores)})
+        write_json(facts_of(target, made) | {"members": shown.facts()})
         return
-    _show_members(mixture, scores)
+    shown.show()
     announce(target, made)
+
+
+def _arpa(name: str | None, out: str | None, *, is_static: bool) -> Path | None:
+    """The ARPA file to write, if that is asked for.
+
+    Raises:
+        UsageError: options contradict each other.
+    """
+    if out is None:
+        return None
+    if name is not None:
+        raise UsageError("--out and --name both say where the mixture goes; leave out one")
+    if not out.endswith((".arpa", ".arpa.gz")):
+        return None
+    if not is_static:
+        raise UsageError(f"{out}: an ARPA file holds one table of n-grams; add --static", "static")
+    return Path(out)
+
+
+def _mix_static(
+    context: typer.Context,
+    names: list[str],
+    given: list[float] | None,
+    text: str | None,
+    reading: ReadingSettings,
+    folder: ModelsFolder,
+    name: str,
+    arpa: Path | None,
+    as_json: bool,
+    log_linear: bool,
+) -> None:
+    """Make one table of n-gram models, and save it as a model or as an ARPA file."""
+    from lmsuite.models.static_mixture import StaticMixing
+    from lmsuite.store.opening import open_model
+    from lmsuite.training.validated import ValidatedModel
+
+    if _CACHE in names or _NEURAL_CACHE in names:
+        raise UsageError("a cache is no table of n-grams; leave it out, or --static")
+    opened = [open_model(folder.root, each) for each in names]
+    mixing = StaticMixing(_members(names, opened))
+    if arpa is None:
+        reserve(context, folder.path(name))
+    valid, rule = _text(text, reading, opened, optional=given is not None)
+    encoder = mixing.encoder
+    ids = encoder.encode(valid)
+    is_tuned = given is None
+    if given is None:
+        found = mixing.log_linear_weights(ids) if log_linear else mixing.linear_weights(ids)
+        given = found.tolist()
+        note(f"tuned on {len(ids):,} tokens: {_called(text, opened)}")
+    model = mixing.model(given, is_log_linear=log_linear)
+    if not log_linear:
+        given = [weight / sum(given) for weight in given]
+    weights = dict(zip(mixing.members, given, strict=True))
+    scores = mixing.scores(ids) if valid else {}
+    shown = _Members(list(mixing.members), list(mixing.members.values()), given, scores)
+    if arpa is not None:
+        write_arpa(model, arpa)
+        if as_json:
+            facts = {"model": arpa.name, "kind": model.kind, "file": str(arpa)}
+            write_json(facts | {"bytes": arpa.stat().st_size, "members": shown.facts()})
+            return
+        shown.show()
+        say(f"saved       {arpa} ({arpa.stat().st_size / 1e6:.1f} MB)")
+        return
+    origin = _origin(opened, command_line(context), weights, is_tuned=is_tuned)
+    made = ValidatedModel.of(name, model, valid, origin, rule=rule)
+    made.save(folder)
+    if as_json:
+        write_json(facts_of(folder, made) | {"members": shown.facts()})
+        return
+    shown.show()
+    announce(folder, made)
 
 
 def _weights(weights: str | None, count: int) -> list[float] | None:
@@ -130,6 +276,7 @@ def _weights(weights: str | None, count: int) -> list[float] | None:
 def _members(names: list[str], opened: list[OpenedModel]) -> dict[str, LanguageModel]:
     """The members by name, in the order in which they were typed."""
     from lmsuite.models.cache import CacheModel, CacheSettings
+    from lmsuite.models.neural_cache import NeuralCache, NeuralCacheSettings, network_for_cache
 
     if not opened:
         raise UsageError("a cache alone knows no words: name a model to mix it with")
@@ -138,13 +285,109 @@ def _members(names: list[str], opened: list[OpenedModel]) -> dict[str, LanguageM
     members: dict[str, LanguageModel] = {}
     for typed in names:
         name, model = _CACHE, cache
-        if typed != _CACHE:
+        if typed == _NEURAL_CACHE:
+            if not members:
+                raise UsageError("a neural cache is of a network: name the network before it")
+            of, network = members.popitem()
+            settings = NeuralCacheSettings(network.kind)
+            name, model = f"{of}+cache", NeuralCache(network_for_cache(network, of), settings)
+        elif typed != _CACHE:
             one = next(models)
             name, model = one.name, one.model
         if name in members:
             raise UsageError(f"{name} is named twice; a model can be in a mixture once")
         members[name] = model
     return members
+
+
+def _with_fitted_caches(
+    members: dict[str, LanguageModel], opened: list[OpenedModel], ids: IntArray
+) -> dict[str, LanguageModel]:
+    """The members; the text `ids` chooses the numbers of the neural caches that are new."""
+    from lmsuite.models.neural_cache import NeuralCache
+
+    def fitted(model: LanguageModel) -> LanguageModel:
+        if isinstance(model, NeuralCache) and all(one.model is not model for one in opened):
+            return NeuralCache.fit(model.network, ids)
+        return model
+
+    return {name: fitted(model) for name, model in members.items()}
+
+
+def _add_neural_cache(
+    context: typer.Context,
+    members: dict[str, LanguageModel],
+    opened: list[OpenedModel],
+    text: str | None,
+    reading: ReadingSettings,
+    folder: ModelsFolder,
+    name: str,
+    as_json: bool,
+) -> None:
+    """Give a network alone its neural cache, and save that."""
+    from lmsuite.training.validated import ValidatedModel
+
+    reserve(context, folder.path(name))
+    valid, rule = _text(text, reading, opened, optional=False)
+    ids = opened[0].model.encoder.encode(valid)
+    ((_, model),) = _with_fitted_caches(members, opened, ids).items()
+    origin = _origin(opened, command_line(context), {}, is_tuned=True)
+    made = ValidatedModel.of(name, model, valid, origin, rule=rule)
+    note(f"tuned on {len(ids):,} tokens: {_called(text, opened)}")
+    made.save(folder)
+    if as_json:
+        write_json(facts_of(folder, made))
+        return
+    announce(folder, made)
+
+
+def _mix_lines(
+    context: typer.Context,
+    members: dict[str, LanguageModel],
+    opened: list[OpenedModel],
+    given: list[float] | None,
+    text: str | None,
+    reading: ReadingSettings,
+    folder: ModelsFolder,
+    name: str,
+    as_json: bool,
+    error: DifferentTokensError,
+) -> None:
+    """Mix models with different tokenizers over whole lines, and save the mixture."""
+    from lmsuite.analysis.evaluation import evaluate
+    from lmsuite.models.line_mixture import LineMixture, check_line_members
+    from lmsuite.training.validated import ValidatedModel
+
+    if _CACHE in members:
+        raise _remedy(error, opened)  # a cache predicts tokens
+    check_line_members(members)
+    reserve(context, folder.path(name))
+    valid, rule = _text(text, reading, opened, optional=given is not None)
+    mixture = LineMixture.fit(members, valid, given)
+    remedy = _remedy(error, opened).spelled(lambda field: f"--{field}")
+    note(
+        "note: these models have different tokens, so the mixture predicts whole lines: lm eval, "
+        f"score and compare can use it. To mix them token by token: {remedy}"
+    )
+    used = mixture.weights.tolist()
+    by_name = dict(zip(mixture.names, used, strict=True))
+    is_tuned = given is None
+    origin = _origin(opened, command_line(context), by_name, is_tuned=is_tuned)
+    made = ValidatedModel.of(name, mixture, valid, origin, rule=rule)
+    if is_tuned:
+        note(f"tuned on {len(valid):,} characters: {_called(text, opened)}")
+    made.save(folder)
+    alone = (
+        {each: evaluate(one, valid, name=each).bits_per_char for each, one in members.items()}
+        if valid
+        else {}
+    )
+    shown = _Members(mixture.names, mixture.members, used, {}, alone)
+    if as_json:
+        write_json(facts_of(folder, made) | {"members": shown.facts()})
+        return
+    shown.show()
+    announce(folder, made)
 
 
 def _text(
@@ -199,14 +442,13 @@ def _without_tokens(command: list[str]) -> list[str]:
 
 
 def _origin(
-    opened: list[OpenedModel], command: str, mixture: Mixture, *, is_tuned: bool
+    opened: list[OpenedModel], command: str, weights: dict[str, float], *, is_tuned: bool
 ) -> Provenance:
     from lmsuite.store.records import Provenance, TrainingRecord
 
     made = [one.provenance for one in opened if one.manifest]
     corpora = ", ".join(dict.fromkeys(each.corpus for each in made))
     checksums = {each.corpus_sha256 for each in made}
-    weights = dict(zip(mixture.names, mixture.weights.tolist(), strict=True))
     return Provenance(
         command=command,
         corpus=corpora or "unknown",
@@ -215,29 +457,45 @@ def _origin(
     )
 
 
-def _member_facts(mixture: Mixture, scores: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
-    """Each member with its weight and its own perplexity."""
-    from lmsuite.analysis.evaluation import perplexity_of
-    from lmsuite.models.cache import CacheModel
+@dataclass(frozen=True)
+class _Members:
+    """The members of a mixture, as they are shown."""
 
-    facts: list[dict[str, Any]] = []
-    for name, model, weight in zip(mixture.names, mixture.members, mixture.weights, strict=True):
-        fact = {"member": name, "kind": model.kind, "weight": float(weight)}
-        if name in scores:
-            fact["perplexity"] = perplexity_of(-scores[name].mean())
-        if isinstance(model, CacheModel):
-            fact["half_life"] = model.settings.half_life
-        facts.append(fact)
-    return facts
+    names: Sequence[str]
+    models: Sequence[LanguageModel]
+    weights: Sequence[float]
+    scores: Mapping[str, NDArray[Any]]
+    """The log-probabilities of the text of each member, by name; none of a cache."""
+    bits_per_char: Mapping[str, float] = field(default_factory=dict)
+    """Those of members with different tokens, by name."""
 
+    def facts(self) -> list[dict[str, Any]]:
+        """Each member with its weight and its own perplexity."""
+        from lmsuite.analysis.evaluation import perplexity_of
+        from lmsuite.models.cache import CacheModel
 
-def _show_members(mixture: Mixture, scores: dict[str, NDArray[Any]]) -> None:
-    rows = []
-    for fact in _member_facts(mixture, scores):
-        alone = f"{fact['perplexity']:.2f}" if "perplexity" in fact else ""
-        if "half_life" in fact:
-            alone = f"half-life {fact['half_life']:g} tokens"
-        rows.append([fact["member"], fact["kind"], f"{fact['weight']:.4f}", alone])
-    columns = (Column("member"), Column("kind"), Column("weight", number=True), Column("alone"))
-    show_table(columns, rows)
-    say()
+        facts: list[dict[str, Any]] = []
+        for name, model, weight in zip(self.names, self.models, self.weights, strict=True):
+            fact = {"member": name, "kind": model.kind, "weight": float(weight)}
+            if name in self.scores:
+                fact["perplexity"] = perplexity_of(-self.scores[name].mean())
+            if name in self.bits_per_char:
+                fact["bits_per_char"] = self.bits_per_char[name]
+            if isinstance(model, CacheModel):
+                fact["half_life"] = model.settings.half_life
+            facts.append(fact)
+        return facts
+
+    def show(self) -> None:
+        """Print the table."""
+        rows = []
+        for fact in self.facts():
+            alone = f"{fact['perplexity']:.2f}" if "perplexity" in fact else ""
+            if "bits_per_char" in fact:
+                alone = f"{fact['bits_per_char']:.3f} bits/char"
+            if "half_life" in fact:
+                alone = f"half-life {fact['half_life']:g} tokens"
+            rows.append([fact["member"], fact["kind"], f"{fact['weight']:.4f}", alone])
+        columns = (Column("member"), Column("kind"), Column("weight", number=True), Column("alone"))
+        show_table(columns, rows)
+        say()

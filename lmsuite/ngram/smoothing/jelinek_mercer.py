@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.ngram.counting import NgramCounts, count_ngrams
-from lmsuite.ngram.recursion import Shares, Smoothed, context_sums
-from lmsuite.ngram.smoothing.relative_frequency import relative_frequencies
+from lmsuite.ngram.recursion import Shares, Smoothing, Terms, context_sums
+from lmsuite.ngram.smoothing.relative_frequency import RelativeFrequency
 from lmsuite.ngram.table import BackoffTable
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import FloatArray, IntArray
@@ -49,7 +49,7 @@ def jelinek_mercer(
     base: FloatArray,
     *,
     sentences: bool,
-) -> Smoothed:
+) -> Smoothing:
     """The mixture of relative frequencies, with weights fitted to `held_out`.
 
     Without held-out text, the weights are fitted to the last tenth of ids (N,), with frequencies
@@ -68,13 +68,23 @@ def jelinek_mercer(
         weights = fit_weights(*_evidence(seen_by_weights, held_out, base))
     else:
         messages = (f"there is no text to fit the weights to; all weights are {_START}",)
-    shares = []
-    for n, (order, weight) in enumerate(zip(counts.orders, weights, strict=True), start=1):
-        frequencies = relative_frequencies(counts, n)
-        of_context = np.where(frequencies.leftover > 0, 0.0, weight[_buckets(counts, n)])
-        share = of_context[order.prefix] * frequencies.share
-        shares.append(Shares(share, 1.0 - of_context))
-    return Smoothed(tuple(shares), messages=messages)
+    return Smoothing(tuple(map(Weighted, weights)), messages=messages)
+
+
+@dataclass(frozen=True)
+class Weighted(RelativeFrequency):
+    """The estimator of one order: relative frequencies with the weight of their context."""
+
+    weights: FloatArray
+    """(BUCKETS,)"""
+
+    def shares(
+        self, prefix: IntArray, terms: Terms, sums: Sequence[FloatArray], starts: slice
+    ) -> Shares:
+        """The frequencies times the weights."""
+        frequencies = super().shares(prefix, terms, sums, starts)
+        weight = np.where(frequencies.leftover > 0, 0.0, self.weights[_buckets(sums[0])])
+        return Shares(weight[prefix] * frequencies.share, 1.0 - weight)
 
 
 def _cut(ids: IntArray, sentences: bool) -> int:
@@ -86,10 +96,8 @@ def _cut(ids: IntArray, sentences: bool) -> int:
     return cut
 
 
-def _buckets(counts: NgramCounts, n: int) -> NDArray[np.int64]:
-    """The bucket (C,) of each context of order n: log2 of its count, rounded down."""
-    order = counts.orders[n - 1]
-    total = context_sums(order.prefix, order.count, counts.contexts(n))
+def _buckets(total: FloatArray) -> NDArray[np.int64]:
+    """The bucket (C,) of each context: log2 of its count, rounded down."""
     return np.log2(np.maximum(total, 1.0)).astype(np.int64).clip(max=BUCKETS - 1)
 
 
@@ -98,11 +106,11 @@ def _evidence(
 ) -> tuple[list[_Evidence], FloatArray]:
     """The evidence of every order, and the base probabilities (H,) of the held-out words."""
     orders = counts.orders
-    shares = [relative_frequencies(counts, n) for n in range(1, counts.order + 1)]
-    buckets = [
-        np.where(of_order.leftover > 0, -1, _buckets(counts, n))
-        for n, of_order in enumerate(shares, start=1)
-    ]
+    frequencies, buckets = [], []
+    for n, order in enumerate(orders, start=1):
+        total = context_sums(order.prefix, order.count, counts.contexts(n))
+        frequencies.append(order.count / np.maximum(total, 1.0)[order.prefix])
+        buckets.append(np.where(total == 0, -1, _buckets(total)))
     # Only the look-up of this table is used; its probabilities are never read.
     table = BackoffTable.build(
         [order.prefix for order in orders],
@@ -112,10 +120,10 @@ def _evidence(
     )
     history = np.concatenate(([BOS], held_out)).astype(np.int64)
     predicted = history != BOS
-    found = [_Evidence(shares[0].share[history], np.full(len(history), buckets[0][0]))]
+    found = [_Evidence(frequencies[0][history], np.full(len(history), buckets[0][0]))]
     for n, here, contexts, ends, ngrams in table.walk(history):
         frequency, bucket = np.zeros(len(history)), np.full(len(history), -1)
-        frequency[ends] = shares[n - 1].share[ngrams]
+        frequency[ends] = frequencies[n - 1][ngrams]
         bucket[here] = buckets[n - 1][contexts]
         found.append(_Evidence(frequency, bucket))
     return (

@@ -14,33 +14,50 @@ leave nothing for unseen words. So it gets one more occurrence, which stands for
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
-from lmsuite.ngram.counting import NgramCounts
-from lmsuite.ngram.discounts import counts_of_counts
-from lmsuite.ngram.recursion import Leftover, Shares, Smoothed, context_sums, divide
+from lmsuite.ngram.recursion import Leftover, Shares, Smoothing, Terms, divide
 from lmsuite.types import FloatArray, IntArray
 
 TRUSTED_ABOVE = 5
 
 
-def katz(counts: NgramCounts) -> Smoothed:
-    """The shares of Katz, for backing off."""
-    shares, messages = [], []
-    for n, order in enumerate(counts.orders, start=1):
-        kept, fallback = kept_parts(counts_of_counts(order.count, TRUSTED_ABOVE + 1))
+def katz(of_count: Sequence[IntArray]) -> Smoothing:
+    """The shares of Katz, for backing off; from the `counts_of_counts` of each order."""
+    estimators, messages = [], []
+    for n, counted in enumerate(of_count, start=1):
+        kept, fallback = kept_parts(counted)
         if fallback:
             messages.append(f"order {n}: no usable Good-Turing discounts; {fallback}")
-        retained = order.count * kept[np.minimum(order.count, TRUSTED_ABOVE + 1)]
-        contexts = counts.contexts(n)
-        total = context_sums(order.prefix, order.count, contexts)
-        lost = total - context_sums(order.prefix, retained, contexts)
+        estimators.append(GoodTuring(kept))
+    return Smoothing(tuple(estimators), Leftover.BACKING_OFF, messages=tuple(messages))
+
+
+@dataclass(frozen=True)
+class GoodTuring:
+    """The estimator of one order, of which each count keeps a part."""
+
+    kept: FloatArray
+    """d_r for r = 0 ... TRUSTED_ABOVE + 1 (the last for all higher counts)."""
+
+    def terms(self, count: IntArray) -> Terms:
+        """The counts, and what they keep."""
+        return count, count * self.kept[np.minimum(count, TRUSTED_ABOVE + 1)]
+
+    def shares(
+        self, prefix: IntArray, terms: Terms, sums: Sequence[FloatArray], starts: slice
+    ) -> Shares:
+        """The shares, and what is lost."""
+        (_, retained), (total, total_retained) = terms, sums
+        lost = total - total_retained
         only_trusted = (total > 0) & (lost < 1e-9)
         lost = np.where(only_trusted, 1.0, lost)
         denominator = total + only_trusted
-        share = retained / np.maximum(denominator, 1.0)[order.prefix]
-        shares.append(Shares(share, divide(lost, denominator, otherwise=1.0)))
-    return Smoothed(tuple(shares), Leftover.BACKING_OFF, messages=tuple(messages))
+        share = retained / np.maximum(denominator, 1.0)[prefix]
+        return Shares(share, divide(lost, denominator, otherwise=1.0))
 
 
 def kept_parts(of_count: IntArray) -> tuple[FloatArray, str]:

@@ -18,12 +18,13 @@ more preceding word. So every n-gram that was seen has a count of at least one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from lmsuite.ngram.counting import NgramCounts
 from lmsuite.ngram.discounts import Discounts, advised, modified_discounts, single_discount
-from lmsuite.ngram.recursion import Shares, Smoothed, context_sums, divide
+from lmsuite.ngram.recursion import Shares, Smoothing, Terms, divide
 from lmsuite.types import FloatArray, IntArray
 
 
@@ -39,70 +40,45 @@ def adjusted_counts(counts: NgramCounts) -> tuple[IntArray, ...]:
     return (*adjusted, counts.orders[-1].count)
 
 
-def modified_kneser_ney(counts: NgramCounts) -> Smoothed:
-    """Chen & Goodman's modified Kneser-Ney, with the conventions of lmplz."""
-    adjusted = adjusted_counts(counts)
-    return _discounted(
-        counts, adjusted, [modified_discounts(count, n) for n, count in enumerate(adjusted, 1)]
-    )
+def modified_kneser_ney(of_count: Sequence[IntArray]) -> Smoothing:
+    """Chen & Goodman's modified Kneser-Ney, with the conventions of lmplz.
+
+    `of_count` are the `counts_of_counts` of each order's adjusted counts.
+    """
+    return _discounted([modified_discounts(counted, n) for n, counted in enumerate(of_count, 1)])
 
 
-def kneser_ney(counts: NgramCounts, discount: float | None = None) -> Smoothed:
-    """Interpolated Kneser-Ney with one discount an order, or the one given."""
-    adjusted = adjusted_counts(counts)
-    return _discounted(counts, adjusted, _single(adjusted, discount))
-
-
-def absolute(counts: NgramCounts, discount: float | None = None) -> Smoothed:
-    """Interpolated absolute discounting with one discount an order, or the one given."""
-    occurrences = [order.count for order in counts.orders]
-    return _discounted(counts, occurrences, _single(occurrences, discount))
-
-
-def _single(
-    adjusted: Sequence[IntArray], discount: float | None
-) -> list[tuple[Discounts, list[str]]]:
+def one_discount(of_count: Sequence[IntArray], discount: float | None = None) -> Smoothing:
+    """One discount an order, or the one given: interpolated Kneser-Ney, if the counts are adjusted;
+    absolute discounting, if they are occurrences."""
     if discount is not None:
-        return [(Discounts(discount, discount, discount), [])] * len(adjusted)
-    return [single_discount(count, n) for n, count in enumerate(adjusted, 1)]
+        return _discounted([(Discounts(discount, discount, discount), [])] * len(of_count))
+    return _discounted([single_discount(counted, n) for n, counted in enumerate(of_count, 1)])
 
 
-def _discounted(
-    counts: NgramCounts,
-    adjusted: Sequence[IntArray],
-    discounts: Sequence[tuple[Discounts, list[str]]],
-) -> Smoothed:
-    shares = (
-        discounted_shares(order.prefix, count, of_order, counts.contexts(n))
-        for n, (order, count, (of_order, _)) in enumerate(
-            zip(counts.orders, adjusted, discounts, strict=True), start=1
-        )
-    )
-    return Smoothed(
-        shares,
+def _discounted(discounts: Sequence[tuple[Discounts, list[str]]]) -> Smoothing:
+    return Smoothing(
+        tuple(Discounting(of_order) for of_order, _ in discounts),
         discounts=tuple(of_order for of_order, _ in discounts),
         messages=advised(message for _, messages in discounts for message in messages),
     )
 
 
-def discounted_shares(
-    prefix: IntArray, count: IntArray, discounts: Discounts, contexts: int
-) -> Shares:
-    """The shares of one order, after its discount is subtracted from each count (M,)."""
-    discount = discounts.of(count)
-    total = context_sums(prefix, count, contexts)
-    lost = context_sums(prefix, discount, contexts)
-    return shares_with_sums(prefix, count, discount, total, lost)
+@dataclass(frozen=True)
+class Discounting:
+    """The estimator of one order, which subtracts its discount from each count."""
 
+    discounts: Discounts
 
-def shares_with_sums(
-    prefix: IntArray, count: IntArray, discount: FloatArray, total: FloatArray, lost: FloatArray
-) -> Shares:
-    """As `discounted_shares`, from the sums of counts and discounts over each context (C,).
+    def terms(self, count: IntArray) -> Terms:
+        """The counts and the discounts."""
+        return count, self.discounts.of(count)
 
-    The shares overwrite the discounts (M,).
-    """
-    leftover = divide(lost, total, otherwise=1.0)
-    np.subtract(count, discount, out=discount)
-    discount /= np.maximum(total, 1.0)[prefix]
-    return Shares(discount, leftover)
+    def shares(
+        self, prefix: IntArray, terms: Terms, sums: Sequence[FloatArray], starts: slice
+    ) -> Shares:
+        """The shares; they overwrite the discounts."""
+        (count, share), (total, lost) = terms, sums
+        np.subtract(count, share, out=share)
+        share /= np.maximum(total, 1.0)[prefix]
+        return Shares(share, divide(lost, total, otherwise=1.0))

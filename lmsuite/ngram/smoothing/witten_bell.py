@@ -8,19 +8,26 @@ as in Chen & Goodman 1999).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from lmsuite.ngram.counting import NgramCounts
-from lmsuite.ngram.recursion import Shares, Smoothed, context_sums, divide
+from lmsuite.ngram.recursion import Shares, Terms, divide
+from lmsuite.types import FloatArray, IntArray
 
 
-def witten_bell(counts: NgramCounts) -> Smoothed:
-    """The shares of Witten & Bell."""
-    shares = []
-    for n, order in enumerate(counts.orders, start=1):
-        total = context_sums(order.prefix, order.count, counts.contexts(n))
-        types = context_sums(order.prefix, np.minimum(order.count, 1), counts.contexts(n))
+class WittenBell:
+    """The estimator of Witten & Bell."""
+
+    def terms(self, count: IntArray) -> Terms:
+        """The counts, and 1 for each n-gram that was seen."""
+        return count, np.minimum(count, 1)
+
+    def shares(
+        self, prefix: IntArray, terms: Terms, sums: Sequence[FloatArray], starts: slice
+    ) -> Shares:
+        """The shares and T(h) / (c(h.) + T(h))."""
+        (count, _), (total, types) = terms, sums
         denominator = total + types
         leftover = divide(types, denominator, otherwise=1.0)
-        shares.append(Shares(order.count / np.maximum(denominator, 1.0)[order.prefix], leftover))
-    return Smoothed(tuple(shares))
+        return Shares(count / np.maximum(denominator, 1.0)[prefix], leftover)
