@@ -1,6 +1,7 @@
 """Where tasks run: in this process, in forked processes on its cores, or on a Dask cluster.
 
-All are a `concurrent.futures.Executor`. Tasks that a killed process has not done are done again.
+All have the methods of a `concurrent.futures.Executor`. Tasks that a killed process has not done are
+done again.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from lmsuite.errors import LmError, UsageError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from multiprocessing.process import BaseProcess
 
     from distributed import Client
@@ -70,6 +71,16 @@ def can_fork() -> bool:
     return sys.platform.startswith("linux")
 
 
+class Executor(Protocol):
+    """What is needed of a `concurrent.futures.Executor`."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """Begin to call a function."""
+
+    def shutdown(self, wait: bool = True) -> None:
+        """End it."""
+
+
 class Engine(Protocol):
     """Where tasks run side by side."""
 
@@ -104,14 +115,14 @@ class Processes:
 
     def give_up(self, executor: Executor) -> None:
         """As `Engine.give_up`; the processes are killed."""
-        executor.shutdown(cancel_futures=True)
+        executor.shutdown(wait=False)
 
     def result(self, future: Future[_Result]) -> _Result:
         """As `Engine.result`."""
         return future.result()
 
 
-class _Forked(Executor):
+class _Forked:
     """A pool of forked processes for one function."""
 
     def __init__(self, workers: int, function: Callable[[Any], Any]) -> None:
@@ -123,19 +134,19 @@ class _Forked(Executor):
             workers, get_context("fork"), initializer=_in_worker, initargs=(os.getpid(), function)
         )
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
         with warnings.catch_warnings(), _uninterrupted():  # the first task forks the processes
             # Python 3.12 warns of a fork while threads run. The only threads are OpenBLAS's, which
             # stops and restarts them around a fork, and the pool's own.
             warnings.simplefilter("ignore", DeprecationWarning)
             return self._pool.submit(_run, args[-1])
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes; those that still work on tasks nobody waits for are killed."""
-        if cancel_futures:
+    def shutdown(self, wait: bool = True) -> None:
+        """End the processes; without waiting, they are killed."""
+        if not wait:
             for process in self._processes():
                 process.kill()
-        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+        self._pool.shutdown(cancel_futures=not wait)
 
     def _processes(self) -> set[BaseProcess]:
         from multiprocessing import active_children
@@ -354,6 +365,8 @@ class _Crew:
         return len(self._begun)
 
     def begin(self, task: Any) -> None:
+        from concurrent.futures import BrokenExecutor, Future
+
         try:
             future = self._executor.submit(perform, self._function, task)
         except BrokenExecutor as error:
@@ -362,6 +375,8 @@ class _Crew:
         self._begun.append((task, future))
 
     def next_result(self) -> Any:
+        from concurrent.futures import BrokenExecutor
+
         while True:
             try:
                 result = self._engine.result(self._begun[0][1])
