@@ -1,7 +1,7 @@
 """Where tasks run: in this process, in forked processes on its cores, or on a Dask cluster.
 
-All have the methods of a `concurrent.futures.Executor`. Tasks that a killed process has not done are
-done again.
+All have the methods of a `concurrent.futures.Executor`. Tasks that a killed process has not done
+are done again.
 """
 
 from __future__ import annotations
