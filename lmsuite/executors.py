@@ -204,7 +204,8 @@ class Cluster:
 
     def give_up(self, executor: Executor) -> None:
         """As `Engine.give_up`; workers end the tasks that they have begun."""
-        executor.shutdown(wait=False)
+        with suppress(RuntimeError):  # the client has been closed
+            executor.shutdown(wait=False)
 
     def result(self, future: Future[_Result]) -> _Result:
         """As `Engine.result`.
