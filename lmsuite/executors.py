@@ -1,6 +1,7 @@
 """Where tasks run: in this process, in forked processes on its cores, or on a Dask cluster.
 
-All are a `concurrent.futures.Executor`. Tasks that a killed process has not done are done again.
+All have the methods of a `concurrent.futures.Executor`. Tasks that a killed process has not done
+are done again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from lmsuite.errors import LmError, UsageError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from multiprocessing.process import BaseProcess
 
     from distributed import Client
@@ -115,6 +116,16 @@ def signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+class Executor(Protocol):
+    """What is needed of a `concurrent.futures.Executor`."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """Begin to call a function."""
+
+    def shutdown(self, wait: bool = True) -> None:
+        """End it."""
+
+
 class Engine(Protocol):
     """Where tasks run side by side."""
 
@@ -149,14 +160,14 @@ class Processes:
 
     def give_up(self, executor: Executor) -> None:
         """As `Engine.give_up`; the processes are killed."""
-        executor.shutdown(cancel_futures=True)
+        executor.shutdown(wait=False)
 
     def result(self, future: Future[_Result]) -> _Result:
         """As `Engine.result`."""
         return future.result()
 
 
-class _Pool(Executor):
+class _Pool:
     """A pool of processes for one function."""
 
     def __init__(self, workers: int, function: Callable[[Any], Any]) -> None:
@@ -171,7 +182,7 @@ class _Pool(Executor):
             initargs=(os.getpid(), function, _limit),
         )
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
         # The first tasks start the processes.
         with warnings.catch_warnings(), _uninterrupted(), signals_blocked():
             # Python 3.12 warns of a fork while threads run. The only threads are OpenBLAS's, which
@@ -179,12 +190,12 @@ class _Pool(Executor):
             warnings.simplefilter("ignore", DeprecationWarning)
             return self._pool.submit(_run, args[-1])
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes; those that still work on tasks nobody waits for are killed."""
-        if cancel_futures:
+    def shutdown(self, wait: bool = True) -> None:
+        """End the processes; without waiting, they are killed."""
+        if not wait:
             for process in self._processes():
                 process.kill()
-        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+        self._pool.shutdown(cancel_futures=not wait)
 
     def _processes(self) -> set[BaseProcess]:
         from multiprocessing import active_children
@@ -242,7 +253,8 @@ class Cluster:
 
     def give_up(self, executor: Executor) -> None:
         """As `Engine.give_up`; workers end the tasks that they have begun."""
-        executor.shutdown(wait=False)
+        with suppress(RuntimeError):  # the client has been closed
+            executor.shutdown(wait=False)
 
     def result(self, future: Future[_Result]) -> _Result:
         """As `Engine.result`.
@@ -419,6 +431,8 @@ class _Crew:
         return len(self._begun)
 
     def begin(self, task: Any) -> None:
+        from concurrent.futures import BrokenExecutor, Future
+
         try:
             future = self._executor.submit(perform, self._function, task)
         except BrokenExecutor as error:
@@ -427,6 +441,8 @@ class _Crew:
         self._begun.append((task, future))
 
     def next_result(self) -> Any:
+        from concurrent.futures import BrokenExecutor
+
         while True:
             try:
                 result = self._engine.result(self._begun[0][1])

@@ -10,7 +10,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -241,18 +241,18 @@ def temporary_scratch() -> Iterator[Scratch]:
         TrainingError: it cannot be made.
     """
     parent = tempfile.gettempdir()
-    try:
-        _remove_stale(Path(parent))
-        with locked_scratch(f"{parent}/lmsuite-{secrets.token_hex(8)}{_TEMPORARY}") as scratch:
-            try:
-                yield scratch
-            finally:
-                scratch.end()
-    except OSError as error:
-        raise TrainingError(
-            f"cannot write temporary files in {parent}: {error.strerror or error}; the environment "
-            "variable TMPDIR names another folder"
-        ) from error
+    with ExitStack() as stack:
+        try:
+            _remove_stale(Path(parent))
+            place = f"{parent}/lmsuite-{secrets.token_hex(8)}{_TEMPORARY}"
+            scratch = stack.enter_context(locked_scratch(place))
+        except OSError as error:
+            raise TrainingError(
+                f"cannot write temporary files in {parent}: {error.strerror or error}; the "
+                "environment variable TMPDIR names another folder"
+            ) from error
+        stack.callback(scratch.end)
+        yield scratch
 
 
 @contextmanager

@@ -283,7 +283,7 @@ class Dask:
                 options = ("--nworkers", str(count), "--nthreads", "1", "--host", "127.0.0.1")
                 self.start("dask_worker", *options, path=path)
             client.wait_for_workers(wanted, timeout=60)
-            return list(client.run(os.getpid).values())
+            return list(client.run(os.getpid, on_error="ignore").values())
 
 
 @contextmanager
