@@ -36,6 +36,7 @@ FILES = (
     "neural_training",
     "neural_sampling",
     "neural_evaluation",
+    "serving",
 )
 ON_REQUEST = ("ngram_large", "ngram_huge")
 """These run only where they are named: they take long."""

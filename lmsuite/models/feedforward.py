@@ -48,6 +48,10 @@ def windows(
     return np.where(read >= since, ids_at(np.maximum(read, 0)), np.int32(BOS))
 
 
+_WINDOWS = 1024
+"""The windows of which `FeedForward.layers` computes the vectors at once."""
+
+
 class FeedForward(NeuralModel):
     """A softmax over a window of the last tokens."""
 
@@ -204,6 +208,21 @@ class FeedForward(NeuralModel):
             vectors, _ = self._forward(inputs)
             scores[begin : begin + at_once] = self.target_scores(vectors, ids[chunk])
         return scores
+
+    def layers(self, ids: IntArray) -> list[FloatArray]:
+        """As `LanguageModel.layers`; the last token of each window is the one that was read."""
+        ids = self.checked(ids)
+        since = np.maximum.accumulate(np.where(ids == BOS, np.arange(ids.size), 0))
+        read = [np.empty((ids.size, size), np.float32) for size in self._settings.hidden]
+        for begin in range(0, ids.size, _WINDOWS):
+            chunk = np.arange(begin, min(begin + _WINDOWS, ids.size))
+            a = windows(ids.__getitem__, chunk + 1, since[chunk], self._settings.context)
+            x, _ = self._embedding.forward(a.T)
+            y = x.reshape(len(chunk), -1)
+            for vectors, layer in zip(read, self._layers, strict=True):
+                y, _ = self._activation.forward(layer.forward(y)[0])
+                vectors[chunk] = y
+        return [self.embedding()[ids], *read]
 
     def summary(self) -> Mapping[str, Any]:
         settings = self._settings

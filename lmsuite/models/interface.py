@@ -258,6 +258,13 @@ class LanguageModel(TextScores, ABC):
     def summary(self) -> Mapping[str, Any]:
         """Facts for ``lm info``, by label, in the order to show: sizes, discounts, notes."""
 
+    def layers(self, ids: IntArray) -> Sequence[FloatArray] | None:
+        """What every layer of a network has when it has read each of the ids (N,): N vectors each.
+
+        The embedding is layer 0. None if the model is no network.
+        """
+        return None
+
     def embedding(self) -> FloatArray | None:
         """The learned vector of every token, (V, E); None if the model has no embedding."""
         return None

@@ -15,6 +15,7 @@ steps (Zaremba et al. 2014). With `variational`, all steps of a window have the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,6 +38,9 @@ from lmsuite.nn.reader import Reader
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import BoolArray, FloatArray, IntArray
+
+_STEPS = 128
+"""The tokens of which `Recurrent.layers` reads the vectors at once."""
 
 
 class Recurrent(NeuralModel):
@@ -255,6 +259,25 @@ class Recurrent(NeuralModel):
     def piece_scorer(self) -> Callable[[IntArray], NDArray[np.float64]]:
         text = SideBySide(self)
         return lambda ids: text.score(self.checked(ids))
+
+    def layers(self, ids: IntArray) -> list[FloatArray]:
+        ids = self.checked(ids)
+        goes_on = ids.size > 0 and ids[0] != BOS
+        whole = np.concatenate(([BOS], ids)) if goes_on else ids  # every text begins with <s>
+        read = [np.empty((len(whole), len(layer.Wh)), np.float32) for layer in self._layers]
+        readers, begins = self.readers(1), [*np.flatnonzero(whole == BOS).tolist(), len(whole)]
+        with blas_threads(1):
+            for begin, end in pairwise(begins):
+                state = self.zero_state(1)
+                for at in range(begin, end, _STEPS):
+                    window = slice(at, min(at + _STEPS, end))
+                    below: Any = whole[window, None]
+                    for i, reader in enumerate(readers):
+                        mine = self._state_of(i)
+                        below, state[mine] = reader.read(below, state[mine])
+                        read[i][window] = below[:, 0]
+        table = self.embedding()
+        return [table[ids], *(vectors[len(whole) - len(ids) :] for vectors in read)]
 
     def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
         """By the cells' `forward`, and by the equations."""

@@ -202,6 +202,12 @@ def with_another_text(
             "FILE.counts) and train from {counts}",
             *("keep_counts", "counts"),
         )
+    if counts.encoder.backward:
+        raise UsageError(
+            f"{names[0]} reads text backward, so a second text would come before the first; train "
+            "on both texts with {backward}",
+            "backward",
+        )
     counts = replace(counts, name=names[0])
     encoder = counts.encoder
     if counts.grows:
