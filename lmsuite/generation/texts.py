@@ -55,7 +55,7 @@ class Sample:
     @classmethod
     def of(cls, pieces: Iterable[Piece], draws: int = 1) -> Sample:
         """The text of these pieces."""
-        texts, ids, log_probs, _ = zip(*pieces, strict=True) if pieces else ((), (), (), ())
+        texts, ids, log_probs, *_ = zip(*pieces, strict=True) if pieces else ((), (), ())
         return cls("".join(texts), list(ids), list(log_probs), draws)
 
 
