@@ -145,26 +145,6 @@ class NgramModel(LanguageModel):
         return cls(encoder, settings, estimated.table, estimated.discounts, estimated.messages)
 
     @property
-    def counts(self) -> TextCounts | None:
-        """The counts of the training text, if the model keeps them: to go on from them.
-
-        Raises:
-            ModelFileError: they are damaged.
-        """
-        if not self._kept:
-            return None
-        from lmsuite.ngram.text_counts import TextCounts
-
-        arrays = dict(self._kept)
-        grows, is_open = arrays.pop("flags").tolist()
-        try:
-            return TextCounts.from_arrays(
-                "the counts in the model", self.encoder, arrays, grows=grows, is_open=is_open
-            )
-        except ValueError as error:
-            raise ModelFileError(f"the counts in the model are damaged: {error}") from error
-
-    @property
     def reach(self) -> int:  # type: ignore[override]  # a fact of the table
         """The number of words of the longest context."""
         return self.table.order - 1
@@ -394,6 +374,30 @@ def fit_counts(
         flags = np.array([kept.grows, kept.is_open], np.uint8)
         arrays = {**kept.arrays(), "flags": flags}
     return NgramModel(counts.encoder, settings, made.table, made.discounts, made.messages, arrays)
+
+
+def kept_counts(model: NgramModel) -> TextCounts | None:
+    """The counts of the training text, if the model keeps them: to go on from them.
+
+    Raises:
+        ModelFileError: they are damaged.
+    """
+    from lmsuite.ngram.text_counts import TextCounts
+
+    arrays = {
+        name.removeprefix(_KEPT): array
+        for name, array in model.arrays().items()
+        if name.startswith(_KEPT)
+    }
+    if not arrays:
+        return None
+    grows, is_open = arrays.pop("flags").tolist()
+    try:
+        return TextCounts.from_arrays(
+            "the counts in the model", model.encoder, arrays, grows=grows, is_open=is_open
+        )
+    except ValueError as error:
+        raise ModelFileError(f"the counts in the model are damaged: {error}") from error
 
 
 def _check_flags(kept: Mapping[str, Array]) -> None:

@@ -26,7 +26,7 @@ from lmsuite.errors import DataError, UsageError
 from lmsuite.files.stored_text import Text
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.neural import NeuralModel
-from lmsuite.models.ngram import NgramModel, NgramSettings, fit_counts
+from lmsuite.models.ngram import NgramModel, NgramSettings, fit_counts, kept_counts
 from lmsuite.models.settings import OF_TRAINING
 from lmsuite.ngram.counting import count_ngrams
 from lmsuite.ngram.estimate import require_short
@@ -205,7 +205,7 @@ def with_another_text(
         UsageError: the model is no n-gram model, or the weight is not a whole number above 0.
     """
     require_kind(start, NgramModel.kind, names[0])
-    counts = start.counts if isinstance(start, NgramModel) else None
+    counts = kept_counts(start) if isinstance(start, NgramModel) else None
     if counts is None:
         raise DataError(
             f"{names[0]} does not keep the counts of its text, to which those of {names[1]} would "

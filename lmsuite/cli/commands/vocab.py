@@ -67,11 +67,10 @@ def vocab(
 
 def _counts(model: LanguageModel) -> IntArray | None:
     """How often each token occurs (V,), if the model knows it."""
-    from lmsuite.models.ngram import NgramModel
+    from lmsuite.models.ngram import NgramModel, kept_counts
 
-    if not isinstance(model, NgramModel) or model.counts is None:
-        return None
-    return model.counts.longest.unigrams(len(model.encoder.vocabulary))
+    counts = kept_counts(model) if isinstance(model, NgramModel) else None
+    return None if counts is None else counts.longest.unigrams(len(model.encoder.vocabulary))
 
 
 def _lines(model: LanguageModel, counts: IntArray | None, *, arpa: bool) -> Iterator[str]:
