@@ -34,6 +34,8 @@ FILES = (
     "text_encoding",
     "long_texts",
     "neural_training",
+    "neural_words",
+    "neural_cores",
     "neural_sampling",
     "neural_evaluation",
     "serving",

@@ -65,6 +65,22 @@ class SamplingSettings:
         help="Above 1, tokens that came before are less probable: p becomes proportional to p^R.",
     )
 
+    contains: tuple[str, ...] = setting(
+        (),
+        metavar="TEXT",
+        shown=False,
+        help="Only texts that contain these tokens after the prompt; can be repeated. An n-gram "
+        "model looks ahead and draws exactly such texts; others draw again.",
+    )
+    ends_with: str | None = setting(
+        None,
+        metavar="TEXT",
+        help="Only texts that end with these tokens: before the text of --stop, or after "
+        "--max-tokens.",
+    )
+    max_draws: int = setting(
+        1000, minimum=1, help="How often a text is drawn again before there is no hope for it."
+    )
     presence_penalty: float = setting(
         0.0,
         shown=False,
@@ -75,8 +91,9 @@ class SamplingSettings:
     )
 
     def __post_init__(self) -> None:
-        if isinstance(self.stop, str):
-            object.__setattr__(self, "stop", (self.stop,))
+        for name in ("stop", "contains"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, (getattr(self, name),))
         check(self)
         if "" in self.stop:
             raise UsageError("{stop} must be a text of at least one character", "stop", value="")
@@ -89,6 +106,11 @@ class SamplingSettings:
                 "max_tokens",
                 value=self.min_tokens,
             )
+
+    @property
+    def is_choosy(self) -> bool:
+        """Whether only some texts are wanted."""
+        return bool(self.contains) or self.ends_with is not None
 
     @property
     def filters(self) -> tuple[float, int, float, float]:

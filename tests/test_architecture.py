@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "ngram": {"text", "files", "executors", "settings", "progress", "errors"},
     "models": {"ngram", "nn", "text", "executors", "files", "settings", "errors"},
     "store": {"models", "text", "sources", "files", "errors"},
+    "exporting": {"models", "text", "files", "errors"},
     "mapped_ngram": {"errors"},
     "generation": {"models", "sampling", "text", "errors"},
     "analysis": {"models", "ngram", "nn", "text", "files", "progress", "errors"},
@@ -45,8 +46,8 @@ MAY_IMPORT = {
     },
     "cli": {
         "serve",
-        *("report", "training", "analysis", "generation", "store", "models", "ngram", "text"),
-        *("sources", "files", "sampling", "settings", "executors", "progress", "terminal"),
+        *("report", "training", "analysis", "generation", "store", "exporting", "models", "ngram"),
+        *("text", "sources", "files", "sampling", "settings", "executors", "progress", "terminal"),
         "errors",
     },
 }

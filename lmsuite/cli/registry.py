@@ -37,9 +37,12 @@ COMMANDS = {
     "explain": Entry("explain:explain", "Show how a model came to the probability of each token."),
     "trace": Entry("trace:trace", "Show the numbers behind a model's prediction, one by one."),
     "neighbours": Entry("neighbours:neighbours", "List a token's nearest tokens in an embedding."),
+    "embed": Entry("embed:embed", "Write the hidden vectors of a text's tokens in their context."),
     "count": Entry("count:count", "Count the n-grams of a text."),
     "prune": Entry("prune:prune", "Make an n-gram model smaller."),
-    "convert": Entry("convert:convert", "Turn an ARPA file into a model file, or back."),
+    "convert": Entry(
+        "convert:convert", "Turn an ARPA file into a model file, or a model into another program's."
+    ),
     "check": Entry("check:check", "Verify a model: sums of probabilities, scores, gradients."),
     "info": Entry("info:info", "Show what a model is and how it was made."),
     "models": Entry("models:models", "List the models in the models folder."),

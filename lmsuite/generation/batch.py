@@ -7,7 +7,8 @@ random numbers and its own row of the distributions. They never depend on the ot
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from copy import copy
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from lmsuite.generation.alternatives import most_probable
 from lmsuite.generation.conditions import Condition, conditions_of, is_empty, under
 from lmsuite.generation.drawing import WIDE, Sampler
 from lmsuite.generation.filters import Filter, draw_ids
-from lmsuite.generation.writing import Writer
+from lmsuite.generation.writing import writer
 from lmsuite.models.interface import BackedOff, Decoder, LanguageModel, State
 from lmsuite.sampling import SamplingSettings
 from lmsuite.text.encoding import TextEncoder
@@ -63,19 +64,26 @@ class Continuation:
     ) -> None:
         """The text after `prompt_ids`. It draws one number a token, all from `rng`.
 
-        The `conditions` are this text's own, beside those of the settings. Each of its pieces has
-        `alternatives`.
+        The `conditions` are this text's own, beside those of the settings; they have read the
+        prompt. Each of its pieces has `alternatives`.
         """
         self.settings = settings
         self.alternatives = alternatives
         self.conditions = (*conditions, *conditions_of(settings, encoder, prompt_ids))
-        self._writer = Writer(encoder, settings, prompt_ids)
+        self._writer = writer(encoder, settings, prompt_ids)
         self._numbers = _numbers(rng)
         self._left = settings.max_tokens
 
     def number(self) -> float:
         """The next random number, from 0 to 1."""
         return next(self._numbers)
+
+    def fork(self) -> Self:
+        """Another text that begins as this one; it draws its numbers from the same generator."""
+        other = copy(self)
+        other._writer = self._writer.copy()
+        other.conditions = tuple(map(copy, self.conditions))
+        return other
 
     def push(self, token: int, log_prob: float) -> Piece:
         """The piece of one more token."""

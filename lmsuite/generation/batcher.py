@@ -221,9 +221,14 @@ class Batcher:
         this number of `alternatives`.
 
         Raises:
-            UsageError: a setting is out of bounds, or the batcher is closed.
+            UsageError: a setting is out of bounds, or asks for phrases; or the batcher is closed.
         """
         settings = replace(settings, **changes)
+        if settings.is_choosy:
+            raise UsageError(
+                "a batcher draws each text once; {contains} and {ends_with} are for `sample`",
+                *("contains", "ends_with"),
+            )
         [rng] = np.random.default_rng(seed).spawn(1)
         line = _Line(prompt, settings, rng, conditions, alternatives)
         with self._closing:

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.generation.writing import Writer
+from lmsuite.generation.writing import Writer, writer
 from lmsuite.sampling import SamplingSettings
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.settings import Boundaries
@@ -157,19 +157,26 @@ class MinTokens:
     def __init__(self, settings: SamplingSettings, encoder: TextEncoder, prompt: IntArray) -> None:
         """The condition of a text after `prompt` (N,)."""
         self._left = settings.min_tokens
-        self._writer = Writer(encoder, settings, prompt)
+        self._writer = writer(encoder, settings, prompt)
         self._candidates = _may_end(encoder, settings.stop)
 
     def apply(self, log_probs: NDArray[Any]) -> NDArray[Any]:
         if self._left <= 1 or not self._candidates:  # the last of them may end the text
             return log_probs
-        ending = [token for token in self._candidates if self._writer.after(token).stopped]
+        ending = [token for token in self._candidates if _after(self._writer, token).stopped]
         return without(log_probs, ending) if ending else log_probs
 
     def push(self, token: int) -> None:
         if self._left > 1:
             self._left -= 1
-            self._writer = self._writer.after(token)
+            self._writer = _after(self._writer, token)
+
+
+def _after(before: Writer, token: int) -> Writer:
+    """The writer that another one becomes by one more token."""
+    later = before.copy()
+    later.push(token)
+    return later
 
 
 @lru_cache(maxsize=8)
@@ -182,6 +189,8 @@ def _may_end(encoder: TextEncoder, stops: tuple[str, ...]) -> tuple[int, ...]:
     if not stops:
         return (EOS,) if encoder.boundaries is Boundaries.DOCUMENTS else ()
     tokens, tokenizer = encoder.vocabulary.tokens, encoder.tokenizer
+    if encoder.backward and any(len(stop) > 1 for stop in stops):
+        return tuple(sorted({*range(len(tokens))} - {UNK, BOS}))  # the first character is the last
     ids = {EOS, encoder.vocabulary.id(tokenizer.newline)}
     for stop in stops:
         is_added = not encoder.lossless and stop[-1] != "\n" and stop[-1].isspace()

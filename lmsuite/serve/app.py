@@ -364,7 +364,12 @@ async def _gathered(futures: list[asyncio.Future[Any]]) -> list[Any]:
 def _scores(served: ServedModel, asked: ScoreRequest, number: int) -> dict[str, Any]:
     """What ``/v1/score`` says of one text."""
     lines = served.sentences(asked.texts[number], in_context=asked.in_context)
-    words = surprisals(served.model.encoder, lines, by=asked.by)  # type: ignore[arg-type]
+    encoder = served.model.encoder
+    words = [
+        word
+        for place, line in enumerate(lines, start=1)
+        for word in surprisals(encoder, line, place, by=asked.by)  # type: ignore[arg-type]
+    ]
     return {
         "index": number,
         "log_prob": finite(sum(line.log_prob for line in lines)),
