@@ -60,6 +60,7 @@ def template() -> Template:
     environment = Environment(
         loader=FileSystemLoader([here, here.parent / "report"]),  # its style is ours, too
         autoescape=True,
+        auto_reload=False,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

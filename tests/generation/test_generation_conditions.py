@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,14 @@ from lmsuite.errors import LmError, UsageError
 from lmsuite.generation import Sample, SamplingSettings, sample, stream
 from lmsuite.generation.batch import Batch, Continuation
 from lmsuite.generation.batcher import Batcher
-from lmsuite.generation.conditions import MinTokens, NoRepeat, RepetitionPenalty, conditions_of
+from lmsuite.generation.conditions import (
+    Bias,
+    CountPenalty,
+    MinTokens,
+    NoRepeat,
+    RepetitionPenalty,
+    conditions_of,
+)
 from lmsuite.generation.filters import filtered_probs
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
@@ -241,3 +249,19 @@ def test_every_order_of_conditions_gives_the_same(play: str) -> None:
             changed = condition.apply(changed)
         results.append(changed)
     assert all((each == results[0]).all() for each in results)
+
+
+def test_counts_and_biases_by_hand() -> None:
+    """Token 1 came twice, token 2 once: 0.5 + 2 * 0.25 = 1, and 0.5 + 0.25."""
+    log_probs = np.array([-1.0, -2.0, -3.0, -4.0])
+    penalty = CountPenalty(SamplingSettings(presence_penalty=0.5, frequency_penalty=0.25), 4)
+    assert penalty.apply(log_probs).tolist() == log_probs.tolist()
+    twin = copy(penalty)
+    for token in (1, 2, 1):
+        penalty.push(token)
+    assert penalty.apply(log_probs).tolist() == [-1.0, -3.0, -3.75, -4.0]
+    assert twin.apply(log_probs).tolist() == log_probs.tolist()
+    bias = Bias({3: 3.5, 0: -1.0})
+    bias.push(3)
+    assert bias.apply(log_probs).tolist() == [-2.0, -2.0, -3.0, -0.5]
+    assert log_probs.tolist() == [-1.0, -2.0, -3.0, -4.0]
