@@ -34,8 +34,11 @@ FILES = (
     "text_encoding",
     "long_texts",
     "neural_training",
+    "neural_words",
+    "neural_cores",
     "neural_sampling",
     "neural_evaluation",
+    "serving",
 )
 ON_REQUEST = ("ngram_large", "ngram_huge")
 """These run only where they are named: they take long."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lmsuite.models.feedforward import FeedForwardSettings
 from lmsuite.models.recurrent import RecurrentSettings
+from lmsuite.training.clusters import SoftmaxCost
 
 GATES = {"elman": 1, "gru": 3, "lstm": 4}
 NAMES = {"elman": "Elman", "gru": "GRU", "lstm": "LSTM"}
@@ -26,6 +30,10 @@ class Shape:
     vocabulary: int
     batch: int
     bptt: int = 1
+    zipf: bool = False
+    """Whether the ids are as frequent as words; else all are alike."""
+    processes: int | None = None
+    """Ours, and threads of a peer; None: as many as there are cores."""
 
     @property
     def name(self) -> str:
@@ -66,9 +74,37 @@ class Shape:
         """
         return 6.0 * self.tokens * self.multiply_adds(of_inputs=of_inputs)
 
+    def frequencies(self) -> NDArray[np.float64]:
+        """The relative frequency (V,) of each id: by Zipf and Mandelbrot, or one for all.
+
+        The special tokens come first, and are as rare as the last word.
+        """
+        ranks = np.arange(self.vocabulary, dtype=np.float64) - 3
+        ranks[:3] = self.vocabulary
+        weights = 1 / (ranks + 2.7) if self.zipf else np.ones(self.vocabulary)
+        return weights / weights.sum()
+
+    def ids(self, rng: np.random.Generator, *shape: int) -> NDArray[np.int64]:
+        """Random ids."""
+        return rng.choice(self.vocabulary, shape, p=self.frequencies())
+
+    @property
+    def adaptive(self) -> Shape:
+        """The same with an adaptive softmax, whose cut-offs are those of ``lm train``."""
+        inputs = (
+            self.settings.hidden[-1]
+            if isinstance(self.settings, FeedForwardSettings)
+            else self.settings.hidden
+        )
+        cutoffs = SoftmaxCost(1e6 * self.frequencies(), inputs, self.tokens).cheapest()
+        settings = replace(self.settings, softmax="adaptive", cutoffs=cutoffs)
+        return replace(self, settings=settings)
+
     @property
     def steps(self) -> int:
         """How many make a measurement."""
+        if self.settings.cutoffs:  # the arithmetic of a full softmax says little of it
+            return MOST_STEPS // 10
         return max(3, min(MOST_STEPS, round(RUN / self.flops())))
 
 
@@ -87,3 +123,22 @@ SHAPES = (
     Shape(RecurrentSettings(layers=2, hidden=200, embed=200), 10_000, 20, 35),
     Shape(FeedForwardSettings(context=5, embed=60, hidden=(100,)), 10_000, 256),
 )
+
+WORDS = tuple(
+    shape
+    for vocabulary in (17_000, 50_000)
+    for shape in (
+        Shape(FeedForwardSettings(context=5, embed=60, hidden=(100,)), vocabulary, 256, zipf=True),
+        Shape(RecurrentSettings(hidden=200, embed=200), vocabulary, 20, 35, zipf=True),
+        Shape(RecurrentSettings(hidden=200, embed=200), vocabulary, 64, 35, zipf=True),
+    )
+)
+"""Large vocabularies, for the adaptive softmax."""
+
+MANY_CORES = (
+    lstm(128, 64, 32),
+    lstm(512),
+    Shape(RecurrentSettings(layers=2, hidden=200, embed=200), 10_000, 20, 35),
+    Shape(FeedForwardSettings(context=5, embed=60, hidden=(100,)), 10_000, 256),
+)
+"""Those of which the speed is measured by the number of processes."""

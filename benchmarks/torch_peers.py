@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -45,8 +46,11 @@ class Recurrent(nn.Module):
         self.layers = kind(settings.embed, settings.hidden, settings.layers)
         self.output = nn.Linear(settings.hidden, vocabulary)
 
+    def hidden_vectors(self, ids: Tensor, state: object) -> tuple[Tensor, object]:
+        return self.layers(self.embedding(ids), state)  # type: ignore[no-any-return]
+
     def forward(self, ids: Tensor, state: object) -> tuple[Tensor, object]:
-        hidden, state = self.layers(self.embedding(ids), state)
+        hidden, state = self.hidden_vectors(ids, state)
         return self.output(hidden), state
 
 
@@ -59,35 +63,53 @@ class FeedForward(nn.Module):
         self.hidden = nn.Linear(settings.context * settings.embed, settings.hidden[0])
         self.output = nn.Linear(settings.hidden[0], vocabulary)
 
+    def hidden_vectors(self, ids: Tensor, state: object) -> tuple[Tensor, object]:
+        return torch.tanh(self.hidden(self.embedding(ids).flatten(1))), state
+
     def forward(self, ids: Tensor, state: object) -> tuple[Tensor, object]:
-        x = self.embedding(ids).flatten(1)
-        return self.output(torch.tanh(self.hidden(x))), state
+        hidden, state = self.hidden_vectors(ids, state)
+        return self.output(hidden), state
+
+
+def adaptive(model: Recurrent | FeedForward, shape: Shape) -> None:
+    """Give the model PyTorch's adaptive softmax with the cut-offs of ours."""
+    inputs = model.output.in_features
+    model.output = nn.AdaptiveLogSoftmaxWithLoss(  # type: ignore[assignment]
+        inputs, shape.vocabulary, list(shape.settings.cutoffs)
+    )
 
 
 def training(shape: Shape) -> Iterator[None]:
     """`shape.steps` updates a run, on random ids; the state is carried, without its gradient."""
-    torch.set_num_threads(available_cores())
+    torch.set_num_threads(shape.processes or available_cores())
     torch.manual_seed(1)
     settings = shape.settings
-    model: nn.Module
+    model: Recurrent | FeedForward
     if isinstance(settings, FeedForwardSettings):
         model = FeedForward(shape.vocabulary, settings)
         inputs, targets = (shape.batch, settings.context), (shape.batch,)
     else:
         model = Recurrent(shape.vocabulary, settings)
         inputs = targets = (shape.bptt, shape.batch)
+    if settings.cutoffs:
+        adaptive(model, shape)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-    ids = torch.randint(shape.vocabulary, (BATCHES, *inputs))
-    following = torch.randint(shape.vocabulary, (BATCHES, *targets))
+    rng = np.random.default_rng(1)
+    ids = torch.from_numpy(shape.ids(rng, BATCHES, *inputs))
+    following = torch.from_numpy(shape.ids(rng, BATCHES, *targets))
     while True:
         yield
         state = None
         for step in range(shape.steps):
             batch = step % BATCHES
-            logits, state = model(ids[batch], state)
+            hidden, state = model.hidden_vectors(ids[batch], state)
             if state is not None:
                 state = tuple(s.detach() for s in state) if len(state) == 2 else state.detach()
-            loss = cross_entropy(logits.reshape(-1, shape.vocabulary), following[batch].reshape(-1))
+            if settings.cutoffs:
+                loss = model.output(hidden.flatten(0, -2), following[batch].reshape(-1)).loss
+            else:
+                logits = model.output(hidden).reshape(-1, shape.vocabulary)
+                loss = cross_entropy(logits, following[batch].reshape(-1))
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), CLIP)

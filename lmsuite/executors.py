@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from lmsuite.errors import LmError, UsageError
@@ -31,7 +32,7 @@ _AHEAD = 2  # tasks that wait for each process, so that no process waits for a t
 _TRIES = 4  # of a task whose process is killed
 _PATIENCE = 5.0  # seconds to reach a scheduler
 _ALONE = 60.0  # seconds that a cluster may have no workers
-_SIGNALS = tuple(
+SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 LOCAL = "local"
@@ -70,6 +71,50 @@ def can_fork() -> bool:
     return sys.platform.startswith("linux")
 
 
+def start_method() -> str:
+    """How further processes are started: ``fork`` where it is safe, else ``spawn``.
+
+    A program can choose another way by `multiprocessing.set_start_method`.
+    """
+    import multiprocessing
+
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return chosen or ("fork" if can_fork() else "spawn")
+
+
+def can_start_processes() -> bool:
+    """Whether processes can be started here.
+
+    A process that is not forked first runs the program's main file again, up to the line
+    ``if __name__ == "__main__"``. A script without that line would begin its work anew.
+    """
+    main = sys.modules["__main__"]
+    if start_method() == "fork" or getattr(main, "__spec__", None) is not None:
+        return True
+    if not hasattr(main, "__file__"):  # typed in, or from a notebook
+        return True
+    try:
+        return "__name__" in Path(main.__file__ or "").read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Processes started within this context are born with `SIGNALS` blocked.
+
+    So a spawned process does not die of Ctrl-C with a traceback before it can ignore it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Engine(Protocol):
     """Where tasks run side by side."""
 
@@ -92,15 +137,15 @@ class Engine(Protocol):
 
 
 class Processes:
-    """Forked processes; they have what a function refers to, each a copy of its own."""
+    """Processes of this machine; forked, or spawned where they cannot be forked."""
 
     def __init__(self, workers: int) -> None:
-        """So many processes; one means this one, as where none can be forked."""
-        self.workers = workers if can_fork() else 1
+        """So many processes; one means this one, as where none can be started."""
+        self.workers = workers if can_start_processes() else 1
 
     def executor(self, function: Callable[[Any], Any]) -> Executor:
-        """Processes for one function, which need not be picklable."""
-        return _Forked(self.workers, function)
+        """Processes for one function; only where they are spawned, it is pickled."""
+        return _Pool(self.workers, function)
 
     def give_up(self, executor: Executor) -> None:
         """As `Engine.give_up`; the processes are killed."""
@@ -111,8 +156,8 @@ class Processes:
         return future.result()
 
 
-class _Forked(Executor):
-    """A pool of forked processes for one function."""
+class _Pool(Executor):
+    """A pool of processes for one function."""
 
     def __init__(self, workers: int, function: Callable[[Any], Any]) -> None:
         from concurrent.futures import ProcessPoolExecutor
@@ -120,11 +165,15 @@ class _Forked(Executor):
 
         self._others = {*active_children()}
         self._pool = ProcessPoolExecutor(
-            workers, get_context("fork"), initializer=_in_worker, initargs=(os.getpid(), function)
+            workers,
+            get_context(start_method()),
+            initializer=_in_worker,
+            initargs=(os.getpid(), function, _limit),
         )
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        with warnings.catch_warnings(), _uninterrupted():  # the first task forks the processes
+        # The first tasks start the processes.
+        with warnings.catch_warnings(), _uninterrupted(), signals_blocked():
             # Python 3.12 warns of a fork while threads run. The only threads are OpenBLAS's, which
             # stops and restarts them around a fork, and the pool's own.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -152,7 +201,7 @@ def _uninterrupted() -> Iterator[None]:
     came: list[int] = []
     before = {
         number: signal.signal(number, lambda number, _: came.append(number))
-        for number in _SIGNALS
+        for number in SIGNALS
         if signal.getsignal(number) not in (None, signal.SIG_IGN)
     }
     try:
@@ -314,7 +363,8 @@ def in_order(
 
     Args:
         function: what does a task. It may be a closure where processes are forked, and is pickled
-            on a cluster. A task may be done twice.
+            on a cluster. What cannot be pickled is not sent to spawned processes: this one does
+            all. A task may be done twice.
         tasks: they, and the results, are pickled.
         engine: where they run; a number means so many `Processes`, though no more than tasks, if it
             is known how many these are.
@@ -324,6 +374,8 @@ def in_order(
     """
     if isinstance(engine, int):
         engine = Processes(min(engine, len(tasks)) if isinstance(tasks, Sized) else engine)
+        if engine.workers > 1 and not _can_have(function):
+            engine = Processes(1)
     if engine.workers < 2:
         yield from map(function, tasks)
         return
@@ -339,6 +391,19 @@ def in_order(
     except BaseException:
         crew.give_up()
         raise
+
+
+def _can_have(function: Callable[[Any], Any]) -> bool:
+    """Whether another process can have this function."""
+    if start_method() == "fork":
+        return True
+    from multiprocessing.reduction import ForkingPickler
+
+    try:
+        ForkingPickler.dumps(function)
+    except Exception:  # each type refuses in its own way
+        return False
+    return True
 
 
 class _Crew:
@@ -417,11 +482,12 @@ def perform(function: Callable[[_Task], _Result], task: _Task) -> _Result:
 _function: Callable[[Any], Any]
 
 
-def _in_worker(parent: int, function: Callable[[Any], Any]) -> None:
+def _in_worker(parent: int, function: Callable[[Any], Any], threads: int | None) -> None:
     """Ctrl-C is the parent's to handle; a process ends when its parent has ended."""
     global _function
     _function = function
-    for number in _SIGNALS:
+    limit_threads(threads)
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     with suppress(ValueError):
         signal.set_wakeup_fd(-1)
@@ -433,6 +499,10 @@ def _run(task: Any) -> Any:
 
 
 def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
+    import multiprocessing
+
+    process = multiprocessing.parent_process()
+    # Windows does not change the number of a parent that has ended.
+    while os.getppid() == parent and process is not None and process.is_alive():
         time.sleep(0.5)
     os._exit(1)

@@ -53,6 +53,8 @@ class MappedNgram:
             is_known = manifest["format"] <= _NEWEST_FORMAT and manifest["kind"] == "ngram"
             if not is_known or manifest["settings"]["quantize"]:
                 raise ModelFileError(f"{path} is not an n-gram model, or is quantized")
+            if "direction" in manifest["text"]:
+                raise ModelFileError(f"{path} reads text backward; lmsuite.load_model opens it")
             self._has_sequences = manifest["text"]["boundaries"] != "stream"
             self._order: int = manifest["settings"]["order"]
             if self._order < 1:

@@ -57,6 +57,9 @@ class Setting:
     metavar: str | None
     shown: str | bool | None
     """What the help shows as the default; None for the default itself, False for nothing."""
+    unrecorded: Any
+    """The value that files do not record, because it is what files mean that were made before the
+    setting was known; `dataclasses.MISSING` if every file records the setting."""
 
     @property
     def limits(self) -> str:
@@ -93,13 +96,14 @@ def setting(
     unlisted: tuple[str, ...] | Callable[[], Iterable[str]] = (),
     metavar: str | None = None,
     shown: str | bool | None = None,
+    unrecorded: Any = MISSING,
 ) -> Any:
     """A field of a settings dataclass; the arguments are the fields of `Setting`.
 
     The default option is ``--`` and the field's name, with dashes.
     """
     declared = Setting(
-        help, option, minimum, above, maximum, below, choices, unlisted, metavar, shown
+        help, option, minimum, above, maximum, below, choices, unlisted, metavar, shown, unrecorded
     )
     return dataclasses.field(default=default, metadata={_KEY: declared})
 
@@ -219,6 +223,19 @@ def check(settings: Any) -> None:
         object.__setattr__(settings, name, declared.checked(getattr(settings, name)))
 
 
+def recorded(settings: Any) -> dict[str, Any]:
+    """What a file records of a frozen dataclass: its values, without those that are `unrecorded`.
+
+    Such a file is that of a version which did not know the setting, to the byte.
+    """
+    known = declarations(type(settings))
+    return {
+        name: value
+        for name, value in dataclasses.asdict(settings).items()
+        if name not in known or value != known[name].setting.unrecorded
+    }
+
+
 def read(settings: type[T], recorded: Mapping[str, Any], model: str) -> T:
     """The settings that a file has recorded as plain JSON values.
 
@@ -230,11 +247,17 @@ def read(settings: type[T], recorded: Mapping[str, Any], model: str) -> T:
     Raises:
         ModelFileError: a setting is missing, unknown, or against its declaration.
     """
-    for name in sorted(declarations(settings).keys() ^ recorded.keys()):
-        what = "lacks the" if name in declarations(settings) else "has an unknown"
+    known = declarations(settings)
+    values = {
+        name: declared.setting.unrecorded
+        for name, declared in known.items()
+        if declared.setting.unrecorded is not MISSING
+    } | dict(recorded)
+    for name in sorted(known.keys() ^ values.keys()):
+        what = "lacks the" if name in known else "has an unknown"
         raise ModelFileError(f"{model} {what} setting {name!r}; make the model again")
     try:
-        return settings(**recorded)
+        return settings(**values)
     except UsageError as error:
         said = error.spelled(lambda field: f"the setting {field!r}")
         raise ModelFileError(f"{model} is damaged: {said}") from error

@@ -73,6 +73,13 @@ NETWORKS = {
     ),
     "gru": RecurrentSettings(cell="gru", hidden=8, embed=8, tied=True),
     "elman": RecurrentSettings(cell="elman", hidden=8, embed=4),
+    "ffnn-adaptive": FeedForwardSettings(
+        context=3, embed=6, hidden=(8,), direct=True, softmax="adaptive", cutoffs=(6, 11)
+    ),
+    "lstm-adaptive": RecurrentSettings(hidden=8, embed=4, softmax="adaptive", cutoffs=(5, 6, 9)),
+    "gru-tied-adaptive": RecurrentSettings(
+        cell="gru", hidden=8, embed=8, tied=True, softmax="adaptive", cutoffs=(7, 12)
+    ),
 }
 
 

@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "ngram": {"text", "files", "executors", "settings", "progress", "errors"},
     "models": {"ngram", "nn", "text", "executors", "files", "settings", "errors"},
     "store": {"models", "text", "sources", "files", "errors"},
+    "exporting": {"models", "text", "files", "errors"},
     "mapped_ngram": {"errors"},
     "generation": {"models", "sampling", "text", "errors"},
     "analysis": {"models", "ngram", "nn", "text", "files", "progress", "errors"},
@@ -40,9 +41,13 @@ MAY_IMPORT = {
         *("analysis", "generation", "training", "store", "models", "ngram", "nn", "text", "files"),
         "errors",
     },
+    "serve": {
+        *("report", "generation", "sampling", "models", "text", "settings", "errors"),
+    },
     "cli": {
-        *("report", "training", "analysis", "generation", "store", "models", "ngram", "text"),
-        *("sources", "files", "sampling", "settings", "executors", "progress", "terminal"),
+        "serve",
+        *("report", "training", "analysis", "generation", "store", "exporting", "models", "ngram"),
+        *("text", "sources", "files", "sampling", "settings", "executors", "progress", "terminal"),
         "errors",
     },
 }

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from lmsuite.errors import LmError
-from lmsuite.executors import can_fork, in_order
+from lmsuite.executors import can_fork, in_order, limit_threads, thread_count
 
 forking = pytest.mark.skipif(not can_fork(), reason="processes cannot be forked here")
 
@@ -84,3 +88,57 @@ def test_processes_end_with_their_parent(tmp_path: Path) -> None:
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < deadline, workers
         time.sleep(0.1)
+
+
+@pytest.fixture
+def spawning() -> Iterator[None]:
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        yield
+    finally:
+        multiprocessing.set_start_method(None, force=True)
+
+
+def process_and_limit(task: int) -> tuple[int, int, int]:
+    return task, os.getpid(), thread_count()
+
+
+def test_spawned_processes_do_the_tasks(spawning: None) -> None:
+    limit_threads(3)
+    try:
+        found = list(in_order(process_and_limit, range(6), 2))
+    finally:
+        limit_threads(None)
+    assert [task for task, _, _ in found] == [*range(6)]
+    assert os.getpid() not in {process for _, process, _ in found}
+    assert {limit for _, _, limit in found} == {3}
+
+
+def test_a_closure_is_not_sent_to_spawned_processes(spawning: None) -> None:
+    assert {*in_order(lambda task: os.getpid(), range(4), 2)} == {os.getpid()}
+
+
+@pytest.mark.slow
+def test_an_ngram_model_of_spawned_processes_is_that_of_one(
+    tmp_path: Path,
+) -> None:
+    """As `lm train ngram` makes it, to the byte."""
+    (tmp_path / "text").write_text("".join(f"w{i % 97} w{i % 89} w{i % 7}\n" for i in range(9000)))
+    script = (
+        "import multiprocessing, sys\n"
+        "from lmsuite.cli.app import main\n"
+        "if __name__ == '__main__':\n"
+        "    multiprocessing.set_start_method('spawn')\n"
+        "    main(sys.argv[1:])\n"
+    )
+    (tmp_path / "main.py").write_text(script)
+    made = []
+    for threads in ("1", "2"):
+        command = [sys.executable, "main.py", "train", "ngram", "text", "--memory", "100M", "-q"]
+        subprocess.run(
+            [*command, "--threads", threads, "--models", "m"], cwd=tmp_path, check=True, timeout=300
+        )
+        made.append(load_file(tmp_path / "m" / "ngram.safetensors"))
+    assert made[0].keys() == made[1].keys()
+    for name, array in made[0].items():
+        np.testing.assert_array_equal(array, made[1][name])

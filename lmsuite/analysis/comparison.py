@@ -194,7 +194,10 @@ def compare(
     units = _Units.of(text, of_text, a.encoder if is_same else None)
     differences = _OfTokens(a.encoder, units) if is_same else _OfLines(units)
     totals, scorers = (_Totals(), _Totals()), [_scorer(model, of_text) for model in (a, b)]
-    for part in whole_units(text_blocks(text), of_text.end):
+    parts = whole_units(text_blocks(text), of_text.end)
+    if any(model.encoder.backward for model in (a, b)):  # the end comes first
+        parts = iter(["".join(parts)])
+    for part in parts:
         scored = [score(part) for score in scorers]
         for total, one in zip(totals, scored, strict=True):
             total.add(one)
@@ -227,6 +230,11 @@ def _scorer(model: LanguageModel, of_text: Boundaries) -> Callable[[str], _Score
 
     def scored(part: str) -> _Scored:
         part = part.replace(of_text.end, encoder.boundaries.end)
+        if encoder.backward:  # the part is the whole text
+            ids = encoder.encode(part)
+            order = encoder.reading_order(ids)
+            lines = lines_of_tokens(encoder, part, encoder.forward.encode(part))
+            return _Scored(ids[ids != BOS][order], model.score(ids)[order], lines)
         ids, lengths = encoder.encode_lines(part)
         log_probs, ids = score(part, ids, lengths), running(encoder, ids)
         return _Scored(ids[ids != BOS], log_probs, lines_of_tokens(encoder, part, ids))
@@ -301,7 +309,7 @@ class _OfTokens:
     """The differences of models with the same tokens."""
 
     def __init__(self, encoder: TextEncoder, units: _Units) -> None:
-        self._encoder, self._units = encoder, units
+        self._encoder, self._units = encoder.forward, units
         self._sums, self._tally = UnitSums(4), Tally(0, 0, 0)
         self._tokens, self._lines, self._begun = 0, 0, 0  # before the part; units
         self._found: list[_Found] = []

@@ -72,7 +72,7 @@ class TokenExplanation:
 
 
 def explain(model: LanguageModel, text: str) -> Iterator[TokenExplanation]:
-    """The explanation of every predicted token of `text`, in order.
+    """The explanation of every predicted token of `text`, in the order in which it is read.
 
     Raises:
         DataError: the text has no tokens.
@@ -84,7 +84,10 @@ def explain(model: LanguageModel, text: str) -> Iterator[TokenExplanation]:
 
 
 def _explanations(model: LanguageModel, text: str, ids: IntArray) -> Iterator[TokenExplanation]:
-    located = model.encoder.located(text)
+    located: Iterator[Token] = model.encoder.located(text)
+    if model.encoder.backward:
+        placed = zip(model.encoder.reading_order(ids).tolist(), located, strict=True)
+        located = (token for _, token in sorted(placed, key=lambda each: each[0]))
     state = model.start(1)
     decoder = model.decoder(1)
     for i, token in enumerate(ids.tolist()):

@@ -12,6 +12,7 @@ import typer
 from lmsuite.cli.config_file import apply_config
 from lmsuite.cli.settings_options import Given
 from lmsuite.cli.streams import is_quiet
+from lmsuite.errors import UsageError
 from lmsuite.sources.settings import ReadingSettings
 from lmsuite.sources.splitting import HeldOut
 from lmsuite.text.settings import TextSettings
@@ -43,6 +44,16 @@ ModelArguments = Annotated[
         help="Names in the models folder, or files; all in the folder if none is given.",
         autocompletion=complete_models,
         show_default=False,
+    ),
+]
+ModelsAndText = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL... [TEXT]",
+        help="Models by name or file, then the text, as for `lm train`. A single argument is a "
+        "model, and the text is standard input; of several, the last is the text (`-` is "
+        "standard input).",
+        autocompletion=complete_models,
     ),
 ]
 ModelsOption = Annotated[
@@ -107,6 +118,25 @@ LikeOption = Annotated[
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on with this training where it was interrupted.")
 ]
+
+
+def models_then_text(arguments: list[str], folder: Path) -> tuple[list[str], str]:
+    """The models and the text of a command that takes `ModelsAndText`.
+
+    Raises:
+        UsageError: the last of several arguments is a model in the folder.
+    """
+    from lmsuite.store.folder import ModelsFolder
+
+    if len(arguments) == 1:
+        return arguments, "-"
+    names, text = arguments[:-1], arguments[-1]
+    if not Path(text).exists() and text in ModelsFolder(folder).names():
+        raise UsageError(
+            f"{text} is a model; give the text as the last argument, a file, or - for standard "
+            "input"
+        )
+    return names, text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,6 +157,10 @@ def _like(options: TrainingOptions) -> TextEncoder | None:
     """The encoder of the model of --like."""
     from lmsuite.store.opening import open_model
 
+    if "backward" in options.text_settings:
+        raise UsageError(
+            "{counts} are of text read forward; leave out {backward}", "counts", "backward"
+        )
     if options.like is None:
         return None
     if options.text_settings:
@@ -164,7 +168,13 @@ def _like(options: TrainingOptions) -> TextEncoder | None:
         raise UsageError(
             f"{{like}} takes the tokens of {options.like}; leave out {{{given}}}", "like", given
         )
-    return open_model(options.models, options.like).model.encoder
+    encoder = open_model(options.models, options.like).model.encoder
+    if encoder.backward:
+        raise UsageError(
+            f"{{like}} {options.like} reads text backward, and {{counts}} are of text read forward",
+            *("like", "counts"),
+        )
+    return encoder
 
 
 def _read(

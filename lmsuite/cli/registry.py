@@ -37,9 +37,12 @@ COMMANDS = {
     "explain": Entry("explain:explain", "Show how a model came to the probability of each token."),
     "trace": Entry("trace:trace", "Show the numbers behind a model's prediction, one by one."),
     "neighbours": Entry("neighbours:neighbours", "List a token's nearest tokens in an embedding."),
+    "embed": Entry("embed:embed", "Write the hidden vectors of a text's tokens in their context."),
     "count": Entry("count:count", "Count the n-grams of a text."),
     "prune": Entry("prune:prune", "Make an n-gram model smaller."),
-    "convert": Entry("convert:convert", "Turn an ARPA file into a model file, or back."),
+    "convert": Entry(
+        "convert:convert", "Turn an ARPA file into a model file, or a model into another program's."
+    ),
     "check": Entry("check:check", "Verify a model: sums of probabilities, scores, gradients."),
     "info": Entry("info:info", "Show what a model is and how it was made."),
     "models": Entry("models:models", "List the models in the models folder."),
@@ -47,6 +50,9 @@ COMMANDS = {
         "plot:plot", "Draw learning curves, perplexity by order, or a map of an embedding."
     ),
     "report": Entry("report:report", "Write one page about models, to read and to show."),
+    "serve": Entry(
+        "serve:serve", "Answer over HTTP as OpenAI's API does, and show a page to try models on."
+    ),
     "vocab": Entry("vocab:vocab", "Print the vocabulary of a model, a token a line."),
     "tokenize": Entry("tokenize:tokenize", "Show the tokens of a text."),
     "corpus list": Entry("corpus:list_corpora", "List the texts that have a name."),

@@ -7,9 +7,9 @@ arrays take more room. Bytes are those of little-endian machines.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,9 +74,19 @@ def _planes(array: NDArray[Any]) -> NDArray[np.uint8]:
     return values.view(np.uint8).reshape(-1, size)[:, :width].T
 
 
-@cache
-def _zstd() -> tuple[Callable[[bytes], bytes] | None, Callable[[Any, int], bytes] | None]:
+_Codec: TypeAlias = tuple[Callable[[bytes], bytes] | None, Callable[[Any, int], bytes] | None]
+_of_thread = threading.local()  # the library's objects are for one thread each, and dear to make
+
+
+def _zstd() -> _Codec:
     """What compresses bytes and what unpacks them, to so many; None without the library."""
+    codec: _Codec | None = getattr(_of_thread, "codec", None)
+    if codec is None:
+        codec = _of_thread.codec = _new_zstd()
+    return codec
+
+
+def _new_zstd() -> _Codec:
     try:
         from compression import zstd  # type: ignore[import-not-found, unused-ignore]  # Python 3.14
     except ImportError:
@@ -90,7 +100,8 @@ def _zstd() -> tuple[Callable[[bytes], bytes] | None, Callable[[Any, int], bytes
         import zstandard
     except ImportError:
         return None, None
+    unpack = zstandard.ZstdDecompressor().decompress
     return (
         zstandard.ZstdCompressor(level=_LEVEL).compress,
-        lambda data, size: zstandard.ZstdDecompressor().decompress(data, max_output_size=size),
+        lambda data, size: unpack(data, max_output_size=size),
     )

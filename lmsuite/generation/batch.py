@@ -7,15 +7,18 @@ random numbers and its own row of the distributions. They never depend on the ot
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from copy import copy
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import LmError
+from lmsuite.generation.alternatives import most_probable
+from lmsuite.generation.conditions import Condition, conditions_of, is_empty, under
 from lmsuite.generation.drawing import WIDE, Sampler
 from lmsuite.generation.filters import Filter, draw_ids
-from lmsuite.generation.writing import Writer
+from lmsuite.generation.writing import writer
 from lmsuite.models.interface import BackedOff, Decoder, LanguageModel, State
 from lmsuite.sampling import SamplingSettings
 from lmsuite.text.encoding import TextEncoder
@@ -24,6 +27,9 @@ from lmsuite.types import FloatArray, IntArray
 
 _AT_ONCE = 64
 """Random numbers drawn at a time. They are the same numbers as when drawn one by one."""
+
+
+_NOTHING_LEFT = "the conditions leave no token any probability here, so the text cannot go on"
 
 
 class Piece(NamedTuple):
@@ -39,6 +45,9 @@ class Piece(NamedTuple):
     finish_reason: Literal["stop", "length"] | None
     """In the last piece "stop" (at a stop text, or the end of a document) or "length" (after
     `max_tokens`); else None."""
+    alternatives: tuple[tuple[int, float], ...] = ()
+    """The most probable tokens here and their log-probabilities, the most probable first: as many
+    as the text was to have."""
 
 
 class Continuation:
@@ -50,10 +59,18 @@ class Continuation:
         prompt_ids: IntArray,
         settings: SamplingSettings,
         rng: np.random.Generator,
+        conditions: Sequence[Condition] = (),
+        alternatives: int = 0,
     ) -> None:
-        """The text after `prompt_ids`. It draws one number a token, all from `rng`."""
+        """The text after `prompt_ids`. It draws one number a token, all from `rng`.
+
+        The `conditions` are this text's own, beside those of the settings; they have read the
+        prompt. Each of its pieces has `alternatives`.
+        """
         self.settings = settings
-        self._writer = Writer(encoder, settings, prompt_ids)
+        self.alternatives = alternatives
+        self.conditions = (*conditions, *conditions_of(settings, encoder, prompt_ids))
+        self._writer = writer(encoder, settings, prompt_ids)
         self._numbers = _numbers(rng)
         self._left = settings.max_tokens
 
@@ -61,9 +78,18 @@ class Continuation:
         """The next random number, from 0 to 1."""
         return next(self._numbers)
 
+    def fork(self) -> Self:
+        """Another text that begins as this one; it draws its numbers from the same generator."""
+        other = copy(self)
+        other._writer = self._writer.copy()
+        other.conditions = tuple(map(copy, self.conditions))
+        return other
+
     def push(self, token: int, log_prob: float) -> Piece:
         """The piece of one more token."""
         self._left -= 1
+        for condition in self.conditions:
+            condition.push(token)
         text = self._writer.push(token)
         if not self._left and not self._writer.stopped:
             text += self._writer.finish()
@@ -116,30 +142,60 @@ class Batch:
         if rows is None:
             rows = self._decoder.log_probs(self._state)  # (B, V)
         marks = [text.number() for text in self.texts]
+        changed = self._under_conditions(rows)
         if isinstance(rows, np.ndarray) and len(marks) > 1 and not self._is_wide:
             try:
-                self._drawn = self._drawn_together(rows, np.array(marks))
+                self._drawn = self._drawn_together(changed, np.array(marks))
             except LmError:  # of some row: then a token is drawn for each text alone
                 pass
             else:
-                return [
-                    text.push(token, rows.item(row, token))
-                    for row, (text, token) in enumerate(zip(self.texts, self._drawn, strict=True))
-                ]
+                drawn = enumerate(zip(self.texts, self._drawn, strict=True))
+                return [self._piece(text, token, rows[row]) for row, (text, token) in drawn]
         pieces: list[Piece | LmError] = []
         self._drawn = []
-        for text, sampler, log_probs, mark in zip(
-            self.texts, self._samplers, rows, marks, strict=True
+        for text, sampler, log_probs, own, mark in zip(
+            self.texts, self._samplers, changed, rows, marks, strict=True
         ):
             try:
                 token = sampler.draw(log_probs, mark)
             except LmError as error:
                 token = UNK
-                pieces.append(error)
+                pieces.append(LmError(_NOTHING_LEFT) if text.conditions else error)
             else:
-                pieces.append(text.push(token, log_probs.item(token)))
+                pieces.append(self._piece(text, token, own))
             self._drawn.append(token)
         return pieces
+
+    def _piece(self, text: Continuation, token: int, log_probs: FloatArray | BackedOff) -> Piece:
+        """The piece of a token drawn from a row (V,)."""
+        piece = text.push(token, log_probs.item(token))
+        if not text.alternatives:
+            return piece
+        if isinstance(log_probs, BackedOff):
+            log_probs = log_probs.dense(np.empty(len(self._model.encoder.vocabulary)))
+        ids, best = most_probable(log_probs[None], text.alternatives)
+        pairs = zip(ids[0].tolist(), best[0].tolist(), strict=True)
+        return piece._replace(alternatives=tuple(pairs))
+
+    def _under_conditions(self, rows: FloatArray | Sequence[BackedOff]) -> Any:
+        """The rows, those of texts with conditions changed: an array, or one for each text.
+
+        Conditions that leave only what no text shows, such as ``<unk>``, leave nothing.
+        """
+        if not any(text.conditions for text in self.texts):
+            return rows
+        changed: Any = rows.copy() if isinstance(rows, np.ndarray) else list(rows)
+        for row, text in enumerate(self.texts):
+            if not text.conditions:
+                continue
+            own = rows[row]
+            if isinstance(own, BackedOff):
+                own = own.dense(np.empty(len(self._model.encoder.vocabulary)))
+            left = under(text.conditions, own)
+            if is_empty(left, self._excluded) and not is_empty(own, self._excluded):
+                left = np.full_like(left, -np.inf)
+            changed[row] = left
+        return changed
 
     def _drawn_together(self, log_probs: FloatArray, marks: NDArray[np.float64]) -> list[int]:
         """An id for every text."""

@@ -26,6 +26,7 @@ import numpy as np
 
 from lmsuite.errors import LmError, UsageError
 from lmsuite.generation.batch import Batch, Continuation, Piece
+from lmsuite.generation.conditions import Condition
 from lmsuite.generation.texts import Seed, prompt_ids
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.sampling import SamplingSettings
@@ -34,7 +35,7 @@ from lmsuite.types import IntArray
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
 
-AHEAD = 64
+AHEAD = 256
 """A text may be so many pieces ahead of its reader. Then it waits, outside the batch."""
 
 _PROMPT_AT_ONCE = 256
@@ -45,9 +46,15 @@ class _Line:
     """One text on its way from the thread to its reader."""
 
     def __init__(
-        self, prompt: str | IntArray, settings: SamplingSettings, rng: np.random.Generator
+        self,
+        prompt: str | IntArray,
+        settings: SamplingSettings,
+        rng: np.random.Generator,
+        conditions: Sequence[Condition],
+        alternatives: int,
     ) -> None:
         self.prompt, self.settings, self.rng = prompt, settings, rng
+        self.conditions, self.alternatives = conditions, alternatives
         # Used by the thread alone:
         self.text: Continuation | None = None
         self.unread: IntArray = np.empty(0, np.int32)  # of the prompt
@@ -100,6 +107,30 @@ class SharedStream:
         if piece is None:
             raise StopAsyncIteration
         return piece
+
+    async def arrived(self) -> list[Piece]:
+        """All pieces that are there, in order; if there are none, the next. At the end none."""
+        line = self._line
+        if line.is_closed:
+            return []
+        first = self._taken(await self._arrived())
+        if first is None:
+            return []
+        pieces, take = [first], line.pieces.get_nowait
+        for _ in range(0 if line.is_closed else line.pieces.qsize()):
+            item = take()
+            if type(item) is Piece:
+                pieces.append(item)
+            elif item is None:
+                line.is_closed = True
+            else:
+                line.pieces.put(item)  # the last of this text: the next call raises it
+        if pieces[-1].finish_reason:
+            line.is_closed = True
+        elif line.may_go_on:
+            line.is_waiting = False
+            self._inbox.put(line)
+        return pieces
 
     async def _arrived(self) -> Piece | BaseException | None:
         """The next item. If the task is cancelled while it waits, the stream is closed."""
@@ -177,20 +208,29 @@ class Batcher:
         prompt: str | IntArray = "",
         settings: SamplingSettings = SamplingSettings(),
         seed: Seed = None,
+        *,
+        conditions: Sequence[Condition] = (),
+        alternatives: int = 0,
         **changes: Any,
     ) -> SharedStream:
         """Begin a text that continues a prompt; returns the stream of its pieces.
 
         The pieces are those of `stream` (for networks, see the module's docstring), and the
         arguments are those of `sample`. If the prompt is wrong, reading the pieces raises the
-        error.
+        error. The text's own `conditions` come beside those of the settings, and each piece has
+        this number of `alternatives`.
 
         Raises:
-            UsageError: a setting is out of bounds, or the batcher is closed.
+            UsageError: a setting is out of bounds, or asks for phrases; or the batcher is closed.
         """
         settings = replace(settings, **changes)
+        if settings.is_choosy:
+            raise UsageError(
+                "a batcher draws each text once; {contains} and {ends_with} are for `sample`",
+                *("contains", "ends_with"),
+            )
         [rng] = np.random.default_rng(seed).spawn(1)
-        line = _Line(prompt, settings, rng)
+        line = _Line(prompt, settings, rng, conditions, alternatives)
         with self._closing:
             if self._is_closed:
                 raise UsageError("the batcher is closed; make another")
@@ -287,7 +327,14 @@ class _Work:
         self._open.add(line)
         try:
             line.unread = prompt_ids(self._model, line.prompt)
-            line.text = Continuation(self._model.encoder, line.unread, line.settings, line.rng)
+            line.text = Continuation(
+                self._model.encoder,
+                line.unread,
+                line.settings,
+                line.rng,
+                line.conditions,
+                line.alternatives,
+            )
             if self._start is None:
                 self._start = self._model.start(1)
             line.state = self._start

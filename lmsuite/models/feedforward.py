@@ -21,12 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.models.blas_threads import blas_threads
-from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, dropped
+from lmsuite.models.neural import NeuralModel, dropped
 from lmsuite.models.settings import FeedForwardSettings as FeedForwardSettings
 from lmsuite.nn.activations import ACTIVATIONS
 from lmsuite.nn.layers import Dropout, Embedding, Linear
-from lmsuite.nn.losses import log_softmax, target_log_probs
-from lmsuite.nn.output import output_loss
+from lmsuite.nn.output import SCORED_AT_ONCE, Softmax
 from lmsuite.nn.parameter import Parameters
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
@@ -48,6 +47,10 @@ def windows(
     return np.where(read >= since, ids_at(np.maximum(read, 0)), np.int32(BOS))
 
 
+_WINDOWS = 1024
+"""The windows of which `FeedForward.layers` computes the vectors at once."""
+
+
 class FeedForward(NeuralModel):
     """A softmax over a window of the last tokens."""
 
@@ -63,7 +66,7 @@ class FeedForward(NeuralModel):
         self._embed_dropout = Dropout(settings.embed_dropout)
         self._embedding = Embedding(parameters, "embedding")
         self._layers = [Linear(parameters, f"hidden.{i}") for i in range(len(settings.hidden))]
-        self._output = Linear(parameters, "output")
+        self.output = Softmax(parameters, "output", settings.cutoffs)
 
     @classmethod
     def shapes(cls, vocabulary: int, settings: FeedForwardSettings) -> dict[str, tuple[int, ...]]:
@@ -73,14 +76,20 @@ class FeedForward(NeuralModel):
         for i, size in enumerate(settings.hidden):
             shapes |= Linear.shapes(f"hidden.{i}", inputs, size)
             inputs = size
-        # [a | x] times [U over W] is a U + x W.
-        inputs += window if settings.direct else 0
-        return shapes | Linear.shapes("output", inputs, vocabulary)
+        top = cls.output_inputs(settings)
+        return shapes | Softmax.shapes("output", top, vocabulary, settings.cutoffs, tied=False)
+
+    @classmethod
+    def output_inputs(cls, settings: FeedForwardSettings) -> int:
+        # With direct connections, [a | x] times [U over W] is a U + x W.
+        window = settings.context * settings.embed if settings.direct else 0
+        return settings.hidden[-1] + window
 
     def initialise(self, rng: np.random.Generator) -> None:
         self._embedding.initialise(rng)
-        for layer in [*self._layers, self._output]:
+        for layer in self._layers:
             layer.initialise(rng)
+        self.output.initialise(rng)
 
     def _forward(
         self, inputs: IntArray, rng: np.random.Generator | None = None
@@ -103,11 +112,6 @@ class FeedForward(NeuralModel):
         top = np.concatenate([a, x], axis=1) if self._settings.direct else a
         return top, caches
 
-    def _logits(self, inputs: IntArray) -> FloatArray:
-        """Logits (B, V) of windows (context, B)."""
-        logits, _ = self._output.forward(self._forward(inputs)[0])
-        return logits
-
     def _backward(self, d_top: FloatArray, caches: list[Any]) -> None:
         """The gradients below the output layer, from the gradient of its input (B, D)."""
         size = self._settings.hidden[-1]
@@ -129,10 +133,8 @@ class FeedForward(NeuralModel):
         for name in (f"hidden.{i}" for i in range(len(self._layers))):
             terms = self.parameters.shapes[f"{name}.W"][0]
             largest = terms * largest * self.largest(f"{name}.W") + self.largest(f"{name}.b")
-        terms = self.parameters.shapes["output.W"][0]
         # If the output's weights are small, a sum before it may be greater than the last.
-        last = terms * max(inputs, largest) * self.largest("output.W") + self.largest("output.b")
-        return max(largest, last)
+        return max(largest, self.output.largest_sum(max(inputs, largest)))
 
     def backpropagate(
         self,
@@ -142,10 +144,11 @@ class FeedForward(NeuralModel):
         *,
         weight: float,
         rng: np.random.Generator | None,
+        rows: IntArray | None = None,
     ) -> float:
         top, caches = self._forward(inputs, rng)
-        loss, d_top = output_loss(self._output, top, targets, weight, self.encoder.impossible)
-        self._embedding.d_table[...] = 0
+        loss, d_top = self.output.loss(top, targets, weight, self.encoder.impossible)
+        self._embedding.d_table[... if rows is None else rows] = 0
         self._backward(d_top, caches)
         return loss
 
@@ -160,10 +163,6 @@ class FeedForward(NeuralModel):
     def output_vectors(self, state: IntArray) -> FloatArray:
         with blas_threads(len(state)):
             return self._forward(state.T)[0]
-
-    def target_scores(self, vectors: FloatArray, targets: IntArray) -> NDArray[np.float64]:
-        logits, _ = self._output.forward(vectors)
-        return target_log_probs(logits, targets, self.encoder.impossible)
 
     def example(
         self, rng: np.random.Generator, batch_size: int, length: int
@@ -189,14 +188,13 @@ class FeedForward(NeuralModel):
 
     def log_probs(self, state: IntArray) -> FloatArray:
         with blas_threads(len(state)):
-            logits = self._logits(state.T)
-        return log_softmax(logits, self.encoder.impossible)
+            return self.output.log_probs(self._forward(state.T)[0], self.encoder.impossible)
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         ids = self.checked(ids)
         since = np.maximum.accumulate(np.where(ids == BOS, np.arange(ids.size), 0))
         positions = np.flatnonzero(ids != BOS)
-        at_once = max(16, LOGITS_AT_ONCE // len(self.encoder.vocabulary))
+        at_once = max(16, SCORED_AT_ONCE // self.output.head.b.size)
         scores = np.empty(positions.size)
         for begin in range(0, positions.size, at_once):
             chunk = positions[begin : begin + at_once]
@@ -204,6 +202,21 @@ class FeedForward(NeuralModel):
             vectors, _ = self._forward(inputs)
             scores[begin : begin + at_once] = self.target_scores(vectors, ids[chunk])
         return scores
+
+    def layers(self, ids: IntArray) -> list[FloatArray]:
+        """As `LanguageModel.layers`; the last token of each window is the one that was read."""
+        ids = self.checked(ids)
+        since = np.maximum.accumulate(np.where(ids == BOS, np.arange(ids.size), 0))
+        read = [np.empty((ids.size, size), np.float32) for size in self._settings.hidden]
+        for begin in range(0, ids.size, _WINDOWS):
+            chunk = np.arange(begin, min(begin + _WINDOWS, ids.size))
+            a = windows(ids.__getitem__, chunk + 1, since[chunk], self._settings.context)
+            x, _ = self._embedding.forward(a.T)
+            y = x.reshape(len(chunk), -1)
+            for vectors, layer in zip(read, self._layers, strict=True):
+                y, _ = self._activation.forward(layer.forward(y)[0])
+                vectors[chunk] = y
+        return [self.embedding()[ids], *read]
 
     def summary(self) -> Mapping[str, Any]:
         settings = self._settings
@@ -214,6 +227,7 @@ class FeedForward(NeuralModel):
             "hidden layers": " → ".join(map(str, settings.hidden)),
             "activation": settings.activation,
             "direct connections": "yes" if settings.direct else "no",
+            "output layer": self._softmax_note(),
             "dropout": f"{settings.dropout}, of embeddings {settings.embed_dropout}",
             "parameters": len(self.parameters),
             "unknown tokens": self._unknown_note(),

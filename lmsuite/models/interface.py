@@ -40,6 +40,7 @@ from lmsuite.models.settings import AdaptationSettings
 from lmsuite.models.text_scores import TextScores
 from lmsuite.ngram.backed_off import BackedOff as BackedOff
 from lmsuite.ngram.backed_off import Context as Context
+from lmsuite.settings import recorded
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import Array, FloatArray, IntArray
@@ -258,6 +259,13 @@ class LanguageModel(TextScores, ABC):
     def summary(self) -> Mapping[str, Any]:
         """Facts for ``lm info``, by label, in the order to show: sizes, discounts, notes."""
 
+    def layers(self, ids: IntArray) -> Sequence[FloatArray] | None:
+        """What every layer of a network has when it has read each of the ids (N,): N vectors each.
+
+        The embedding is layer 0. None if the model is no network.
+        """
+        return None
+
     def embedding(self) -> FloatArray | None:
         """The learned vector of every token, (V, E); None if the model has no embedding."""
         return None
@@ -267,10 +275,8 @@ class LanguageModel(TextScores, ABC):
         return checked_ids(ids, len(self.encoder.vocabulary))
 
     def settings_dict(self) -> dict[str, Any]:
-        """`settings` as plain JSON values."""
-        from dataclasses import asdict
-
-        return asdict(self.settings)
+        """`settings` as plain JSON values, as a model file records them."""
+        return recorded(self.settings)
 
 
 def checked_ids(ids: ArrayLike, vocabulary_size: int) -> IntArray:

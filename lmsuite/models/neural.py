@@ -5,24 +5,23 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from lmsuite.errors import ModelFileError
+from lmsuite.errors import ModelFileError, UsageError
 from lmsuite.models.adaptation import Adaptation
+from lmsuite.models.blas_threads import blas_threads
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.models.settings import AdaptationSettings
 from lmsuite.nn.layers import Dropout
+from lmsuite.nn.output import Softmax
 from lmsuite.nn.parameter import Parameters
 from lmsuite.settings import read
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.types import Array, FloatArray, IntArray
-
-LOGITS_AT_ONCE = 1 << 21
-"""How many logits are held at a time in scoring: 8 MB in float32."""
-
 
 _LARGEST_SUM = float(np.finfo(np.float32).max) / 16  # room for one more addition of such sums
 
@@ -36,6 +35,8 @@ class NeuralModel(LanguageModel):
 
     settings_type: ClassVar[type]
     parameters: Parameters
+    output: Softmax
+    """From top vectors to distributions, by the arrays ``output.*``."""
 
     def __init__(self, encoder: TextEncoder, settings: Any, parameters: Parameters) -> None:
         """A model with these `parameters`; `initial` makes an untrained one."""
@@ -56,6 +57,11 @@ class NeuralModel(LanguageModel):
     def shapes(cls, vocabulary: int, settings: Any) -> dict[str, tuple[int, ...]]:
         """The shape of every parameter by name."""
 
+    @classmethod
+    @abstractmethod
+    def output_inputs(cls, settings: Any) -> int:
+        """The size of the vectors that the output layer reads."""
+
     @abstractmethod
     def initialise(self, rng: np.random.Generator) -> None:
         """Fill the parameters with the values from which training starts."""
@@ -69,6 +75,7 @@ class NeuralModel(LanguageModel):
         *,
         weight: float,
         rng: np.random.Generator | None,
+        rows: IntArray | None = None,
     ) -> float:
         """Fill `parameters.gradients` with the gradient of `weight` times a batch's summed loss.
 
@@ -79,6 +86,8 @@ class NeuralModel(LanguageModel):
                 overwritten by the state after it. No gradient flows through it.
             weight: of each token; 1 / (number of the batch's tokens) makes the loss a mean.
             rng: for dropout; without it, nothing is dropped.
+            rows: ids, those of the inputs among them. Only these rows of the embedding's gradient
+                are filled, and the others left as they are. None fills all.
 
         Returns:
             `weight` times the summed cross-entropy, in nats.
@@ -105,9 +114,9 @@ class NeuralModel(LanguageModel):
     def output_vectors(self, state: State) -> FloatArray:
         """The input (B, D) of the output layer in a state."""
 
-    @abstractmethod
     def target_scores(self, vectors: FloatArray, targets: IntArray) -> NDArray[np.float64]:
         """The log-probability (n,) of each target after the output layer's input (n, D)."""
+        return self.output.target_log_probs(vectors, targets, self.encoder.impossible)
 
     @abstractmethod
     def example(
@@ -115,9 +124,23 @@ class NeuralModel(LanguageModel):
     ) -> tuple[IntArray, IntArray]:
         """Random inputs and targets of `batch_size` sequences, for a gradient check."""
 
+    def score_next(self, state: Any, ids: IntArray) -> tuple[NDArray[np.float64], Any]:
+        """As `LanguageModel.score_next`; of an adaptive softmax only the ids' clusters."""
+        if not self.output.cutoffs:
+            return super().score_next(state, ids)
+        ids = self.checked(ids)
+        with blas_threads(len(ids)):
+            scores = self.target_scores(self.output_vectors(state), ids)
+        return scores, self.step(state, ids)
+
     def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
         """As `score`, once for each other way in which the network can be run over ids (N,)."""
         return []
+
+    @property
+    def reads_few_rows(self) -> bool:
+        """Whether a batch needs few rows of the embedding's table: a large one, not tied."""
+        return bool(self.output.cutoffs) and not self.output.is_tied
 
     @property
     def carry_shape(self) -> tuple[int, int]:
@@ -152,8 +175,7 @@ class NeuralModel(LanguageModel):
         Args:
             counts: (V,) of each id in the training text; one is added to each.
         """
-        bias = np.log((counts + 1) / (counts + 1).sum())
-        self.parameters["output.b"][:] = bias
+        self.output.set_bias((counts + 1) / (counts + 1).sum())
 
     def with_buffers(self, values: FloatArray, gradients: FloatArray) -> Self:
         """The same model on other parameter buffers (P,): it uses the values that they hold."""
@@ -175,7 +197,11 @@ class NeuralModel(LanguageModel):
         if any(value > values for value in asdict(restored).values() if type(value) is int):
             # Checked first: `shapes` would take long for a damaged number of layers.
             raise ModelFileError(f"the {cls.kind} model is smaller than its settings say")
-        shapes = cls.shapes(len(encoder.vocabulary), restored)
+        try:
+            shapes = cls.shapes(len(encoder.vocabulary), restored)
+        except UsageError as error:
+            said = error.spelled(lambda field: f"the setting {field!r}")
+            raise ModelFileError(f"the {cls.kind} model is damaged: {said}") from error
         for name in shapes.keys() ^ arrays.keys():
             what = "lacks" if name in shapes else "has an unknown"
             raise ModelFileError(f"the {cls.kind} model {what} array '{name}'")
@@ -215,7 +241,7 @@ class NeuralModel(LanguageModel):
         """
         inputs = max(1.0, self.largest("embedding.table"))
         sums = (max(self.parameters.shapes[n]) * self.largest(n) for n in self.parameters)
-        return inputs * sum(sums)
+        return max(inputs * sum(sums), self.output.largest_sum(inputs))
 
     def largest(self, name: str) -> float:
         """The greatest absolute value in the array of this name."""
@@ -230,6 +256,19 @@ class NeuralModel(LanguageModel):
         """The ids that can be predicted."""
         everything = np.arange(len(self.encoder.vocabulary), dtype=np.int32)
         return np.setdiff1d(everything, self.encoder.impossible)
+
+    def _softmax_note(self) -> str:
+        """Which softmax the model has, for `summary`."""
+        cutoffs = self.output.cutoffs
+        if not cutoffs:
+            return "full softmax"
+        edges = pairwise((*cutoffs, len(self.encoder.vocabulary)))
+        clusters = ", ".join(
+            f"{last - first:,} by {size}"
+            for (first, last), size in zip(edges, self.output.sizes, strict=True)
+        )
+        numbers = "numbers (the tied embeddings)" if self.output.is_tied else "numbers"
+        return f"adaptive softmax: {cutoffs[0]:,} tokens, and clusters of {clusters} {numbers}"
 
     def _unknown_note(self) -> str:
         """How the model learned about unknown words, for `summary`."""

@@ -15,6 +15,7 @@ steps (Zaremba et al. 2014). With `variational`, all steps of a window have the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,21 +23,23 @@ from numpy.typing import NDArray
 
 from lmsuite.models.blas_threads import blas_threads
 from lmsuite.models.interface import Decoder
-from lmsuite.models.neural import LOGITS_AT_ONCE, NeuralModel, dropped
+from lmsuite.models.neural import NeuralModel, dropped
 from lmsuite.models.recurrent_scoring import SideBySide
 from lmsuite.models.recurrent_stepping import RecurrentDecoder
 from lmsuite.models.settings import RecurrentSettings as RecurrentSettings
 from lmsuite.nn.cells.cell import Cell
 from lmsuite.nn.drive import DenseDrive, Drive, EmbeddedDrive
 from lmsuite.nn.kernels import CELLS
-from lmsuite.nn.layers import Dropout, Embedding, Linear, TiedLinear
-from lmsuite.nn.losses import log_softmax, target_log_probs
-from lmsuite.nn.output import output_loss
+from lmsuite.nn.layers import Dropout, Embedding
+from lmsuite.nn.output import Softmax
 from lmsuite.nn.parameter import Parameters
 from lmsuite.nn.reader import Reader
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import BoolArray, FloatArray, IntArray
+
+_STEPS = 128
+"""The tokens of which `Recurrent.layers` reads the vectors at once."""
 
 
 class Recurrent(NeuralModel):
@@ -64,10 +67,8 @@ class Recurrent(NeuralModel):
             EmbeddedDrive(first, self._embedding),
             *(DenseDrive(layer) for layer in others),
         ]
-        self._output: Linear | TiedLinear = (
-            TiedLinear(parameters, "output", self._embedding)
-            if settings.tied
-            else Linear(parameters, "output")
+        self.output = Softmax(
+            parameters, "output", settings.cutoffs, self._embedding if settings.tied else None
         )
 
     @classmethod
@@ -78,16 +79,20 @@ class Recurrent(NeuralModel):
         for i in range(settings.layers):
             shapes |= cell.shapes(f"layer.{i}", inputs, settings.hidden)
             inputs = settings.hidden
-        if settings.tied:
-            return shapes | TiedLinear.shapes("output", vocabulary)
-        return shapes | Linear.shapes("output", settings.hidden, vocabulary)
+        return shapes | Softmax.shapes(
+            "output", settings.hidden, vocabulary, settings.cutoffs, tied=settings.tied
+        )
+
+    @classmethod
+    def output_inputs(cls, settings: RecurrentSettings) -> int:
+        return settings.hidden
 
     def initialise(self, rng: np.random.Generator) -> None:
         # A tied table is the output's weights too, and must not start with large logits.
         self._embedding.initialise(rng, self._settings.embed**-0.5 if self._settings.tied else 1.0)
         for layer in self._layers:
             layer.initialise(rng)
-        self._output.initialise(rng)
+        self.output.initialise(rng)
 
     @property
     def carry_shape(self) -> tuple[int, int]:
@@ -136,17 +141,14 @@ class Recurrent(NeuralModel):
         *,
         weight: float,
         rng: np.random.Generator | None,
+        rows: IntArray | None = None,
     ) -> float:
-        self._embedding.d_table[...] = 0
+        self._embedding.d_table[... if rows is None else rows] = 0
         hidden, carry[...], caches = self._forward(inputs, carry, inputs == BOS, rng)
         top, mask = dropped(self._dropout, hidden, rng)
         T, B, H = top.shape
-        loss, d_top = output_loss(
-            self._output,
-            top.reshape(T * B, H),
-            targets.reshape(-1),
-            weight,
-            self.encoder.impossible,
+        loss, d_top = self.output.loss(
+            top.reshape(T * B, H), targets.reshape(-1), weight, self.encoder.impossible
         )
         self._backward(self._dropout.backward(d_top.reshape(T, B, H), mask), caches)
         return loss
@@ -190,8 +192,7 @@ class Recurrent(NeuralModel):
         return self._by_the_equations(ids, state, ids == BOS)[1]
 
     def log_probs(self, state: FloatArray) -> FloatArray:
-        logits, _ = self._output.forward(self.output_vectors(state))
-        return log_softmax(logits, self.encoder.impossible)
+        return self.output.log_probs(self.output_vectors(state), self.encoder.impossible)
 
     def _by_the_equations(
         self, ids: IntArray, state: FloatArray, resets: BoolArray
@@ -224,16 +225,6 @@ class Recurrent(NeuralModel):
         """The multiply-adds of the recurrent weights in one step of one sequence."""
         return sum(layer.Wh.size for layer in self._layers)
 
-    def output_weights(self) -> FloatArray:
-        """The weights (H, V) of the output layer."""
-        return self._output.weights
-
-    def output_bias(self) -> FloatArray:
-        """The bias (V,) of the output layer; minus infinity for an impossible id."""
-        bias = self._output.b.copy()
-        bias[self.encoder.impossible] = -np.inf
-        return bias
-
     def readers(self, batch_size: int) -> list[Reader]:
         """A reader for each layer; the readers are valid as long as the weights do not change."""
         return [Reader(drive, batch_size) for drive in self._drives]
@@ -256,6 +247,25 @@ class Recurrent(NeuralModel):
         text = SideBySide(self)
         return lambda ids: text.score(self.checked(ids))
 
+    def layers(self, ids: IntArray) -> list[FloatArray]:
+        ids = self.checked(ids)
+        goes_on = ids.size > 0 and ids[0] != BOS
+        whole = np.concatenate(([BOS], ids)) if goes_on else ids  # every text begins with <s>
+        read = [np.empty((len(whole), len(layer.Wh)), np.float32) for layer in self._layers]
+        readers, begins = self.readers(1), [*np.flatnonzero(whole == BOS).tolist(), len(whole)]
+        with blas_threads(1):
+            for begin, end in pairwise(begins):
+                state = self.zero_state(1)
+                for at in range(begin, end, _STEPS):
+                    window = slice(at, min(at + _STEPS, end))
+                    below: Any = whole[window, None]
+                    for i, reader in enumerate(readers):
+                        mine = self._state_of(i)
+                        below, state[mine] = reader.read(below, state[mine])
+                        read[i][window] = below[:, 0]
+        table = self.embedding()
+        return [table[ids], *(vectors[len(whole) - len(ids) :] for vectors in read)]
+
     def scores_in_training(self, ids: IntArray) -> list[NDArray[np.float64]]:
         """By the cells' `forward`, and by the equations."""
         positions = np.flatnonzero(ids != BOS)
@@ -264,15 +274,6 @@ class Recurrent(NeuralModel):
         plain, _ = self._by_the_equations(inputs, self.zero_state(1), inputs == BOS)
         targets = ids[positions]
         return [self.target_scores(hidden[positions, 0], targets) for hidden in (fast, plain)]
-
-    def target_scores(self, vectors: FloatArray, targets: IntArray) -> NDArray[np.float64]:
-        at_once = max(16, LOGITS_AT_ONCE // len(self.encoder.vocabulary))
-        scores = np.empty(targets.size)
-        for begin in range(0, targets.size, at_once):
-            part = slice(begin, begin + at_once)
-            logits, _ = self._output.forward(vectors[part])
-            scores[part] = target_log_probs(logits, targets[part], self.encoder.impossible)
-        return scores
 
     def summary(self) -> Mapping[str, Any]:
         settings = self._settings
@@ -284,6 +285,7 @@ class Recurrent(NeuralModel):
             "hidden": settings.hidden,
             "embedding": f"{settings.embed}{' (tied to the output)' if settings.tied else ''}",
             "dropout": dropout,
+            "output layer": self._softmax_note(),
             "parameters": len(self.parameters),
             "unknown tokens": self._unknown_note(),
         }

@@ -11,12 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.models.settings import RecurrentSettings
+from lmsuite.nn.output import Softmax
 from lmsuite.nn.reader import Reader
+from lmsuite.text.encoding import TextEncoder
 from lmsuite.types import FloatArray, IntArray
 
 
 class RecurrentStack(Protocol):
     """A recurrent network, as scoring and stepping see it."""
+
+    encoder: TextEncoder
+    output: Softmax
 
     @property
     def settings(self) -> RecurrentSettings: ...
@@ -31,5 +36,3 @@ class RecurrentStack(Protocol):
         self, readers: list[Reader], ids: IntArray, state: FloatArray
     ) -> tuple[FloatArray, FloatArray]: ...
     def target_scores(self, hidden: FloatArray, targets: IntArray) -> NDArray[np.float64]: ...
-    def output_weights(self) -> FloatArray: ...
-    def output_bias(self) -> FloatArray: ...

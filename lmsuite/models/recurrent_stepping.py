@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from lmsuite.executors import thread_count
 from lmsuite.models.blas_threads import blas_threads
 from lmsuite.models.recurrent_stack import RecurrentStack
-from lmsuite.nn.losses import log_softmax
-from lmsuite.nn.products import SMALL
+from lmsuite.nn.output import SoftmaxReader
 from lmsuite.nn.reader import Reader
 from lmsuite.nn.threads import side_by_side
 from lmsuite.text.vocabulary import BOS
@@ -52,8 +51,7 @@ class RecurrentDecoder:
             for begin, end in pairwise(edges)
             if end > begin
         ]
-        self._output = model.output_weights()
-        self._bias = model.output_bias()
+        self._output = SoftmaxReader(model.output, model.encoder.impossible)
 
     @property
     def parts(self) -> int:
@@ -101,23 +99,14 @@ class RecurrentDecoder:
     def log_probs(self, state: FloatArray) -> NDArray[np.float64]:
         """The log-probabilities (B, V) of the next token, from a state's top hidden vectors."""
         top = state[self._top]  # (B, H)
-        logits = np.empty((len(top), len(self._bias)), top.dtype)
-        # BLAS's threads would fight with those of `step`. OpenBLAS computes products up to `SMALL`
-        # in one thread, so the product is cut into such ones if it can be.
-        at_once = SMALL // self._output.size or len(top)
         with blas_threads(len(top)):
-            if len(top) <= at_once:
-                np.matmul(top, self._output, out=logits)
-            else:
-                for begin in range(0, len(top), at_once):
-                    chunk = slice(begin, begin + at_once)
-                    np.matmul(top[chunk], self._output, out=logits[chunk])
-        logits += self._bias
-        return log_softmax(logits)
+            return self._output.log_probs(top)
 
     def score_next(
         self, state: FloatArray, ids: IntArray
     ) -> tuple[NDArray[np.float64], FloatArray]:
         """The log-probability (B,) of one more id (B,) of each text, and the state after it."""
+        ids = self._checked(ids)
         after = self.step(state, ids)
-        return self.log_probs(state)[np.arange(len(ids)), ids], after
+        with blas_threads(len(ids)):
+            return self._output.target_log_probs(state[self._top], ids), after

@@ -42,7 +42,7 @@ class Sentence(NamedTuple):
     end: str
     """What ends the line or document; empty if the text ends without it."""
     ids: IntArray
-    """(M,) the predicted tokens, with the token of the line's end."""
+    """(M,) the predicted tokens from left to right, with the token of the line's end."""
     log_probs: NDArray[np.float64]
     """(M,) in nats."""
 
@@ -55,6 +55,15 @@ class Sentence(NamedTuple):
     def oov(self) -> int:
         """How many of the tokens the model does not know."""
         return int((self.ids == UNK).sum())
+
+    def has_end(self, encoder: TextEncoder) -> bool:
+        """Whether the last token is the line's end: ``</s>``, or the newline of a stream."""
+        return encoder.boundaries.has_sequences or bool(self.end)
+
+    def without_end(self, encoder: TextEncoder) -> Sentence:
+        """The sentence without the token of its end, and its score."""
+        size = len(self.ids) - self.has_end(encoder)
+        return self._replace(ids=self.ids[:size], log_probs=self.log_probs[:size])
 
 
 def score_sentences(
@@ -76,6 +85,9 @@ def score_sentences(
         DataError: the text holds a reserved token.
     """
     encoder, unit_end = model.encoder, model.encoder.boundaries.end
+    if encoder.backward and in_context:  # the end comes first
+        yield from _backward_in_context(model, "".join(parts), name)
+        return
     score = model.line_scorer(in_context=in_context)
     for text, ids, lengths in encoded_units(encoder, parts, name):
         log_probs = score(text, ids, lengths)
@@ -86,7 +98,25 @@ def score_sentences(
         for line, stop, length in lines:
             tokens = slice(stop - length, stop)
             end = unit_end if line.endswith(unit_end) else ""
-            yield Sentence(line.removesuffix(unit_end), end, predicted[tokens], log_probs[tokens])
+            own, scores = predicted[tokens], log_probs[tokens]
+            if encoder.backward:
+                order = encoder.reading_order(own)
+                own, scores = own[order], scores[order]
+            yield Sentence(line.removesuffix(unit_end), end, own, scores)
+
+
+def _backward_in_context(model: Scorer, text: str, name: str) -> Iterator[Sentence]:
+    """The sentences of a text that is read from its end, each in the context of those after it."""
+    encoder, unit_end = model.encoder, model.encoder.boundaries.end
+    ids = encoder.encode(text, name=name)
+    order = encoder.reading_order(ids)
+    predicted, log_probs = ids[ids != BOS][order], model.score(ids)[order]
+    _, lengths = encoder.encode_lines(text, name=name)
+    stop = 0
+    for line, length in zip(_units(text, unit_end), lengths.tolist(), strict=False):
+        tokens, stop = slice(stop, stop + length), stop + length
+        end = unit_end if line.endswith(unit_end) else ""
+        yield Sentence(line.removesuffix(unit_end), end, predicted[tokens], log_probs[tokens])
 
 
 def encoded_units(

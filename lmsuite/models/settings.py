@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from lmsuite.errors import UsageError
@@ -11,6 +12,8 @@ from lmsuite.settings import check, setting
 
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "hardtanh", "softsign")
 CELLS = ("lstm", "gru", "elman")
+SOFTMAXES = ("full", "adaptive")
+MOST_CLUSTERS = 8
 
 OF_TRAINING = ("dropout", "embed_dropout", "variational")
 """The settings of a network that matter in training alone: a finished one predicts without them."""
@@ -31,6 +34,45 @@ def _unknown_share() -> Any:
     return setting(0.0, option=None, minimum=0)
 
 
+def _softmax() -> Any:
+    return setting(
+        "full",
+        choices=SOFTMAXES,
+        shown="by the cost",
+        unrecorded="full",
+        help="adaptive: rare words in clusters, which makes a large vocabulary many times cheaper.",
+    )
+
+
+def _cutoffs() -> Any:
+    return setting(
+        (),
+        metavar="IDS",
+        minimum=3,
+        shown="by the cost",
+        unrecorded=(),
+        help="For adaptive: the first token, by frequency, of each cluster: 2000 or 1000,4000.",
+    )
+
+
+def _check_softmax(softmax: str, cutoffs: tuple[int, ...]) -> None:
+    """An adaptive softmax has cut-offs, a full one has none.
+
+    Raises:
+        UsageError: it is not so, or the cut-offs do not rise.
+    """
+    if bool(cutoffs) != (softmax == "adaptive"):
+        rule = "needs {cutoffs}" if softmax == "adaptive" else "has no {cutoffs}"
+        raise UsageError(f"{{softmax}} {softmax} {rule}", *("softmax", "cutoffs"), value=softmax)
+    if len(cutoffs) > MOST_CLUSTERS or any(a >= b for a, b in pairwise(cutoffs)):
+        raise UsageError(
+            f"{{cutoffs}} must be at most {MOST_CLUSTERS} rising numbers, "
+            f"not {','.join(map(str, cutoffs[:MOST_CLUSTERS]))}",
+            "cutoffs",
+            value=cutoffs,
+        )
+
+
 _OF_HIDDEN = "The share of hidden activations left out at random in training."
 _OF_EMBEDDINGS = "The share of embedding activations left out at random in training."
 
@@ -40,7 +82,8 @@ class FeedForwardSettings:
     """The architecture of a feed-forward network.
 
     Raises:
-        UsageError: a size is below one, a rate outside [0, 1), an activation unknown.
+        UsageError: a size is below one, a rate outside [0, 1), an activation unknown, or the
+            cut-offs do not fit the softmax.
     """
 
     context: int = setting(5, minimum=1, shown=_CHOSEN, help="Tokens that a prediction sees.")
@@ -56,12 +99,15 @@ class FeedForwardSettings:
         "tanh", choices=ACTIVATIONS, shown=_CHOSEN, help="The hidden layers' non-linearity."
     )
     direct: bool = setting(False, help="Connect the embeddings directly to the output as well.")
+    softmax: str = _softmax()
+    cutoffs: tuple[int, ...] = _cutoffs()
     dropout: float = _dropout(_OF_HIDDEN)
     embed_dropout: float = _dropout(_OF_EMBEDDINGS)
     unknown_share: float = _unknown_share()
 
     def __post_init__(self) -> None:
         check(self)
+        _check_softmax(self.softmax, self.cutoffs)
         if not self.hidden:
             raise UsageError("{hidden} must be one size or more, not none", "hidden", value=())
 
@@ -94,6 +140,8 @@ class RecurrentSettings:
         shown=_CHOSEN,
         help="Let the embeddings serve as the output's weights too.",
     )
+    softmax: str = _softmax()
+    cutoffs: tuple[int, ...] = _cutoffs()
     dropout: float = _dropout(_OF_HIDDEN)
     """Between layers and on the output."""
     embed_dropout: float = _dropout(_OF_EMBEDDINGS)
@@ -102,6 +150,7 @@ class RecurrentSettings:
 
     def __post_init__(self) -> None:
         check(self)
+        _check_softmax(self.softmax, self.cutoffs)
         if self.tied and self.embed != self.hidden:
             raise UsageError(
                 f"{{tied}} needs {{embed}} equal to {{hidden}}, not {self.embed} and {self.hidden}",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lmsuite.errors import DataError, UsageError
 from lmsuite.models.sentences import Scorer, Sentence, score_sentences
-from lmsuite.text.encoding import Token
+from lmsuite.text.encoding import TextEncoder, Token
 from lmsuite.text.vocabulary import BOS, EOS, SPECIALS, UNK
 from lmsuite.types import IntArray
 
@@ -87,7 +87,7 @@ class TextScores:
             DataError: the text holds a reserved token.
             UsageError: the base is invalid, or `bos` is False and the model needs ``<s>``.
         """
-        unit = _log_of(base)
+        unit = log_of(base)
         ids = self.encoder.encode_sentence(text)
         scores = self.score(ids) if bos else self.score_without_bos(ids)
         if not eos:
@@ -105,9 +105,14 @@ class TextScores:
 
         Raises:
             DataError: a token is partly in the context and partly in the text, or is reserved.
-            UsageError: the base is invalid.
+            UsageError: the base is invalid, or the model reads backward.
         """
-        unit = _log_of(base)
+        unit = log_of(base)
+        if self.encoder.backward:
+            raise UsageError(
+                "a backward model predicts a text from what comes after it, not from a context "
+                "before it"
+            )
         whole, seam = context + text, len(context)
         before = 0
         for _, start, end in self.encoder.tokenizer.located(whole):
@@ -145,7 +150,7 @@ class TextScores:
         Raises:
             DataError, UsageError: as `logprob`.
         """
-        unit = _log_of(base)
+        unit = log_of(base)
         ids = self.encoder.encode_sentence(sentence)
         words = self.encoder.tokens(sentence) or [SPECIALS[EOS]] * (len(ids) > 0)
         scores = (self.score(ids) if bos else self.score_without_bos(ids)).tolist()
@@ -162,6 +167,7 @@ class TextScores:
         *,
         by: Unit = "word",
         in_context: bool = False,
+        eos: bool = True,
         base: float = 2.0,
     ) -> list[Surprisal]:
         """The surprisal of every word of a text; ``pandas.DataFrame`` takes the list as it is.
@@ -175,6 +181,7 @@ class TextScores:
             by: ``word``, ``token`` or ``line``.
             in_context: the lines before a line are its context. Otherwise each line is scored as if
                 it were alone.
+            eos: the end of every line counts, as a word of its own.
             base: of the logarithm; 2 gives bits.
 
         Raises:
@@ -183,25 +190,51 @@ class TextScores:
         """
         if by not in _GROUPINGS:
             raise UsageError(f"{{by}} must be one of {', '.join(_GROUPINGS)}, not {by!r}", "by")
-        unit, group = _log_of(base), _GROUPINGS[by]
+        log_of(base)
         lines = list(score_sentences(self, [text], in_context=in_context))
         boundaries = self.encoder.boundaries
         if not lines and boundaries.has_sequences:
             lines = list(score_sentences(self, [text, boundaries.end]))
         records: list[Surprisal] = []
         for number, line in enumerate(lines, start=1):
-            tokens = list(self.encoder.located(line.text + line.end))
-            surprisals, unknown = (line.log_probs / -unit).tolist(), (line.ids == UNK).tolist()
-            begin = 0
-            for size, word, start, end in group(line, tokens):
-                part = slice(begin, begin + size)
-                total, oov = sum(surprisals[part], 0.0), sum(unknown[part])
-                records.append(Surprisal(number, word, start, end, total, size, oov))
-                begin += size
+            records += surprisals(self.encoder, line, number, by=by, eos=eos, base=base)
         return records
 
 
-def _log_of(base: float) -> float:
+def surprisals(
+    encoder: TextEncoder,
+    sentence: Sentence,
+    number: int,
+    *,
+    by: Unit = "word",
+    eos: bool = True,
+    base: float = 2.0,
+) -> list[Surprisal]:
+    """The surprisal of every word of a sentence that was scored, as `TextScores.surprisal`.
+
+    Args:
+        encoder: of the model that scored it.
+        sentence: with its scores.
+        number: of the sentence.
+        by: as `TextScores.surprisal`.
+        eos: whether the end of the sentence counts.
+        base: of the logarithm.
+    """
+    tokens = list(encoder.located(sentence.text + sentence.end))
+    if not eos:
+        tokens = tokens[: len(tokens) - sentence.has_end(encoder)]
+    values = (sentence.log_probs / -log_of(base)).tolist()
+    unknown = (sentence.ids == UNK).tolist()
+    records, begin = [], 0
+    for size, word, start, end in _GROUPINGS[by](sentence, tokens):
+        part = slice(begin, begin + size)
+        total, oov = sum(values[part], 0.0), sum(unknown[part])
+        records.append(Surprisal(number, word, start, end, total, size, oov))
+        begin += size
+    return records
+
+
+def log_of(base: float) -> float:
     """The natural logarithm of a base."""
     if not 0 < base < math.inf or base == 1:
         raise UsageError(f"no logarithm has the base {base}; give 10, 2 or math.e")

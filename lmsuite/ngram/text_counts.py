@@ -283,7 +283,7 @@ def joined(
     _require_alike(parts, order, like)
     first = parts[0].encoder
     vocabulary = like.vocabulary if like else _vocabulary(parts, chosen)
-    encoder = TextEncoder(first.tokenizer, vocabulary, first.boundaries)
+    encoder = replace(first, vocabulary=vocabulary)
     seams: list[LongestNgrams] = []
     renumbered: list[tuple[LongestNgrams, IntArray]] = []
     head: IntArray = np.zeros(0, np.int32)

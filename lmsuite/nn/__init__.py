@@ -46,13 +46,14 @@ cache)` *writes* the gradients of the parameters. Several layers may share an em
 from __future__ import annotations
 
 from lmsuite.nn.activations import ACTIVATIONS
+from lmsuite.nn.adaptive import adaptive_cross_entropy, adaptive_log_softmax
 from lmsuite.nn.attention import Attention
 from lmsuite.nn.cells.cell import Cell
 from lmsuite.nn.drive import DenseDrive, EmbeddedDrive
 from lmsuite.nn.gradient_check import check_gradients
 from lmsuite.nn.graph import Edge, Node, concatenated, cross_entropy
 from lmsuite.nn.kernels import CELLS, GRU, LSTM, Elman, register_cell
-from lmsuite.nn.layers import Dropout, Embedding, Linear, Sequential, TiedLinear
+from lmsuite.nn.layers import Dropout, Embedding, Linear, ProjectedLinear, Sequential, TiedLinear
 from lmsuite.nn.losses import (
     binary_cross_entropy,
     hinge,
@@ -69,6 +70,7 @@ from lmsuite.nn.optimizers import (
     add_penalty,
     clip_by_global_norm,
 )
+from lmsuite.nn.output import Softmax
 from lmsuite.nn.parameter import Parameters
 from lmsuite.nn.recurrent_layer import Bidirectional, RecurrentLayer
 from lmsuite.nn.schedules import SCHEDULES
@@ -97,9 +99,13 @@ __all__ = [
     "Linear",
     "Node",
     "Parameters",
+    "ProjectedLinear",
     "RecurrentLayer",
     "Sequential",
+    "Softmax",
     "TiedLinear",
+    "adaptive_cross_entropy",
+    "adaptive_log_softmax",
     "add_penalty",
     "binary_cross_entropy",
     "check_gradients",

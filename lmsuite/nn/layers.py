@@ -119,7 +119,7 @@ class Linear(Layer):
     def forward(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
         outputs = _rows(inputs) @ self.W
         outputs += self.b
-        return outputs.reshape(*inputs.shape[:-1], -1), inputs
+        return outputs.reshape(*inputs.shape[:-1], outputs.shape[-1]), inputs
 
     def backward(
         self, d_outputs: FloatArray, cache: FloatArray, *, add: bool = False
@@ -135,19 +135,75 @@ class Linear(Layer):
         return (d_rows @ self.W.T).reshape(cache.shape)
 
 
+class ProjectedLinear(Layer):
+    """y = (x P) W + b: P (D, d) first projects the inputs to d numbers; W (d, outputs)."""
+
+    names = ("P", "W", "b")
+    P: FloatArray
+    W: FloatArray
+    b: FloatArray
+    d_P: FloatArray
+    d_W: FloatArray
+    d_b: FloatArray
+
+    @staticmethod
+    def shapes(prefix: str, inputs: int, size: int, outputs: int) -> Shapes:
+        return {
+            f"{prefix}.P": (inputs, size),
+            f"{prefix}.W": (size, outputs),
+            f"{prefix}.b": (outputs,),
+        }
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        glorot_uniform(self.P, rng)
+        glorot_uniform(self.W, rng)
+        self.b[...] = 0
+
+    def forward(self, inputs: FloatArray) -> tuple[FloatArray, tuple[FloatArray, FloatArray]]:
+        projected = _rows(inputs) @ self.P  # (N, d)
+        outputs = projected @ self.W
+        outputs += self.b
+        return outputs.reshape(*inputs.shape[:-1], outputs.shape[-1]), (inputs, projected)
+
+    def backward(
+        self, d_outputs: FloatArray, cache: tuple[FloatArray, FloatArray], *, add: bool = False
+    ) -> FloatArray:
+        """With `add`, add to the parameters' gradients instead of writing them."""
+        inputs, projected = cache
+        d_rows = _rows(d_outputs)
+        d_projected = d_rows @ self.W.T
+        if add:
+            self.d_b += column_sums(d_rows)
+            self.d_W += projected.T @ d_rows
+            self.d_P += _rows(inputs).T @ d_projected
+        else:
+            self.d_b[...] = column_sums(d_rows)
+            np.matmul(projected.T, d_rows, out=self.d_W)
+            np.matmul(_rows(inputs).T, d_projected, out=self.d_P)
+        return (d_projected @ self.P.T).reshape(inputs.shape)
+
+
 class TiedLinear(Layer):
     """y = x Aᵀ + b where A (V, E) is the table of an embedding: Press and Wolf (2017).
 
-    The table's gradient is the sum of two: from its use as embedding and from its use here.
+    The table's gradient is the sum of two: from its use as embedding and from its use here. The
+    outputs may be a range of the ids: then A is the table's rows in that range.
     """
 
     names = ("b",)
     b: FloatArray
     d_b: FloatArray
 
-    def __init__(self, parameters: Parameters, prefix: str, embedding: Embedding) -> None:
+    def __init__(
+        self,
+        parameters: Parameters,
+        prefix: str,
+        embedding: Embedding,
+        ids: tuple[int, int | None] = (0, None),
+    ) -> None:
         super().__init__(parameters, prefix)
         self.embedding = embedding
+        self.ids = ids
 
     @staticmethod
     def shapes(prefix: str, vocabulary: int) -> Shapes:
@@ -159,13 +215,13 @@ class TiedLinear(Layer):
 
     @property
     def weights(self) -> FloatArray:
-        """The matrix (E, V) by which inputs are multiplied."""
-        return self.embedding.table.T
+        """The matrix (E, outputs) by which inputs are multiplied."""
+        return self.embedding.table[slice(*self.ids)].T
 
     def forward(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
         outputs = _rows(inputs) @ self.weights
         outputs += self.b
-        return outputs.reshape(*inputs.shape[:-1], -1), inputs
+        return outputs.reshape(*inputs.shape[:-1], outputs.shape[-1]), inputs
 
     def backward(
         self, d_outputs: FloatArray, cache: FloatArray, *, add: bool = False
@@ -176,8 +232,50 @@ class TiedLinear(Layer):
             self.d_b += column_sums(d_rows)
         else:
             self.d_b[...] = column_sums(d_rows)
-        self.embedding.d_table += d_rows.T @ _rows(cache)
-        return (d_rows @ self.embedding.table).reshape(cache.shape)
+        d_table = self.embedding.d_table[slice(*self.ids)]
+        d_table += d_rows.T @ _rows(cache)
+        return (d_rows @ self.weights.T).reshape(cache.shape)
+
+
+class Joined:
+    """y = [x A + a | x B + b]: the outputs of two layers with the same inputs, side by side."""
+
+    def __init__(self, first: Linear | TiedLinear, second: Linear) -> None:
+        self.first, self.second = first, second
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        self.first.initialise(rng)
+        self.second.initialise(rng)
+
+    @property
+    def weights(self) -> FloatArray:
+        """A copy of [A | B] (inputs, outputs)."""
+        return np.concatenate([self.first.weights, self.second.weights], axis=1)
+
+    @property
+    def b(self) -> FloatArray:
+        """A copy of [a | b] (outputs,)."""
+        return np.concatenate([self.first.b, self.second.b])
+
+    def forward(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
+        rows, middle = _rows(inputs), self.first.b.size
+        outputs = np.empty((len(rows), middle + self.second.b.size), rows.dtype)
+        for layer, columns in (
+            (self.first, outputs[:, :middle]),
+            (self.second, outputs[:, middle:]),
+        ):
+            np.matmul(rows, layer.weights, out=columns)
+            columns += layer.b
+        return outputs.reshape(*inputs.shape[:-1], outputs.shape[-1]), inputs
+
+    def backward(
+        self, d_outputs: FloatArray, cache: FloatArray, *, add: bool = False
+    ) -> FloatArray:
+        """With `add`, add to the parameters' gradients instead of writing them."""
+        middle = self.first.b.size
+        d_inputs = self.first.backward(d_outputs[..., :middle], cache, add=add)
+        d_inputs += self.second.backward(d_outputs[..., middle:], cache, add=add)
+        return d_inputs
 
 
 class Differentiable(Protocol):

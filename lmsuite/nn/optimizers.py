@@ -18,7 +18,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from lmsuite.types import FloatArray
+from lmsuite.types import FloatArray, IntArray
 
 Flat: TypeAlias = FloatArray
 """An array over parameters, (size,)."""
@@ -68,6 +68,33 @@ class Optimizer(ABC):
             state = [array[part] for array in self._state]
             tmp = self._scratch[:, : part.stop - begin]
             self._update(values[part], gradients[part], state, tmp, learning_rate, step)
+
+    def update_rows(
+        self,
+        values: FloatArray,
+        gradients: FloatArray,
+        rows: IntArray,
+        learning_rate: float,
+        step: int,
+    ) -> None:
+        """Change some rows of values (V, E) alone, by their gradients (R, E).
+
+        The other rows, whose gradient is zero, and their moments stay as they are until a gradient
+        comes, as with PyTorch's ``SparseAdam``: to let the moments of a large table fade at every
+        step would take longer than all else.
+        """
+        tables = [array.reshape(values.shape) for array in self._state]
+        at_once = max(1, BLOCK // values.shape[1])
+        for begin in range(0, len(rows), at_once):
+            part = rows[begin : begin + at_once]
+            w, state = values[part], [table[part] for table in tables]
+            g = gradients[begin : begin + at_once].reshape(-1)
+            tmp = np.empty((2, w.size), w.dtype)
+            flat = [array.reshape(-1) for array in state]
+            self._update(w.reshape(-1), g, flat, tmp, learning_rate, step)
+            values[part] = w
+            for table, array in zip(tables, state, strict=True):
+                table[part] = array
 
     @abstractmethod
     def _update(self, w: Flat, g: Flat, state: list[Flat], tmp: Flat, rate: float, t: int) -> None:

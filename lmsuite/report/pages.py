@@ -6,7 +6,6 @@ escaped, and its invisible characters are shown. Only markup that we made is not
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from lmsuite.report.charts import IntervalChart, LineChart, fixed
 from lmsuite.report.drawing import picture_in_page
 from lmsuite.report.findings import Findings, bits_interval, comparison_chart, ranking
 from lmsuite.report.graph_layout import layout
+from lmsuite.report.levels import LEVELS, level
 from lmsuite.report.model_charts import TrainedModel, learning_curves, order_chart
 from lmsuite.report.traces import (
     corner,
@@ -37,9 +37,6 @@ from lmsuite.text.vocabulary import SPECIALS, UNK
 if TYPE_CHECKING:
     from jinja2 import Template
     from markupsafe import Markup
-
-LEVELS = (0.5, 1.0, 2.0, 4.0, 6.0, 9.0, 12.0)
-"""The surprisal in bits at which each background of a heat map, .h1 to .h7, begins."""
 
 _PENDING = "·"  # shown for a token whose character is not complete before the next token
 
@@ -93,11 +90,6 @@ def graph_page(title: str, trace: NetworkTrace, step: TracedStep) -> str:
 def fractions_page(title: str, traces: Sequence[TokenTrace]) -> str:
     """The page of ``lm trace --html`` for an n-gram model: the fractions of each token."""
     return template().render(title=title, fractions=traces)
-
-
-def level(surprisal: float) -> int:
-    """The number of a token's background, 0 to 7, from its surprisal in bits."""
-    return bisect_right(LEVELS, surprisal)
 
 
 @cache

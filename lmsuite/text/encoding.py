@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ from lmsuite.types import IntArray
 
 PROMPT_END = 1 << 15
 """Characters of a prompt that are enough for every model whose memory has an end, nearly always."""
+
+_BACKWARD = "backward"
 
 # A text of so many characters is encoded token by token: numpy would take longer to begin.
 _SHORT = 1000
@@ -65,6 +68,13 @@ class TextEncoder:
     tokenizer: Tokenizer
     vocabulary: Vocabulary
     boundaries: Boundaries
+    backward: bool = False
+    """Whether the text is read from right to left: `turned`."""
+
+    @property
+    def forward(self) -> TextEncoder:
+        """The encoder that makes the same tokens, in reading order."""
+        return replace(self, backward=False) if self.backward else self
 
     @classmethod
     def train(
@@ -94,9 +104,8 @@ class TextEncoder:
             if not len(counted_text.numbers):
                 raise DataError(f"{name} has no tokens for the tokenizer {tokenizer.name}")
             vocabulary = vocabulary_of(tokenizer, counted_text.counts, settings)
-            return cls(tokenizer, vocabulary, boundaries), _array(
-                counted_text.ids(vocabulary), text
-            )
+            encoder = cls(tokenizer, vocabulary, boundaries, settings.backward)
+            return encoder, encoder._directed(counted_text.ids(vocabulary), text)
         text = str(text)
         types, index = distinct(tokenizer, boundaries, text)
         refuse_reserved(types, tokenizer, boundaries, text, name)
@@ -104,8 +113,10 @@ class TextEncoder:
             raise DataError(f"{name} has no tokens for the tokenizer {tokenizer.name}")
         counts = dict(zip(types, np.bincount(index, minlength=len(types)).tolist(), strict=True))
         counts.pop(end_type(tokenizer, boundaries), None)
-        encoder = cls(tokenizer, vocabulary_of(tokenizer, counts, settings), boundaries)
-        return encoder, encoder._sequences(types, index)
+        vocabulary = vocabulary_of(tokenizer, counts, settings)
+        encoder = cls(tokenizer, vocabulary, boundaries, settings.backward)
+        ids = encoder._sequences(types, index)
+        return encoder, turned(ids) if encoder.backward else ids
 
     @staticmethod
     def _tokenizer(text: Text, settings: TextSettings) -> Tokenizer:
@@ -121,7 +132,8 @@ class TextEncoder:
         In STREAM mode the tokens alone; in LINES mode ``<s> tokens </s>`` for each line, in
         DOCUMENTS mode for each document. Lines end at ``"\\n"``, documents at `DOCUMENT_END`; one
         at the end of the text opens no further line or document. A text without any, as an empty
-        file is, has no ids: for the empty sentence see `encode_sentence`.
+        file is, has no ids: for the empty sentence see `encode_sentence`. A backward encoder gives
+        the `turned` ids.
 
         Raises:
             DataError: the text holds a token ``<s>`` or ``</s>`` (tokenizer whitespace only); the
@@ -129,7 +141,9 @@ class TextEncoder:
         """
         if len(text) > LONG:
             numbers = numbered(text, self.tokenizer, self.boundaries, self.vocabulary.ids, name)
-            return _array(numbers, text)
+            return self._directed(numbers, text)
+        if self.backward:
+            return turned(self.forward.encode(text, name=name))
         text = str(text)
         if len(text) <= _SHORT:
             sequence, end, rest = text.partition(self.boundaries.end)
@@ -155,7 +169,8 @@ class TextEncoder:
         """The ids of the beginning of a text that is to be continued, int32 (N,).
 
         As `encode`, but the last line or document is not closed, and the ``<s>`` before the first
-        is left out: it is the state in which every model starts.
+        is left out: it is the state in which every model starts. For a backward encoder the text is
+        the end of one, of which the beginning is to be found.
 
         Args:
             text: the beginning.
@@ -165,6 +180,8 @@ class TextEncoder:
         Raises:
             DataError: as `encode`, of the part that is encoded.
         """
+        if self.backward:  # the beginning, which is read last, is what is needed
+            return turned(self.forward._encode_prompt(text))
         reach = PROMPT_END
         while last is not None and reach < len(text):
             begin = self.tokenizer.cut_before(text, len(text) - reach)
@@ -179,11 +196,21 @@ class TextEncoder:
 
         The ids are those of `encode` with a ``<s>`` before each line, in STREAM mode too, where it
         leads back to the state in which every text starts. A line's own end belongs to it. In
-        DOCUMENTS mode these are documents.
+        DOCUMENTS mode these are documents. A backward encoder gives the lines in their order, each
+        `turned`.
 
         Raises:
             DataError: as `encode`.
         """
+        if self.backward:
+            ids, lengths = self.forward.encode_lines(text, name=name)
+            lines = np.split(ids, np.flatnonzero(ids == BOS)[1:])
+            bos = lines[0][:1]  # of a stream, whose lines have no </s> to become <s>
+            turned_lines = [
+                turned(line) if self.boundaries.has_sequences else np.append(bos, line[:0:-1])
+                for line in lines
+            ]
+            return np.concatenate(turned_lines), lengths
         if self.boundaries.has_sequences:
             ids = self.encode(text, name=name)
             ends = np.flatnonzero(ids[ids != BOS] == EOS) + 1
@@ -223,13 +250,34 @@ class TextEncoder:
         """The tokens of a text as strings, one for each log-probability of `LanguageModel.score`.
 
         Each is the text that it stands for, of an unknown word, too; ``</s>`` ends every line or
-        document that is a sequence. `located` tells where they lie.
+        document that is a sequence. `located` tells where they lie, in reading order.
 
         Raises:
             DataError: as `encode`.
         """
-        self.encode(text)
-        return [token.token for token in self.located(text)]
+        ids = self.encode(text)
+        tokens = [token.token for token in self.located(text)]
+        if not self.backward:
+            return tokens
+        placed = zip(self.reading_order(ids).tolist(), tokens, strict=True)
+        return [token for _, token in sorted(placed)]
+
+    def reading_order(self, ids: IntArray) -> NDArray[np.int64]:
+        """The places (M,) of the predicted tokens of a text from left to right.
+
+        Of a backward encoder's ids (N,) all but ``<s>`` are predicted, and the ``</s>`` that was
+        found at a line's beginning stands for the line's end.
+        """
+        predicted = ids[ids != BOS]
+        if not self.backward:
+            return np.arange(len(predicted))
+        places = np.arange(len(predicted))[::-1]
+        starts = np.flatnonzero(predicted[places] == EOS)
+        if not self.boundaries.has_sequences or not len(starts):
+            return places
+        order = np.append(places[1:], -1)
+        order[np.append(starts[1:] - 1, len(order) - 1)] = places[starts]
+        return order
 
     def id(self, token: str) -> int:
         """The id of the token that stands for this text; 0, of ``<unk>``, if there is none."""
@@ -256,6 +304,17 @@ class TextEncoder:
         ends = np.flatnonzero(ids == END)
         ids[ends] = EOS
         return np.insert(ids, ends + 1, BOS)
+
+    def _directed(self, ids: DiskArray, text: Text) -> IntArray:
+        """The ids of a text: in memory, unless the text itself is not."""
+        if isinstance(text, str):
+            return turned(ids.read()) if self.backward else ids.read()
+        if not self.backward:
+            return ids.mapped()
+        backward = DiskArray(np.int32)
+        for end in range(len(ids), 0, -LONG):
+            backward.append(turned(ids.read(max(0, end - LONG), end)))
+        return backward.mapped()
 
     def _distinct(self, text: str, name: str) -> tuple[list[str], IntArray]:
         """As the function `distinct`; a reserved token is refused."""
@@ -295,11 +354,13 @@ class TextEncoder:
         Raises:
             DataError: an id is outside the vocabulary.
         """
+        if self.backward:
+            return self.forward.decode(turned(_with_starts(ids)))
         decoder = self.decoder()
         return "".join(map(decoder.push, ids)) + decoder.finish()
 
     def decoder(self) -> StreamDecoder:
-        """A decoder that is given one id at a time."""
+        """A decoder that is given one id at a time, from left to right."""
         return StreamDecoder(self)
 
     @property
@@ -314,7 +375,8 @@ class TextEncoder:
 
     def describe(self) -> dict[str, Any]:
         """JSON values from which `restore`, given also `arrays`, makes an equal encoder."""
-        return {"tokenizer": self.tokenizer.describe(), "boundaries": self.boundaries.value}
+        described = {"tokenizer": self.tokenizer.describe(), "boundaries": self.boundaries.value}
+        return described | ({"direction": _BACKWARD} if self.backward else {})
 
     def arrays(self) -> dict[str, NDArray[np.uint8]]:
         """The vocabulary, by the name under which a model file keeps it."""
@@ -336,7 +398,13 @@ class TextEncoder:
             raise ModelFileError(
                 f"the description of the text lacks something ({error}); the model file is damaged"
             ) from None
-        restored = cls(tokenizer_from(tokenizer), Vocabulary.from_array(vocabulary), boundaries)
+        direction = description.get("direction")
+        if direction not in (None, _BACKWARD):
+            raise ModelFileError(
+                f"the direction {direction!r} of the text is unknown; the model file is damaged"
+            )
+        known = Vocabulary.from_array(vocabulary)
+        restored = cls(tokenizer_from(tokenizer), known, boundaries, direction == _BACKWARD)
         fixed = restored.tokenizer.fixed_tokens()
         foreign = fixed is not None and set(restored.vocabulary.tokens[len(SPECIALS) :]) - {*fixed}
         if foreign:
@@ -366,6 +434,12 @@ class StreamDecoder:
         self._encoder = encoder
         self._joiner: Joiner = encoder.tokenizer.joiner()
 
+    def copy(self) -> StreamDecoder:
+        """A decoder that has been given the same ids."""
+        copied = StreamDecoder(self._encoder)
+        copied._joiner = deepcopy(self._joiner)
+        return copied
+
     def push(self, token_id: int) -> str:
         """The text that has become certain with this id; may be empty.
 
@@ -389,9 +463,23 @@ class StreamDecoder:
         return self._joiner.finish()
 
 
-def _array(ids: DiskArray, text: Text) -> IntArray:
-    """The ids of a text: in memory, unless the text itself is not."""
-    return ids.read() if isinstance(text, str) else ids.mapped()
+def turned(ids: IntArray) -> IntArray:
+    """The ids (N,) of a text that is read from right to left, the last line first.
+
+    The last word comes after ``<s>``, and ``</s>`` after the first one: each takes the other's
+    place. Turned again, the ids are as before.
+    """
+    ids = ids[::-1].copy()
+    begins, ends = ids == BOS, ids == EOS
+    ids[begins], ids[ends] = EOS, BOS
+    return ids
+
+
+def _with_starts(ids: Iterable[int] | IntArray) -> IntArray:
+    """The ids with an ``<s>`` after every ``</s>``, but the last, that has none."""
+    array = np.fromiter(map(int, ids), np.int32)
+    ends = np.flatnonzero(array[:-1] == EOS)
+    return np.insert(array, ends[array[ends + 1] != BOS] + 1, np.int32(BOS))
 
 
 def vocabulary_of(

@@ -84,6 +84,9 @@ class TextSettings:
         minimum=BYTES,
         help="How many tokens `bpe` learns from the text, the single bytes included.",
     )
+    backward: bool = setting(
+        False, help="Read the text from right to left: each token is predicted from those after it."
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -11,7 +11,9 @@ axis, so a batch is split over workers by its columns.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import copy
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +79,17 @@ class Batches(ABC):
             raise DataError("the training text holds no token to predict; give a longer text")
         self._epoch = -1
         self._is_masked: BoolArray | None = None  # (N,)
+
+    @property
+    def ids(self) -> IntArray:
+        """The text (N,), as encoded."""
+        return self._ids
+
+    def reading(self, ids: IntArray) -> Self:
+        """The same batches, of the same ids in another array."""
+        other = copy(self)
+        other._ids = ids
+        return other
 
     @property
     def tokens_per_epoch(self) -> int:

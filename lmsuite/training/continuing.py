@@ -132,18 +132,29 @@ def continued(
         if not axes:
             new[...] = old
             continue
-        if len(axes) > 1 or (old.shape[axes[0]], new.shape[axes[0]]) != (before, after):
+        had, has = (array.shape[axes[0]] for array in (old, new))
+        is_cluster = had != before and bool(start.output.cutoffs)  # the last, of the rarest tokens
+        if len(axes) > 1 or has - had != after - before or not (had == before or is_cluster):
             raise UsageError(
                 f"the array {name!r} of this model has no row for each token, so no token can "
                 "join; leave out {grow_vocab}",
                 "grow_vocab",
             )
+        if is_cluster:  # a new token begins as their mean
+            mean = old.mean(axis=axes[0], keepdims=True)
+            new[...] = np.concatenate((old, mean.repeat(has - had, axes[0])), axis=axes[0])
+            continue
         rows = np.concatenate((np.arange(before), np.full(after - before, UNK)))
         new[...] = old.take(rows, axis=axes[0])
     if after > before:
         counts = np.bincount(ids[ids != BOS], minlength=after)
         share = counts[before:] / counts.sum()
-        model.parameters["output.b"][before:] += np.log(share) - _mean_of_unknown(start, ids)
+        cutoffs = start.output.cutoffs
+        if cutoffs:  # as likely in its cluster as it is frequent among the tokens there
+            offset = np.log(counts[before:] / max(1.0, counts[cutoffs[-1] : before].mean()))
+        else:
+            offset = np.log(share) - _mean_of_unknown(start, ids)
+        model.output.last_bias[before - after :] += offset
     return model
 
 
@@ -201,6 +212,12 @@ def with_another_text(
             "be added: train it again with {keep_counts}; or count both texts (lm count TEXT -o "
             "FILE.counts) and train from {counts}",
             *("keep_counts", "counts"),
+        )
+    if counts.encoder.backward:
+        raise UsageError(
+            f"{names[0]} reads text backward, so a second text would come before the first; train "
+            "on both texts with {backward}",
+            "backward",
         )
     counts = replace(counts, name=names[0])
     encoder = counts.encoder

@@ -19,6 +19,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmsuite.errors import UsageError
 from lmsuite.executors import available_cores
@@ -36,6 +37,7 @@ from lmsuite.sources.splitting import HeldOut
 from lmsuite.store.records import TrainingRecord
 from lmsuite.text.settings import Boundaries, TextSettings
 from lmsuite.training.baseline import Baseline
+from lmsuite.training.clusters import SoftmaxCost
 from lmsuite.training.continuing import (
     continued,
     continued_settings,
@@ -295,13 +297,18 @@ def fit_network(
         say("note: no validation text; training text takes its place, so overfitting will not show")
     recipe = RECIPES[kind](len(ids), len(encoder.vocabulary), training.get("minutes"))
     settings = _training_settings(training, recipe)
+    unknown = unknown_share(ids, encoder)
+    tokens_a_step = settings.batch * (settings.bptt if "bptt" in recipe.training else 1)
     if start is None:
-        chosen = _architecture(ready, recipe, architecture, kind)
+        counts = expected_counts(ids, encoder, unknown)
+        sizes = _sizes(recipe, architecture)
+        softmax = _softmax(sizes, counts, kind, tokens_a_step)
+        chosen = kind.settings_type(**sizes | softmax, unknown_share=unknown)
         _refuse_too_large(kind, len(encoder.vocabulary), chosen)
         model = kind.initial(encoder, chosen, np.random.default_rng(settings.seed))
-        model.set_output_bias(expected_counts(ids, encoder, model.settings.unknown_share))
+        model.set_output_bias(counts)
     else:
-        chosen = continued_settings(start, architecture, unknown_share(ids, encoder))
+        chosen = continued_settings(start, architecture, unknown)
         _refuse_too_large(kind, len(encoder.vocabulary), chosen)
         model = continued(start, encoder, chosen, ids)
     announce(model, settings)
@@ -314,7 +321,6 @@ def fit_network(
         baseline = Baseline.train(encoder, ids, sample_of(valid, share), budget.for_baseline)
         beaten = f"to beat: {baseline}"
         say(beaten if baseline else "note: an n-gram baseline does not fit the time")
-    tokens_a_step = settings.batch * (settings.bptt if "bptt" in recipe.training else 1)
     limits = budget.limits(model, rate, share * len(valid_ids), tokens_a_step)
     with reporting() as reporter:
         result = train(
@@ -354,15 +360,40 @@ def _training_settings(training: Mapping[str, Any], recipe: Recipe) -> TrainingS
     return TrainingSettings(**own | recipe.training | {"learning_rate": rate} | dict(training))
 
 
-def _architecture(
-    ready: TrainingText, recipe: Recipe, chosen: Mapping[str, Any], kind: type[NeuralModel]
-) -> Any:
+def _sizes(recipe: Recipe, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The network's settings: the recipe's, replaced by those that the user gave."""
     settings = recipe.model | dict(chosen)
     if settings.get("tied") and "tied" not in chosen:
         # Embeddings can be tied only if they have the hidden layer's size, as in the recipe.
         settings["embed"] = chosen.get("embed", settings["hidden"])
         settings["tied"] = settings["embed"] == settings["hidden"]
-    return kind.settings_type(**settings, unknown_share=unknown_share(ready.ids, ready.encoder))
+    return settings
+
+
+def _softmax(
+    sizes: Mapping[str, Any],
+    counts: NDArray[np.float64],
+    kind: type[NeuralModel],
+    tokens_a_step: int,
+) -> dict[str, Any]:
+    """The settings of the softmax, as far as the user gave none: by its cost (`clusters`)."""
+    if sizes.get("cutoffs"):
+        return {"softmax": sizes.get("softmax", "adaptive")}
+    softmax = sizes.get("softmax")
+    if softmax not in (None, "adaptive"):
+        return {}
+    probe = kind.settings_type(**{name: sizes[name] for name in sizes if name != "softmax"})
+    inputs = kind.output_inputs(probe)
+    cost = SoftmaxCost(counts, inputs, tokens_a_step, tied=getattr(probe, "tied", False))
+    cutoffs = cost.chosen() if softmax is None else cost.cheapest()
+    if softmax == "adaptive" and not cutoffs:
+        raise UsageError(
+            f"a vocabulary of {counts.size} is too small to choose clusters for {{softmax}} "
+            "adaptive; give {cutoffs}, or {softmax} full",
+            *("softmax", "cutoffs"),
+            value="adaptive",
+        )
+    return {"softmax": "adaptive", "cutoffs": cutoffs} if cutoffs else {}
 
 
 def _refuse_too_large(kind: type[NeuralModel], vocabulary: int, settings: Any) -> None:

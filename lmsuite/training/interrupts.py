@@ -10,11 +10,8 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from lmsuite.errors import LmError
+from lmsuite.executors import SIGNALS
 from lmsuite.types import FloatArray
-
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
 
 
 class TrainingInterruptedError(LmError):

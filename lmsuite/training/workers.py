@@ -5,7 +5,9 @@ batch is split over *processes*: this one is rank 0; the others are forked from 
 anonymous memory. They meet at a barrier a few times in each step. The shares are equal, so a wait
 is short: a rank spins before it sleeps. The caller decides what each rank does between barriers.
 
-Where processes cannot be forked safely (macOS, Windows), a crew has one member.
+Where processes cannot be forked safely (macOS, Windows), each is spawned: it starts empty, and is
+sent the crew and what to serve. Then an array is a named segment of shared memory. A spawned member
+makes its arrays by the same calls in the same order as rank 0, and gets the same segments.
 """
 
 from __future__ import annotations
@@ -13,20 +15,21 @@ from __future__ import annotations
 import mmap
 import multiprocessing
 import os
+import secrets
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
+from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import TrainingError
-from lmsuite.executors import can_fork
-from lmsuite.training.interrupts import SIGNALS
+from lmsuite.executors import SIGNALS, signals_blocked, start_method
 
 CACHE_LINE = 64  # bytes; each rank's counter has its own, so that ranks do not fight over one line
 SPINS = 4000  # reads of another rank's counter before a rank sleeps: about 0.3 ms
@@ -38,50 +41,83 @@ class Crew:
     """`size` processes in step. Make the shared arrays first, then `start`; `close` at the end."""
 
     def __init__(self, size: int) -> None:
-        if size > 1 and not can_fork():
-            raise TrainingError(
-                f"a crew of {size} processes needs fork, which {sys.platform} lacks"
-            )
         self.size = size
+        self.leads = True
+        """Whether this is the process of rank 0."""
         self._parent = os.getpid()
-        self._counters = memoryview(mmap.mmap(-1, size * CACHE_LINE)).cast("q")
-        self._last_words = mmap.mmap(-1, LAST_WORDS)
         self._members: list[BaseProcess] = []
+        self._segments: list[_Segment] = []
+        self._names: list[str] = []  # of the segments that a spawned member has still to open
+        self.is_spawned = False
+        """Whether the members start empty, and have only what is sent to them."""
         if size > 1:
-            self._fork = multiprocessing.get_context("fork")
-            self._fences = [self._fork.Semaphore(0) for _ in range(size)]
+            self._context = multiprocessing.get_context(start_method())
+            self.is_spawned = self._context.get_start_method() != "fork"
+            self._fences = [self._context.Semaphore(0) for _ in range(size)]
+        self._make_arrays()
+
+    def _make_arrays(self) -> None:
+        self._counters = self.shared((self.size * CACHE_LINE // 8,), np.int64).data
+        self._last_words = self.shared((LAST_WORDS,), np.uint8)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a spawned member gets."""
+        own = ("_members", "_segments", "_counters", "_last_words", "_context")
+        state = {name: value for name, value in self.__dict__.items() if name not in own}
+        return state | {"leads": False, "_names": [segment.name for segment in self._segments]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _members=[], _segments=[])
+        self._make_arrays()
 
     def shared(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """An array of zeros that every member sees; only before `start`."""
+        """An array of zeros that every member sees; only before `start`.
+
+        Raises:
+            TrainingError: there is too little shared memory.
+        """
         count = int(np.prod(shape))
-        # mmap refuses a length of zero.
-        memory = mmap.mmap(-1, max(1, count * np.dtype(dtype).itemsize))
+        size = max(1, count * np.dtype(dtype).itemsize)  # a length of zero is refused
+        memory: Any = self._segment(size) if self.is_spawned else mmap.mmap(-1, size)
         return np.frombuffer(memory, dtype=dtype, count=count).reshape(shape)
 
+    def _segment(self, size: int) -> memoryview | None:
+        if not self.leads:
+            self._segments.append(_Segment(self._names.pop(0)))
+            return self._segments[-1].buf
+        try:
+            name = f"lm{os.getpid()}_{secrets.token_hex(6)}"
+            self._segments.append(_Segment(name, create=True, size=size))
+            self._segments[-1].require(size)
+        except OSError as error:
+            self.close()
+            raise TrainingError(
+                f"there are no {size:,} bytes of shared memory ({error.strerror}); "
+                "try 1 for {threads}",
+                "threads",
+            ) from error
+        return self._segments[-1].buf
+
     def start(self, serve: Callable[[int], None]) -> None:
-        """Fork ranks 1 … size-1; each runs serve(rank) and then ends."""
+        """Start ranks 1 … size-1; each runs serve(rank) and then ends.
+
+        To a spawned rank `serve` is sent: it must be what `pickle` can copy.
+        """
         for rank in range(1, self.size):
-            member = self._fork.Process(
-                target=self._run, args=(serve, rank), daemon=True, name=f"worker {rank}"
+            member = self._context.Process(  # type: ignore[attr-defined]
+                target=_run, args=(self, serve, rank), daemon=True, name=f"worker {rank}"
             )
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), signals_blocked():
                 # Python 3.12 warns of a fork while threads run. The only threads are OpenBLAS's,
                 # which stops and restarts them around a fork.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 member.start()
             self._members.append(member)
 
-    def _run(self, serve: Callable[[int], None], rank: int) -> None:
-        # Ctrl-C reaches the whole process group, but only rank 0 decides what to do.
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        signal.set_wakeup_fd(-1)
-        try:
-            serve(rank)
-        except Exception as error:
-            words = f"{type(error).__name__}: {error}".encode()[:LAST_WORDS]
-            self._last_words[: len(words)] = words
-            os._exit(1)
+    def note_last_words(self, error: Exception) -> None:
+        """Leave word to rank 0 of what this member dies of."""
+        words = f"{type(error).__name__}: {error}".encode()[:LAST_WORDS]
+        self._last_words[: len(words)] = np.frombuffer(words, np.uint8)
 
     def barrier(self, rank: int) -> None:
         """Return when every member has called this; all that they wrote before is then visible.
@@ -119,13 +155,13 @@ class Crew:
                 return  # before `_check_members`: a member that has arrived may have ended since
             if os.getpid() == self._parent:
                 self._check_members()
-            elif os.getppid() != self._parent:
+            elif not _parent_lives():
                 os._exit(1)
 
     def _check_members(self) -> None:
         for member in self._members:
             if member.exitcode is not None:
-                words = bytes(self._last_words).rstrip(b"\0").decode(errors="replace")
+                words = self._last_words.tobytes().rstrip(b"\0").decode(errors="replace")
                 reason = words or (
                     f"killed by signal {-member.exitcode}; out of memory?"
                     if member.exitcode < 0
@@ -145,3 +181,42 @@ class Crew:
                 member.kill()
             member.join()
         self._members.clear()
+        while self._segments:
+            segment = self._segments.pop()
+            if self.leads:
+                segment.unlink()
+
+
+class _Segment(SharedMemory):
+    """Shared memory that is unmapped when the last array in it has gone."""
+
+    def require(self, size: int) -> None:
+        """Take the memory now: later, a lack of it would kill the process.
+
+        Raises:
+            OSError: there is not so much.
+        """
+        if hasattr(os, "posix_fallocate") and hasattr(self, "_fd"):
+            os.posix_fallocate(self._fd, 0, size)
+
+    def __del__(self) -> None:
+        with suppress(BufferError, OSError):  # an array may be left that is freed with this
+            self.close()
+
+
+def _run(crew: Crew, serve: Callable[[int], None], rank: int) -> None:
+    """The life of a member."""
+    # Ctrl-C reaches the whole process group, but only rank 0 decides what to do.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+    try:
+        serve(rank)
+    except Exception as error:
+        crew.note_last_words(error)
+        os._exit(1)
+
+
+def _parent_lives() -> bool:
+    parent = multiprocessing.parent_process()
+    return parent is not None and parent.is_alive()

@@ -20,7 +20,10 @@ from lmsuite.text.settings import Boundaries, TextSettings
 from lmsuite.training.settings import TrainingSettings
 
 NO_MODELS = ("corpus list", "corpus show", "corpus fetch")
-NO_TEXT = ("neighbours", "convert", "check", "info", "models", "demo", "vocab", *NO_MODELS)
+NO_TEXT = (
+    *("neighbours", "convert", "check", "info", "models", "demo", "serve", "vocab"),
+    *NO_MODELS,
+)
 
 SETTINGS: dict[type[Any], dict[str, Any]] = {
     CacheSettings: {},

@@ -191,3 +191,83 @@ def test_a_pipe_is_given_the_whole_table(lm: Run, monkeypatch: pytest.MonkeyPatc
     assert header.startswith("model ")
     assert len(rows) == 4
     assert all(len(row.split()) >= 7 for row in rows)
+
+
+def test_prompts_of_a_file_are_gone_on_with_in_their_order(lm: Run, tmp_path: Path) -> None:
+    lines = ["My lord,", "The king", "THE\\nTIDE"] * 3
+    (tmp_path / "p.txt").write_text("\n".join(lines) + "\n")
+    records = [json.dumps({"prompt": line.replace("\\n", "\n")}) for line in lines]
+    (tmp_path / "p.jsonl").write_text("\n".join(records) + "\n")
+    options = ("--seed", "3", "--max-tokens", "9")
+    out = lm("sample", "words", "--prompts", tmp_path / "p.txt", *options, "--json").done.out
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["prompt"] for row in rows] == [line.replace("\\n", "\n") for line in lines]
+    assert all(len(row["ids"]) == 9 for row in rows)
+    again = lm("sample", "words", "--prompts", tmp_path / "p.jsonl", *options, "--json").done.out
+    assert again == out
+    piped = lm("sample", "words", "--prompts", "-", *options, stdin=b"My lord,\nThe king\n").done
+    texts = piped.out.split("---\n")
+    assert [text[:8] for text in texts] == ["My lord,", "The king"]
+
+
+def test_what_stands_between_texts(lm: Run) -> None:
+    options = ("--samples", "3", "--seed", "1", "--max-tokens", "5")
+    whole = lm("sample", "words", *options).done.out
+    other = lm("sample", "words", *options, "--separator", "\\n").done.out
+    assert other == whole.replace("---\n", "\n")
+
+
+@pytest.mark.parametrize("model", ["words", "chars", "lines"])
+def test_wanted_texts(lm: Run, model: str) -> None:
+    options = ("--stop", "\\n", "--samples", "4", "--seed", "1", "--min-tokens", "3", "--json")
+    for wanted in (("--contains", "the"), ("--ends-with", "the"), ("--contains", "th")):
+        if wanted[1] == "th" and model != "chars":
+            continue
+        outcome = lm("sample", model, *wanted, *options).done
+        for line in outcome.out.splitlines():
+            row = json.loads(line)
+            assert wanted[1] in row["text"]
+            assert row["draws"] >= 1
+            assert len(row["ids"]) >= 3
+            if wanted[0] == "--ends-with":
+                assert row["text"].endswith("the")
+
+
+def test_a_text_that_is_drawn_again_is_counted(lm: Run) -> None:
+    """A stop text of several tokens is not looked for ahead."""
+    outcome = lm("sample", "words", "--contains", "the", "--stop", "my lord", "--seed", "2").done
+    again = lm(
+        *("sample", "words", "--contains", "the", "--stop", "my lord", "--seed", "2"),
+        *("--samples", "8", "--max-tokens", "6"),
+    ).done
+    assert "the" in outcome.out
+    assert "for 8 texts that are wanted" in again.err
+
+
+def test_conditions_that_cannot_be_kept(lm: Run) -> None:
+    assert "'zebra', a token that the model" in lm("sample", "words", "--contains", "zebra").err
+    outcome = lm("sample", "words", "--contains", "the the the", "--max-tokens", "2")
+    assert "no text of at most 2 tokens is as --contains 'the the the'" in outcome.error
+    assert "--max-tokens" in outcome.error
+    assert "exclude" in lm("sample", "words", "My", "--prompts", "p").err
+    assert "--min-tokens must be at most" in lm("sample", "words", "--min-tokens", "300").err
+    assert "--beam" in lm("sample", "words", "--beam", "2", "--contains", "the").err
+
+
+def test_no_longer_run_is_copied_from_the_play(lm: Run) -> None:
+    options = ("--seed", "5", "--max-tokens", "80", "--novelty", "play.txt", "--json")
+    free = json.loads(lm("sample", "chars", "My", *options).done.out)
+    bound = json.loads(
+        lm("sample", "chars", "My", *options, "--max-copy", "6", "play.txt").done.out
+    )
+    assert free["novelty"]["copied_tokens"] > 6 >= bound["novelty"]["copied_tokens"]
+
+
+def test_a_beam_is_at_least_as_probable_as_greedy(lm: Run) -> None:
+    options = ("sample", "words", "My", "--max-tokens", "8", "--json")
+    [greedy] = lm(*options, "--temp", "0").done.out.splitlines()
+    best, second = lm(*options, "--beam", "20", "--samples", "2").done.out.splitlines()
+    sums = [sum(json.loads(line)["log_probs"]) for line in (best, second, greedy)]
+    assert sums[0] >= sums[1] and sums[0] >= sums[2]
+    plain = lm("sample", "words", "My", "--max-tokens", "8", "--beam", "20").done.out
+    assert plain.rstrip("\n") == "My" + json.loads(best)["text"].rstrip("\n")

@@ -24,6 +24,7 @@ SMALL = {
     "gru": "rnn --cell gru --hidden 40 --embed 8 --batch 16 --bptt 32 --dropout 0.2",
     "elman": "rnn --cell elman --hidden 64 --embed 8 --batch 16 --bptt 32 --layers 2",
     "ffnn": "ffnn --context 5 --embed 8 --hidden 100,50 --batch 512",
+    "adaptive": "ffnn --context 5 --embed 8 --hidden 60 --batch 512 --cutoffs 8,12",
 }
 
 
@@ -231,6 +232,59 @@ def test_check_passes_a_sound_model_and_fails_a_broken_one(
     assert broken.code == 1
     assert "FAILED" in broken.out
     assert "fails 5 of 9 checks: gradient of embedding.table" in broken.err
+
+
+def words(count: int) -> str:
+    """A text of so many words, as frequent as words are."""
+    drawn = random.Random(1).choices(
+        range(count), [1 / (rank + 2.7) for rank in range(count)], k=3 * count
+    )
+    return " ".join(f"w{rank}" for rank in [*range(count), *drawn])
+
+
+@pytest.mark.parametrize(
+    ("options", "softmax"),
+    [
+        ("ffnn", "adaptive softmax: 500 tokens, and clusters of"),
+        ("rnn", "adaptive softmax: 500 tokens, and clusters of"),
+        ("ffnn --softmax full", "full softmax"),
+        ("ffnn --max-vocab 6000", "full softmax"),
+        ("ffnn --max-vocab 6000 --softmax adaptive", "adaptive softmax: 500 tokens"),
+        ("rnn --untied --cutoffs 1500,5000", "1,500 tokens, and clusters of 3,500 by 16, "),
+    ],
+)
+def test_the_softmax_is_chosen_by_its_cost(
+    options: str, softmax: str, tmp_path: Path, lm: Run
+) -> None:
+    kind, *more = options.split()
+    (tmp_path / "words").write_text(words(9000))
+    sizes = ["--embed", "16", "--hidden", "16", "--tokenizer", "whitespace", "--epochs", "0.05"]
+    batch = ["--batch", "256"] if kind == "ffnn" else ["--batch", "64"]
+    outcome = lm("train", kind, tmp_path / "words", *sizes, *batch, *more, "--name", "m")
+    assert outcome.code == 0, outcome.err
+    assert ("--softmax adaptive --cutoffs" in outcome.err) == ("full" not in softmax)
+    info = json.loads(lm("info", "m", "--json").out)
+    assert info["output layer"].startswith(softmax) or softmax in info["output layer"]
+    assert ("softmax" in info["settings"]) == ("full" not in softmax)
+    assert lm("sample", "m", "--max-tokens", "3").code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ("--softmax full --cutoffs 8", "--softmax full has no --cutoffs"),
+        ("--cutoffs 9,8", "--cutoffs must be at most 8 rising numbers, not 9,8"),
+        ("--cutoffs 2", "each of --cutoffs must be at least 3, not 2"),
+        ("--cutoffs 500", "--cutoffs must be below "),
+        ("--softmax adaptive", "is too small to choose clusters for --softmax adaptive"),
+    ],
+)
+def test_cut_offs_that_do_not_fit_are_refused(
+    options: str, complaint: str, text: Path, lm: Run
+) -> None:
+    outcome = lm(*arguments("ffnn", text, *options.split(), "-q"))
+    assert outcome.code == 2
+    assert complaint in outcome.only_line
 
 
 def test_check_of_an_ngram_model_sums_its_probabilities(text: Path, lm: Run) -> None:

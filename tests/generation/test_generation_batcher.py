@@ -49,9 +49,11 @@ SETTINGS = [
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left_over() -> Iterator[None]:
+    BEFORE.update(all_batcher_threads())
     yield
     gc.collect()
     wait_until(lambda: not batcher_threads())
+    BEFORE.clear()
 
 
 @cache
@@ -66,8 +68,16 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-def batcher_threads() -> list[threading.Thread]:
+BEFORE: set[threading.Thread] = set()
+"""Threads of batchers that others use, such as servers of other tests."""
+
+
+def all_batcher_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "lmsuite-batcher"]
+
+
+def batcher_threads() -> list[threading.Thread]:
+    return [thread for thread in all_batcher_threads() if thread not in BEFORE]
 
 
 def requests() -> list[tuple[str, SamplingSettings, int]]:

@@ -40,6 +40,7 @@ def test_gradients_of_every_activation(activation: str) -> None:
         dataclasses.replace(SMALL, direct=True),
         dataclasses.replace(SMALL, hidden=(6, 5), direct=True, dropout=0.4, embed_dropout=0.3),
         dataclasses.replace(SMALL, context=1),
+        dataclasses.replace(SMALL, softmax="adaptive", cutoffs=(4, 7), direct=True),
     ],
 )
 def test_gradients_of_every_architecture(settings: FeedForwardSettings) -> None:
@@ -111,10 +112,13 @@ def test_dropout_is_for_training_alone() -> None:
         {"hidden": (5, 0)},
         {"activation": "gelu"},
         {"dropout": 1.0},
+        {"softmax": "hierarchical"},
+        {"softmax": "adaptive", "cutoffs": (5, 5)},
+        {"softmax": "adaptive", "cutoffs": (2,)},
     ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match=f"{next(iter(wrong))} must be"):
+    with pytest.raises(UsageError, match=f"{[*wrong][-1]} must be"):
         dataclasses.replace(SMALL, **wrong)  # type: ignore[arg-type]
 
 

@@ -119,7 +119,7 @@ def rounding_of_logits(model: LanguageModel, state: Any) -> np.ndarray:
     else:
         assert isinstance(model, Recurrent)
         top = state[(model.settings.layers - 1) * (2 if model.settings.cell == "lstm" else 1)]
-        weights = model.output_weights()
+        weights = model.output.words.weights
     bias = np.abs(model.parameters["output.b"].astype(np.float64))
     terms = np.abs(top.astype(np.float64)) @ np.abs(weights.astype(np.float64)) + bias  # (B, V)
     return 4 * (len(weights) + 1) * 2.0**-24 * terms.max(axis=1)

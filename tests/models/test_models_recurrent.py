@@ -10,7 +10,7 @@ import pytest
 
 from lmsuite.analysis.checks import gradient_report
 from lmsuite.errors import UsageError
-from lmsuite.models import recurrent, recurrent_scoring, recurrent_stepping
+from lmsuite.models import recurrent_scoring, recurrent_stepping
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
 from lmsuite.models.settings import CELLS
 from lmsuite.nn import layers, output
@@ -129,7 +129,7 @@ def test_segments_are_scored_side_by_side_as_one_by_one(monkeypatch: pytest.Monk
     # Windows are shorter than segments, groups smaller than their number; one segment is empty.
     monkeypatch.setattr(recurrent_scoring, "GROUP", 3)
     monkeypatch.setattr(recurrent_scoring, "STEPS", 4)
-    monkeypatch.setattr(recurrent, "LOGITS_AT_ONCE", 1)
+    monkeypatch.setattr(output, "SCORED_AT_ONCE", 1)
     model = model_of(dataclasses.replace(SMALL, layers=2))
     lengths = [5, 1, 12, 0, 4, 9, 8, 3]
     pieces = np.split(IDS[: sum(lengths)], np.cumsum(lengths)[:-1])

@@ -86,7 +86,7 @@ def test_any_number_of_processes_gives_the_same_file(
     reports: list[TaskReport] = []
     assert estimated(encoded, tmp_path, threads=threads, report=reports.append) == expected
     assert {*STAGES} < {report.stage for report in reports}
-    assert all(report.read for report in reports)
+    assert all(report.read + report.written for report in reports)
 
 
 @forking

@@ -140,3 +140,22 @@ def test_penalties() -> None:
     np.testing.assert_allclose(gradients, [2.1, 0.4, 1.0])
     assert add_penalty(values, gradients, l1=0.0, l2=0.0) == 0
     np.testing.assert_allclose(gradients, [2.1, 0.4, 1.0])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_some_rows_are_updated_as_they_would_be_alone(name: str) -> None:
+    """The other rows and their moments stay as they are."""
+    rng = np.random.default_rng(4)
+    table, rows = rng.standard_normal((9, 3)), np.array([1, 4, 7])
+    alone, before = table[rows].reshape(-1), table.copy()
+    of_table = OPTIMIZERS[name](27, np.float64)
+    of_rows = OPTIMIZERS[name](9, np.float64)
+    for step in (1, 2, 3):
+        gradients = rng.standard_normal((3, 3))
+        of_table.update_rows(table, gradients, rows, 0.1, step)
+        of_rows.update(alone, gradients.reshape(-1), 0.1, step)
+    np.testing.assert_array_equal(table[rows].reshape(-1), alone)
+    others = np.setdiff1d(np.arange(9), rows)
+    np.testing.assert_array_equal(table[others], before[others])
+    for moment in of_table.state_arrays().values():
+        assert not moment.reshape(9, 3)[others].any()

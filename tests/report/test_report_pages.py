@@ -15,8 +15,9 @@ from report_models import HOSTILE, verse
 from lmsuite.analysis.explanation import explain
 from lmsuite.report import pages
 from lmsuite.report.findings import Findings, gather
+from lmsuite.report.levels import LEVELS, level
 from lmsuite.report.model_charts import TrainedModel
-from lmsuite.report.pages import LEVELS, heatmap_page, level, report_page
+from lmsuite.report.pages import heatmap_page, report_page
 from lmsuite.report.visible import visible
 
 STYLESHEET = Path(pages.__file__).with_name("page.css").read_text(encoding="utf-8")

@@ -69,6 +69,23 @@ def test_new_tokens_start_as_unk_and_no_row_changes(name: str) -> None:
     np.testing.assert_allclose(ratios[0] * np.mean(unknown), share, rtol=1e-3)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_new_tokens_join_the_last_cluster_of_an_adaptive_softmax(name: str) -> None:
+    """As likely there as they are frequent beside its known tokens, on average of their logits."""
+    model = network(name, cutoffs=(4, 8))
+    encoder = grown(model.encoder, ZEBRAS, 1, name="zebras")
+    before, ids = len(model.encoder.vocabulary), encoder.encode(ZEBRAS)
+    larger = continued(model, encoder, continued_settings(model, {}, 0.0), ids)
+    assert larger.output.cutoffs == (4, 8)
+    old, new = model.log_probs(model.start(1))[0], larger.log_probs(larger.start(1))[0]
+    assert np.exp(new).sum() == pytest.approx(1)
+    np.testing.assert_allclose(new[:8], old[:8], atol=1e-5)  # other clusters stay
+    np.testing.assert_allclose(
+        new[9:before] - new[8], old[9:before] - old[8], atol=1e-5
+    )  # and so do ratios in this one
+    assert (new[before:] > new[8:before].min() - 3).all()
+
+
 def test_going_on_without_a_step_to_take_changes_nothing_and_reads_rare_new_tokens_as_unk() -> None:
     model = network("lstm")
     further = lmsuite.fit("rnn", ZEBRAS, start=model, grow_vocab=True, min_count=2, valid=0,

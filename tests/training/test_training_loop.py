@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +27,7 @@ from lmsuite.text.encoding import Boundaries, TextEncoder, TextSettings
 from lmsuite.training import checkpoint, engine
 from lmsuite.training.clock import TimeLimits
 from lmsuite.training.interrupts import TrainingInterruptedError
-from lmsuite.training.loop import TrainingFiles, TrainingResult, train
+from lmsuite.training.loop import TrainingFiles, TrainingResult, make_batches, train
 from lmsuite.training.settings import TrainingSettings
 
 TEXT = "the cat sat on the mat and the dog sat on the log. " * 30
@@ -46,6 +48,9 @@ NETWORKS: dict[str, Any] = {
     "gru": RecurrentSettings(cell="gru", hidden=12, embed=6, layers=2),
     "elman": RecurrentSettings(cell="elman", hidden=12, embed=12, tied=True),
     "ffnn": FeedForwardSettings(context=4, embed=6, hidden=(12,), dropout=0.2, embed_dropout=0.2),
+    "ffnn-adaptive": FeedForwardSettings(
+        context=4, embed=6, hidden=(12,), softmax="adaptive", cutoffs=(8, 11)
+    ),
 }
 
 
@@ -72,7 +77,8 @@ class Recorder:
 @pytest.fixture
 def several(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small work is shared by processes too."""
-    monkeypatch.setattr(engine, "TINY", 0)
+    for cost in ("TINY", "SUM", "WAIT"):
+        monkeypatch.setattr(engine, cost, 0)
 
 
 @pytest.fixture
@@ -87,7 +93,7 @@ def run(
     boundaries = more.pop("boundaries", Boundaries.STREAM)
     text, ids = TextEncoder.train(TEXT, TextSettings(tokenizer="char", boundaries=boundaries))
     kind: type[NeuralModel] = Recurrent
-    if name == "ffnn":
+    if name.startswith("ffnn"):
         kind, how = FeedForward, dataclasses.replace(how, batch=how.batch * how.bptt)
     model = kind.initial(text, settings, np.random.default_rng(1))
     return train(model, ids, text.encode(VALID), how, reporter or Recorder(), **more)
@@ -134,18 +140,45 @@ def test_more_processes_change_only_the_rounding(name: str, several: None) -> No
     )
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+def test_rows_that_no_batch_reads_need_no_update(
+    optimizer: str, several: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """These optimizers change nothing where a gradient is zero: all rows or some are the same."""
+    how = dataclasses.replace(HOW, optimizer=optimizer, learning_rate=0.1, batch=1)
+    some = run("ffnn-adaptive", how)
+    monkeypatch.setattr(FeedForward, "reads_few_rows", False)
+    every = run("ffnn-adaptive", how)
+    np.testing.assert_allclose(
+        some.model.parameters.values, every.model.parameters.values, rtol=0, atol=1e-4
+    )
+
+
+def test_the_crew_is_as_large_as_pays() -> None:
+    """By rule, so that the same threads give the same crew: little work has few members."""
+    text, ids = TextEncoder.train(TEXT, TextSettings(tokenizer="char"))
+    sizes = []
+    for hidden, batch in ((20, 8), (128, 32), (512, 64)):
+        how = dataclasses.replace(HOW, threads=16, batch=batch)
+        model = Recurrent.initial(text, RecurrentSettings(hidden=hidden), np.random.default_rng(1))
+        batches = make_batches(model, np.tile(ids, 9), how)
+        assert engine.crew_size(model, batches, dataclasses.replace(how, threads=1)) == 1
+        sizes.append(engine.crew_size(model, batches, how))
+    assert sizes == [1, 8, 15]
+
+
 def test_small_work_is_done_by_one_process() -> None:
     assert run("lstm").processes == 1
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
-def test_it_works_where_processes_cannot_be_forked(
+def test_processes_are_spawned_where_they_cannot_be_forked(
     platform: str, several: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executors, "sys", SimpleNamespace(platform=platform))
-    result = run("lstm")
-    assert result.processes == 1
-    assert result.progress.history[-1].valid_loss < result.progress.history[0].valid_loss
+    monkeypatch.setattr(executors, "sys", SimpleNamespace(platform=platform, modules=sys.modules))
+    multiprocessing.set_start_method(None, force=True)  # to begin as a fresh program does
+    assert executors.start_method() == "spawn"
+    assert run("lstm", dataclasses.replace(HOW, epochs=0.2)).processes == 2
 
 
 @pytest.mark.parametrize(

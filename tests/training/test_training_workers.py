@@ -14,7 +14,6 @@ import pytest
 
 from lmsuite.errors import TrainingError
 from lmsuite.executors import can_fork
-from lmsuite.training import workers
 from lmsuite.training.workers import Crew
 
 forking = pytest.mark.skipif(not can_fork(), reason="processes cannot be forked here")
@@ -99,13 +98,3 @@ def wait_until(condition: object, seconds: float = 60) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
-
-
-def test_a_crew_of_one_needs_no_fork(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.sys, "platform", "darwin")
-    crew = Crew(1)
-    crew.start(lambda rank: None)
-    crew.barrier(0)
-    crew.close()
-    with pytest.raises(TrainingError, match="darwin lacks"):
-        Crew(2)

@@ -6,18 +6,22 @@ import math
 import shutil
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from lmsuite.cli.options import (
     DEFAULT_FOLDER,
     JsonOption,
-    ModelArgument,
     ModelsOption,
     SeedOption,
     TextOption,
+    complete_models,
 )
 from lmsuite.cli.streams import given_text, printable, say, write_json
 from lmsuite.cli.tables import Column, show_remark, show_table
+from lmsuite.errors import UsageError
 from lmsuite.files.plain import DOCUMENT_END
 from lmsuite.sources.settings import ReadingSettings
 
@@ -29,10 +33,26 @@ if TYPE_CHECKING:
 
 
 def compare(
-    a: ModelArgument,
-    b: ModelArgument,
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...",
+            help="Two names in the models folder, or files; with --pairs one or more.",
+            autocompletion=complete_models,
+        ),
+    ],
     text: TextOption = None,
     *,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            "--pairs",
+            metavar="FILE",
+            help="Tell which sentence of each pair is more probable instead: a line a pair, the "
+            "acceptable sentence, a tab, the other one (in a .csv file a comma).",
+            show_default=False,
+        ),
+    ] = None,
     seed: SeedOption = 0,
     folder: ModelsOption = DEFAULT_FOLDER,
     reading: ReadingSettings,
@@ -44,11 +64,24 @@ def compare(
     Examples:
       lm compare ngram rnn
       lm compare ngram rnn --text other.txt --json
+      lm compare ngram rnn --pairs agreement.tsv
 
     The interval (95 %) and the p-value of the difference come from a paired bootstrap over the
     lines or documents of the text, or over blocks of tokens in stream mode. Models with different
     tokens are compared line by line, in bits a character.
+
+    With --pairs, the accuracy is the share of pairs whose first sentence is more probable, each
+    sentence scored as `lm score` does; its interval is Wilson's. Two models are compared by
+    McNemar's exact test. --json has the log-probabilities of all pairs.
     """
+    if pairs is not None:
+        if text is not None:
+            raise UsageError("--pairs takes its sentences from its own file; leave out --text")
+        _compare_pairs(pairs, models, folder, reading.encoding, as_json=as_json)
+        return
+    if len(models) != 2:
+        raise UsageError(f"two models are compared, not {len(models)}; with --pairs, any number")
+    a, b = models
     import numpy as np
 
     from lmsuite.analysis.comparison import compare as compare_models
@@ -70,6 +103,49 @@ def compare(
     _show_places(result)
     for remark in _notes(result, (first, second), given):
         show_remark(remark)
+
+
+def _compare_pairs(
+    path: Path, models: list[str], folder: Path, encoding: str, *, as_json: bool
+) -> None:
+    from lmsuite.analysis.minimal_pairs import mcnemar, read_pairs, score_pairs
+    from lmsuite.store.opening import open_model
+
+    pairs = read_pairs(path, encoding)
+    opened = {name: open_model(folder, name) for name in models}
+    scored = {name: score_pairs(one.model, pairs) for name, one in opened.items()}
+    p_value = mcnemar(*scored.values()) if len(scored) == 2 else None
+    if as_json:
+        rows = [
+            {
+                "model": name,
+                "pairs": len(pairs),
+                "accuracy": scores.accuracy,
+                "interval": scores.interval,
+                "ties": scores.ties,
+                "log_probs": scores.log_probs.tolist(),
+            }
+            for name, scores in scored.items()
+        ]
+        write_json({"models": rows, "p_value": p_value})
+        return
+    columns = [Column("model"), Column("pairs", number=True), Column("right", number=True)]
+    columns += [Column("accuracy", number=True), Column("95 % interval"), Column("ties", True)]
+    cells = []
+    for name, scores in scored.items():
+        low, high = scores.interval
+        right = int(scores.is_right.sum())
+        numbers = [f"{len(pairs):,}", f"{right:,}", f"{scores.accuracy:.1%}"]
+        cells.append([name, *numbers, f"{low:.1%} to {high:.1%}", f"{scores.ties:,}"])
+    show_table(columns, cells)
+    if p_value is not None:
+        (first, of_first), (second, of_second) = scored.items()
+        only_first = int((of_first.is_right & ~of_second.is_right).sum())
+        only_second = int((of_second.is_right & ~of_first.is_right).sum())
+        show_remark(
+            f"Only {first} is right in {only_first:,}, only {second} in {only_second:,} "
+            f"(McNemar's exact test: p = {p_value:.3f})."
+        )
 
 
 def _show_figures(result: Comparison) -> None:

@@ -34,7 +34,11 @@ def convert(
     model: ModelArgument,
     out: Annotated[
         Path,
-        typer.Argument(metavar="OUT", help="The file to write: .arpa, .arpa.gz or .safetensors."),
+        typer.Argument(
+            metavar="OUT",
+            help="The file to write: .arpa, .arpa.gz or .safetensors; .npz, .json, .onnx or .vec "
+            "for other programs.",
+        ),
     ],
     *,
     like: Annotated[
@@ -51,21 +55,28 @@ def convert(
     folder: ModelsOption = DEFAULT_FOLDER,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn an ARPA file into a model file, or back.
+    """Turn an ARPA file into a model file, or a model into another program's.
 
     \b
     Examples:
       lm convert ngram play.arpa.gz
       lm convert play.arpa.gz models/imported.safetensors --like ngram
+      lm convert rnn rnn.npz
 
     An ARPA file has tokens, but does not say which tokenizer makes them. Without --like or
     --tokenizer, text is split at white space, as KenLM does. A model that was written as an ARPA
     file, and is read again --like itself, gives the same figures.
+
+    A .npz or .json file has the model's arrays, a network's named as in its equations, and its
+    settings and vocabulary. A .onnx file has one step of a network (with the extra onnx). A .vec
+    file has a network's word vectors, as word2vec writes them.
     """
+    from lmsuite.exporting import ENDINGS, export
     from lmsuite.store.opening import ARPA_SUFFIXES, open_model
 
-    if not out.name.endswith((*ARPA_SUFFIXES, SUFFIX)):
-        raise UsageError(f"{out}: the name must end in .arpa, .arpa.gz or {SUFFIX}")
+    if not out.name.endswith((*ARPA_SUFFIXES, SUFFIX, *ENDINGS)):
+        forms = ", ".join((*ARPA_SUFFIXES, *ENDINGS))
+        raise UsageError(f"{out}: the name must end in {forms} or {SUFFIX}")
     reading = dict(text_settings)
     if like is not None:
         reading["like"] = open_model(folder, like).model.encoder
@@ -75,6 +86,8 @@ def convert(
 
         reserve(context, out)
         save_model(out, opened.model, _provenance(opened, command_line(context)))
+    elif out.name.endswith(ENDINGS):
+        export(opened.model, out, name=opened.name)
     else:
         from lmsuite.models.ngram import NgramModel
 

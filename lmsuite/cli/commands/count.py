@@ -23,7 +23,7 @@ from lmsuite.cli.options import (
     complete_models,
 )
 from lmsuite.cli.saving import command_line
-from lmsuite.cli.settings_options import Given, Only
+from lmsuite.cli.settings_options import Given, Only, Without
 from lmsuite.cli.streams import json_line, read_texts, say, write_all, write_json
 from lmsuite.errors import DataError, UsageError
 from lmsuite.executors import limit_threads
@@ -68,7 +68,7 @@ def count(
             "from that of the text.",
         ),
     ] = 1,
-    text_settings: Annotated[Given, TextSettings],
+    text_settings: Annotated[Given, TextSettings, Without(("backward",))],
     like: Annotated[
         str | None,
         typer.Option(
@@ -170,7 +170,14 @@ def _way(like: str | None, models: Path, given: Given) -> _Way:
         return _Way(encoder)
     from lmsuite.store.opening import open_model
 
-    return _Way(open_model(models, like).model.encoder)
+    encoder = open_model(models, like).model.encoder
+    if encoder.backward:
+        raise UsageError(
+            f"{like} reads text backward, and n-grams are counted forward; name another model with "
+            "{like}",
+            "like",
+        )
+    return _Way(encoder)
 
 
 def _encoded(corpus: Corpus, way: _Way) -> tuple[TextEncoder, IntArray]:

@@ -48,6 +48,7 @@ def _facts(opened: OpenedModel) -> dict[str, Any]:
         "bytes": opened.path.stat().st_size,
         "tokenizer": model.encoder.tokenizer.title,
         "boundaries": model.encoder.boundaries.value,
+        **({"direction": "backward"} if model.encoder.backward else {}),
         "vocabulary": len(model.encoder.vocabulary),
         "settings": settings,
     }

@@ -21,7 +21,7 @@ from lmsuite.cli.streams import note, read_texts, say, write_json
 from lmsuite.cli.tables import Column, show_table
 from lmsuite.errors import DataError, UsageError
 from lmsuite.sources.settings import ReadingSettings
-from lmsuite.store.folder import ModelsFolder
+from lmsuite.store.folder import SUFFIX, ModelsFolder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,24 +134,23 @@ def mix(
     from lmsuite.models.mixing import reads_differently, with_all_words
     from lmsuite.models.mixture import DifferentTokensError, Mixture, check_members, member_scores
     from lmsuite.store.opening import open_model
-    from lmsuite.training.validated import ValidatedModel
 
-    target = ModelsFolder(folder)
     arpa = _arpa(name, out, is_static=static or log_linear)
-    name = name or (out if out and not arpa else None) or "mixture"
-    path = target.new_path(name)  # refuses an impossible name before the work
+    name = name or (out.removesuffix(SUFFIX) if out and not arpa else "mixture")
     given = _weights(weights, len(models))
+    asked = _Asked(context, given, text, reading, ModelsFolder(folder), name, as_json)
+    asked.folder.new_path(name)  # refuses an impossible name before the work
     if given and (by_context or _NEURAL_CACHE in models):
         raise UsageError("--weights: a text chooses the weights by context and of a neural cache")
     if static or log_linear:
         if by_context:
             raise UsageError("--by-context needs the models side by side; leave out --static")
-        _mix_static(context, models, given, text, reading, target, name, arpa, as_json, log_linear)
+        _mix_static(asked, models, arpa, is_log_linear=log_linear)
         return
     opened = [open_model(folder, each) for each in models if each not in (_CACHE, _NEURAL_CACHE)]
     members = _members(models, opened)
     if len(members) == 1 and _NEURAL_CACHE in models:
-        _add_neural_cache(context, members, opened, text, reading, target, name, as_json)
+        _add_neural_cache(asked, members, opened)
         return
     try:
         check_members(members)
@@ -159,11 +158,12 @@ def mix(
         if reads_differently(members):
             if by_context or _NEURAL_CACHE in models:
                 raise _remedy(error, opened) from error
-            _mix_lines(context, members, opened, given, text, reading, target, name, as_json, error)
+            _mix_lines(asked, members, opened, error)
             return
         members = with_all_words(members)
         check_members(members)
-    reserve(context, path)
+    asked.reserve()
+    given = asked.weights
     valid, rule = _text(text, reading, opened, optional=given is not None)
     ids = next(iter(members.values())).encoder.encode(valid)
     members = _with_fitted_caches(members, opened, ids)
@@ -173,19 +173,49 @@ def mix(
     if by_context:
         mixture = ContextMixture.of(mixture, ids, [each.score(ids) for each in mixture.members])
     is_tuned = bool(valid) and (given is None or _CACHE in members)
-    used = mixture.weights.tolist()
-    by_name = dict(zip(mixture.names, used, strict=True))
-    origin = _origin(opened, command_line(context), by_name, is_tuned=is_tuned)
-    made = ValidatedModel.of(name, mixture, valid, origin, rule=rule)
+    shown = _Members(mixture.names, mixture.members, mixture.weights.tolist(), scores)
+    origin = _origin(opened, command_line(context), shown.by_name, is_tuned=is_tuned)
     if is_tuned:
         note(f"tuned on {len(ids):,} tokens: {_called(text, opened)}")
-    made.save(target)
-    shown = _Members(mixture.names, mixture.members, used, scores)
-    if as_json:
-        write_json(facts_of(target, made) | {"members": shown.facts()})
-        return
-    shown.show()
-    announce(target, made)
+    asked.save(mixture, valid, rule, origin, shown)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the user asked for, whatever the kind of mixture."""
+
+    context: typer.Context
+    weights: list[float] | None
+    text: str | None
+    reading: ReadingSettings
+    folder: ModelsFolder
+    name: str
+    as_json: bool
+
+    def reserve(self) -> None:
+        """Make this process the only writer of the mixture's file."""
+        reserve(self.context, self.folder.path(self.name))
+
+    def save(
+        self,
+        model: LanguageModel,
+        valid: Text,
+        rule: str,
+        origin: Provenance,
+        shown: _Members | None = None,
+    ) -> None:
+        """Evaluate the mixture, save it, and print the results, with those of its members."""
+        from lmsuite.training.validated import ValidatedModel
+
+        made = ValidatedModel.of(self.name, model, valid, origin, rule=rule)
+        made.save(self.folder)
+        if self.as_json:
+            members = {} if shown is None else {"members": shown.facts()}
+            write_json(facts_of(self.folder, made) | members)
+            return
+        if shown is not None:
+            shown.show()
+        announce(self.folder, made)
 
 
 def _arpa(name: str | None, out: str | None, *, is_static: bool) -> Path | None:
@@ -205,60 +235,41 @@ def _arpa(name: str | None, out: str | None, *, is_static: bool) -> Path | None:
     return Path(out)
 
 
-def _mix_static(
-    context: typer.Context,
-    names: list[str],
-    given: list[float] | None,
-    text: str | None,
-    reading: ReadingSettings,
-    folder: ModelsFolder,
-    name: str,
-    arpa: Path | None,
-    as_json: bool,
-    log_linear: bool,
-) -> None:
+def _mix_static(asked: _Asked, names: list[str], arpa: Path | None, *, is_log_linear: bool) -> None:
     """Make one table of n-gram models, and save it as a model or as an ARPA file."""
     from lmsuite.models.static_mixture import StaticMixing
     from lmsuite.store.opening import open_model
-    from lmsuite.training.validated import ValidatedModel
 
     if _CACHE in names or _NEURAL_CACHE in names:
         raise UsageError("a cache is no table of n-grams; leave it out, or --static")
-    opened = [open_model(folder.root, each) for each in names]
+    opened = [open_model(asked.folder.root, each) for each in names]
     mixing = StaticMixing(_members(names, opened))
     if arpa is None:
-        reserve(context, folder.path(name))
-    valid, rule = _text(text, reading, opened, optional=given is not None)
-    encoder = mixing.encoder
-    ids = encoder.encode(valid)
-    is_tuned = given is None
+        asked.reserve()
+    given = asked.weights
+    valid, rule = _text(asked.text, asked.reading, opened, optional=given is not None)
+    ids = mixing.encoder.encode(valid)
     if given is None:
-        found = mixing.log_linear_weights(ids) if log_linear else mixing.linear_weights(ids)
+        found = mixing.log_linear_weights(ids) if is_log_linear else mixing.linear_weights(ids)
         given = found.tolist()
-        note(f"tuned on {len(ids):,} tokens: {_called(text, opened)}")
-    model = mixing.model(given, is_log_linear=log_linear)
-    if not log_linear:
+        note(f"tuned on {len(ids):,} tokens: {_called(asked.text, opened)}")
+    model = mixing.model(given, is_log_linear=is_log_linear)
+    if not is_log_linear:
         given = [weight / sum(given) for weight in given]
-    weights = dict(zip(mixing.members, given, strict=True))
     scores = mixing.scores(ids) if valid else {}
     shown = _Members(list(mixing.members), list(mixing.members.values()), given, scores)
-    if arpa is not None:
-        write_arpa(model, arpa)
-        if as_json:
-            facts = {"model": arpa.name, "kind": model.kind, "file": str(arpa)}
-            write_json(facts | {"bytes": arpa.stat().st_size, "members": shown.facts()})
-            return
-        shown.show()
-        say(f"saved       {arpa} ({arpa.stat().st_size / 1e6:.1f} MB)")
+    if arpa is None:
+        is_tuned = asked.weights is None
+        origin = _origin(opened, command_line(asked.context), shown.by_name, is_tuned=is_tuned)
+        asked.save(model, valid, rule, origin, shown)
         return
-    origin = _origin(opened, command_line(context), weights, is_tuned=is_tuned)
-    made = ValidatedModel.of(name, model, valid, origin, rule=rule)
-    made.save(folder)
-    if as_json:
-        write_json(facts_of(folder, made) | {"members": shown.facts()})
+    write_arpa(model, arpa)
+    if asked.as_json:
+        facts = {"model": arpa.name, "kind": model.kind, "file": str(arpa)}
+        write_json(facts | {"bytes": arpa.stat().st_size, "members": shown.facts()})
         return
     shown.show()
-    announce(folder, made)
+    say(f"saved       {arpa} ({arpa.stat().st_size / 1e6:.1f} MB)")
 
 
 def _weights(weights: str | None, count: int) -> list[float] | None:
@@ -315,79 +326,50 @@ def _with_fitted_caches(
 
 
 def _add_neural_cache(
-    context: typer.Context,
-    members: dict[str, LanguageModel],
-    opened: list[OpenedModel],
-    text: str | None,
-    reading: ReadingSettings,
-    folder: ModelsFolder,
-    name: str,
-    as_json: bool,
+    asked: _Asked, members: dict[str, LanguageModel], opened: list[OpenedModel]
 ) -> None:
     """Give a network alone its neural cache, and save that."""
-    from lmsuite.training.validated import ValidatedModel
-
-    reserve(context, folder.path(name))
-    valid, rule = _text(text, reading, opened, optional=False)
+    asked.reserve()
+    valid, rule = _text(asked.text, asked.reading, opened, optional=False)
     ids = opened[0].model.encoder.encode(valid)
     ((_, model),) = _with_fitted_caches(members, opened, ids).items()
-    origin = _origin(opened, command_line(context), {}, is_tuned=True)
-    made = ValidatedModel.of(name, model, valid, origin, rule=rule)
-    note(f"tuned on {len(ids):,} tokens: {_called(text, opened)}")
-    made.save(folder)
-    if as_json:
-        write_json(facts_of(folder, made))
-        return
-    announce(folder, made)
+    origin = _origin(opened, command_line(asked.context), {}, is_tuned=True)
+    note(f"tuned on {len(ids):,} tokens: {_called(asked.text, opened)}")
+    asked.save(model, valid, rule, origin)
 
 
 def _mix_lines(
-    context: typer.Context,
+    asked: _Asked,
     members: dict[str, LanguageModel],
     opened: list[OpenedModel],
-    given: list[float] | None,
-    text: str | None,
-    reading: ReadingSettings,
-    folder: ModelsFolder,
-    name: str,
-    as_json: bool,
     error: DifferentTokensError,
 ) -> None:
     """Mix models with different tokenizers over whole lines, and save the mixture."""
     from lmsuite.analysis.evaluation import evaluate
     from lmsuite.models.line_mixture import LineMixture, check_line_members
-    from lmsuite.training.validated import ValidatedModel
 
     if _CACHE in members:
         raise _remedy(error, opened)  # a cache predicts tokens
     check_line_members(members)
-    reserve(context, folder.path(name))
-    valid, rule = _text(text, reading, opened, optional=given is not None)
-    mixture = LineMixture.fit(members, valid, given)
+    asked.reserve()
+    is_tuned = asked.weights is None
+    valid, rule = _text(asked.text, asked.reading, opened, optional=not is_tuned)
+    mixture = LineMixture.fit(members, valid, asked.weights)
     remedy = _remedy(error, opened).spelled(lambda field: f"--{field}")
     note(
         "note: these models have different tokens, so the mixture predicts whole lines: lm eval, "
         f"score and compare can use it. To mix them token by token: {remedy}"
     )
-    used = mixture.weights.tolist()
-    by_name = dict(zip(mixture.names, used, strict=True))
-    is_tuned = given is None
-    origin = _origin(opened, command_line(context), by_name, is_tuned=is_tuned)
-    made = ValidatedModel.of(name, mixture, valid, origin, rule=rule)
     if is_tuned:
-        note(f"tuned on {len(valid):,} characters: {_called(text, opened)}")
-    made.save(folder)
+        note(f"tuned on {len(valid):,} characters: {_called(asked.text, opened)}")
     alone = (
         {each: evaluate(one, valid, name=each).bits_per_char for each, one in members.items()}
         if valid
         else {}
     )
-    shown = _Members(mixture.names, mixture.members, used, {}, alone)
-    if as_json:
-        write_json(facts_of(folder, made) | {"members": shown.facts()})
-        return
-    shown.show()
-    announce(folder, made)
+    shown = _Members(mixture.names, mixture.members, mixture.weights.tolist(), {}, alone)
+    origin = _origin(opened, command_line(asked.context), shown.by_name, is_tuned=is_tuned)
+    asked.save(mixture, valid, rule, origin, shown)
 
 
 def _text(
@@ -468,6 +450,11 @@ class _Members:
     """The log-probabilities of the text of each member, by name; none of a cache."""
     bits_per_char: Mapping[str, float] = field(default_factory=dict)
     """Those of members with different tokens, by name."""
+
+    @property
+    def by_name(self) -> dict[str, float]:
+        """The weight of each member."""
+        return dict(zip(self.names, self.weights, strict=True))
 
     def facts(self) -> list[dict[str, Any]]:
         """Each member with its weight and its own perplexity."""

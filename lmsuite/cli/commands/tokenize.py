@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lmsuite.types import IntArray
 
 
-_OF_TRAINING = ("boundaries", "min_count", "max_vocab", "vocab")
+_OF_TRAINING = ("boundaries", "min_count", "max_vocab", "vocab", "backward")
 
 
 def tokenize(
@@ -59,7 +59,7 @@ def tokenize(
     if like:
         from lmsuite.store.opening import open_model
 
-        encoder = open_model(models, like).model.encoder
+        encoder = open_model(models, like).model.encoder.forward
         name, parts = stream_texts(texts or [], reading, [encoder.boundaries])
     else:
         from lmsuite.text.encoding import TextEncoder

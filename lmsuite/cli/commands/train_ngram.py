@@ -139,7 +139,8 @@ def train_ngram(
     ):
         if reason and value is not None:
             raise UsageError(
-                f"with {{{reason}}} counts are held in memory; leave out {{{name}}}", name, reason
+                f"{{{name}}} is for a text alone; with {{{reason}}} counts are held in memory",
+                *(name, reason),
             )
     if start is not None:
         second, model = prepare_second(

@@ -80,8 +80,8 @@ class Chromium:
         os.close(self._answers)
         self._profile.cleanup()
 
-    def open(self, file: Path, *, width: int, height: int = 900, dark: bool = False) -> None:
-        """Show a page on a screen of this size."""
+    def open(self, page: Path | str, *, width: int, height: int = 900, dark: bool = False) -> None:
+        """Show a page, a file or an address, on a screen of this size."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -92,7 +92,7 @@ class Chromium:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self._loaded = False
-        self.call("Page.navigate", url=file.as_uri())
+        self.call("Page.navigate", url=page.as_uri() if isinstance(page, Path) else page)
         while not self._loaded:
             self._receive()
 
@@ -101,9 +101,17 @@ class Chromium:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         return answer["result"].get("value")
 
-    def press(self, key: str) -> None:
-        """Press and release a key such as Tab."""
-        codes = {"Tab": 9, "Enter": 13}
+    def until(self, expression: str) -> Any:
+        """The value of a JavaScript expression, as soon as it is true."""
+        deadline = time.monotonic() + _PATIENCE
+        while not (value := self.evaluate(expression)):
+            assert time.monotonic() < deadline, f"never true: {expression}"
+            time.sleep(0.02)
+        return value
+
+    def press(self, key: str, *, control: bool = False) -> None:
+        """Press and release a key such as Tab, with the control key or without."""
+        codes = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowRight": 39, "End": 35}
         for kind in ("keyDown", "keyUp"):
             self.call(
                 "Input.dispatchKeyEvent",
@@ -111,6 +119,7 @@ class Chromium:
                 key=key,
                 code=key,
                 windowsVirtualKeyCode=codes[key],
+                modifiers=2 if control else 0,
             )
 
     def screenshot(self, file: Path, *, whole: bool = True) -> None:
