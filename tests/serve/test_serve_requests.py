@@ -254,7 +254,7 @@ def gated() -> GatedModel:
 
 @pytest.fixture
 def narrow(gated: GatedModel) -> Iterator[InProcess]:
-    limits = Limits(max_body=500, max_prompt=5, max_tokens=10**6, max_streams=2, seconds=0.5)
+    limits = Limits(max_body=500, max_prompt=5, max_tokens=10**6, max_streams=2, seconds=1.5)
     with InProcess({"gated": gated}, limits) as running:
         yield running
         gated.gate.set()
@@ -289,7 +289,7 @@ def test_every_limit_is_kept(narrow: InProcess, gated: GatedModel) -> None:
 
     late, also_late, refused = narrow.run(full())
     refusal(late, 408)
-    assert "0.5 seconds" in refusal(also_late, 408)["message"]
+    assert "1.5 seconds" in refusal(also_late, 408)["message"]
     assert refused.headers["retry-after"] == "1"
     assert refusal(refused, 429)["type"] == "rate_limit_error"
     gated.gate.set()
@@ -300,11 +300,11 @@ def test_a_stream_whose_time_is_up_says_so(narrow: InProcess, gated: GatedModel)
     gated.gate.set()
     body = {"max_tokens": 10**6, "stream": True}
     chunks = events(narrow.post(COMPLETIONS, body).text)
-    assert "0.5 seconds" in chunks[-1]["error"]["message"]
+    assert "1.5 seconds" in chunks[-1]["error"]["message"]
     assert all("choices" in chunk for chunk in chunks[:-1])
     steps = gated.steps
     time.sleep(0.05)
-    assert gated.steps <= steps + 1  # nobody writes on
+    assert gated.steps <= steps + 2  # nobody writes on
 
 
 def test_the_default_keeps_to_the_limit(models: dict[str, LanguageModel]) -> None:
