@@ -25,7 +25,9 @@ MADE = {
     for boundaries in (Boundaries.STREAM, Boundaries.LINES)
 }
 QUICK = AdaptationSettings(rate=0.01, decay=0.05, segment=4)
-EVERY = pytest.mark.parametrize("model", MADE.values(), ids=str)
+EVERY = pytest.mark.parametrize(
+    "model", MADE.values(), ids=[f"{name}-{boundaries.value}" for name, boundaries in MADE]
+)
 
 
 def ids_of(model: LanguageModel, text: str = TRAINING + OTHER) -> np.ndarray:
