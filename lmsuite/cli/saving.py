@@ -53,7 +53,7 @@ def announce(folder: ModelsFolder, made: ValidatedModel) -> None:
     path = folder.path(made.name)
     show_fact("validation", _in_words(made), width=12)
     say(f"saved       {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    say(f"next        {_next_command(folder.root, made.name)}")
+    say(f"next        {_next_command(folder.root, made)}")
 
 
 def facts_of(folder: ModelsFolder, made: ValidatedModel) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def facts_of(folder: ModelsFolder, made: ValidatedModel) -> dict[str, Any]:
         "file": str(path),
         "bytes": path.stat().st_size,
         "validation": {name: json_ready(fact) for name, fact in recorded if fact is not None},
-        "next": _next_command(folder.root, made.name),
+        "next": _next_command(folder.root, made),
     }
 
 
@@ -88,8 +88,8 @@ def _in_words(made: ValidatedModel) -> str:
     )
 
 
-def _next_command(root: Path, name: str) -> str:
-    words = ["lm", "sample", name]
+def _next_command(root: Path, made: ValidatedModel) -> str:
+    words = ["lm", "eval" if made.model.predicts_lines else "sample", made.name]
     if root != DEFAULT_FOLDER:
         words += ["--models", str(root)]
     return shlex.join(words)

@@ -316,6 +316,7 @@ def test_models_of_other_words_and_of_other_tokens_are_mixed(lm: Run) -> None:
     assert "passed" in lm("check", "both").done.out
     done = lm("mix", "words", "net", "--name", "any").done
     assert "bits/char" in done.out
+    assert "lm eval any" in done.out
     assert "To mix them token by token: net has other tokens than words" in done.err
     assert "--like words" in done.err
     result = json.loads(lm("info", "any", "--json").done.out)["validation"]
@@ -328,6 +329,8 @@ def test_models_of_other_words_and_of_other_tokens_are_mixed(lm: Run) -> None:
         outcome = lm(*use)
         assert outcome.code == 2
         assert "predicts whole lines, so it has no next token: it cannot sample" in outcome.err
+    for option in ("--tokens", "--words"):
+        refused(lm, "score", "any", "one.txt", option, says=f"leave out {option}")
 
 
 # Decoders

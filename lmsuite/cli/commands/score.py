@@ -122,6 +122,14 @@ def score(
     form = _Form.TSV if tsv else _Form.JSON if as_json else _Form.PLAIN
     rows = _Rows(loaded, known, base or (Base.TWO if words else Base.E), eos, form)
     scored = _scored(loaded, parts, in_context=in_context, name=name)
+    if tokens or words:
+        for name, model in loaded.items():
+            if model.predicts_lines:
+                option = "--tokens" if tokens else "--words"
+                raise UsageError(
+                    f"{name} predicts whole lines: it has no log-probability of a token or a word; "
+                    f"leave out {option}"
+                )
     if tokens:
         write_all(rows.of_tokens(scored))
     elif words:
