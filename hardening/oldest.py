@@ -12,7 +12,9 @@ import tomllib
 from pathlib import Path
 
 _PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
-_BOUND = re.compile(r"(?P<name>[\w.-]+)\s*>=\s*(?P<version>[\w.]+)(?P<condition>\s*;.*)?")
+_BOUND = re.compile(
+    r"(?P<name>[\w.-]+(?:\[[\w,.-]+\])?)\s*>=\s*(?P<version>[\w.]+)(?P<condition>\s*;.*)?"
+)
 
 
 def oldest(project: Path = _PROJECT) -> list[str]:

@@ -10,6 +10,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,10 @@ class DiskArray:
             os.ftruncate(self._file.fileno(), length * self._dtype.itemsize)
         except OSError as error:
             raise _unwritable(error) from error
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # it could not be made
+            self._file.close()
 
     def __len__(self) -> int:
         return self._length

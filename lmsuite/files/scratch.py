@@ -203,8 +203,14 @@ class Scratch:
 
     def _failed(self, verb: str, error: Exception) -> TrainingError:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = reason or type(error).__name__
+        if self.place.endswith(_TEMPORARY):
+            return TrainingError(
+                f"cannot keep temporary files in {Path(self.place).parent} ({reason}); the "
+                "environment variable TMPDIR names another folder"
+            )
         return TrainingError(
-            f"the scratch folder {self.place} cannot be {verb}: {reason or type(error).__name__}; "
+            f"the scratch folder {self.place} cannot be {verb}: {reason}; "
             "{scratch} names another",
             "scratch",
         )

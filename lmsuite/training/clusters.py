@@ -110,4 +110,4 @@ def _places(vocabulary: int) -> list[int]:
         digits = 10 ** (len(str(int(place))) - 2)
         places.append(round(place / digits) * digits)
         place *= 2 ** (1 / PER_DOUBLING)
-    return places
+    return [place for place in places if place < vocabulary]  # rounding may have gone beyond

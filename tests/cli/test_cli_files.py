@@ -131,7 +131,9 @@ def test_a_model_file_is_copied_with_its_origin(lm: Run, tmp_path: Path) -> None
 def test_convert_refuses_other_names(lm: Run, tmp_path: Path) -> None:
     outcome = lm("convert", "words", tmp_path / "x.bin")
     assert outcome.code == 2
-    assert "must end in .arpa, .arpa.gz or .safetensors" in outcome.only_line
+    assert (
+        "must end in .arpa, .arpa.gz, .npz, .json, .onnx, .vec or .safetensors" in outcome.only_line
+    )
 
 
 def test_info_tells_what_and_how(lm: Run, workplace: Path) -> None:

@@ -93,7 +93,8 @@ def test_every_bound_is_enforced_at_its_edge(settings: type[Any]) -> None:
 def test_choices_are_taken_by_name_and_nothing_else_is(settings: type[Any]) -> None:
     for name, declared in declarations(settings).items():
         for choice in declared.choices:
-            made = settings(**SETTINGS[settings] | {name: choice})
+            needed = {"cutoffs": (500,)} if (name, choice) == ("softmax", "adaptive") else {}
+            made = settings(**SETTINGS[settings] | {name: choice} | needed)
             assert getattr(made, name) == choice
         if declared.choices:
             for wrong in ("nonsense", 3):

@@ -96,7 +96,7 @@ class TestMix:
     def test_says_of_other_tokens_which_line_would_make_them_fit(
         self, lm: Run, there: Path
     ) -> None:
-        said = lm("mix", "words", "chars", "--name", "lines").done.err
+        said = lm("mix", "words", "chars", "--name", "over_lines").done.err
         [note] = [line for line in said.splitlines() if "chars has other tokens than words" in line]
         line = note.rpartition(": ")[2]
         assert line.endswith("--like words")

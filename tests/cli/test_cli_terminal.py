@@ -164,7 +164,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("convert", "chars", EVIL),
     ("convert", f"net{EVIL}", "x.arpa"),
     ("mix", "rnn", "rnn", "--weights", EVIL),
-    ("mix", f"evil{EVIL}", "space"),
+    ("mix", f"evil{EVIL}", "space", "cache"),
     ("mix", f"evil{EVIL}", f"evil{EVIL}"),
     ("prune", f"net{EVIL}", "--entropy", "1"),
     ("prune", "chars", "--counts", EVIL),

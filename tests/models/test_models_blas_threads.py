@@ -19,6 +19,7 @@ from lmsuite.models.blas_threads import FEW, blas_threads, one_blas_thread
 def two(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """BLAS has two threads, whatever the machine and the worker of pytest have."""
     monkeypatch.setattr(module, "thread_count", lambda: 2)
+    module._libraries.cache_clear()  # other tests may have loaded one more
     with threadpool_limits(2, user_api="blas"):
         yield
 
