@@ -22,7 +22,7 @@ from hardening.texts import damaged, raw, text
 TEXT = "the king of the hill\nis not the queen of it, is he\n" * 8
 COMMANDS = ("ngram", "ngram", "ngram", "ngram", "ngram", "ngram", "ffnn", "rnn")
 SMALL = {
-    "ngram": (),
+    "ngram": ("--threads=1",),
     "ffnn": ("--epochs=0.01", "--threads=1"),
     "rnn": ("--epochs=0.01", "--threads=1", "--layers=1"),
 }
