@@ -148,7 +148,7 @@ def process(
     stdout: Path | None = None,
     scratch: Path | None = None,
 ) -> Cost:
-    """Run a program to its end; `scratch` is the folder of its temporary files.
+    """Run a program to its end; `scratch` is the folder of its temporary files, also as TMPDIR.
 
     Raises:
         SkippedError: it failed.
@@ -159,7 +159,10 @@ def process(
         tempfile.TemporaryFile() as errors,
     ):
         begin = time.perf_counter()
-        running = subprocess.Popen(command, stdin=source, stdout=target, stderr=errors, cwd=ROOT)
+        variables = os.environ if scratch is None else {**os.environ, "TMPDIR": str(scratch)}
+        running = subprocess.Popen(
+            command, stdin=source, stdout=target, stderr=errors, cwd=ROOT, env=variables
+        )
         together = _Together(running.pid, scratch)
         together.start()
         _, status, usage = os.wait4(running.pid, 0)

@@ -57,8 +57,7 @@ class Large:
         return self.folder / "scratch"
 
     def ours(self, *more: str) -> Cost:
-        scratch = self._scratch
-        return process(self.our_command("--scratch", str(scratch), *more), scratch=scratch)
+        return process(self.our_command(*more), scratch=self._scratch)
 
     def peers(self) -> Cost:
         estimate, build = (process(each, scratch=self._scratch) for each in self.peer_commands())

@@ -10,6 +10,7 @@ file.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -34,10 +35,12 @@ def target(data: bytes) -> None:
     Path("text.txt").write_text(TEXT, encoding="utf-8")
     Path("config.toml").write_bytes(data[1:])
     lm(["train", kind, "text.txt", "--config", "config.toml", "--models=m", *SMALL[kind]])
-    ours = {"text.txt", "config.toml", ".stderr"}
-    folders = filter(Path.is_dir, Path().iterdir())
-    scratch = {path.name for path in folders if not any(path.iterdir())}  # the input named it
-    there = {path.name for path in Path().iterdir()} - ours - scratch
+    for folder in filter(
+        Path.is_dir, list(Path().iterdir())
+    ):  # one that the input named: --scratch
+        if {path.name for path in folder.iterdir()} <= {"lmsuite-scratch"}:
+            shutil.rmtree(folder)
+    there = {path.name for path in Path().iterdir()} - {"text.txt", "config.toml", ".stderr"}
     assert there <= {"m"}, f"written outside of the models folder: {there}"
 
 

@@ -51,12 +51,20 @@ class Scratch:
         """Whether it is a folder of this machine's file system."""
         return "://" not in self.place
 
+    @property
+    def _is_temporary(self) -> bool:
+        return self.place.endswith(_TEMPORARY)
+
     def write(self, name: str, *sections: Sequence[NDArray[Any]], compressed: bool = True) -> None:
         """Write a file of these sections; compressed, where the library for that is there.
+
+        Nothing is compressed in a folder of `temporary_scratch`: this machine's disk takes bytes
+        sooner than they are compressed.
 
         Raises:
             TrainingError: there is no room, or the folder cannot be written.
         """
+        compressed = compressed and not self._is_temporary
         bodies = [packed(section, compressed=compressed) for section in sections]
         ends = np.cumsum([_WORD * (len(bodies) + 2), *map(len, bodies)])
         head = np.array([len(bodies), *ends.tolist()], "<u8").tobytes()
@@ -204,7 +212,7 @@ class Scratch:
     def _failed(self, verb: str, error: Exception) -> TrainingError:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         reason = reason or type(error).__name__
-        if self.place.endswith(_TEMPORARY):
+        if self._is_temporary:
             return TrainingError(
                 f"cannot keep temporary files in {Path(self.place).parent} ({reason}); the "
                 "environment variable TMPDIR names another folder"
