@@ -35,9 +35,8 @@ def target(data: bytes) -> None:
     Path("text.txt").write_text(TEXT, encoding="utf-8")
     Path("config.toml").write_bytes(data[1:])
     lm(["train", kind, "text.txt", "--config", "config.toml", "--models=m", *SMALL[kind]])
-    for folder in filter(
-        Path.is_dir, list(Path().iterdir())
-    ):  # one that the input named: --scratch
+    for folder in filter(Path.is_dir, list(Path().iterdir())):
+        # The input named it: --scratch.
         if {path.name for path in folder.iterdir()} <= {"lmsuite-scratch"}:
             shutil.rmtree(folder)
     there = {path.name for path in Path().iterdir()} - {"text.txt", "config.toml", ".stderr"}

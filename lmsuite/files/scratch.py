@@ -58,13 +58,9 @@ class Scratch:
     def write(self, name: str, *sections: Sequence[NDArray[Any]], compressed: bool = True) -> None:
         """Write a file of these sections; compressed, where the library for that is there.
 
-        Nothing is compressed in a folder of `temporary_scratch`: this machine's disk takes bytes
-        sooner than they are compressed.
-
         Raises:
             TrainingError: there is no room, or the folder cannot be written.
         """
-        compressed = compressed and not self._is_temporary
         bodies = [packed(section, compressed=compressed) for section in sections]
         ends = np.cumsum([_WORD * (len(bodies) + 2), *map(len, bodies)])
         head = np.array([len(bodies), *ends.tolist()], "<u8").tobytes()
