@@ -30,6 +30,7 @@ from lmsuite.models.interface import LanguageModel, State
 from lmsuite.models.interpolation import em_weights, interpolate
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.registry import model_class
+from lmsuite.models.settings import AdaptationSettings
 from lmsuite.settings import check, read, setting
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, UNK
@@ -202,6 +203,14 @@ class NeuralCache(LanguageModel):
             return scores
 
         return score
+
+    def adapting_scorer(
+        self, settings: AdaptationSettings
+    ) -> Callable[[IntArray], NDArray[np.float64]]:
+        raise UsageError(
+            "a network with a neural cache cannot adapt: the hidden vectors in its memory are those "
+            "of its weights as they are"
+        )
 
     def _cache_scores(self, ids: IntArray) -> NDArray[np.float64]:
         """ln p_cache (M,) of each token; nan where the memory is empty."""

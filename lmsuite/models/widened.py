@@ -18,6 +18,7 @@ from lmsuite.errors import ModelFileError
 from lmsuite.files import records
 from lmsuite.models.interface import Decoder, LanguageModel, State
 from lmsuite.models.registry import model_class
+from lmsuite.models.settings import AdaptationSettings
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, Vocabulary, Widening
 from lmsuite.types import Array, FloatArray, IntArray
@@ -107,6 +108,12 @@ class Widened(LanguageModel):
     def piece_scorer(self) -> Callable[[IntArray], NDArray[np.float64]]:
         score = self.inner.piece_scorer()
         return lambda ids: self._masked(ids, score)
+
+    def adapting_scorer(
+        self, settings: AdaptationSettings
+    ) -> Callable[[IntArray], NDArray[np.float64]]:
+        score = self.inner.adapting_scorer(settings)
+        return lambda ids: self._masked(ids, score(self.own_ids(ids)))
 
     def matched_orders(self, ids: IntArray, *, bos: bool = True) -> NDArray[np.int64] | None:
         return self.inner.matched_orders(self.own_ids(ids), bos=bos)

@@ -14,6 +14,7 @@ from lmsuite.models.interface import LanguageModel
 from lmsuite.models.mixture import Mixture
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.settings import AdaptationSettings
+from lmsuite.models.widened import Widened
 from lmsuite.text.encoding import Boundaries
 from lmsuite.text.vocabulary import BOS
 from tests.contract_cases import OTHER, TRAINING, network, ngram
@@ -115,6 +116,14 @@ def test_in_a_mixture_the_networks_adapt() -> None:
     own = [members["kn"].score(ids), members["lstm"].adapting_scorer(QUICK)(ids)]
     together = np.log(0.25 * np.exp(own[0]) + 0.75 * np.exp(own[1]))
     assert mixture.adapting_scorer(QUICK)(ids) == pytest.approx(together, abs=1e-6)
+
+
+def test_a_network_with_more_words_adapts_too() -> None:
+    model = MADE["lstm", Boundaries.LINES]
+    wide = Widened(model, model.encoder.vocabulary.extended(["zebra"]))
+    ids = wide.encoder.encode(TRAINING)
+    expected = model.adapting_scorer(QUICK)(model.encoder.encode(TRAINING))
+    assert wide.adapting_scorer(QUICK)(ids) == pytest.approx(expected, abs=1e-6)
 
 
 def test_what_has_no_network_says_so() -> None:
