@@ -208,7 +208,7 @@ class NeuralCache(LanguageModel):
         self, settings: AdaptationSettings
     ) -> Callable[[IntArray], NDArray[np.float64]]:
         raise UsageError(
-            "a network with a neural cache cannot adapt: the hidden vectors in its memory are those "
+            "a network with a neural cache cannot adapt: the vectors in its memory are those "
             "of its weights as they are"
         )
 

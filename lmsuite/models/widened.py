@@ -113,7 +113,7 @@ class Widened(LanguageModel):
         self, settings: AdaptationSettings
     ) -> Callable[[IntArray], NDArray[np.float64]]:
         score = self.inner.adapting_scorer(settings)
-        return lambda ids: self._masked(ids, score(self.own_ids(ids)))
+        return lambda ids: self._masked(ids, score)
 
     def matched_orders(self, ids: IntArray, *, bos: bool = True) -> NDArray[np.int64] | None:
         return self.inner.matched_orders(self.own_ids(ids), bos=bos)
