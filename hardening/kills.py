@@ -149,10 +149,10 @@ def measured(writer: Writer, arguments: Sequence[str]) -> tuple[float, int]:
     code = wait_or_kill(process, 60)
     seconds = time.monotonic() - began
     with os.fdopen(pipe, "rb") as stream:
-        steps = int(stream.read())
+        steps = stream.read()
     if code:
         raise DamageError(f"lm {' '.join(arguments)} exits with {code} undisturbed: {errors()}")
-    return seconds, steps
+    return seconds, int(steps)
 
 
 def attack(name: str, kills: int, seed: int) -> Tally:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import http.server
 import os
+import subprocess
+import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+HOUSE = Path(__file__).parent.parent
 TEXT = "the cat sat on the mat and the dog sat on the log.\nwhere had the dog sat?\n" * 40
 
 
@@ -19,34 +19,14 @@ def files() -> set[str]:
     return {str(path) for path in Path().rglob("*") if path.is_file()}
 
 
-class _Serving(http.server.BaseHTTPRequestHandler):
-    """A text that is another every time."""
-
-    count = 0
-
-    def do_GET(self) -> None:
-        type(self).count += 1
-        text = b"served %d\n" % self.count + b"word " * 200_000
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        with contextlib.suppress(OSError):
-            self.wfile.write(text)
-
-    def log_message(self, *given: Any) -> None:
-        pass
-
-
 @contextlib.contextmanager
 def surroundings() -> Iterator[None]:
     """A folder of its own as the current one, and a server that has the corpus ``served``."""
     here, environment = Path.cwd(), dict(os.environ)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Serving)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+    with _served() as port, tempfile.TemporaryDirectory(prefix="kills-") as folder:
         os.chdir(folder)
         Path("catalogue.toml").write_text(
-            f'[served]\ntitle = "A text"\nurl = "http://127.0.0.1:{server.server_port}/"\n'
+            f'[served]\ntitle = "A text"\nurl = "http://127.0.0.1:{port}/"\n'
         )
         os.environ |= {"LM_CATALOGUE": f"{folder}/catalogue.toml", "LM_CACHE": f"{folder}/cache"}
         os.environ.pop("LM_MODELS", None)
@@ -56,8 +36,18 @@ def surroundings() -> Iterator[None]:
             os.chdir(here)
             os.environ.clear()
             os.environ.update(environment)
-            server.shutdown()
-            server.server_close()
+
+
+@contextlib.contextmanager
+def _served() -> Iterator[int]:
+    """The port of a server of its own process."""
+    command = [sys.executable, "-m", "hardening.served"]
+    with subprocess.Popen(command, cwd=HOUSE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield int(server.stdout.readline())
+        finally:
+            server.terminate()
 
 
 @functools.cache
