@@ -47,7 +47,8 @@ class Large:
         arpa, trie = self.folder / "kenlm.arpa", self.folder / "kenlm.trie"
         memory = self.memory or "50%"
         estimate = [program("lmplz"), "-o", str(self.order), "-S", memory, "-T", self._scratch]
-        estimate += ["--text", self.text, "--arpa", arpa]
+        # In a drawn text, long n-grams may be too regular for the formula of the discounts.
+        estimate += ["--text", self.text, "--arpa", arpa, "--discount_fallback"]
         build = [program("build_binary"), "-S", memory, "-T", self._scratch, "trie", arpa, trie]
         return [estimate, build]
 

@@ -69,12 +69,15 @@ NETWORKS = {
     "ffnn": FeedForwardSettings(context=3, embed=6, hidden=(8,), direct=True),
     "ffnn-deep": FeedForwardSettings(context=2, embed=4, hidden=(6, 5), activation="relu"),
     "lstm": RecurrentSettings(
-        cell="lstm", hidden=8, embed=8, layers=2, dropout=0.2, embed_dropout=0.2
+        cell="lstm", hidden=8, embed=8, layers=2, dropout=0.2, embed_dropout=0.2, weight_drop=0.3
     ),
     "gru": RecurrentSettings(cell="gru", hidden=8, embed=8, tied=True),
     "elman": RecurrentSettings(cell="elman", hidden=8, embed=4),
     "ffnn-adaptive": FeedForwardSettings(
         context=3, embed=6, hidden=(8,), direct=True, softmax="adaptive", cutoffs=(6, 11)
+    ),
+    "ffnn-tied-adaptive": FeedForwardSettings(
+        context=3, embed=6, hidden=(5, 6), tied=True, softmax="adaptive", cutoffs=(6, 11)
     ),
     "lstm-adaptive": RecurrentSettings(hidden=8, embed=4, softmax="adaptive", cutoffs=(5, 6, 9)),
     "gru-tied-adaptive": RecurrentSettings(
@@ -99,7 +102,7 @@ def network(name: str, boundaries: Boundaries) -> Case:
     def make() -> LanguageModel:
         text, ids = TextEncoder.train(given_to(boundaries, TRAINING), text_of(boundaries))
         model = kind.initial(text, settings, np.random.default_rng(1))
-        how = TrainingSettings(epochs=2, minutes=None, batch=4, bptt=5, learning_rate=0.01)
+        how = TrainingSettings(epochs=2, minutes=None, batch=4, bptt=5, learning_rate=0.01, average=0.1)
         return train(model, ids, text.encode(given_to(boundaries, OTHER)), how, Unheard()).model
 
     return Case(f"{name}-{boundaries.value}", make)

@@ -159,6 +159,15 @@ class _Graph:
     def _vector(self, token: int) -> Node:
         return self._C.row(token, self._encoder.token_text(token))
 
+    def _output_weights(
+        self, cutoffs: Sequence[int], is_tied: bool, symbol: str, rows: slice = slice(None)
+    ) -> Node:
+        """From the top hidden vector to the logits of the (frequent) words."""
+        if not is_tied:
+            return Node(symbol, self._arrays["output.W"][rows])
+        words = self._C.row(slice(0, cutoffs[0]), "frequent words") if cutoffs else self._C
+        return words.T
+
     def _make_clusters(self, cutoffs: Sequence[int], is_tied: bool) -> None:
         """The arrays of an adaptive softmax besides those of its frequent words."""
         self._edges = (*cutoffs, len(self._encoder.vocabulary)) if cutoffs else ()
@@ -228,7 +237,7 @@ def _alike(logits: Node, entry: Shown) -> _Entries:
 
 
 class _FeedForwardGraph(_Graph):
-    """x, z = x H + d, a = f(z), y = a U + b (+ x W)."""
+    """x, z = x H + d, a = f(z), y = a U + b (+ x W); with tied embeddings U = Cᵀ."""
 
     def __init__(self, model: FeedForward) -> None:
         super().__init__(model)
@@ -239,18 +248,19 @@ class _FeedForwardGraph(_Graph):
             for i, (mark, b) in enumerate((mark, f"hidden.{i}.b") for i, mark in enumerate(marks))
         ]
         cutoffs = getattr(settings, "cutoffs", ())
-        self._make_clusters(cutoffs, is_tied=False)
-        output, size = self._arrays["output.W"], settings.hidden[-1]
+        self._make_clusters(cutoffs, settings.tied)
+        size = settings.hidden[-1]
         is_split = settings.direct and not cutoffs
-        self._U = Node("U", output[:size] if is_split else output)
+        self._U = self._output_weights(cutoffs, settings.tied, "U", slice(size if is_split else None))
         self._b = self._parameter("b", "output.b")
-        self._W = Node("W", output[size:]) if is_split else None
+        self._W = Node("W", self._arrays["output.W"][size:]) if is_split else None
 
     @property
     def parameters(self) -> tuple[Node, ...]:
         layers = [node for _, *nodes in self._layers for node in nodes]
         direct = [self._W] if self._W else []
-        return (self._C, *layers, self._U, *direct, self._b, *self._of_clusters)
+        output = [] if self._U.edges else [self._U]
+        return (self._C, *layers, *output, *direct, self._b, *self._of_clusters)
 
     def step(self, number: int, before: IntArray, target: int) -> _Step:
         """The ids read, the top hidden vector, the loss and its entries, after ids `before`."""
@@ -286,8 +296,7 @@ class _RecurrentGraph(_Graph):
             self._layers.append((mark, weights_of(settings.cell, arrays, mark)))
         cutoffs = getattr(settings, "cutoffs", ())
         self._make_clusters(cutoffs, settings.tied)
-        words = self._C.row(slice(0, cutoffs[0]), "frequent words") if cutoffs else self._C
-        self._W = words.T if settings.tied else self._parameter("W_y", "output.W")
+        self._W = self._output_weights(cutoffs, settings.tied, "W_y")
         self._b = self._parameter("b_y", "output.b")
         self._size = settings.hidden
         self._states: list[tuple[Node, ...]] = []

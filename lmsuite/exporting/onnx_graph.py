@@ -70,7 +70,7 @@ class _Graph:
         self.values: list[Any] = []
         for letter, array in arrays.items():
             self._value(letter, array)
-        self._is_tied = "W" not in arrays and "U" not in arrays
+        self._is_tied = arrays.keys().isdisjoint(("W", "U"))
 
     def _value(self, name: str, array: Any) -> str:
         from onnx import numpy_helper
@@ -99,6 +99,12 @@ class _Graph:
         product = self._node("MatMul", [x, weights], f"{output}_product")
         return self._node("Add", [product, bias], output)
 
+    def _output_weights(self, name: str) -> str:
+        """Those of this name, or if they are the embeddings', these."""
+        if self._is_tied:
+            return self._node("Transpose", ["C"], "C_transposed", perm=[1, 0])
+        return name
+
     def _log_probs(self, logits: str, model: NeuralModel) -> None:
         """log softmax(y) over the possible tokens."""
         size = len(model.encoder.vocabulary)
@@ -125,7 +131,7 @@ class _Graph:
                 a = self._node("Clip", [z, *bounds], f"a_{number}")
             else:
                 a = self._node(_ACTIVATIONS[settings.activation], [z], f"a_{number}")
-        y = self._linear(a, "U", "b", "y")
+        y = self._linear(a, self._output_weights("U"), "b", "y")
         if settings.direct:
             direct = self._node("MatMul", [x, "W"], "direct")
             y = self._node("Add", [y, direct], "y_direct")
@@ -164,10 +170,7 @@ class _Graph:
             x = after[layer * states]
         whole = [self._node("Unsqueeze", [each, first_axis], f"{each}_row") for each in after]
         self._node("Concat", whole, "state_after", axis=0)
-        weights = "W"
-        if self._is_tied:
-            weights = self._node("Transpose", ["C"], "C_transposed", perm=[1, 0])
-        self._log_probs(self._linear(x, weights, "b", "y"), model)
+        self._log_probs(self._linear(x, self._output_weights("W"), "b", "y"), model)
         self._output("state_after", [arrays, "B", settings.hidden])
 
     def _split(self, array: str, name: str, parts: int, *, axis: int) -> list[str]:

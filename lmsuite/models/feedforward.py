@@ -5,7 +5,8 @@
     C           embedding       (V, m)      a vector for each token
     x           x               (B, (n-1)m) the vectors of the window, one after another
     H, d        hidden layers   ((n-1)m, h) a = f(x H + d); more layers stack on it
-    U, W, b     output          (h, V)      y = b + a U; with direct connections, + x W
+    U, W, b     output          (h, V)      y = b + a U; with direct connections, + x W;
+                                            with tied embeddings, U = Cᵀ
 
     P(w_t | window) = softmax(y)                                                       (eq. 1)
 
@@ -66,7 +67,9 @@ class FeedForward(NeuralModel):
         self._embed_dropout = Dropout(settings.embed_dropout)
         self._embedding = Embedding(parameters, "embedding")
         self._layers = [Linear(parameters, f"hidden.{i}") for i in range(len(settings.hidden))]
-        self.output = Softmax(parameters, "output", settings.cutoffs)
+        self.output = Softmax(
+            parameters, "output", settings.cutoffs, self._embedding if settings.tied else None
+        )
 
     @classmethod
     def shapes(cls, vocabulary: int, settings: FeedForwardSettings) -> dict[str, tuple[int, ...]]:
@@ -77,7 +80,9 @@ class FeedForward(NeuralModel):
             shapes |= Linear.shapes(f"hidden.{i}", inputs, size)
             inputs = size
         top = cls.output_inputs(settings)
-        return shapes | Softmax.shapes("output", top, vocabulary, settings.cutoffs, tied=False)
+        return shapes | Softmax.shapes(
+            "output", top, vocabulary, settings.cutoffs, tied=settings.tied
+        )
 
     @classmethod
     def output_inputs(cls, settings: FeedForwardSettings) -> int:
@@ -86,7 +91,8 @@ class FeedForward(NeuralModel):
         return settings.hidden[-1] + window
 
     def initialise(self, rng: np.random.Generator) -> None:
-        self._embedding.initialise(rng)
+        # A tied table is the output's weights too, and must not start with large logits.
+        self._embedding.initialise(rng, self._settings.embed**-0.5 if self._settings.tied else 1.0)
         for layer in self._layers:
             layer.initialise(rng)
         self.output.initialise(rng)
@@ -146,9 +152,9 @@ class FeedForward(NeuralModel):
         rng: np.random.Generator | None,
         rows: IntArray | None = None,
     ) -> float:
+        self._embedding.d_table[... if rows is None else rows] = 0
         top, caches = self._forward(inputs, rng)
         loss, d_top = self.output.loss(top, targets, weight, self.encoder.impossible)
-        self._embedding.d_table[... if rows is None else rows] = 0
         self._backward(d_top, caches)
         return loss
 
@@ -223,7 +229,7 @@ class FeedForward(NeuralModel):
         return {
             "architecture": "feed-forward network (Bengio et al. 2003)",
             "context": f"{settings.context} tokens",
-            "embedding": settings.embed,
+            "embedding": f"{settings.embed}{' (tied to the output)' if settings.tied else ''}",
             "hidden layers": " → ".join(map(str, settings.hidden)),
             "activation": settings.activation,
             "direct connections": "yes" if settings.direct else "no",

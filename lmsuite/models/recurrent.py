@@ -9,7 +9,8 @@
     P(w_{t+1} | w_1 … w_t) = softmax(y_t)
 
 Dropout, if any, is on the embeddings, between layers and before the output, but never between time
-steps (Zaremba et al. 2014). With `variational`, all steps of a window have the same mask.
+steps (Zaremba et al. 2014). With `variational`, all steps of a window have the same mask. With
+`weight_drop`, recurrent weights are left out too.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from lmsuite.nn.layers import Dropout, Embedding
 from lmsuite.nn.output import Softmax
 from lmsuite.nn.parameter import Parameters
 from lmsuite.nn.reader import Reader
+from lmsuite.nn.weight_drop import weights_dropped
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import BoolArray, FloatArray, IntArray
@@ -144,13 +146,14 @@ class Recurrent(NeuralModel):
         rows: IntArray | None = None,
     ) -> float:
         self._embedding.d_table[... if rows is None else rows] = 0
-        hidden, carry[...], caches = self._forward(inputs, carry, inputs == BOS, rng)
-        top, mask = dropped(self._dropout, hidden, rng)
-        T, B, H = top.shape
-        loss, d_top = self.output.loss(
-            top.reshape(T * B, H), targets.reshape(-1), weight, self.encoder.impossible
-        )
-        self._backward(self._dropout.backward(d_top.reshape(T, B, H), mask), caches)
+        with weights_dropped(self._layers, self._settings.weight_drop, rng):
+            hidden, carry[...], caches = self._forward(inputs, carry, inputs == BOS, rng)
+            top, mask = dropped(self._dropout, hidden, rng)
+            T, B, H = top.shape
+            loss, d_top = self.output.loss(
+                top.reshape(T * B, H), targets.reshape(-1), weight, self.encoder.impossible
+            )
+            self._backward(self._dropout.backward(d_top.reshape(T, B, H), mask), caches)
         return loss
 
     def examples(self, ids: IntArray, positions: NDArray[np.int64]) -> tuple[IntArray, IntArray]:
@@ -279,6 +282,7 @@ class Recurrent(NeuralModel):
         settings = self._settings
         dropout = f"{settings.dropout}, of embeddings {settings.embed_dropout}"
         dropout += " (variational)" if settings.variational else ""
+        dropout += f", of recurrent weights {settings.weight_drop}" if settings.weight_drop else ""
         return {
             "architecture": f"recurrent network ({settings.cell})",
             "layers": settings.layers,

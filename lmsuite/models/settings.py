@@ -15,7 +15,7 @@ CELLS = ("lstm", "gru", "elman")
 SOFTMAXES = ("full", "adaptive")
 MOST_CLUSTERS = 8
 
-OF_TRAINING = ("dropout", "embed_dropout", "variational")
+OF_TRAINING = ("dropout", "embed_dropout", "variational", "weight_drop")
 """The settings of a network that matter in training alone: a finished one predicts without them."""
 
 _CHOSEN = "by the size of the text"
@@ -99,6 +99,13 @@ class FeedForwardSettings:
         "tanh", choices=ACTIVATIONS, shown=_CHOSEN, help="The hidden layers' non-linearity."
     )
     direct: bool = setting(False, help="Connect the embeddings directly to the output as well.")
+    tied: bool = setting(
+        False,
+        option="--tied/--untied",
+        shown=_CHOSEN,
+        unrecorded=False,
+        help="Let the embeddings serve as the output's weights too.",
+    )
     softmax: str = _softmax()
     cutoffs: tuple[int, ...] = _cutoffs()
     dropout: float = _dropout(_OF_HIDDEN)
@@ -110,6 +117,16 @@ class FeedForwardSettings:
         _check_softmax(self.softmax, self.cutoffs)
         if not self.hidden:
             raise UsageError("{hidden} must be one size or more, not none", "hidden", value=())
+        if self.tied and (self.embed != self.hidden[-1] or self.direct):
+            rule = "leaves no room for {direct}"
+            if not self.direct:
+                rule = (
+                    f"needs {{embed}} equal to the last of {{hidden}}, not {self.embed} "
+                    f"and {self.hidden[-1]}"
+                )
+            raise UsageError(
+                f"{{tied}} {rule}", *("tied", "embed", "hidden", "direct"), value=True
+            )
 
 
 def _registered() -> Iterable[str]:
@@ -146,6 +163,14 @@ class RecurrentSettings:
     """Between layers and on the output."""
     embed_dropout: float = _dropout(_OF_EMBEDDINGS)
     variational: bool = setting(False, help="Drop the same activations at every step.")
+    weight_drop: float = setting(
+        0.0,
+        minimum=0,
+        below=1,
+        shown=_CHOSEN,
+        unrecorded=0.0,
+        help="The share of recurrent weights left out at random in each batch of training.",
+    )
     unknown_share: float = _unknown_share()
 
     def __post_init__(self) -> None:

@@ -364,9 +364,11 @@ def _sizes(recipe: Recipe, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """The network's settings: the recipe's, replaced by those that the user gave."""
     settings = recipe.model | dict(chosen)
     if settings.get("tied") and "tied" not in chosen:
-        # Embeddings can be tied only if they have the hidden layer's size, as in the recipe.
-        settings["embed"] = chosen.get("embed", settings["hidden"])
-        settings["tied"] = settings["embed"] == settings["hidden"]
+        # Embeddings can be tied only if they have the (last) hidden layer's size, as in the recipe.
+        hidden = settings["hidden"]
+        size = hidden[-1] if isinstance(hidden, tuple) else hidden
+        settings["embed"] = chosen.get("embed", size)
+        settings["tied"] = settings["embed"] == size and not settings.get("direct")
     return settings
 
 

@@ -10,7 +10,7 @@ import hashlib
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,7 +20,9 @@ from lmsuite.errors import DataError, ModelFileError, TrainingError
 from lmsuite.models.neural import NeuralModel
 from lmsuite.nn.optimizers import OPTIMIZERS
 from lmsuite.nn.schedules import SCHEDULES
+from lmsuite.settings import recorded
 from lmsuite.store.history import HistoryRow, write_history
+from lmsuite.training import averaging
 from lmsuite.training.batches import Batches, Lanes, Windows, validation_pieces
 from lmsuite.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lmsuite.training.clock import Clock, TimeLimits
@@ -136,7 +138,7 @@ def _identity(
     facts |= {name.replace("_", " "): value for name, value in model.settings_dict().items()}
     facts["training text"] = hashlib.sha256(ids.tobytes()).hexdigest()[:16]
     facts["validation text"] = hashlib.sha256(valid_ids.tobytes()).hexdigest()[:16]
-    options = asdict(settings)
+    options = recorded(settings)
     options.pop("checkpoint_every")
     return facts | {f"--{name.replace('_', '-')}": value for name, value in options.items()}
 
@@ -224,7 +226,8 @@ class _Training:
         if phase != progress.phase:
             progress.phase, progress.update = phase, 0
         progress.rate = peak * progress.rate_scale * self._schedule.factor(share)
-        return Update(progress.step, phase, progress.update + 1, progress.rate)
+        pull = averaging.pull(progress.step + 1, settings.average)
+        return Update(progress.step, phase, progress.update + 1, progress.rate, pull)
 
     def _validate(self) -> None:
         """Score the validation text and note the result; recovery can return to this step."""
@@ -246,7 +249,7 @@ class _Training:
         progress.waited = 0 if best else progress.waited + 1
         if best:
             progress.best_loss, progress.best_step = loss, progress.step
-            self.best[:] = self._engine.values
+            self.best[:] = self._engine.mean
         self._clock.validated(progress.step, seconds)
         self._reporter.validated(row, best=best)
         self._write_history()
@@ -279,6 +282,8 @@ class _Training:
             "good": self._recovery.good,
             "carry": self._engine.carry,
         }
+        if self._settings.average:
+            arrays["mean"] = self._engine.mean
         for phase, moments in enumerate(self._engine.moments):
             arrays |= {f"moments.{phase}.{name}": array for name, array in moments.items()}
         return arrays

@@ -28,7 +28,7 @@ def network(name: str, boundaries: Boundaries = Boundaries.LINES) -> NeuralModel
     settings = NETWORKS[name]
     kind: type[NeuralModel] = FeedForward if "ffnn" in name else Recurrent
     if kind is Recurrent:
-        settings = replace(settings, dropout=0.0, embed_dropout=0.0)
+        settings = replace(settings, dropout=0.0, embed_dropout=0.0, weight_drop=0.0)
     encoder, _ = TextEncoder.train(given_to(boundaries, TRAINING), text_of(boundaries))
     model = kind.initial(encoder, settings, np.random.default_rng(1), np.float64)
     model.parameters.values += 0.2 * np.random.default_rng(2).standard_normal(len(model.parameters))
@@ -56,7 +56,8 @@ def gradients(trace: NetworkTrace, model: NeuralModel) -> dict[str, FloatArray]:
     if isinstance(model, FeedForward):
         for i, mark in enumerate(marks(len(model.settings.hidden))):
             found[f"hidden.{i}.W"], found[f"hidden.{i}.b"] = of[f"H{mark}"], of[f"d{mark}"]
-        found["output.W"] = np.concatenate([of[symbol] for symbol in "UW" if symbol in of])
+        if "U" in of:
+            found["output.W"] = np.concatenate([of[symbol] for symbol in "UW" if symbol in of])
         found["output.b"] = of["b"]
     else:
         cell = model.settings.cell

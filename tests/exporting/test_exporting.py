@@ -39,7 +39,7 @@ FEED_FORWARD = [
         ("hardtanh", (4, 3, 6), False),
         ("softsign", (5,), False),
     ]
-]
+] + [FeedForwardSettings(context=3, embed=5, hidden=(4, 5), tied=True)]
 RECURRENT = [
     RecurrentSettings(cell=cell, hidden=5, embed=5 if tied else 4, layers=layers, tied=tied)
     for cell, layers, tied in itertools.product(["elman", "gru", "lstm"], [1, 2], [False, True])
@@ -136,7 +136,8 @@ def test_an_npz_file_is_enough_for_the_equations_of_bengio(settings: Any, tmp_pa
     x = h = a["C"][window].reshape(-1)
     for number in range(1, len(settings.hidden) + 1):
         h = f[settings.activation](h @ a[f"H_{number}"] + a[f"d_{number}"])
-    y = a["b"] + h @ a["U"] + (x @ a["W"] if settings.direct else 0)
+    U = a["C"].T if settings.tied else a["U"]
+    y = a["b"] + h @ U + (x @ a["W"] if settings.direct else 0)
     expected = model.log_probs(window[None].astype(np.int32))[0]
     close(expected, softmax(y, model.encoder.impossible))
     assert list(a["vocabulary"]) == list(model.encoder.vocabulary.tokens)

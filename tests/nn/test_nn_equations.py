@@ -198,14 +198,14 @@ def test_softmax_with_cross_entropy_is_the_equations(tuned: bool) -> None:
     assert loss == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("direct", [False, True])
-def test_a_feed_forward_network_is_the_equations(direct: bool) -> None:
+@pytest.mark.parametrize(("direct", "tied"), [(False, False), (True, False), (False, True)])
+def test_a_feed_forward_network_is_the_equations(direct: bool, tied: bool) -> None:
     """Loss and gradient of a batch of windows: embedding, tanh layers of 3 and 2, softmax.
 
-    x = [C(w_1) C(w_2)], a = tanh(x H + d), a' = tanh(a H' + d'), y = b + a' U (+ x W)
+    x = [C(w_1) C(w_2)], a = tanh(x H + d), a' = tanh(a H' + d'), y = b + a' U (+ x W); or U = Cᵀ
     """
     text, _ = TextEncoder.train("abcabdab", TextSettings("char"))
-    settings = FeedForwardSettings(context=2, embed=2, hidden=(3, 2), direct=direct)
+    settings = FeedForwardSettings(context=2, embed=2, hidden=(3, 2), direct=direct, tied=tied)
     model = FeedForward.initial(text, settings, np.random.default_rng(0), np.float64)
     parameters = model.parameters
     parameters.values[...] = np.random.default_rng(9).normal(0, 0.8, len(parameters))
@@ -222,7 +222,8 @@ def test_a_feed_forward_network_is_the_equations(direct: bool) -> None:
                 W, b = w[f"hidden.{i}.W"], w[f"hidden.{i}.b"]
                 a = [tanh(dot(a, W, b, k)) for k in range(size)]
             top = [*a, *x] if direct else a
-            y = [dot(top, w["output.W"], w["output.b"], v) for v in range(V)]
+            U = list(zip(*w["embedding.table"], strict=True)) if tied else w["output.W"]
+            y = [dot(top, U, w["output.b"], v) for v in range(V)]
             total += cross_entropy(y, target, text.impossible.tolist())
         return total / 3
 
