@@ -251,7 +251,9 @@ class _FeedForwardGraph(_Graph):
         self._make_clusters(cutoffs, settings.tied)
         size = settings.hidden[-1]
         is_split = settings.direct and not cutoffs
-        self._U = self._output_weights(cutoffs, settings.tied, "U", slice(size if is_split else None))
+        self._U = self._output_weights(
+            cutoffs, settings.tied, "U", slice(size if is_split else None)
+        )
         self._b = self._parameter("b", "output.b")
         self._W = Node("W", self._arrays["output.W"][size:]) if is_split else None
 

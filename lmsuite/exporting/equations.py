@@ -2,7 +2,8 @@
 
 Feed-forward, after Bengio et al. (2003), with x the vectors of the window one after another::
 
-    a_1 = f(x H_1 + d_1),  a_l = f(a_{l-1} H_l + d_l),  y = b + a U (+ x W);  with tied embeddings U = Cᵀ
+    a_1 = f(x H_1 + d_1),  a_l = f(a_{l-1} H_l + d_l),  y = b + a U (+ x W)
+    with tied embeddings U = Cᵀ
 
 Recurrent, with x_t the vector of w_t, or the hidden vector of the layer below::
 

@@ -124,9 +124,7 @@ class FeedForwardSettings:
                     f"needs {{embed}} equal to the last of {{hidden}}, not {self.embed} "
                     f"and {self.hidden[-1]}"
                 )
-            raise UsageError(
-                f"{{tied}} {rule}", *("tied", "embed", "hidden", "direct"), value=True
-            )
+            raise UsageError(f"{{tied}} {rule}", *("tied", "embed", "hidden", "direct"), value=True)
 
 
 def _registered() -> Iterable[str]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lmsuite import __version__
 from lmsuite.errors import LmError, TrainingError, UsageError
-from lmsuite.executors import Cluster, Engine, Processes, cluster, in_order, thread_count
+from lmsuite.executors import Cluster, StandingProcesses, cluster, in_order, thread_count
 from lmsuite.files.disk_arrays import in_memory
 from lmsuite.files.scratch import TRAFFIC, Scratch, locked_scratch, temporary_scratch
 from lmsuite.ngram.memory import machine_bytes
@@ -55,7 +55,7 @@ class Workplace:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: StandingProcesses | Cluster,
         scratch: Scratch,
         *,
         keeps: bool = False,
@@ -74,7 +74,7 @@ class Workplace:
     def planned(self, memory: int | None, tokens: int, packing: Packing) -> int:
         """The positions of a block, and n-grams of a range, for so many bytes of memory.
 
-        Where processes are forked, there may be fewer of them from now on.
+        Of this machine's processes, there may be fewer from now on.
 
         Args:
             memory: for all processes of this machine, or for each worker of a cluster elsewhere;
@@ -91,7 +91,7 @@ class Workplace:
             workers = self.engine.workers
             return planned(memory or machine_bytes() // 2, tokens, packing, workers, workers).part
         plan = planned(memory or machine_bytes() // 2, tokens, packing, self.engine.workers)
-        self.engine = Processes(plan.workers)
+        self.engine.limit(plan.workers)
         return plan.part
 
     def fingerprint(self, *arrays: NDArray[Any]) -> str:
@@ -286,10 +286,13 @@ def workplace(
             folder = stack.enter_context(temporary_scratch())
         else:
             folder = stack.enter_context(locked_scratch(f"{scratch.rstrip('/')}/{_FOLDER}"))
-        engine: Engine = Processes(threads or thread_count())
-        if cluster_at is not None:
+        engine: StandingProcesses | Cluster
+        if cluster_at is None:
+            engine = StandingProcesses(threads or thread_count())
+            stack.callback(engine.close)
+        else:
             engine = stack.enter_context(cluster(cluster_at, threads or thread_count()))
-        if isinstance(engine, Cluster):
+        if isinstance(engine, Cluster) and not (engine.is_local and folder.is_local):
             _require_alike(engine, folder)
         place = Workplace(engine, folder, keeps=scratch is not None, resume=resume, report=report)
         try:

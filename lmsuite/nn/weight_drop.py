@@ -28,7 +28,9 @@ def weights_dropped(
     """
     dropout = Dropout(rate)
     wholes = [cell.Wh for cell in cells]
-    masks = [rng and dropout.mask(rng, whole.shape, whole.dtype) for whole in wholes]
+    masks = [
+        None if rng is None else dropout.mask(rng, whole.shape, whole.dtype) for whole in wholes
+    ]
     for cell, whole, mask in zip(cells, wholes, masks, strict=True):
         if mask is not None:
             cell.Wh = whole * mask

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,36 @@ def test_any_number_of_processes_gives_the_same_file(
     assert all(report.read + report.written for report in reports)
 
 
+MEASURED = module._measured
+
+
+@dataclass(frozen=True)
+class Dying:
+    """Does a task; the first two of a stage are the last that their processes do."""
+
+    stage: str
+    notes: str
+    """The folder where the dead are counted."""
+    parent: int = field(default_factory=os.getpid)
+
+    def __call__(self, function: Any, scratch: Scratch, task: Any) -> Any:
+        result = MEASURED(function, scratch, task)
+        stages_done = len(list(Path(scratch.place).glob("done.*.json")))
+        for number in range(2):
+            if stages_done == STAGES.index(self.stage) and os.getpid() != self.parent:
+                try:
+                    (Path(self.notes) / f"{number}").touch(exist_ok=False)
+                except FileExistsError:
+                    continue
+                os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+
+def dying(function: Any, scratch: Scratch, task: Any) -> None:
+    """Kills its process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @forking
 @pytest.mark.parametrize("stage", STAGES)
 def test_processes_that_are_killed_in_a_stage_change_nothing(
@@ -99,21 +130,7 @@ def test_processes_that_are_killed_in_a_stage_change_nothing(
     stage: str,
 ) -> None:
     """Two die with their task half done, each when it has written its files."""
-    done, parent = module._measured, os.getpid()
-
-    def dying(function: Any, scratch: Scratch, task: Any) -> Any:
-        result = done(function, scratch, task)
-        at_this_stage = len(list(Path(scratch.place).glob("done.*.json"))) == STAGES.index(stage)
-        for number in range(2):
-            if at_this_stage and os.getpid() != parent:
-                try:
-                    (tmp_path / f"{number}").touch(exist_ok=False)
-                except FileExistsError:
-                    continue
-                os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    monkeypatch.setattr(module, "_measured", dying)
+    monkeypatch.setattr(module, "_measured", Dying(stage, str(tmp_path)))
     (tmp_path / "scratch").mkdir()
     given = {"threads": 2, "scratch": str(tmp_path / "scratch")}
     assert estimated(encoded, tmp_path, **given) == expected
@@ -125,9 +142,6 @@ def test_processes_that_are_killed_in_a_stage_change_nothing(
 def test_a_task_that_kills_every_process_ends_with_one_line(
     encoded: tuple[TextEncoder, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def dying(function: Any, scratch: Scratch, task: Any) -> Any:
-        os.kill(os.getpid(), signal.SIGKILL)
-
     monkeypatch.setattr(module, "_measured", dying)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(LmError, match="killed again and again; is there too little memory"):

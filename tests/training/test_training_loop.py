@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lmsuite import executors
 from lmsuite.errors import ModelFileError, TrainingError
+from lmsuite.executors import cores
 from lmsuite.files import atomic
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.neural import NeuralModel
@@ -178,9 +178,9 @@ def test_small_work_is_done_by_one_process() -> None:
 def test_processes_are_spawned_where_they_cannot_be_forked(
     platform: str, several: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executors, "sys", SimpleNamespace(platform=platform, modules=sys.modules))
+    monkeypatch.setattr(cores, "sys", SimpleNamespace(platform=platform, modules=sys.modules))
     multiprocessing.set_start_method(None, force=True)  # to begin as a fresh program does
-    assert executors.start_method() == "spawn"
+    assert cores.start_method() == "spawn"
     assert run("lstm", dataclasses.replace(HOW, epochs=0.2)).processes == 2
 
 

@@ -1,0 +1,95 @@
+"""A Dask cluster on this machine, in processes of its own.
+
+It starts while its user does other work, and nobody waits for its orderly end: when its standard
+input is closed, all its processes are killed. So they end, too, if their user is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from types import TracebackType
+from typing import Self
+
+from lmsuite.errors import LmError
+
+
+class LocalCluster:
+    """A context manager: the cluster is started at its beginning, and ended at its end."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(self._workers)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # what is left unclosed is told there
+            start_new_session=True,  # Ctrl-C is its user's to handle
+            text=True,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait()
+
+    def address(self) -> str:
+        """Where its scheduler answers, as soon as it does.
+
+        Raises:
+            LmError: it could not be started.
+        """
+        assert self._process.stdout
+        address = self._process.stdout.readline().strip()
+        if not address:
+            raise LmError("the cluster of this machine could not be started", "cluster")
+        return address
+
+
+def be_quiet() -> None:
+    """What the library tells of lost workers is told here, in a line, where it matters."""
+    import logging
+
+    for name in ("distributed", "tornado", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _serve(workers: int) -> None:
+    """Be the cluster, until standard input ends."""
+    import dask
+    import distributed
+
+    with tempfile.TemporaryDirectory(
+        prefix="lmsuite-cluster-", ignore_cleanup_errors=True
+    ) as folder:
+        with dask.config.set({"logging": {"distributed": "critical"}}):
+            be_quiet()
+            started = distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                memory_limit=0,
+                host="127.0.0.1",
+                local_directory=folder,
+            )
+        print(started.scheduler_address, flush=True)
+        sys.stdin.read()
+        for worker in started.workers.values():
+            os.kill(worker.pid, signal.SIGKILL)
+    os._exit(0)  # an orderly end takes seconds
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))
