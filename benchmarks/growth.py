@@ -1,5 +1,7 @@
 """How time and memory grow, drawn: n-gram training with the text, an LSTM's step with its size.
 
+For n-grams, the temporary files are drawn, too.
+
     python -m benchmarks.growth [--only lstm] [--most 1000000]
     python -m benchmarks.growth --redraw        # from the numbers that are there
 
@@ -48,33 +50,40 @@ def measured(subject: Any, most: int | None) -> list[dict[str, Any]]:
     for size in subject.SIZES:
         if most is not None and size > most:
             break
-        for program, seconds, peak in subject.measure(size):
-            print(f"{program}, {size:,} {subject.SIZE}: {seconds:.4g} s, {peak / 1e6:.0f} MB")
-            points.append(
-                {"program": program, subject.SIZE: size, "seconds": seconds, "peak": peak}
-            )
+        for program, cost in subject.measure(size):
+            took = f"{cost.seconds:.4g} s, {cost.peak / 1e6:.0f} MB"
+            took += f", {cost.disk / 1e6:.0f} MB on disk" if subject.HAS_FILES else ""
+            print(f"{program}, {size:,} {subject.SIZE}: {took}", flush=True)
+            point = {"program": program, subject.SIZE: size}
+            points.append(point | {"seconds": cost.seconds, "peak": cost.peak, "disk": cost.disk})
     return points
 
 
 def draw(subject: Any, points: list[dict[str, Any]], path: Path) -> None:
-    """Time and memory, side by side, against the size; all axes logarithmic."""
+    """Time, memory and temporary files, side by side, against the size; all axes logarithmic."""
     import matplotlib
 
     matplotlib.use("svg")
     from matplotlib import pyplot, ticker
 
     matplotlib.rcParams["svg.hashsalt"] = "lmsuite"
-    figure, (time, memory) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    panels = [
+        (subject.SECONDS, "seconds", subject.SECONDS_SCALE),
+        ("peak memory (GB)", "peak", 1 / GIGABYTE),
+        *([("temporary files (GB)", "disk", 1 / GIGABYTE)] if subject.HAS_FILES else []),
+    ]
+    size = (5 * len(panels), 4)
+    figure, every = pyplot.subplots(1, len(panels), figsize=size, layout="constrained")
     styles = (*OURS[: len(subject.PROGRAMS) - 1], PEER)
     for program, (colour, mark) in zip(subject.PROGRAMS, styles, strict=True):
-        own = [point for point in points if point["program"] == program]
-        sizes = [point[subject.SIZE] for point in own]
         style = {"color": colour, "marker": mark, "markersize": 4, "linewidth": 1.5}
-        seconds = [point["seconds"] * subject.SECONDS_SCALE for point in own]
-        if own:
-            time.plot(sizes, seconds, label=program, **style)
-            memory.plot(sizes, [point["peak"] / GIGABYTE for point in own], label=program, **style)
-    for axes, title in ((time, subject.SECONDS), (memory, "peak memory (GB)")):
+        for axes, (_, what, scale) in zip(every, panels, strict=True):
+            own = [point for point in points if point["program"] == program and point[what]]
+            sizes = [point[subject.SIZE] for point in own]
+            if own:
+                values = [point[what] * scale for point in own]
+                axes.plot(sizes, values, label=program, **style)
+    for axes, (title, *_) in zip(every, panels, strict=True):
         axes.set(xscale="log", yscale="log", xlabel=subject.SIZE_LABEL, title=title)
         axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
@@ -84,7 +93,7 @@ def draw(subject: Any, points: list[dict[str, Any]], path: Path) -> None:
             axes.minorticks_off()
         axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    time.legend(frameon=False)
+    every[0].legend(frameon=False)
     figure.suptitle(subject.TITLE)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

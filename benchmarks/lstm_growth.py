@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.alternating import seconds
 from benchmarks.apart import Apart
-from benchmarks.measuring import SkippedError, require
+from benchmarks.measuring import Cost, SkippedError, require
 from benchmarks.neural_shapes import lstm
 from benchmarks.neural_training import OURS, PEER
 
@@ -25,12 +25,13 @@ SECONDS, SECONDS_SCALE = "time of a training step (ms)", 1000
 TITLE = "An LSTM of 65 characters, E = 128, 64 sequences of 64 steps"
 NAMES = {"lmsuite": OURS, "PyTorch": PEER}
 PROGRAMS = tuple(NAMES)
+HAS_FILES = False
 REPEATS = 3
 LOOK_EVERY = 0.005  # seconds
 
 
-def measure(hidden: int) -> Iterator[tuple[str, float, int]]:
-    """Program, seconds and bytes."""
+def measure(hidden: int) -> Iterator[tuple[str, Cost]]:
+    """Each program, and what a step took."""
     shape = lstm(hidden)
     with ExitStack() as stack:
         sides = {}
@@ -44,7 +45,7 @@ def measure(hidden: int) -> Iterator[tuple[str, float, int]]:
         peaks = {program: peak_of(side) for program, side in sides.items()}
         times = [[seconds(side) for side in sides.values()] for _ in range(REPEATS)]
         for program, taken in zip(sides, zip(*times, strict=True), strict=True):
-            yield program, min(taken) / shape.steps, peaks[program]
+            yield program, Cost(min(taken) / shape.steps, peaks[program])
 
 
 def peak_of(side: Apart) -> int:
