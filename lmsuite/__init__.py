@@ -131,6 +131,7 @@ _HOMES = {
     "Comparison": "lmsuite.analysis.comparison",
     "Condition": "lmsuite.generation.conditions",
     "Context": "lmsuite.ngram.backed_off",
+    "ContextBuckets": "lmsuite.ngram.context_buckets",
     "Contribution": "lmsuite.models.mixture",
     "Corpus": "lmsuite.sources.corpus",
     "Count": "lmsuite.files.records",

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,6 +44,9 @@ from lmsuite.settings import recorded
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import Array, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from lmsuite.ngram.context_buckets import ContextBuckets
 
 # Each model defines what its states hold; callers only pass them on.
 State: TypeAlias = Any
@@ -236,6 +239,13 @@ class LanguageModel(TextScores, ABC):
         """The order (M,) of the n-gram that predicts each id; None if the model has no n-grams.
 
         If `bos` is False, these are the orders for `score_without_bos`, else those for `score`.
+        """
+        return None
+
+    def context_buckets(self) -> ContextBuckets | None:
+        """What tells contexts apart by how much is known of them, from the model's ids and states.
+
+        None if the model has no n-grams.
         """
         return None
 

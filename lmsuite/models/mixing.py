@@ -51,7 +51,7 @@ def mix(
             find = mixing.log_linear_weights if log_linear else mixing.linear_weights
             weights = find(ids).tolist()
         return mixing.model(weights, is_log_linear=log_linear)
-    if reads_differently(members):
+    if first_to_read_differently(members) is not None:
         return LineMixture.fit(members, text or "", weights)
     alike = with_all_words(members)
     check_members(alike)
@@ -61,10 +61,12 @@ def mix(
     return Mixture.fit(alike, encoder.encode(text), weights)
 
 
-def reads_differently(members: Mapping[str, LanguageModel]) -> bool:
-    """Whether members have different tokenizers or boundaries."""
-    first, *others = [member.encoder.describe() for member in members.values()]
-    return any(other != first for other in others)
+def first_to_read_differently(members: Mapping[str, LanguageModel]) -> str | None:
+    """The first member with another tokenizer or other boundaries than the first; None if all have
+    the same."""
+    readings = {name: member.encoder.describe() for name, member in members.items()}
+    reference = next(iter(readings.values()))
+    return next((name for name, reading in readings.items() if reading != reference), None)
 
 
 def with_all_words(members: Mapping[str, LanguageModel]) -> dict[str, LanguageModel]:

@@ -80,7 +80,10 @@ class DifferentTokensError(DataError):
 
 
 class Mixture(LanguageModel):
-    """The weighted sum of its members' distributions. Its state is the tuple of their states."""
+    """The weighted sum of its members' distributions. Its state is the tuple of their states.
+
+    A subclass may have other weights in each state: it says so in `weights_in` and `weights_along`.
+    """
 
     kind: ClassVar[str] = "mixture"
 
@@ -149,24 +152,34 @@ class Mixture(LanguageModel):
     def null_context(self, batch_size: int) -> tuple[State, ...]:
         return tuple(member.null_context(batch_size) for member in self.members)
 
+    def weights_in(self, state: tuple[State, ...]) -> NDArray[np.float64]:
+        """The weights (K, B) of the members in a state; (K, 1) if they are the same in all."""
+        return self.weights[:, None]
+
+    def weights_along(self) -> Callable[[IntArray], NDArray[np.float64]]:
+        """What gives the weights along a text: called with each piece in turn, those (K, M) of its
+        tokens; (K, 1) if they are the same for all."""
+        return lambda ids: self.weights[:, None]
+
     def step(self, state: tuple[State, ...], ids: IntArray) -> tuple[State, ...]:
-        return tuple(m.step(s, ids) for m, s in zip(self.members, state, strict=True))
+        return self._reader(self.members).step(state, ids)
 
     def log_probs(self, state: tuple[State, ...]) -> FloatArray:
-        return interpolate(self.weights, self._log_probs(state))
-
-    def decoder(self, batch_size: int) -> Decoder:
-        return _MixtureDecoder(
-            [member.decoder(batch_size) for member in self.members], self.weights
-        )
-
-    def read(self, state: tuple[State, ...], ids: IntArray) -> tuple[State, ...]:
-        return tuple(m.read(s, ids) for m, s in zip(self.members, state, strict=True))
+        return self._reader(self.members).log_probs(state)
 
     def score_next(
         self, state: tuple[State, ...], ids: IntArray
     ) -> tuple[NDArray[np.float64], tuple[State, ...]]:
-        return _MixtureDecoder(self.members, self.weights).score_next(state, ids)
+        return self._reader(self.members).score_next(state, ids)
+
+    def decoder(self, batch_size: int) -> Decoder:
+        return self._reader([member.decoder(batch_size) for member in self.members])
+
+    def _reader(self, members: Sequence[Decoder]) -> _MixtureDecoder:
+        return _MixtureDecoder(members, self.weights_in)
+
+    def read(self, state: tuple[State, ...], ids: IntArray) -> tuple[State, ...]:
+        return tuple(m.read(s, ids) for m, s in zip(self.members, state, strict=True))
 
     def select(self, state: tuple[State, ...], rows: Sequence[int] | IntArray) -> State:
         return tuple(m.select(s, rows) for m, s in zip(self.members, state, strict=True))
@@ -179,20 +192,25 @@ class Mixture(LanguageModel):
         return tuple(m.state_key(s, row) for m, s in zip(self.members, state, strict=True))
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
-        return interpolate(self.weights, [member.score(ids) for member in self.members])
+        return self._scorer([member.score for member in self.members])(ids)
 
     def piece_scorer(self) -> Callable[[IntArray], NDArray[np.float64]]:
-        scorers = [member.piece_scorer() for member in self.members]
-        return lambda ids: interpolate(self.weights, [score(ids) for score in scorers])
+        return self._scorer([member.piece_scorer() for member in self.members])
 
     def adapting_scorer(
         self, settings: AdaptationSettings
     ) -> Callable[[IntArray], NDArray[np.float64]]:
         """The networks among the members adapt; the others stay as they are."""
-        scorers = self.adapting_scorers(settings)
-        return lambda ids: interpolate(self.weights, [score(ids) for score in scorers])
+        return self._scorer(self._adapting_scorers(settings))
 
-    def adapting_scorers(
+    def _scorer(
+        self, scorers: Sequence[Callable[[IntArray], NDArray[np.float64]]]
+    ) -> Callable[[IntArray], NDArray[np.float64]]:
+        """What scores a text in pieces, made of what scores it for each member."""
+        weights = self.weights_along()
+        return lambda ids: interpolate(weights(ids), [score(ids) for score in scorers])
+
+    def _adapting_scorers(
         self, settings: AdaptationSettings
     ) -> list[Callable[[IntArray], NDArray[np.float64]]]:
         """What scores a text in pieces for each member, adapting where there is a network.
@@ -213,20 +231,14 @@ class Mixture(LanguageModel):
 
     def contributions(self, state: tuple[State, ...], token_id: int) -> tuple[Contribution, ...]:
         """How each member predicts one token after a state of batch size 1."""
-        return self._contributions(self.weights, state, token_id)
-
-    def _contributions(
-        self, weights: NDArray[np.float64], state: tuple[State, ...], token_id: int
-    ) -> tuple[Contribution, ...]:
-        logs = np.array([logs[0, token_id] for logs in self._log_probs(state)])
+        pairs = zip(self.members, state, strict=True)
+        logs = np.array([member.log_probs(own)[0, token_id] for member, own in pairs])
         probs = np.exp(np.minimum(logs, 700.0))  # finite, even if the model is damaged
+        weights = self.weights_in(state)[:, 0]
         parts = weights * probs
         shares = parts / parts.sum() if parts.sum() else np.zeros(len(parts))
         columns = zip(self.names, weights, probs, shares, strict=True)
         return tuple(Contribution(n, float(w), float(p), float(s)) for n, w, p, s in columns)
-
-    def _log_probs(self, state: tuple[State, ...]) -> list[FloatArray]:
-        return [m.log_probs(s) for m, s in zip(self.members, state, strict=True)]
 
     def arrays(self) -> Mapping[str, Array]:
         arrays: dict[str, Array] = {"weights": self.weights}
@@ -256,13 +268,9 @@ class Mixture(LanguageModel):
         if len(members) < len(described):
             raise ModelFileError("two members of the mixture have the same name")
         try:
-            return cls._made(members, weights["weights"])
+            return cls(members, weights["weights"])
         except UsageError as error:
             raise ModelFileError(str(error)) from error
-
-    @classmethod
-    def _made(cls, members: Mapping[str, LanguageModel], weights: NDArray[np.float64]) -> Self:
-        return cls(members, weights)
 
     def summary(self) -> Mapping[str, Any]:
         facts: dict[str, Any] = {"interpolation": f"of {len(self.members)} models"}
@@ -277,20 +285,21 @@ class _MixtureDecoder:
     """A decoder made of the members' decoders."""
 
     members: Sequence[Decoder]
-    weights: NDArray[np.float64]  # (K,)
+    weights_in: Callable[[tuple[State, ...]], NDArray[np.float64]]
 
     def step(self, state: tuple[State, ...], ids: IntArray) -> tuple[State, ...]:
         return tuple(m.step(s, ids) for m, s in zip(self.members, state, strict=True))
 
     def log_probs(self, state: tuple[State, ...]) -> FloatArray:
         logs = [m.log_probs(s) for m, s in zip(self.members, state, strict=True)]
-        return interpolate(self.weights, logs)
+        return interpolate(self.weights_in(state)[:, :, None], logs)
 
     def score_next(
         self, state: tuple[State, ...], ids: IntArray
     ) -> tuple[NDArray[np.float64], tuple[State, ...]]:
         pairs = [m.score_next(s, ids) for m, s in zip(self.members, state, strict=True)]
-        return interpolate(self.weights, [logs for logs, _ in pairs]), tuple(s for _, s in pairs)
+        scores = interpolate(self.weights_in(state), [logs for logs, _ in pairs])
+        return scores, tuple(after for _, after in pairs)
 
 
 def check_members(members: Mapping[str, LanguageModel]) -> None:

@@ -22,6 +22,7 @@ from lmsuite.files.atomic import replacing
 from lmsuite.files.compression import unpacked
 from lmsuite.models.interface import LanguageModel, State
 from lmsuite.ngram.backed_off import BackedOff
+from lmsuite.ngram.context_buckets import ContextBuckets
 from lmsuite.ngram.discounts import Discounts
 from lmsuite.ngram.quantizing import from_quantized_arrays, quantized_arrays
 from lmsuite.ngram.settings import IMPORTED, SMOOTHINGS, NgramSettings
@@ -184,6 +185,9 @@ class NgramModel(LanguageModel):
     def matched_orders(self, ids: IntArray, *, bos: bool = True) -> NDArray[np.int64]:
         """For every id that is not ``<s>``, the order of the n-gram that was found, (M,)."""
         return self.table.matched_orders(self.checked(ids), bos=bos)
+
+    def context_buckets(self) -> ContextBuckets:
+        return ContextBuckets(self.table)
 
     def trace(self, history: IntArray, id: int) -> Trace:
         """How the probability of `id` is computed after `history`, ids (N,) from the beginning."""

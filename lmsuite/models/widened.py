@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from lmsuite.models.settings import AdaptationSettings
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS, Vocabulary, Widening
 from lmsuite.types import Array, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from lmsuite.ngram.context_buckets import ContextBuckets
 
 _INNER = "inner."  # the names of the inner model's arrays begin so
 
@@ -117,6 +120,10 @@ class Widened(LanguageModel):
 
     def matched_orders(self, ids: IntArray, *, bos: bool = True) -> NDArray[np.int64] | None:
         return self.inner.matched_orders(self.own_ids(ids), bos=bos)
+
+    def context_buckets(self) -> ContextBuckets | None:
+        buckets = self.inner.context_buckets()
+        return None if buckets is None else buckets.for_ids(self._words.ids)
 
     def arrays(self) -> Mapping[str, Array]:
         inner = {_INNER + name: array for name, array in self.inner.arrays().items()}

@@ -21,10 +21,18 @@ BORDERS = (1, 2, 4, 16, 64)
 class ContextBuckets:
     """The buckets of a table's contexts. Bucket 0 is of histories without a known context."""
 
-    def __init__(self, table: BackoffTable) -> None:
+    def __init__(self, table: BackoffTable, own_ids: IntArray | None = None) -> None:
+        """The buckets of a table; `own_ids` has its id of each word, if texts have other ids."""
         self._table = table
+        self._own_ids = own_ids
         self._borders = np.array(BORDERS)
         self.count = 1 + (table.order - 1) * len(BORDERS)
+        self.reach = table.order - 1
+        """The bucket depends on this number of the last ids."""
+
+    def for_ids(self, own_ids: IntArray) -> ContextBuckets:
+        """The same of texts with other ids, each of which (U,) has this id in the table."""
+        return ContextBuckets(self._table, own_ids)
 
     def of_contexts(self, contexts: NDArray[np.int64]) -> NDArray[np.int64]:
         """The bucket (B,) of each row of contexts (B, order - 1), a state of the table."""
@@ -38,6 +46,7 @@ class ContextBuckets:
         """The bucket (M,) of the history of each of the ids (N,) that is not ``<s>``."""
         if self._table.order == 1:
             return np.zeros(np.count_nonzero(ids != BOS), np.int64)
+        ids = ids if self._own_ids is None else self._own_ids[ids]
         history = np.concatenate(([BOS], ids), dtype=np.int64)
         buckets = np.zeros(len(history), np.int64)
         self._put(buckets, np.arange(1, len(history)), 1, history[:-1])

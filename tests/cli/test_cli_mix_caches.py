@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,33 @@ def test_a_cached_network_and_n_grams_by_context(lm: Run, folder: Path) -> None:
     rows = {row["model"]: row for row in json.loads(lm("eval", "plain", "mixed", *models).out)}
     assert rows["mixed"]["perplexity"] < 0.998 * rows["plain"]["perplexity"]
     assert "buckets" in lm("info", "mixed", "--models", folder).out
+
+
+def test_a_network_with_fewer_words_chooses_its_cache_as_it_does_alone(
+    lm: Run, folder: Path
+) -> None:
+    (folder / "new.txt").write_bytes(LINES.replace(b"calls", b"xyzzies"))
+    models = ("--models", folder)
+    assert lm("train", "ngram", folder / "new.txt", "--name", "new", "--valid", "0", *models).done
+    chosen = []
+    for others in ((), ("new",)):
+        made = ("mix", "rnn", "neural-cache", *others, "--name", "one", *models)
+        assert lm(*made, "--text", folder / "test.txt").done
+        facts = " ".join(lm("info", "one", *models).out.split())
+        chosen.append(re.findall("weight [0-9.]+, flatness [0-9.]+, the last [0-9,]+", facts))
+    assert "rnn+cache: words known" in facts
+    assert len(chosen[0]) == 1
+    assert chosen[0] == chosen[1]
+
+
+def test_the_advice_on_other_tokens_names_the_network_of_a_cache(lm: Run, folder: Path) -> None:
+    models = ("--models", folder)
+    characters = ("--tokenizer", "char", "--name", "chars", "-q")
+    assert lm("train", "ngram", folder / "test.txt", *characters, *models).done
+    refused = lm("mix", "chars", "rnn", "neural-cache", *models)
+    assert refused.code == 1
+    assert "error: rnn has other tokens than chars" in refused.err
+    assert refused.err.strip().endswith("--like chars")
 
 
 @pytest.mark.parametrize(
