@@ -99,6 +99,10 @@ def _smooth_order(
         tasks.append(_Range(number, part.size, kept, contexts, starts))
         kept += part.kept
     function = smoothing.smooth if n > 2 else smoothing.smooth_bigrams
+    of_one_range = [f"ngrams-{n - 1}", f"sorting-{n}"] if n > 2 else []
+    of_one_range.append(f"places-{n + 1}" if smoothing.longer else f"ngrams-{n}")
+    if smoothing.counted[0] != f"ngrams-{n}":
+        of_one_range.append(smoothing.counted[0])
     stage = place.stage(f"smoothed-{n}", function, tasks, f"smoothing {n}-grams")
     for number, _ in enumerate(stage):
         with place.here("table", number):
@@ -107,8 +111,9 @@ def _smooth_order(
             if n > 2:
                 tables[0].add_contexts(*place.scratch.read(f"contexts-{n - 1}.{number}"))
                 place.used_up(f"contexts-{n - 1}.{number}")
-    place.spent(f"ngrams-{n - 1}", f"answers-{n}", f"adjusted-{n}", f"sorting-{n}")
-    place.spent(f"places-{n + 1}", *([_WORDS] if n == 2 else []))
+        for name in of_one_range:
+            place.used_up(f"{name}.{number}")
+    place.spent(*of_one_range, f"answers-{n}", *([_WORDS] if n == 2 else []))
 
 
 class _Range(NamedTuple):

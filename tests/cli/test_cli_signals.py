@@ -22,12 +22,19 @@ def interrupted(
     folder: Path, arguments: list[str], after: float, number: int
 ) -> tuple[int, str, float]:
     """How a command ended that was sent a signal after some seconds: code, stderr, seconds."""
-    process = started(*arguments, cwd=folder, out=subprocess.DEVNULL)
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(after)
-    began = time.monotonic()
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+
+    def heed() -> None:  # also where the tests run under nohup
+        signal.signal(number, signal.SIG_DFL)
+
+    with started(*arguments, cwd=folder, out=subprocess.DEVNULL, before=heed) as process:
+        try:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(after)
+            began = time.monotonic()
+            process.send_signal(number)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     return process.returncode, err.decode(), time.monotonic() - began
 
 
