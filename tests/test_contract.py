@@ -174,13 +174,13 @@ def test_a_drawn_text_has_the_log_probabilities_of_its_score(case: Case) -> None
         np.testing.assert_allclose(text.log_probs, model.score(read), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("samples", [1, 3])
-def test_many_threads_share_one_model(case: Case, samples: int) -> None:
+def test_many_threads_share_one_model(case: Case) -> None:
     """Each of eight that sample, score and step at once gets what it gets alone."""
     model = model_of(case)
     text = ids_of(model, TRAINING * 3)
 
     def work(seed: int) -> tuple[list[list[int]], list[float], list[float], float]:
+        samples = 1 + 2 * (seed % 2)
         texts = sample(model, text[:seed], seed=seed, samples=samples, max_tokens=12)
         stepped = model.score_next(model.read(model.start(1), text[:seed]), text[seed : seed + 1])
         scores = np.append(model.score(text), stepped[0])
@@ -189,7 +189,7 @@ def test_many_threads_share_one_model(case: Case, samples: int) -> None:
 
     alone = [work(seed) for seed in range(1, 9)]
     with ThreadPoolExecutor(8) as pool:
-        for _ in range(3):
+        for _ in range(2):
             assert list(pool.map(work, range(1, 9))) == alone
 
 
