@@ -128,7 +128,7 @@ def test_one_long_line_takes_memory_in_proportion(
     ("case", "scale"),
     [
         (edges.identical, 0.02),
-        (edges.unicode_planes, 1),
+        (edges.unicode_planes, 0.5),
         (edges.high_orders, 0.02),
         (edges.many_types, 0.02),
         (edges.many_lines, 0.02),
