@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hardening.command import Outcome
@@ -124,8 +125,11 @@ def told(label: str, result: Measured, units: int, bytes_each: float) -> None:
     assert each <= bytes_each, f"{label}: {each:.1f} bytes each, not {bytes_each}"
 
 
-def grown(label: str, small: Measured, large: Measured) -> None:
-    """Hold the time of twice the text to about twice the time."""
+def grown(label: str, large: Measured, half: Callable[[], Measured]) -> None:
+    """Hold the time of the text to about twice that of its half, which is tried if it matters."""
+    if large.seconds <= SHORT:
+        return
+    small = half()
     if small.seconds > SHORT:
         ratio = large.seconds / small.seconds
         assert ratio < TWICE, f"{label}: twice the text takes {ratio:.2f} times as long"
@@ -164,15 +168,11 @@ def one_line(scale: float) -> None:
         write_words(Path(f"{part}.txt"), part)
     for (tokenizer, boundaries), each in ONE_LINE.items():
         name = f"{tokenizer}{boundaries[2:]}"
-        small, large = (
-            done(
-                *("train", "ngram", f"{part}.txt", "--tokenizer", tokenizer, boundaries),
-                *("--name", name, "-q"),
-            )
-            for part in (size // 2, size)
-        )
+        like = ("--tokenizer", tokenizer, boundaries, "-q", "--name")
+        large = done("train", "ngram", f"{size}.txt", *like, name)
+        half = partial(done, "train", "ngram", f"{size // 2}.txt", *like, "half")
         told(f"train ngram {tokenizer} {boundaries}", large, size, each)
-        grown(f"train ngram {tokenizer} {boundaries}", small, large)
+        grown(f"train ngram {tokenizer} {boundaries}", large, half)
     reading: list[tuple[tuple[str, ...], float]] = [
         *((("score", name, "-"), 40) for name in ("charstream", "wordlines")),
         *((("score", name, "-", "--tokens"), 40) for name in ("charlines", "wordstream")),
@@ -182,9 +182,9 @@ def one_line(scale: float) -> None:
         (("tokenize", "--tokenizer", "bpe"), 30),
     ]
     for command, limit in reading:
-        small, large = (done(*command, stdin=Path(f"{p}.txt")) for p in (size // 2, size))
+        large = done(*command, stdin=Path(f"{size}.txt"))
         told(" ".join(command), large, size, limit)
-        grown(" ".join(command), small, large)
+        grown(" ".join(command), large, partial(done, *command, stdin=Path(f"{size // 2}.txt")))
     _agree("charstream", Path(f"{size // 2}.txt"))
 
 
@@ -219,31 +219,19 @@ def many_lines(scale: float) -> None:
         ("char", "--lines"),
     ):
         name = f"{tokenizer}{boundaries[2:]}"
-        small, large = (
-            done(
-                "train",
-                "ngram",
-                f"{part}.txt",
-                "--tokenizer",
-                tokenizer,
-                boundaries,
-                "--name",
-                name,
-                "-q",
-            )
-            for part in (lines // 2, lines)
-        )
+        like = ("--tokenizer", tokenizer, boundaries, "-q", "--name")
+        large = done("train", "ngram", f"{lines}.txt", *like, name)
         told(f"train ngram {tokenizer} {boundaries}", large, lines, 230)
-        grown(name, small, large)
+        grown(name, large, partial(done, "train", "ngram", f"{lines // 2}.txt", *like, "half"))
     for command in (
         ("score", "wordlines", "-"),
         ("score", "whitespacestream", "-"),
         ("eval", "wordlines"),
         ("tokenize",),
     ):
-        small, large = (done(*command, stdin=Path(f"{p}.txt")) for p in (lines // 2, lines))
+        large = done(*command, stdin=Path(f"{lines}.txt"))
         told(" ".join(command), large, lines, 230)
-        grown(" ".join(command), small, large)
+        grown(" ".join(command), large, partial(done, *command, stdin=Path(f"{lines // 2}.txt")))
         if command[0] == "score":
             assert large.out.count("\n") == lines
 
@@ -259,12 +247,11 @@ def many_types(scale: float) -> None:
             for begin in range(0, len(ids), 20):
                 file.write(" ".join(f"w{i:x}" for i in ids[begin : begin + 20]) + "\n")
     like = ("--tokenizer", "whitespace", "--lines", "-q")
-    small, large = (
-        done("train", "ngram", f"{p}.txt", "--n", 3, *like, "--valid", "0")
-        for p in (types // 2, types)
-    )
+    how = ("--n", 3, *like, "--valid", "0")
+    large = done("train", "ngram", f"{types}.txt", *how)
     told("train ngram", large, types, 1000)
-    grown("train ngram", small, large)
+    half = partial(done, "train", "ngram", f"{types // 2}.txt", *how, "--name", "half")
+    grown("train ngram", large, half)
     Path("line.txt").write_text(f"w0 w1 w{types - 1:x} unheard-of\n")
     for command in (
         ("info", "ngram"),
@@ -296,10 +283,11 @@ def high_orders(scale: float) -> None:
     for order, size in ((12, 200_000), (12, int(5_000_000 * scale)), (20, 200_000), (32, 200_000)):
         for part in (size // 2, size):
             write_words(Path(f"{part}.txt"), part, "\n")
-        like = ("--tokenizer", "char", "--n", order, "-q", "--name", "high")
-        small, large = (done("train", "ngram", f"{p}.txt", *like) for p in (size // 2, size))
+        like = ("--tokenizer", "char", "--n", order, "-q", "--name")
+        large = done("train", "ngram", f"{size}.txt", *like, "high")
         told(f"train ngram --n {order}, {size} characters", large, size * order, 160)
-        grown(f"order {order}", small, large)
+        half = partial(done, "train", "ngram", f"{size // 2}.txt", *like, "half")
+        grown(f"order {order}", large, half)
         told(f"eval, order {order}", done("eval", "high"), size * order, 100)
         told(f"sample, order {order}", done("sample", "high", "--seed", 1), size * order, 100)
         _agree("high", Path(f"{size // 2}.txt"))
@@ -312,24 +300,24 @@ def identical(scale: float) -> None:
     for part in (count // 2, count):
         Path(f"{part}.txt").write_text("a " * part)
     for smoothing in SMOOTHINGS:
-        like = ("--smoothing", smoothing, "--tokenizer", "whitespace", "--name", "same", "-q")
+        like = ("--smoothing", smoothing, "--tokenizer", "whitespace", "-q", "--name")
         # In a stream there is no end either, so that nothing is left to predict.
-        assert "only one kind of token" in refused("train", "ngram", f"{count}.txt", *like)
-        small, large = (
-            done("train", "ngram", f"{part}.txt", *like, "--lines", "--valid", "0")
-            for part in (count // 2, count)
-        )
+        assert "only one kind of token" in refused("train", "ngram", f"{count}.txt", *like, "same")
+        lines = ("--lines", "--valid", "0")
+        large = done("train", "ngram", f"{count}.txt", *like, "same", *lines)
         told(f"train ngram --smoothing {smoothing}", large, count, 100)
-        grown(smoothing, small, large)
+        half = partial(done, "train", "ngram", f"{count // 2}.txt", *like, "half", *lines)
+        grown(smoothing, large, half)
         notes = large.err.splitlines()
         assert all(line.startswith("note: ") for line in notes), notes
         say("".join(f"    {line}\n" for line in notes).rstrip())
         text = Path(f"{count}.txt")
-        [row] = json.loads(done("eval", "same", "--json", stdin=text).out)
+        evaluated = done("eval", "same", "--json", stdin=text)
+        [row] = json.loads(evaluated.out)
         # Jelinek-Mercer has no second line to fit its weights on: half of each order.
         most = 1.1 if smoothing == "jelinek-mercer" else 1.001
         assert row["perplexity"] < most, (smoothing, row)
-        told(f"eval, {smoothing}", done("eval", "same", stdin=text), count, 100)
+        told(f"eval, {smoothing}", evaluated, count, 100)
         sums = done("check", "same")
         for command in (
             ("info", "same"),
@@ -348,12 +336,17 @@ def planes() -> Iterator[str]:
 
 
 def unicode_planes(scale: float) -> None:
-    """Every plane, marks upon marks, and halves of characters on the command line."""
+    """Every plane, marks upon marks, and halves of characters on the command line.
+
+    Below the whole size, each tokenizer has one kind of text.
+    """
     marks = "e" + "\u0301" * 10_000
     text = "\n".join((*planes(), marks, "\u200d\u202e\ufe0f" * 300, ""))
     Path("planes.txt").write_text(text, encoding="utf-8")
     for tokenizer in TOKENIZERS:
         for boundaries in ("--stream", "--lines"):
+            if scale < 1 and (boundaries == "--lines") != (tokenizer in ("whitespace", "treebank")):
+                continue
             name = f"{tokenizer}{boundaries[2:]}"
             like = ("--tokenizer", tokenizer, boundaries, "-q", "--valid", "0", "--name", name)
             told(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -77,7 +77,14 @@ def inside(folder: Path) -> Iterator[None]:
             os.environ["LM_MODELS"] = kept
 
 
-def attack(training: tuple[str, ...], text: str, tokenizer: str, split: str, valid: str) -> bool:
+def attack(
+    training: tuple[str, ...],
+    text: str,
+    tokenizer: str,
+    split: str,
+    valid: str,
+    tiny: Sequence[str] = TEXTS,
+) -> bool:
     """Train on a text in the current folder, then use the model with every command.
 
     Args:
@@ -86,6 +93,7 @@ def attack(training: tuple[str, ...], text: str, tokenizer: str, split: str, val
         tokenizer: one of `TOKENIZERS`.
         split: ``--lines`` or ``--stream``.
         valid: as ``--valid``.
+        tiny: the texts that commands are given.
 
     Returns:
         Whether there was a model; if not, the text was refused.
@@ -113,15 +121,15 @@ def attack(training: tuple[str, ...], text: str, tokenizer: str, split: str, val
         assert not Path("models/m.safetensors").exists()
         return False
     is_probability = "stupid-backoff" not in training
-    use(is_probability)
+    use(is_probability, tiny)
     return True
 
 
-def use(is_probability: bool) -> None:
+def use(is_probability: bool, tiny: Sequence[str]) -> None:
     """Every command on the model m of the current folder and on tiny texts."""
     for command in COMMANDS:
         tried(*command)
-    for text in TEXTS:
+    for text in tiny:
         Path("tiny.txt").write_text(text, encoding="utf-8")
         for command in COMMANDS_WITH_TEXT:
             tried(*command)

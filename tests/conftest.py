@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -16,9 +19,18 @@ sys.path.append(str(ROOT))  # for benchmarks; at the end, so that the installed 
 hypothesis.settings.register_profile("lmsuite", deadline=None)
 hypothesis.settings.load_profile("lmsuite")
 
-# A shell has what it runs in the background ignore interrupts, and so would all that is run here.
+# Thousands of small files are written and flushed: on a disk, that would take most of some tests'
+# time. Workers of xdist inherit the choice.
+MEMORY = Path("/dev/shm")
+if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+# A shell has what it runs in the background ignore interrupts, and `nohup` hang-ups; and so would
+# all that is run here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

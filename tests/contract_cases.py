@@ -186,12 +186,13 @@ def _cases() -> Iterator[Case]:
         for boundaries in Boundaries:
             yield network(name, boundaries)
     # What reads a table does not know its smoothing: an interpolated and a back-off model of every
-    # order, and of the others one order in the middle, and the ends in one kind of text each.
+    # order in every kind of text, and of the others one order in each.
+    texts = {1: Boundaries.LINES, 3: Boundaries.DOCUMENTS, 5: Boundaries.STREAM}
     for smoothing in SMOOTHINGS:
         for order in (1, 2, 3, 5):
             for boundaries in Boundaries:
-                is_end = (order, boundaries) in ((1, Boundaries.LINES), (5, Boundaries.STREAM))
-                if smoothing in ("modified-kneser-ney", "katz") or order == 3 or is_end:
+                is_full = smoothing in ("modified-kneser-ney", "katz")
+                if is_full or texts.get(order) is boundaries:
                     yield ngram(smoothing, order, boundaries)
 
 

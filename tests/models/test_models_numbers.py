@@ -38,10 +38,10 @@ def test_distributions_of_every_order_and_option_sum_to_one(smoothing: str) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
-def test_ten_thousand_contexts_of_every_order(smoothing: str) -> None:
-    """As above, of 10,000 contexts each."""
-    ((_, worst),) = distributions.attack(10_000, 2, [smoothing])
-    assert worst.contexts >= 80_000
+def test_two_thousand_contexts_of_every_order(smoothing: str) -> None:
+    """As above, of 2,000 contexts each."""
+    ((_, worst),) = distributions.attack(2_000, 2, [smoothing])
+    assert worst.contexts >= 16_000
 
 
 def test_the_attack_notices_a_share_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,13 +43,13 @@ IN_PARTS = [smoothing for smoothing in SMOOTHINGS if smoothing != "jelinek-merce
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks and ranges of some hundred n-grams, however much memory there is."""
-    monkeypatch.setattr(workplace, "planned", lambda *_: Plan(workers=1, part=1500))
-    monkeypatch.setattr(table_blocks, "AT_ONCE", 1000)
-    monkeypatch.setattr(quantizing, "AT_ONCE", 1000)
+    monkeypatch.setattr(workplace, "planned", lambda *_: Plan(workers=1, part=700))
+    monkeypatch.setattr(table_blocks, "AT_ONCE", 500)
+    monkeypatch.setattr(quantizing, "AT_ONCE", 500)
 
 
 def encoded(play: str, boundaries: Boundaries, tokenizer: str) -> tuple[TextEncoder, Any]:
-    return TextEncoder.train(play[:60_000], TextSettings(tokenizer, boundaries))
+    return TextEncoder.train(play[:25_000], TextSettings(tokenizer, boundaries))
 
 
 @pytest.mark.parametrize("boundaries", list(Boundaries))
@@ -90,7 +90,7 @@ def test_the_file_is_the_same_to_the_byte(
 def test_a_frequent_first_word_is_in_many_ranges(
     play: str, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    monkeypatch.setattr(workplace, "planned", lambda *_: Plan(workers, part=3000))
+    monkeypatch.setattr(workplace, "planned", lambda *_: Plan(workers, part=1300))
     text, ids = encoded(play, Boundaries.STREAM, "char")
     settings = NgramSettings(order=6)
     whole, parts = (NgramModel.fit(text, ids, settings, memory=m) for m in (None, GIGABYTE))

@@ -212,7 +212,7 @@ def trained(draw: st.DrawFn) -> NgramModel:
         raise
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(trained(), st.lists(st.integers(0, 5), max_size=12))
 def test_what_holds_for_every_smoothing(model: NgramModel, draws: list[int]) -> None:
     size = model.table.vocabulary_size

@@ -40,15 +40,15 @@ forking = pytest.mark.skipif(not can_fork(), reason="processes cannot be forked 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks and ranges of some thousand n-grams, and temporary files in memory."""
-    monkeypatch.setattr(module, "planned", lambda memory, tokens, packing, n, *_: Plan(n, 3000))
+    """Blocks and ranges of a thousand n-grams, and temporary files in memory."""
+    monkeypatch.setattr(module, "planned", lambda memory, tokens, packing, n, *_: Plan(n, 1500))
     if Path("/dev/shm").is_dir():
         monkeypatch.setattr(tempfile, "tempdir", "/dev/shm")
 
 
 @pytest.fixture(scope="module")
 def encoded(play: str) -> tuple[TextEncoder, Any]:
-    return TextEncoder.train(play[:60_000], TextSettings("word", Boundaries.LINES))
+    return TextEncoder.train(play[:30_000], TextSettings("word", Boundaries.LINES))
 
 
 @pytest.fixture(scope="module")

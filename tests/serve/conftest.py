@@ -45,9 +45,9 @@ def models() -> dict[str, LanguageModel]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service(models: dict[str, LanguageModel]) -> Iterator[InProcess]:
-    """A service of all models."""
+    """A service of all models, whose threads end with the module: other tests fork."""
     with InProcess(models, Limits(max_tokens=500, seconds=60.0)) as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""Answers of `/v1/completions` are what direct calls of the library give, in every combination."""
+"""Answers of `/v1/completions` are what direct calls of the library give, however they combine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from covering import covering
 from serving import InProcess, events, joined
 
 from lmsuite.generation import Sample, SamplingSettings, sample
@@ -109,14 +110,20 @@ PROMPTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("model", ["words", "lstm", "bytes"])
-@pytest.mark.parametrize("max_tokens", [0, 1, 6])
-@pytest.mark.parametrize("kind", PROMPTS)
-@pytest.mark.parametrize("n", [1, 2])
-@pytest.mark.parametrize("logprobs", [None, 0, 2])
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("echo", [False, True])
-def test_every_combination(
+@pytest.mark.parametrize(
+    ("model", "max_tokens", "kind", "n", "logprobs", "stream", "echo"),
+    covering(
+        ("words", "lstm", "bytes"),
+        (0, 1, 6),
+        PROMPTS,
+        (1, 2),
+        (None, 0, 2),
+        (False, True),
+        (False, True),
+        strength=3,
+    ),
+)
+def test_every_three_options_together(
     service: InProcess,
     models: dict[str, LanguageModel],
     model: str,

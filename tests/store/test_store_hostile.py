@@ -1,6 +1,6 @@
 """Model files, checkpoints, learning curves and ARPA files, damaged by machines.
 
-A few hundred inputs of every format, and all that ever brought something down; the long runs are
+A hundred inputs of every format, and all that ever brought something down; the long runs are
 ``python -m hardening.fuzz_models`` and its like (`fuzzing` says what counts as a failure).
 """
 
@@ -39,7 +39,7 @@ from lmsuite.training.checkpoint import ENTRY
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fuzzers need Linux")
 
-INPUTS = 200
+INPUTS = 100
 
 
 def clean(report: Report) -> Report:

@@ -6,10 +6,8 @@ import hashlib
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -30,19 +28,19 @@ def lm(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """Serves ``tmp_path/site``."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
+    """Serves ``tmp_path/site``, in a process: a thread could hold a lock while commands fork."""
     site = tmp_path / "site"
     site.mkdir()
-    handler = partial(Quiet, directory=str(site))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_address[1]}"
-        running.shutdown()
+    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
+    with subprocess.Popen(
+        command, cwd=site, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as running:
+        assert running.stdout is not None
+        try:
+            said = running.stdout.readline()  # Serving HTTP on 127.0.0.1 port 37123 (http://…) ...
+            yield f"http://127.0.0.1:{said.split(' port ')[1].split()[0]}"
+        finally:
+            running.terminate()
 
 
 def assert_error(done: Outcome, message: str, code: int = 1) -> None:

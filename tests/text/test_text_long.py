@@ -9,6 +9,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from hypothesis import example, given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from lmsuite.errors import DataError, TextWarning
@@ -48,6 +49,7 @@ WORDS = st.sampled_from(
 
 @pytest.mark.parametrize("boundaries", Boundaries)
 @pytest.mark.parametrize("tokenizer", [name for name in TOKENIZERS if name != "bpe"])
+@examples(max_examples=25)
 @given(st.lists(WORDS, min_size=1, max_size=30), st.integers(1, 9), st.integers(1, 4))
 @example(["the", " ", "king's", "\n"], 1, 1)
 def test_the_pieces_do_not_show(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from covering import covering
 
 from hardening.command import lm_process
 from hardening.in_process import RefusedError, lm, lm_must
@@ -88,41 +89,37 @@ def test_every_optimizer_at_the_worst_rates(optimizer: str, rate: float) -> None
 
 
 def worst_settings() -> Iterator[tuple[str, Boundaries, dict[str, Any]]]:
-    """Everything with everything."""
-    for name, boundaries, optimizer, rate, clip in itertools.product(
+    """Every two of the options together, and every network with each of the worst values."""
+    for name, boundaries, optimizer, rate, clip in covering(
         NETWORKS, Boundaries, OPTIMIZERS, RATES, (0.0, 1e-300, 1e300)
     ):
         yield name, boundaries, {"optimizer": optimizer, "learning_rate": rate, "clip": clip}
-    for name, boundaries, penalty in itertools.product(
-        NETWORKS, Boundaries, ("l1", "l2", "warmup", "then", "minutes")
-    ):
-        values: tuple[Any, ...] = {
-            "warmup": (1 - 1e-16, 1e-300),
-            "then": tuple(OPTIMIZERS),
-            "minutes": (1e-300,),
-        }.get(penalty, (1e-300, 1.0, 1e6, 1e38, 1e300))
-        for value in values:
-            yield name, boundaries, {penalty: value, "clip": 0.0}
-    for name, boundaries, sizes in itertools.product(
-        NETWORKS,
-        Boundaries,
-        ({"batch": 1}, {"bptt": 1}, {"batch": 1, "bptt": 1}, {"batch": 10**30, "bptt": 10**30}),
-    ):
-        for schedule in ("constant", "step", "exponential", "cosine", "plateau"):
-            yield name, boundaries, {**sizes, "schedule": schedule, "epochs": 0.3}
+    penalties = [
+        *(("l1", value) for value in (1e-300, 1.0, 1e6, 1e38, 1e300)),
+        *(("l2", value) for value in (1e-300, 1.0, 1e6, 1e38, 1e300)),
+        *(("warmup", value) for value in (1 - 1e-16, 1e-300)),
+        *(("then", value) for value in OPTIMIZERS),
+        ("minutes", 1e-300),
+    ]
+    for name, boundaries, (penalty, value) in covering(NETWORKS, Boundaries, penalties):
+        yield name, boundaries, {penalty: value, "clip": 0.0}
+    sizes = [{"batch": 1}, {"bptt": 1}, {"batch": 1, "bptt": 1}, {"batch": 10**30, "bptt": 10**30}]
+    schedules = ("constant", "step", "exponential", "cosine", "plateau")
+    for name, boundaries, size, schedule in covering(NETWORKS, Boundaries, sizes, schedules):
+        yield name, boundaries, {**size, "schedule": schedule, "epochs": 0.3}
 
 
 @pytest.mark.slow
-def test_everything_with_everything() -> None:
-    """Some 1,400 trainings."""
+def test_every_two_of_the_worst_together() -> None:
+    """Some 160 trainings."""
     ended = {"model": 0, "refusal": 0}
     for name, boundaries, change in worst_settings():
         try:
             ended[outcome(name, replace(HOW, **change), boundaries)] += 1
         except Exception as error:
             raise AssertionError(f"{name}, {boundaries.value}, {change}: {error!r}") from error
-    assert ended["model"] > 300
-    assert ended["refusal"] > 50
+    assert ended["model"] > 80
+    assert ended["refusal"] > 30
 
 
 @pytest.mark.parametrize(

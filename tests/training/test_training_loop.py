@@ -148,7 +148,7 @@ def test_rows_that_no_batch_reads_need_no_update(
     optimizer: str, several: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """These optimizers change nothing where a gradient is zero: all rows or some are the same."""
-    how = dataclasses.replace(HOW, optimizer=optimizer, learning_rate=0.1, batch=1)
+    how = dataclasses.replace(HOW, optimizer=optimizer, learning_rate=0.1, batch=1, epochs=1)
     some = run("ffnn-adaptive", how)
     monkeypatch.setattr(FeedForward, "reads_few_rows", False)
     every = run("ffnn-adaptive", how)
