@@ -84,7 +84,8 @@ def _serve(workers: int) -> None:
                 host="127.0.0.1",
                 local_directory=folder,
             )
-        print(started.scheduler_address, flush=True)
+        sys.stdout.write(f"{started.scheduler_address}\n")
+        sys.stdout.flush()
         sys.stdin.read()
         for worker in started.workers.values():
             os.kill(worker.pid, signal.SIGKILL)

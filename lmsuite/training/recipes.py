@@ -19,8 +19,8 @@ CHARACTERS = 512
 LITTLE, MUCH = 50_000, 400_000
 """A text of fewer tokens than `LITTLE` is short; a text of at least `MUCH` tokens is long."""
 
-AMPLE = 4e-6
-"""With more minutes per token than this, a larger network with dropout does better."""
+AMPLE, AMPLE_FOR_WORDS = 4e-6, 1e-5
+"""With more minutes per token than this, a larger network with more dropout does better."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,14 @@ class Recipe:
 def recurrent_recipe(tokens: int, vocabulary: int, minutes: float | None) -> Recipe:
     """The recipe for ``lm train rnn``."""
     if vocabulary > CHARACTERS:
-        size = 128 if tokens < LITTLE else 192
+        if tokens >= LITTLE and minutes is not None and minutes > AMPLE_FOR_WORDS * tokens:
+            size, dropout, weight_drop, most = 320, 0.6, 0.4, 20
+        else:
+            size, dropout, weight_drop, most = (128 if tokens < LITTLE else 192), 0.5, 0.0, 40
         return Recipe(
-            {"hidden": size, "embed": size, "tied": True, "dropout": 0.5, "embed_dropout": 0.5},
-            _training(tokens, minutes, read=1.5e6, most=40, batch=32, bptt=32, rate=0.003),
+            {"hidden": size, "embed": size, "tied": True}
+            | {"dropout": dropout, "embed_dropout": 0.5, "weight_drop": weight_drop},
+            _training(tokens, minutes, read=1.5e6, most=most, batch=32, bptt=32, rate=0.003),
         )
     if tokens < MUCH:
         hidden, most = (128, 50) if tokens < LITTLE else (256, 25)
@@ -60,8 +64,9 @@ def feedforward_recipe(tokens: int, vocabulary: int, minutes: float | None) -> R
     """The recipe for ``lm train ffnn``."""
     if vocabulary > CHARACTERS:
         return Recipe(
-            {"context": 4, "embed": 100, "hidden": (200,), "dropout": 0.4, "embed_dropout": 0.4},
-            _training(tokens, minutes, read=2e6, most=20, batch=128, rate=0.001),
+            {"context": 4, "embed": 256, "hidden": (256,), "tied": True}
+            | {"dropout": 0.5, "embed_dropout": 0.6},
+            _training(tokens, minutes, read=2e6, most=20, batch=512, rate=0.002),
         )
     if tokens < LITTLE:
         return Recipe(
