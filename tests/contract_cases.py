@@ -102,9 +102,7 @@ def network(name: str, boundaries: Boundaries) -> Case:
     def make() -> LanguageModel:
         text, ids = TextEncoder.train(given_to(boundaries, TRAINING), text_of(boundaries))
         model = kind.initial(text, settings, np.random.default_rng(1))
-        how = TrainingSettings(
-            epochs=2, minutes=None, batch=4, bptt=5, learning_rate=0.01, average=0.1
-        )
+        how = TrainingSettings(epochs=2, minutes=None, batch=4, bptt=5, learning_rate=0.01)
         return train(model, ids, text.encode(given_to(boundaries, OTHER)), how, Unheard()).model
 
     return Case(f"{name}-{boundaries.value}", make)

@@ -53,7 +53,6 @@ class Update:
     phase: int  # number of the optimizer
     update: int  # number of this update among those of the optimizer, from 1
     rate: float
-    pull: float = 0.0  # how far the mean of the weights goes to the new ones (`averaging`)
 
 
 class Engine:
@@ -89,10 +88,6 @@ class Engine:
         self.values: FloatArray = shared((count,), dtype)
         if self._crew.leads:
             self.values[:] = model.parameters.values
-        # What is validated and kept: the weights themselves, or their mean.
-        self.mean: FloatArray = shared((count,), dtype) if settings.average else self.values
-        if self._crew.leads:
-            self.mean[:] = self.values
         self.carry: FloatArray = shared((arrays, batches.lanes, width), dtype)
         names = [settings.optimizer] + ([settings.then] if settings.then else [])
         self._optimizers = [OPTIMIZERS[name] for name in names]
@@ -104,7 +99,7 @@ class Engine:
         self._losses = shared((size,), np.float64)
         self._norms = shared((size,), np.float64)  # squared norm of each slice of the gradient
         self._command = shared((4,), np.int64)  # STOP, STEP or VALIDATE; step, phase, update
-        self._rate = shared((2,), np.float64)  # learning rate, and pull of the mean
+        self._rate = shared((1,), np.float64)
         if self._crew.is_spawned:
             ids = shared(batches.ids.shape, batches.ids.dtype)
             if self._crew.leads:
@@ -167,7 +162,7 @@ class Engine:
             AbandonedError: a signal came. All values are as before the step, and the engine can
                 make no more steps.
         """
-        self._rate[:] = update.rate, update.pull
+        self._rate[0] = update.rate
         before = self.carry.copy()
         try:
             self._together(STEP, update.step, update.phase, update.update)
@@ -219,7 +214,6 @@ class Engine:
     def _open(self, rank: int) -> None:
         """Make what each process has for itself: its replica of the model, and its optimizers."""
         self._replica = self._model.with_buffers(self.values, self._gradients[rank])
-        self._validated = self._model.with_buffers(self.mean, self._gradients[rank])
         # The table comes first in the buffers.
         count = self.values.size - self._table.stop
         mine = self._part(rank, count)
@@ -257,7 +251,7 @@ class Engine:
                 self._crew.barrier(rank)
                 self._sum_slice(rank)
             self._crew.barrier(rank)
-            self._update_slice(rank, phase, update)
+            self._update_slice(phase, update)
 
     def _run_share(self, rank: int, step: int) -> None:
         """Forward and backward over this rank's columns of the batch."""
@@ -298,11 +292,11 @@ class Engine:
             norm += squared_norm(total)
         self._norms[rank] = norm
 
-    def _update_slice(self, rank: int, phase: int, update: int) -> None:
+    def _update_slice(self, phase: int, update: int) -> None:
         loss, norm = self._loss_and_norm()
         if not math.isfinite(loss) or not math.isfinite(norm):
             return
-        total, (rate, pull) = self._gradients[0, self._mine], self._rate.tolist()
+        total, rate = self._gradients[0, self._mine], float(self._rate[0])
         scale = self._settings.clip / norm if norm > self._settings.clip > 0 else None
         if scale is not None:
             total *= scale
@@ -314,20 +308,6 @@ class Engine:
             self._table_updaters[phase].update_rows(
                 table, self._row_gradients, self._rows, rate, update
             )
-        if pull:
-            self._move_mean(rank, pull)
-
-    def _move_mean(self, rank: int, pull: float) -> None:
-        """Let the mean go to the weights, in this rank's slice and in its part of the table."""
-        if self._table.stop:
-            self._crew.barrier(rank)  # other ranks update rows of this part
-        for part in (self._mine, self._part(rank, self._table.stop)):
-            for begin in range(part.start, part.stop, BLOCK):
-                block = slice(begin, min(begin + BLOCK, part.stop))
-                mean = self.mean[block]
-                step = self.values[block] - mean
-                step *= pull
-                mean += step
 
     def _loss_and_norm(self) -> tuple[float, float]:
         return float(self._losses.sum()), float(self._norms.sum()) ** 0.5
@@ -335,7 +315,7 @@ class Engine:
     def _validate_share(self, rank: int) -> None:
         pieces = self._validation[rank :: self._crew.size]
         text = np.concatenate([np.empty(0, np.int32), *pieces], dtype=np.int32)
-        self._losses[rank] = -float(self._validated.score(text).sum())
+        self._losses[rank] = -float(self._replica.score(text).sum())
 
 
 def _engine_of_member(

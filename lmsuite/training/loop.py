@@ -22,7 +22,6 @@ from lmsuite.nn.optimizers import OPTIMIZERS
 from lmsuite.nn.schedules import SCHEDULES
 from lmsuite.settings import recorded
 from lmsuite.store.history import HistoryRow, write_history
-from lmsuite.training import averaging
 from lmsuite.training.batches import Batches, Lanes, Windows, validation_pieces
 from lmsuite.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lmsuite.training.clock import Clock, TimeLimits
@@ -226,8 +225,7 @@ class _Training:
         if phase != progress.phase:
             progress.phase, progress.update = phase, 0
         progress.rate = peak * progress.rate_scale * self._schedule.factor(share)
-        pull = averaging.pull(progress.step + 1, settings.average)
-        return Update(progress.step, phase, progress.update + 1, progress.rate, pull)
+        return Update(progress.step, phase, progress.update + 1, progress.rate)
 
     def _validate(self) -> None:
         """Score the validation text and note the result; recovery can return to this step."""
@@ -249,7 +247,7 @@ class _Training:
         progress.waited = 0 if best else progress.waited + 1
         if best:
             progress.best_loss, progress.best_step = loss, progress.step
-            self.best[:] = self._engine.mean
+            self.best[:] = self._engine.values
         self._clock.validated(progress.step, seconds)
         self._reporter.validated(row, best=best)
         self._write_history()
@@ -282,8 +280,6 @@ class _Training:
             "good": self._recovery.good,
             "carry": self._engine.carry,
         }
-        if self._settings.average:
-            arrays["mean"] = self._engine.mean
         for phase, moments in enumerate(self._engine.moments):
             arrays |= {f"moments.{phase}.{name}": array for name, array in moments.items()}
         return arrays

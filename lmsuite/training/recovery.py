@@ -48,7 +48,6 @@ class Recovery:
                 *("learning_rate", "clip"),
             )
         self._engine.values[:] = self.good
-        self._engine.mean[:] = self.good
         self._engine.forget()
         progress.returns += 1
         progress.rate_scale *= SLOWER

@@ -69,14 +69,6 @@ class TrainingSettings:
     )
     l1: float = setting(0.0, minimum=0, help="The weight of the sum of |w| in the loss.")
     l2: float = setting(0.0, minimum=0, help="The weight of half the sum of w² in the loss.")
-    average: float = setting(
-        0.0,
-        minimum=0,
-        maximum=0.5,
-        shown=_CHOSEN,
-        unrecorded=0.0,
-        help="Average the weights; this is their mean age, as a share of the training.",
-    )
     patience: int = setting(
         8, minimum=0, help="Stop after this many validations without a new best; 0 for never."
     )

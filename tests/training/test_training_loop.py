@@ -39,7 +39,6 @@ HOW = TrainingSettings(
     bptt=10,
     learning_rate=0.01,
     warmup=0.0,
-    average=0.2,
     patience=6,
     threads=2,
     checkpoint_every=0.05,
@@ -330,7 +329,7 @@ def test_the_best_model_is_given_not_the_last(monkeypatch: pytest.MonkeyPatch) -
     kept = []
 
     def validate(self: engine.Engine) -> float:
-        kept.append(self.mean.copy())
+        kept.append(self.values.copy())
         return next(losses)
 
     monkeypatch.setattr(engine.Engine, "validate", validate)
