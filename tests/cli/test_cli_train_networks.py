@@ -20,11 +20,12 @@ from lmsuite.store.folder import ModelsFolder
 
 TEXT = "the cat sat on the mat and the dog sat on the log.\nwhere had the dog sat?\n" * 40
 SMALL = {
-    "lstm": "rnn --cell lstm --hidden 40 --embed 8 --batch 16 --bptt 32",
+    "lstm": "rnn --cell lstm --hidden 40 --embed 8 --batch 16 --bptt 32 --weight-drop 0.2",
     "gru": "rnn --cell gru --hidden 40 --embed 8 --batch 16 --bptt 32 --dropout 0.2",
     "elman": "rnn --cell elman --hidden 64 --embed 8 --batch 16 --bptt 32 --layers 2",
     "ffnn": "ffnn --context 5 --embed 8 --hidden 100,50 --batch 512",
     "adaptive": "ffnn --context 5 --embed 8 --hidden 60 --batch 512 --cutoffs 8,12",
+    "tied": "ffnn --context 5 --embed 30 --hidden 60,30 --batch 512 --tied",
 }
 
 
@@ -285,6 +286,34 @@ def test_cut_offs_that_do_not_fit_are_refused(
     outcome = lm(*arguments("ffnn", text, *options.split(), "-q"))
     assert outcome.code == 2
     assert complaint in outcome.only_line
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--tied --embed 8 --hidden 9", "--tied needs --embed equal to the last of --hidden"),
+        ("--tied --embed 8 --hidden 8 --direct", "--tied leaves no room for --direct"),
+    ],
+)
+def test_embeddings_that_cannot_be_tied_are_refused(
+    options: str, said: str, text: Path, lm: Run
+) -> None:
+    outcome = lm("train", "ffnn", str(text), *options.split(), "--epochs", "1")
+    assert outcome.code == 2
+    assert said in outcome.only_line
+
+
+def test_what_is_tied_and_dropped_is_told(text: Path, lm: Run) -> None:
+    """A size that the user gives and that cannot be tied undoes the recipe's choice."""
+    common = (str(text), "--epochs", "0.1", "--tokenizer", "word", "-q")
+    more = [f"w{n}" for n in range(600)]  # a vocabulary of words, which the recipe ties
+    text.write_text(f"{' '.join(more)}\n{text.read_text()}\n")
+    assert lm("train", "ffnn", *common, "--hidden", "12").code == 0
+    assert "12 (tied to the output)" in lm("info", "ffnn").out
+    assert lm("train", "ffnn", *common, "--hidden", "12", "--embed", "6").code == 0
+    assert "tied to the output" not in lm("info", "ffnn").out
+    assert lm("train", "rnn", *common, "--hidden", "12", "--weight-drop", "0.25").code == 0
+    assert "of recurrent weights 0.25" in lm("info", "rnn").out
 
 
 def test_check_of_an_ngram_model_sums_its_probabilities(text: Path, lm: Run) -> None:
