@@ -57,6 +57,14 @@ class LocalCluster:
         return address
 
 
+_CONFIGURATION = {
+    "logging": {"distributed": "critical"},
+    # Dask has its workers give freed memory back at once, which takes arrays of this size longer
+    # than what is done with them.
+    "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1},
+}
+
+
 def be_quiet() -> None:
     """What the library tells of lost workers is told here, in a line, where it matters."""
     import logging
@@ -73,7 +81,7 @@ def _serve(workers: int) -> None:
     with tempfile.TemporaryDirectory(
         prefix="lmsuite-cluster-", ignore_cleanup_errors=True
     ) as folder:
-        with dask.config.set({"logging": {"distributed": "critical"}}):
+        with dask.config.set(_CONFIGURATION):
             be_quiet()
             started = distributed.LocalCluster(
                 n_workers=workers,
