@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import growth, lstm_growth
+from benchmarks import ablations, growth, lstm_growth
 from benchmarks.alternating import Comparison
 from benchmarks.apart import Apart
 from benchmarks.lstm_growth import memory_of
@@ -183,3 +183,14 @@ def test_growth_is_drawn_from_its_numbers(tmp_path: Path) -> None:
     growth.draw(lstm_growth, points, tmp_path / "picture.svg")
     picture = (tmp_path / "picture.svg").read_text("utf-8")
     assert "<!-- lmsuite -->" in picture and "<!-- PyTorch -->" not in picture
+
+
+def test_an_ablation_is_the_recipe_and_its_changes(tmp_path: Path) -> None:
+    for name in ("train", "valid"):
+        (tmp_path / name).write_text("the cat sat on the mat\nthe dog sat on the log\n" * 20)
+    subject = ablations.Subject("ffnn", "train", "valid", "--tokenizer char", {})
+    changes = {"smaller": "--hidden 4", "larger": "--hidden 4 --embed 99 --seed 2"}
+    found = list(ablations.rows(subject, tmp_path, "2", changes))
+    assert [(name, change) for name, change, _ in found] == [("the recipe", ""), *changes.items()]
+    assert len({result.loss for _, _, result in found}) == 3
+    assert all(0 < result.loss < 4 and result.epoch > 0 for _, _, result in found)
