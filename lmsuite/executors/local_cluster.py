@@ -24,8 +24,11 @@ class LocalCluster:
         self._workers = workers
 
     def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="lmsuite-cluster-", ignore_cleanup_errors=True
+        )
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(self._workers)],
+            [sys.executable, "-m", __name__, str(self._workers), self._folder.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # what is left unclosed is told there
@@ -42,7 +45,12 @@ class LocalCluster:
     ) -> None:
         assert self._process.stdin
         self._process.stdin.close()
-        self._process.wait()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:  # it is still starting
+            os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait()
+        self._folder.cleanup()
 
     def address(self) -> str:
         """Where its scheduler answers, as soon as it does.
@@ -57,6 +65,7 @@ class LocalCluster:
         return address
 
 
+_PATIENCE = 0.5  # seconds for its end
 _CONFIGURATION = {
     "logging": {"distributed": "critical"},
     # Dask has its workers give freed memory back at once, which takes arrays of this size longer
@@ -73,32 +82,29 @@ def be_quiet() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _serve(workers: int) -> None:
+def _serve(workers: int, folder: str) -> None:
     """Be the cluster, until standard input ends."""
     import dask
     import distributed
 
-    with tempfile.TemporaryDirectory(
-        prefix="lmsuite-cluster-", ignore_cleanup_errors=True
-    ) as folder:
-        with dask.config.set(_CONFIGURATION):
-            be_quiet()
-            started = distributed.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                memory_limit=0,
-                host="127.0.0.1",
-                local_directory=folder,
-            )
-        sys.stdout.write(f"{started.scheduler_address}\n")
-        sys.stdout.flush()
-        sys.stdin.read()
-        for worker in started.workers.values():
-            os.kill(worker.pid, signal.SIGKILL)
+    with dask.config.set(_CONFIGURATION):
+        be_quiet()
+        started = distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            memory_limit=0,
+            host="127.0.0.1",
+            local_directory=folder,
+        )
+    sys.stdout.write(f"{started.scheduler_address}\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    for worker in started.workers.values():
+        os.kill(worker.pid, signal.SIGKILL)
     os._exit(0)  # an orderly end takes seconds
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    _serve(int(sys.argv[1]), sys.argv[2])

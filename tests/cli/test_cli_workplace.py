@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,13 @@ from lmsuite.store.opening import open_model
 TRAIN = ["train", "ngram", "--tokenizer", "whitespace", "--lines", "--valid", "0", "--n", "4"]
 
 
-def lm(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def lm(
+    folder: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "lmsuite", *TRAIN, "text.txt", *arguments],
         cwd=folder,
+        env=os.environ | (environment or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -74,6 +79,41 @@ def test_a_cluster_of_this_machine_makes_the_same_model(folder: Path) -> None:
     assert process.returncode == 0, err
     assert "distributed" not in err  # Dask's own messages
     assert same_model(folder, "whole", "cluster")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_cluster_that_still_starts_ends_with_its_user(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, number: int
+) -> None:
+    pytest.importorskip("distributed")
+    temporary = tmp_path_factory.mktemp("temporary")
+    (folder / "text.txt").write_text("a long text to read meanwhile\n" * 1_000_000)
+    begun = lm(folder, "--cluster", "local", environment={"TMPDIR": str(temporary)})
+    deadline = time.monotonic() + 60
+    while not list(temporary.glob("lmsuite-cluster-*")):
+        assert begun.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+    begun.send_signal(number)
+    began = time.monotonic()
+    begun.communicate()
+    assert begun.returncode in (130, -number)
+    assert time.monotonic() - began < 8
+    while any(str(temporary) in said for said in command_lines()):  # the folder is an argument
+        assert time.monotonic() < began + 60
+        time.sleep(0.1)
+    if number == signal.SIGINT:
+        assert not list(temporary.glob("lmsuite-cluster-*"))
+
+
+def command_lines() -> list[str]:
+    """Those of all processes."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(process.read_text(errors="replace"))
+    return found
 
 
 def test_what_cannot_be_resumed_is_a_wrong_use(folder: Path) -> None:
