@@ -19,7 +19,7 @@ from benchmarks.apart import Apart
 from benchmarks.measuring import Options, Row, require
 from benchmarks.neural_shapes import MANY_CORES
 from benchmarks.neural_training import OURS, PEER
-from lmsuite.executors import available_cores
+from lmsuite.executors.cores import available_cores
 
 COUNTS = (1, 2, 4, 8, 16)
 NEVER_SLOWER = 0.97

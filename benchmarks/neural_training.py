@@ -27,7 +27,7 @@ from benchmarks.alternating import compare, seconds
 from benchmarks.apart import Apart
 from benchmarks.measuring import Options, Row, rate_row, require
 from benchmarks.neural_shapes import BATCHES, CLIP, RATE, SHAPES, Shape, lstm
-from lmsuite.executors import available_cores
+from lmsuite.executors.cores import available_cores
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
 from benchmarks.neural_shapes import BATCHES, CLIP, RATE, Shape
-from lmsuite.executors import available_cores
+from lmsuite.executors.cores import available_cores
 from lmsuite.models.feedforward import FeedForwardSettings
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.recurrent import RecurrentSettings

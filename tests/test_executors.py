@@ -16,7 +16,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from lmsuite.errors import LmError
-from lmsuite.executors import can_fork, in_order, limit_threads, thread_count
+from lmsuite.executors.cores import can_fork, limit_threads, thread_count
+from lmsuite.executors.tasks import in_order
 
 forking = pytest.mark.skipif(not can_fork(), reason="processes cannot be forked here")
 
@@ -69,7 +70,7 @@ def test_a_killed_process_is_one_line() -> None:
 @forking
 def test_processes_end_with_their_parent(tmp_path: Path) -> None:
     script = (
-        "import os, sys, time\nfrom pathlib import Path\nfrom lmsuite.executors import in_order\n"
+        "import os, sys, time\nfrom pathlib import Path\nfrom lmsuite.executors.tasks import in_order\n"
         f"where = Path({str(tmp_path)!r})\n"
         "def note(task):\n"
         "    (where / str(os.getpid())).touch()\n"

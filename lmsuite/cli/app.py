@@ -18,7 +18,7 @@ from lmsuite.cli.interruption import heeding_signals
 from lmsuite.cli.registry import COMMANDS, GROUPS
 from lmsuite.cli.streams import be_quiet, warnings_as_notes
 from lmsuite.cli.work_progress import listener
-from lmsuite.executors import limit_threads
+from lmsuite.executors.cores import limit_threads
 from lmsuite.progress import listen
 from lmsuite.terminal import guard
 

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
-from lmsuite.executors import thread_count
+from lmsuite.executors.cores import thread_count
 
 FEW = 8
 """A thread that reads so many texts at once serves many readers. Then BLAS may split its products,

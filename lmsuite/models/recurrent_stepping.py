@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from lmsuite.executors import thread_count
+from lmsuite.executors.cores import thread_count
 from lmsuite.models.blas_threads import blas_threads
 from lmsuite.models.recurrent_stack import RecurrentStack
 from lmsuite.nn.output import SoftmaxReader

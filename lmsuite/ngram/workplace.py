@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 
 from lmsuite import __version__
 from lmsuite.errors import LmError, TrainingError, UsageError
-from lmsuite.executors import Cluster, StandingProcesses, cluster, in_order, thread_count
+from lmsuite.executors.cluster import Cluster, cluster
+from lmsuite.executors.cores import thread_count
+from lmsuite.executors.processes import StandingProcesses
+from lmsuite.executors.tasks import in_order
 from lmsuite.files.disk_arrays import in_memory
 from lmsuite.files.scratch import TRAFFIC, Scratch, locked_scratch, temporary_scratch
 from lmsuite.ngram.memory import machine_bytes

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
-from lmsuite.executors import available_cores, thread_count
+from lmsuite.executors.cores import available_cores, thread_count
 
 _pool: ThreadPoolExecutor | None = None
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import TextWarning
-from lmsuite.executors import in_order, thread_count
+from lmsuite.executors.cores import thread_count
+from lmsuite.executors.tasks import in_order
 from lmsuite.files.disk_arrays import DiskArray
 from lmsuite.files.stored_text import Text, blocks
 from lmsuite.progress import working

@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from lmsuite.executors import can_start_processes, limit_threads, start_method
+from lmsuite.executors.cores import can_start_processes, limit_threads, start_method
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.settings import CELLS
 from lmsuite.nn.memory import keep_freed_memory

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmsuite.errors import UsageError
-from lmsuite.executors import available_cores
+from lmsuite.executors.cores import available_cores
 from lmsuite.files.stored_text import Text
 from lmsuite.models.feedforward import FeedForward
 from lmsuite.models.interface import LanguageModel

@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from lmsuite.errors import LmError
-from lmsuite.executors import SIGNALS
+from lmsuite.executors.cores import SIGNALS
 from lmsuite.types import FloatArray
 
 

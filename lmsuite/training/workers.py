@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lmsuite.errors import TrainingError
-from lmsuite.executors import SIGNALS, signals_blocked, start_method
+from lmsuite.executors.cores import SIGNALS, signals_blocked, start_method
 
 CACHE_LINE = 64  # bytes; each rank's counter has its own, so that ranks do not fight over one line
 SPINS = 4000  # reads of another rank's counter before a rank sleeps: about 0.3 ms

@@ -64,7 +64,8 @@ def test_help_is_quick_and_imports_no_numpy() -> None:
     for _ in range(5):  # in turn, so that a slow moment of the machine meets both
         ours.append(seconds_of(script))
         typer.append(seconds_of("import typer, typer.core"))
-    assert min(ours) < 1.5 * min(typer)
+    # The system may count in hundredths of a second, which are coarse for one run.
+    assert sum(ours) < 1.5 * sum(typer)
 
 
 def seconds_of(script: str) -> float:

@@ -22,7 +22,8 @@ import pytest
 
 import lmsuite
 from lmsuite.errors import LmError, TrainingError, UsageError
-from lmsuite.executors import LOCAL, can_fork
+from lmsuite.executors.cluster import LOCAL
+from lmsuite.executors.cores import can_fork
 from lmsuite.files.scratch import Scratch, temporary_scratch
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.ngram import workplace as module

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from lmsuite.errors import TrainingError
-from lmsuite.executors import can_fork, can_start_processes
+from lmsuite.executors.cores import can_fork, can_start_processes
 from lmsuite.models.feedforward import FeedForward, FeedForwardSettings
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.recurrent import Recurrent, RecurrentSettings
@@ -184,7 +184,7 @@ def wait_until(condition: Any, seconds: float = 60) -> None:
 def test_a_script_is_not_run_again_by_its_members(guard: str, tmp_path: Path) -> None:
     """Without the usual line, the members would begin the script's work anew."""
     (tmp_path / "script.py").write_text(
-        "import multiprocessing\nfrom lmsuite.executors import can_start_processes\n"
+        "import multiprocessing\nfrom lmsuite.executors.cores import can_start_processes\n"
         "multiprocessing.set_start_method('spawn', force=True)\n"
         f"{guard}print(can_start_processes())\n"
     )

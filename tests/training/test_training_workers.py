@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lmsuite.errors import TrainingError
-from lmsuite.executors import can_fork
+from lmsuite.executors.cores import can_fork
 from lmsuite.training.workers import Crew
 
 forking = pytest.mark.skipif(not can_fork(), reason="processes cannot be forked here")

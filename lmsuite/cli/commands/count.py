@@ -26,7 +26,7 @@ from lmsuite.cli.saving import command_line
 from lmsuite.cli.settings_options import Given, Only, Without
 from lmsuite.cli.streams import json_line, read_texts, say, write_all, write_json
 from lmsuite.errors import DataError, UsageError
-from lmsuite.executors import limit_threads
+from lmsuite.executors.cores import limit_threads
 from lmsuite.ngram.settings import COUNTS_SUFFIX, NgramSettings, check_trainable
 from lmsuite.sources.settings import ReadingSettings
 from lmsuite.text.settings import TextSettings

@@ -17,7 +17,7 @@ from lmsuite.cli.saving import command_line
 from lmsuite.cli.settings_options import Given
 from lmsuite.cli.streams import note
 from lmsuite.errors import UsageError
-from lmsuite.executors import limit_threads
+from lmsuite.executors.cores import limit_threads
 from lmsuite.ngram.settings import NgramSettings, check_trainable
 
 if TYPE_CHECKING:
