@@ -70,7 +70,8 @@ def test_a_killed_process_is_one_line() -> None:
 @forking
 def test_processes_end_with_their_parent(tmp_path: Path) -> None:
     script = (
-        "import os, sys, time\nfrom pathlib import Path\nfrom lmsuite.executors.tasks import in_order\n"
+        "import os, sys, time\nfrom pathlib import Path\n"
+        "from lmsuite.executors.tasks import in_order\n"
         f"where = Path({str(tmp_path)!r})\n"
         "def note(task):\n"
         "    (where / str(os.getpid())).touch()\n"
