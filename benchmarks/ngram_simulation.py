@@ -32,7 +32,7 @@ from benchmarks.measuring import ROOT
 DISK, NETWORK = 200e6, 2e9  # bytes a second: of one worker, and of all together
 LATENCY = 0.005  # seconds for a section of a file, which takes two requests
 TASK = 0.01  # seconds that the scheduler takes for a task, for which no other can be begun
-ORDER, WORDS = 3, 8_000_000
+ORDER, WORDS = 3, 24_000_000
 TOKENS = (10**9, 10**10, 10**11)
 WORKERS = tuple(2**power for power in range(9))
 _PART, _MOST_PARTS = 1 << 20, 1 << 10
