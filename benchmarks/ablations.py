@@ -13,9 +13,7 @@ import argparse
 import json
 import math
 import shlex
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,9 +75,7 @@ def trained(subject: Subject, texts: Path, epochs: str, change: str) -> Result:
         command = lm("train", subject.kind, texts / subject.train, "--valid", texts / subject.valid)
         command += [*shlex.split(subject.reading), "--minutes", ENOUGH, "--epochs", epochs]
         command += ["--threads", "1", "--models", folder, "-q", *shlex.split(change)]
-        began = time.perf_counter()
-        process(command)
-        seconds = time.perf_counter() - began
+        seconds = process(command).seconds
         history = Path(folder, f"{subject.kind}.history.jsonl").read_text("utf-8")
     best = min(map(json.loads, history.splitlines()), key=lambda row: row["valid_loss"])
     return Result(best["valid_loss"], best["epoch"], seconds)
@@ -118,4 +114,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

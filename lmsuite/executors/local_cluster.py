@@ -16,6 +16,14 @@ from typing import Self
 
 from lmsuite.errors import LmError
 
+_PATIENCE = 0.5  # seconds for its end
+_CONFIGURATION = {
+    "logging": {"distributed": "critical"},
+    # Dask has its workers give freed memory back at once, which takes arrays of this size longer
+    # than what is done with them.
+    "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1},
+}
+
 
 class LocalCluster:
     """A context manager: the cluster is started at its beginning, and ended at its end."""
@@ -48,7 +56,10 @@ class LocalCluster:
         try:
             self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:  # it is still starting
-            os.killpg(self._process.pid, signal.SIGTERM)
+            if hasattr(os, "killpg"):  # its workers at once, or they would still write
+                os.killpg(self._process.pid, signal.SIGTERM)
+            else:
+                self._process.terminate()
             self._process.wait()
         self._folder.cleanup()
 
@@ -63,15 +74,6 @@ class LocalCluster:
         if not address:
             raise LmError("the cluster of this machine could not be started", "cluster")
         return address
-
-
-_PATIENCE = 0.5  # seconds for its end
-_CONFIGURATION = {
-    "logging": {"distributed": "critical"},
-    # Dask has its workers give freed memory back at once, which takes arrays of this size longer
-    # than what is done with them.
-    "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1},
-}
 
 
 def be_quiet() -> None:
@@ -102,7 +104,7 @@ def _serve(workers: int, folder: str) -> None:
     sys.stdout.flush()
     sys.stdin.read()
     for worker in started.workers.values():
-        os.kill(worker.pid, signal.SIGKILL)
+        os.kill(worker.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     os._exit(0)  # an orderly end takes seconds
 
 

@@ -51,10 +51,6 @@ class Scratch:
         """Whether it is a folder of this machine's file system."""
         return "://" not in self.place
 
-    @property
-    def _is_temporary(self) -> bool:
-        return self.place.endswith(_TEMPORARY)
-
     def write(self, name: str, *sections: Sequence[NDArray[Any]], compressed: bool = True) -> None:
         """Write a file of these sections; compressed, where the library for that is there.
 
@@ -208,7 +204,7 @@ class Scratch:
     def _failed(self, verb: str, error: Exception) -> TrainingError:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         reason = reason or type(error).__name__
-        if self._is_temporary:
+        if self.place.endswith(_TEMPORARY):
             return TrainingError(
                 f"cannot keep temporary files in {Path(self.place).parent} ({reason}); the "
                 "environment variable TMPDIR names another folder"

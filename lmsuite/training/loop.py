@@ -10,7 +10,7 @@ import hashlib
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,7 +20,6 @@ from lmsuite.errors import DataError, ModelFileError, TrainingError
 from lmsuite.models.neural import NeuralModel
 from lmsuite.nn.optimizers import OPTIMIZERS
 from lmsuite.nn.schedules import SCHEDULES
-from lmsuite.settings import recorded
 from lmsuite.store.history import HistoryRow, write_history
 from lmsuite.training.batches import Batches, Lanes, Windows, validation_pieces
 from lmsuite.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -137,7 +136,7 @@ def _identity(
     facts |= {name.replace("_", " "): value for name, value in model.settings_dict().items()}
     facts["training text"] = hashlib.sha256(ids.tobytes()).hexdigest()[:16]
     facts["validation text"] = hashlib.sha256(valid_ids.tobytes()).hexdigest()[:16]
-    options = recorded(settings)
+    options = asdict(settings)
     options.pop("checkpoint_every")
     return facts | {f"--{name.replace('_', '-')}": value for name, value in options.items()}
 

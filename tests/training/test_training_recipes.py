@@ -30,6 +30,9 @@ def test_minutes_enough_make_a_larger_network() -> None:
     # Characters of a text of a megabyte, in 1.2 and in 10 minutes.
     assert recurrent_recipe(1_000_000, 65, 1.2).model["hidden"] == 256
     assert recurrent_recipe(1_000_000, 65, 10).model["hidden"] == 512
+    # Words of a third as many.
+    assert recurrent_recipe(300_000, 14_000, 1.2).model["weight_drop"] == 0
+    assert recurrent_recipe(300_000, 14_000, 10).model["weight_drop"] > 0
 
 
 def test_a_recipes_rate_is_for_adam() -> None:
