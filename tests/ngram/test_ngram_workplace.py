@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,18 +67,6 @@ def estimated(encoded: tuple[TextEncoder, Any], folder: Path, **given: Any) -> b
         model = NgramModel.fit(*encoded, NgramSettings(order=ORDER), place=place)
     save_model(folder / "model.safetensors", model)
     return (folder / "model.safetensors").read_bytes()
-
-
-def killing(pids: Callable[[], list[int]], stages: list[str]) -> Callable[[TaskReport], None]:
-    """What kills a process when a task of such a stage is done, for the first two tasks of each."""
-    left = dict.fromkeys(stages, 2)
-
-    def report(task: TaskReport) -> None:
-        if left.get(task.stage):
-            left[task.stage] -= 1
-            os.kill(pids()[0], signal.SIGKILL)
-
-    return report
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -288,17 +276,27 @@ class Dask:
             subprocess.Popen(command, env=environment, cwd=self.file.parent, **quiet)
         )
 
-    def workers(self, count: int, *, path: Path = ROOT) -> list[int]:
-        """Start so many more workers, and wait for them; their process ids."""
+    def workers(self, count: int, *, path: Path = ROOT) -> None:
+        """Start so many more workers, and wait for them."""
         from distributed import Client
 
         with Client(self.address) as client:
             wanted = len(client.nthreads()) + count
-            if count:
-                options = ("--nworkers", str(count), "--nthreads", "1", "--host", "127.0.0.1")
-                self.start("dask_worker", *options, path=path)
-            client.wait_for_workers(max(1, wanted), timeout=60)  # all may just be dead
-            return list(client.run(os.getpid, on_error="ignore").values())
+            options = ("--nworkers", str(count), "--nthreads", "1", "--host", "127.0.0.1")
+            self.start("dask_worker", *options, path=path)
+            client.wait_for_workers(wanted, timeout=60)
+
+    def kill_a_worker(self) -> None:
+        """Kill a worker; its nanny starts another."""
+        from distributed import Client
+
+        deadline = time.monotonic() + 120
+        with Client(self.address) as client:
+            # The scheduler also names workers that are dead already, and those do not answer.
+            while not (pids := list(client.run(os.getpid, on_error="ignore").values())):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            os.kill(pids[0], signal.SIGKILL)
 
 
 @contextmanager
@@ -321,8 +319,16 @@ def test_a_cluster_gives_the_same_file_even_if_workers_are_killed(
     with dask_cluster(tmp_path) as dask:
         dask.workers(2)
         assert estimated(encoded, tmp_path, cluster_at=dask.address) == expected
-        report = killing(lambda: dask.workers(0), ["runs", "asked-3", "smoothed-3"])
+        left = dict.fromkeys(["runs", "asked-3", "smoothed-3"], 2)
+
+        def report(task: TaskReport) -> None:
+            """Kill a worker after each of the first two tasks of these stages."""
+            if left.get(task.stage):
+                left[task.stage] -= 1
+                dask.kill_a_worker()
+
         assert estimated(encoded, tmp_path, cluster_at=dask.address, report=report) == expected
+        assert not any(left.values())
 
 
 @pytest.mark.slow
