@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from lmsuite.errors import LmError
+from lmsuite.executors.cores import uninterrupted
 
 _PATIENCE = 0.5  # seconds for its end
 _CONFIGURATION = {
@@ -30,8 +31,27 @@ class LocalCluster:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
+        try:
+            with uninterrupted():
+                self._start()
+        except BaseException:
+            self._end(patience=0)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end(patience=_PATIENCE if error is None else 0)
+
+    def _start(self) -> None:
         self._folder = tempfile.TemporaryDirectory(
             prefix="lmsuite-cluster-", ignore_cleanup_errors=True
         )
@@ -43,25 +63,21 @@ class LocalCluster:
             start_new_session=True,  # Ctrl-C is its user's to handle
             text=True,
         )
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        try:
-            self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:  # it is still starting
-            if hasattr(os, "killpg"):  # its workers at once, or they would still write
-                os.killpg(self._process.pid, signal.SIGTERM)
-            else:
-                self._process.terminate()
-            self._process.wait()
-        self._folder.cleanup()
+    def _end(self, patience: float) -> None:
+        if self._process is not None:
+            assert self._process.stdin
+            self._process.stdin.close()
+            try:
+                self._process.wait(patience)
+            except subprocess.TimeoutExpired:  # it is still starting, or must end at once
+                if hasattr(os, "killpg"):  # its workers at once, or they would still write
+                    os.killpg(self._process.pid, signal.SIGTERM)
+                else:
+                    self._process.terminate()
+                self._process.wait()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def address(self) -> str:
         """Where its scheduler answers, as soon as it does.
@@ -69,6 +85,7 @@ class LocalCluster:
         Raises:
             LmError: it could not be started.
         """
+        assert self._process
         assert self._process.stdout
         address = self._process.stdout.readline().strip()
         if not address:
@@ -89,7 +106,7 @@ def _serve(workers: int, folder: str) -> None:
     import dask
     import distributed
 
-    with dask.config.set(_CONFIGURATION):
+    with dask.config.set(_CONFIGURATION | {"temporary-directory": folder}):
         be_quiet()
         started = distributed.LocalCluster(
             n_workers=workers,

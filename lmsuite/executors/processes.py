@@ -7,8 +7,8 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lmsuite.executors.cores import (
@@ -18,6 +18,7 @@ from lmsuite.executors.cores import (
     limit_threads,
     signals_blocked,
     start_method,
+    uninterrupted,
 )
 from lmsuite.executors.engine import Executor, perform
 
@@ -119,7 +120,7 @@ class _Pool:
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
         # The first tasks start the processes.
-        with warnings.catch_warnings(), _uninterrupted(), signals_blocked():
+        with warnings.catch_warnings(), uninterrupted(), signals_blocked():
             # Python 3.12 warns of a fork while threads run. The only threads are OpenBLAS's, which
             # stops and restarts them around a fork, and the pool's own.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -136,27 +137,6 @@ class _Pool:
         from multiprocessing import active_children
 
         return {*active_children()} - self._others
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Signals come when this ends: an exception in what Python does around a fork would be lost."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _: came.append(number))
-        for number in SIGNALS
-        if signal.getsignal(number) not in (None, signal.SIG_IGN)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for number in came:
-            signal.raise_signal(number)
 
 
 _function: Callable[[Any], Any]
