@@ -2,7 +2,7 @@
 
 The README's blocks marked ``sh`` are for the shell. They run in the order in which they stand, in
 one folder, as a reader would type them. Commands with ``--minutes`` are marked slow, and are given
-a tenth of their time; what those make is not needed by others. Blocks marked ``python`` run as
+a fifth of their time; what those make is not needed by others. Blocks marked ``python`` run as
 well. ``docs.pages`` runs ``docs/python.md`` and the pages of the course, and compares what they
 print.
 """
@@ -78,7 +78,7 @@ def test_a_lesson_is_short(what: str, lines: int) -> None:
 def test_the_long_commands_run_as_typed_but_shorter(tmp_path: Path) -> None:
     assert SLOW
     for command in SLOW:
-        shell(LONG.sub(lambda found: f"--minutes {int(found[1]) / 10}", command), tmp_path)
+        shell(LONG.sub(lambda found: f"--minutes {int(found[1]) / 5}", command), tmp_path)
 
 
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

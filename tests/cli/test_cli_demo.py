@@ -28,7 +28,7 @@ def test_the_course_that_it_names_exists() -> None:
 @pytest.mark.slow
 def test_demo(lm: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    outcome = lm("demo", "--minutes", "0.7", stdin=b"this is not meant for the demo")
+    outcome = lm("demo", "--minutes", "1.2", stdin=b"this is not meant for the demo")
     assert outcome.code == 0
     assert outcome.out.count("$ lm ") == 12
     assert len(re.findall(r"^My lord,", outcome.out, flags=re.M)) >= 5
