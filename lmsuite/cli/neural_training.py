@@ -85,7 +85,7 @@ def _announce(prepared: PreparedText, model: NeuralModel, settings: TrainingSett
         f"--{name.replace('_', '-')} {_typed(value)}" for name, value in options.items()
     )
     note(
-        f"{prepared.corpus.name}: {len(prepared.ready.ids):,} tokens, "
+        f"{prepared.read}: {len(prepared.ready.ids):,} tokens, "
         f"{len(prepared.ready.encoder.vocabulary):,} in the vocabulary\n"
         f"{model.kind}: {len(model.parameters):,} parameters, {network}",
         quiet=prepared.quiet,
@@ -124,5 +124,5 @@ def _saying_how_to_resume(prepared: PreparedText) -> Iterator[None]:
         yield
     except TrainingInterruptedError as error:
         command = resuming(prepared.command)
-        message = f"{error}; go on, with {prepared.corpus.name} as before: {command}"
+        message = f"{error}; go on, with {prepared.read} as before: {command}"
         raise TrainingInterruptedError(message, error.number) from None

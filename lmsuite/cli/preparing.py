@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import typer
 
     from lmsuite.models.interface import LanguageModel
-    from lmsuite.sources.corpus import Corpus
+    from lmsuite.sources.corpus import Corpus, Origin
     from lmsuite.store.opening import OpenedModel
     from lmsuite.store.records import Ancestor
     from lmsuite.text.settings import Boundaries
@@ -38,7 +38,7 @@ class Prepared:
 
     name: str  # of the new model
     folder: ModelsFolder  # where to save it
-    corpus: Corpus
+    origin: Origin  # of the text
     split: Split
     tokens: int  # of the training part
     command: str
@@ -49,7 +49,7 @@ class Prepared:
     @property
     def read(self) -> str:
         """What messages call all that the model is trained on."""
-        return self.corpus.name
+        return self.origin.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,7 @@ def prepare(
     *,
     kind: str,
     going_on: StartOptions = StartOptions(),  # noqa: B008
+    keep_text: bool = False,
 ) -> PreparedText:
     """Read the text, set the validation part aside, train or borrow the encoder, encode.
 
@@ -76,6 +77,7 @@ def prepare(
         options: what the user asked for.
         kind: as `LanguageModel.kind`; the model's name unless the user gave one.
         going_on: the model to go on from, if any.
+        keep_text: whether the training text is needed when it has been encoded.
 
     Raises:
         UsageError: options contradict each other.
@@ -105,10 +107,12 @@ def prepare(
         split = ready.split
         if split.is_end and (reason := why_unlike(split.training, split.valid)):
             note(f"note: {reason}; --valid-by random validates on lines from everywhere")
+    if not keep_text:
+        ready = ready.without_text()
     return PreparedText(
         name=name,
         folder=folder,
-        corpus=corpus,
+        origin=corpus.origin,
         split=ready.split,
         tokens=len(ready.ids),
         command=command_line(context),
@@ -252,7 +256,7 @@ def finish(
     from lmsuite.store.records import Provenance, TrainingRecord
     from lmsuite.training.validated import ValidatedModel
 
-    corpus, folder, split = prepared.corpus, prepared.folder, prepared.split
+    origin, folder, split = prepared.origin, prepared.folder, prepared.split
     training = network.record() if network else TrainingRecord()
     made = ValidatedModel.of(
         prepared.name,
@@ -261,10 +265,10 @@ def finish(
         Provenance(
             prepared.command,
             __version__,
-            corpus.name,
-            corpus.sha256,
+            origin.name,
+            origin.sha256,
             training=training,
-            corpus_files=dict(corpus.files) if len(corpus.files) <= _MOST_FILES else {},
+            corpus_files=dict(origin.files) if len(origin.files) <= _MOST_FILES else {},
             ancestors=prepared.ancestors,
         ),
         rule=split.rule,
@@ -281,7 +285,7 @@ def finish(
     baseline = network.baseline if network else None
     vocabulary = len(model.encoder.vocabulary)
     if prepared.as_json:
-        facts = facts_of(folder, made) | {"corpus": corpus.name, "tokens": prepared.tokens}
+        facts = facts_of(folder, made) | {"corpus": origin.name, "tokens": prepared.tokens}
         facts |= {"vocabulary": vocabulary, "seconds": seconds}
         write_json(facts | ({"baseline": vars(baseline)} if baseline else {}))
         return

@@ -34,8 +34,8 @@ class PreparedCounts(Prepared):
     @property
     def read(self) -> str:
         if self.ancestors is None:
-            return self.corpus.name
-        return f"{self.corpus.name} and the text of {self.ancestors[-1].model}"
+            return self.origin.name
+        return f"{self.origin.name} and the text of {self.ancestors[-1].model}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def prepare_counts(
         ModelFileError: as `prepare`; or a file of counts is damaged.
     """
     from lmsuite.ngram.text_counts import joined
-    from lmsuite.sources.corpus import Corpus
+    from lmsuite.sources.corpus import Origin
 
     folder = ModelsFolder(options.models)
     name = options.name or kind
@@ -83,7 +83,7 @@ def prepare_counts(
     return PreparedFiles(
         name=name,
         folder=folder,
-        corpus=Corpus("", ", ".join(files), _sha256_of_all(digests), digests),
+        origin=Origin(", ".join(files), _sha256_of_all(digests), digests),
         split=held_out.divide("", boundaries),
         tokens=_tokens(counts.unigrams),
         command=command_line(context),
@@ -133,7 +133,7 @@ def prepare_second(
     prepared = PreparedCounts(
         name=name,
         folder=folder,
-        corpus=corpus,
+        origin=corpus.origin,
         split=split,
         tokens=_tokens(counts.longest.unigrams(len(counts.encoder.vocabulary))),
         command=command_line(context),

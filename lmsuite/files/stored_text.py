@@ -169,6 +169,16 @@ def blocks(text: Text) -> Iterator[str]:
         yield str(text[begin : begin + BLOCK])
 
 
+def copied(text: Text) -> Text:
+    """A stored text in a file of its own, so that a longer one that holds it can go."""
+    if isinstance(text, str):
+        return text
+    writer = TextWriter(in_memory=0)
+    for block in blocks(text):
+        writer.write(block)
+    return writer.text()
+
+
 def is_blank(text: Text) -> bool:
     """Whether the text is nothing but white space."""
     return all(not block or block.isspace() for block in blocks(text))

@@ -29,18 +29,35 @@ _STDIN_NAME = "standard input"
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a text came from."""
+
+    name: str
+    """What messages call the text."""
+    sha256: str
+    """The checksum of the text in UTF-8, hexadecimal."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The checksum of each file's bytes, in the order in which they were read."""
+
+
+@dataclass(frozen=True)
 class Corpus:
     """A text and where it came from."""
 
     text: Text
     """Records and files follow one another, each ended by a line end, or in a text of documents by
     `DOCUMENT_END`. The last may lack its end."""
-    name: str
-    """What messages call it."""
-    sha256: str
-    """The checksum of the text in UTF-8, hexadecimal."""
-    files: Mapping[str, str] = field(default_factory=dict)
-    """The checksum of each file's bytes, in the order in which they were read."""
+    origin: Origin
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.origin.name
+
+    @property
+    def sha256(self) -> str:
+        """The checksum of the text in UTF-8, hexadecimal."""
+        return self.origin.sha256
 
 
 def read_corpus(
@@ -75,7 +92,7 @@ def read_corpus(
     for part in named.parts(documents):
         writer.write(part)
         digest.update(part.encode("utf-8", "surrogatepass"))
-    return Corpus(writer.text(), named.title, digest.hexdigest(), named.checksums)
+    return Corpus(writer.text(), Origin(named.title, digest.hexdigest(), named.checksums))
 
 
 def stream_corpus(

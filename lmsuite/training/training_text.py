@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 from lmsuite.errors import DataError, UsageError
-from lmsuite.files.stored_text import StoredText, Text, is_blank
+from lmsuite.files.stored_text import StoredText, Text, copied, is_blank
 from lmsuite.sources.splitting import HeldOut, SplitRule
 from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.settings import Boundaries, TextSettings
@@ -111,6 +111,10 @@ class TrainingText:
     def valid_ids(self) -> IntArray:
         """The ids of the validation part; none if there is no such part."""
         return self.encoder.encode(self.split.valid)
+
+    def without_text(self) -> TrainingText:
+        """The same, with an empty training text: a long one takes room on disk."""
+        return replace(self, split=Split("", copied(self.split.valid), self.split.rule))
 
 
 def make_ready(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hardening.command import Run
 from lmsuite.files import stored_text
+from lmsuite.models.ngram import NgramModel
 from lmsuite.store.artefact import load_model, read_manifest
 from lmsuite.text import encoding, long_texts
 
@@ -80,3 +83,26 @@ def test_the_model_is_the_same(
     again = json.loads(lm("eval", "short", "--json").done.out)
     for key in ("tokens", "oov", "cross_entropy", "perplexity", "chars", "bits_per_char"):
         assert again[0][key] == pytest.approx(figures[0][key], rel=1e-12), key
+
+
+@pytest.mark.parametrize("valid", ["0", "0.2"])
+def test_the_text_leaves_the_disk_before_the_estimation(
+    lm: Run,
+    everything_is_long: Callable[[], None],
+    play: str,
+    monkeypatch: pytest.MonkeyPatch,
+    valid: str,
+) -> None:
+    Path("a.txt").write_text(play[:15_000], encoding="utf-8")
+    everything_is_long()
+    fit, held = NgramModel.fit, []
+
+    def watched(*args: Any, **settings: Any) -> NgramModel:
+        gc.collect()
+        files = (each for each in gc.get_objects() if isinstance(each, stored_text._File))
+        held.append(sum(file.length for file in files))
+        return fit(*args, **settings)
+
+    monkeypatch.setattr(NgramModel, "fit", watched)
+    assert lm("train", "ngram", "a.txt", "--valid", valid, "-q").done
+    assert held == [round(15_000 * float(valid))]

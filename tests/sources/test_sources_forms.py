@@ -134,7 +134,7 @@ def test_a_folder_or_pattern_is_its_texts_in_the_order_of_their_paths(
     with pytest.warns(TextWarning, match=r"passed over 3 files of other endings \(\.[jpt]"):
         corpus = read_corpus(source)
     assert corpus.text == TEXT
-    names = [name.rpartition("/d/")[2].removeprefix("d/") for name in corpus.files]
+    names = [name.rpartition("/d/")[2].removeprefix("d/") for name in corpus.origin.files]
     assert names == ["b.txt", "b/c", "c.CSV.bz2", "d.jsonl", "empty.txt"]
     assert corpus.name == source
 
@@ -186,7 +186,7 @@ def test_every_ending_is_read_in_a_folder_packed_or_not(tmp_path: Path) -> None:
         read_corpus("d", format="text")
     (folder / "z.txt").write_text("z\n")
     assert read_corpus("d", format="text").text == "z\n"
-    assert [Path(name).name for name in read_corpus("d", format="text").files] == sorted(
+    assert [Path(name).name for name in read_corpus("d", format="text").origin.files] == sorted(
         [*files, "z.txt"]
     )
 
@@ -199,7 +199,7 @@ def test_the_checksums_are_those_of_the_files() -> None:
         packed = gzip.compress(data)
         Path(f"{name}.gz").write_bytes(packed)
         corpus = read_corpus([name, f"{name}.gz"])
-        assert corpus.files == {
+        assert corpus.origin.files == {
             name: hashlib.sha256(data).hexdigest(),
             f"{name}.gz": hashlib.sha256(packed).hexdigest(),
         }

@@ -175,8 +175,8 @@ def train_ngram(
                 ),
             )
             return
-        prepared = prepare(context, common, kind=NgramModel.kind)
-        ready, corpus = prepared.ready, prepared.corpus
+        prepared = prepare(context, common, kind=NgramModel.kind, keep_text=keep_counts)
+        ready = prepared.ready
 
         def fit() -> NgramModel:
             if not keep_counts:
@@ -185,7 +185,7 @@ def train_ngram(
                 )
             grows = common.like is None
             kept = counts_to_keep(
-                ready, common.text_settings, settings, grows=grows, name=corpus.name
+                ready, common.text_settings, settings, grows=grows, name=prepared.read
             )
             return fit_kept(kept, settings, keep=True)
 
