@@ -174,6 +174,7 @@ _HOMES = {
     "NgramModel": "lmsuite.models.ngram",
     "NgramSettings": "lmsuite.ngram.settings",
     "NgramTracer": "lmsuite.analysis.ngram_trace",
+    "Origin": "lmsuite.sources.corpus",
     "Pair": "lmsuite.analysis.minimal_pairs",
     "PairScores": "lmsuite.analysis.minimal_pairs",
     "Piece": "lmsuite.generation.texts",

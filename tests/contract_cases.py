@@ -83,6 +83,12 @@ NETWORKS = {
     "gru-tied-adaptive": RecurrentSettings(
         cell="gru", hidden=8, embed=8, tied=True, softmax="adaptive", cutoffs=(7, 12)
     ),
+    "lstm-features": RecurrentSettings(
+        hidden=8, embed=4, layers=2, dropout=0.2, ngram_features=3, feature_rows=64
+    ),
+    "gru-tied-features": RecurrentSettings(
+        cell="gru", hidden=8, embed=8, tied=True, ngram_features=2, feature_rows=7
+    ),
 }
 
 
@@ -177,6 +183,7 @@ def _cases() -> Iterator[Case]:
         yield cache(boundaries)
         yield neural_cache("gru", boundaries)
         yield neural_cache("ffnn", boundaries)
+        yield neural_cache("lstm-features", boundaries)
         yield mixture(("katz", "ffnn"), boundaries)
         yield mixture(("witten-bell", "cache", "elman"), boundaries)
         yield by_context(("katz", "cache", "ffnn"), boundaries)

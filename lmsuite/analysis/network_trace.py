@@ -281,7 +281,7 @@ class _FeedForwardGraph(_Graph):
 
 
 class _RecurrentGraph(_Graph):
-    """The cell's equations, and y = h W_y + b_y."""
+    """The cell's equations, and y = h W_y + b_y (+ the rows of n-gram features)."""
 
     def __init__(self, model: Recurrent) -> None:
         super().__init__(model)
@@ -301,13 +301,16 @@ class _RecurrentGraph(_Graph):
         self._W = self._output_weights(cutoffs, settings.tied, "W_y")
         self._b = self._parameter("b_y", "output.b")
         self._size = settings.hidden
+        self._recent = model.recent
+        self._features: dict[int, Node] = {}  # the rows that were used
         self._states: list[tuple[Node, ...]] = []
 
     @property
     def parameters(self) -> tuple[Node, ...]:
         layers = [node for _, weights in self._layers for node in weights.values()]
         output = [] if self._W.edges else [self._W]
-        return (self._C, *layers, *output, self._b, *self._of_clusters)
+        features = [self._features[row] for row in sorted(self._features)]
+        return (self._C, *layers, *output, self._b, *features, *self._of_clusters)
 
     def step(self, number: int, before: IntArray, target: int) -> _Step:
         """The id read, the top hidden vector, the loss and its entries, after ids `before`."""
@@ -323,7 +326,20 @@ class _RecurrentGraph(_Graph):
 
             self._states[i] = self._step(h, self._states[i], weights, at)
             h = self._states[i][0]
-        return [token], h, *self._loss(h @ self._W + self._b, h, target, number)
+        y = h @ self._W + self._b
+        for row in self._feature_rows(before):
+            self._features.setdefault(row, Node(f"F[{row}]", self._arrays["features.table"][row]))
+            y = y + self._features[row]
+        return [token], h, *self._loss(y, h, target, number)
+
+    def _feature_rows(self, before: IntArray) -> list[int]:
+        """The rows of the contexts that end with the last of these ids."""
+        if self._recent is None:
+            return []
+        ids = before[-self._recent.count :, None]
+        recent = self._recent.read(np.zeros((1, self._size)), ids)
+        rows: list[int] = self._recent.rows(recent)[-1, 0].tolist()
+        return rows
 
     def _zeros(self, number: int) -> Iterator[tuple[Node, ...]]:
         """The state of each layer at the beginning of a text."""

@@ -9,6 +9,7 @@ Recurrent, with x_t the vector of w_t, or the hidden vector of the layer below::
 
     drive = x_t W_l + b_l,  recurrent = h_{t-1} U_l,  s_t = step(drive, recurrent, s_{t-1})
     y = h W + b;  with tied embeddings W = Cᵀ
+    with n-gram features y = h W + b + F[r_1] + ... + F[r_K], r as in `nn.ngram_features`
 
 The blocks of columns in W_l and U_l are those of the cell: ``lstm`` o i f g, ``gru`` n r z in W_l
 and r z q in U_l, ``elman`` one. P(w) = softmax(y), over the possible tokens.
@@ -48,6 +49,8 @@ def in_equations(model: NeuralModel, name: str) -> dict[str, Array]:
         output = arrays.pop("output.W", None)
         if output is not None:
             named["W"] = output
+        if "features.table" in arrays:
+            named["F"] = arrays.pop("features.table")
     if "output.b" in arrays:
         named["b"] = arrays.pop("output.b")
     is_whole = "b" in named and ("U" in named or "W" in named or settings.tied)

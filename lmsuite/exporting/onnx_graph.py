@@ -2,7 +2,8 @@
 
 A recurrent network has the inputs ``ids`` (B,) and ``state`` (L S, B, H), zeros at first, and the
 outputs ``log_probs`` (B, V) of the next token and ``state_after``. The first id is that of ``<s>``;
-an ``<s>`` resets the state of its text. A feed-forward network has the input ``window``
+an ``<s>`` resets the state of its text. With n-gram features the state has one array more, the last
+tokens. A feed-forward network has the input ``window``
 (B, context), the last ids, oldest first, with ``<s>`` before the beginning, and the output
 ``log_probs``. The graph holds the settings, the text's description and the vocabulary as metadata.
 
@@ -21,6 +22,8 @@ from lmsuite.exporting.arrays import described
 from lmsuite.exporting.equations import in_equations, no_network
 from lmsuite.models.interface import LanguageModel
 from lmsuite.models.neural import NeuralModel
+from lmsuite.models.settings import RecurrentSettings
+from lmsuite.nn.ngram_features import FACTOR, PRIME
 from lmsuite.text.vocabulary import BOS
 
 _OPSET, _IR = 17, 8  # of 2022, which every runtime of today reads
@@ -147,7 +150,7 @@ class _Graph:
                 f"{', '.join(cells)}"
             )
         cell, states = cells[settings.cell]
-        arrays = settings.layers * states
+        arrays = settings.layers * states + bool(settings.ngram_features)
         self._input("ids", ["B"], ids=True)
         self._input("state", [arrays, "B", settings.hidden], ids=False)
         bos = self._value("bos", np.array(BOS, np.int64))
@@ -168,10 +171,49 @@ class _Graph:
             past = self._node("MatMul", [own[0], f"U_{number}"], f"recurrent_{number}")
             after += cell(drive, past, own, number)
             x = after[layer * states]
+        y = self._linear(x, self._output_weights("W"), "b", "y")
+        if settings.ngram_features:
+            tokens, y = self._features(rows[-1], y, settings)
+            after.append(tokens)
         whole = [self._node("Unsqueeze", [each, first_axis], f"{each}_row") for each in after]
         self._node("Concat", whole, "state_after", axis=0)
-        self._log_probs(self._linear(x, self._output_weights("W"), "b", "y"), model)
+        self._log_probs(y, model)
         self._output("state_after", [arrays, "B", settings.hidden])
+
+    def _features(self, before: str, y: str, settings: RecurrentSettings) -> tuple[str, str]:
+        """The last tokens (B, H) after this one, and the logits with those of the features."""
+        count = settings.ngram_features
+        one, axis = self._value("one", np.array(1)), self._value("columns", np.array([1]))
+        token = self._node("Add", ["ids", one], "token")
+        newest = self._node("Unsqueeze", [token, axis], "newest")
+        starts = self._value("oldest_kept", np.array([0]))
+        ends = self._value("newest_dropped", np.array([count - 1]))
+        kept = self._node("Slice", [before, starts, ends, axis], "kept_tokens")
+        older = self._node(
+            "Cast",
+            [
+                kept,
+            ],
+            "older",
+            to=7,
+        )
+        recent = self._node("Concat", [newest, older], "recent", axis=1)
+        A, P, R = (
+            self._value(name, np.array(value))
+            for name, value in (("A", FACTOR), ("P", PRIME), ("R", settings.feature_rows))
+        )
+        hashed = one
+        for n, now in enumerate(self._split(recent, "recent_token", count, axis=1), start=1):
+            scaled = self._node("Mul", [hashed, A], f"scaled_{n}")
+            hashed = self._node("Mod", [self._node("Add", [scaled, now], f"sum_{n}"), P], f"s_{n}")
+            square = self._node("Mul", [hashed, hashed], f"square_{n}")
+            mixed = self._node("Mod", [square, P], f"mixed_{n}")
+            r = self._node("Squeeze", [self._node("Mod", [mixed, R], f"row_{n}"), axis], f"r_F_{n}")
+            weights = self._node("Gather", ["F", r], f"F_{n}", axis=0)
+            y = self._node("Add", [y, weights], f"y_{n}")
+        numbers = self._node("Cast", [recent], "recent_numbers", to=1)
+        pads = self._value("pads", np.array([0, 0, 0, settings.hidden - count]))
+        return self._node("Pad", [numbers, pads], "tokens_after"), y
 
     def _split(self, array: str, name: str, parts: int, *, axis: int) -> list[str]:
         """Equal parts along an axis."""

@@ -152,7 +152,7 @@ class FeedForward(NeuralModel):
         rng: np.random.Generator | None,
         rows: IntArray | None = None,
     ) -> float:
-        self._embedding.d_table[... if rows is None else rows] = 0
+        self.clear_tables(rows)
         top, caches = self._forward(inputs, rng)
         loss, d_top = self.output.loss(top, targets, weight, self.encoder.impossible)
         self._backward(d_top, caches)

@@ -60,7 +60,7 @@ class NeuralModel(LanguageModel):
     @classmethod
     @abstractmethod
     def output_inputs(cls, settings: Any) -> int:
-        """The size of the vectors that the output layer reads."""
+        """D, the size of the hidden vectors that the output layer reads."""
 
     @abstractmethod
     def initialise(self, rng: np.random.Generator) -> None:
@@ -86,8 +86,8 @@ class NeuralModel(LanguageModel):
                 overwritten by the state after it. No gradient flows through it.
             weight: of each token; 1 / (number of the batch's tokens) makes the loss a mean.
             rng: for dropout; without it, nothing is dropped.
-            rows: ids, those of the inputs among them. Only these rows of the embedding's gradient
-                are filled, and the others left as they are. None fills all.
+            rows: of the `sparse_table`, those that this batch reads among them. Only these rows of
+                its gradient are filled, and the others left as they are. None fills all.
 
         Returns:
             `weight` times the summed cross-entropy, in nats.
@@ -106,6 +106,8 @@ class NeuralModel(LanguageModel):
     @abstractmethod
     def example_vectors(self, inputs: IntArray, carry: FloatArray) -> FloatArray:
         """The input (T, D) of the output layer for each target of `examples`.
+
+        An output layer that reads more than hidden vectors reads them first.
 
         `carry` is the state before the first, and is overwritten by the state after the last.
         """
@@ -138,9 +140,26 @@ class NeuralModel(LanguageModel):
         return []
 
     @property
-    def reads_few_rows(self) -> bool:
-        """Whether a batch needs few rows of the embedding's table: a large one, not tied."""
-        return bool(self.output.cutoffs) and not self.output.is_tied
+    def sparse_table(self) -> str | None:
+        """The name of a large table of which a batch reads few rows; it is the first parameter.
+
+        Here the embeddings, where the vocabulary is large and they are not tied.
+        """
+        return "embedding.table" if self.output.cutoffs and not self.output.is_tied else None
+
+    def rows_read(self, inputs: IntArray, carry: FloatArray) -> IntArray:
+        """The rising rows of that table that a batch reads; arguments as for `backpropagate`."""
+        return np.unique(inputs)
+
+    def clear_tables(self, rows: IntArray | None) -> None:
+        """Set to zero the gradients of the tables, to which layers add.
+
+        Of the sparse table only those of `rows`; None is for all.
+        """
+        for name in self.parameters:
+            if name.endswith(".table"):
+                is_sparse = rows is not None and name == self.sparse_table
+                self.parameters.gradient(name)[rows if is_sparse else ...] = 0
 
     @property
     def carry_shape(self) -> tuple[int, int]:

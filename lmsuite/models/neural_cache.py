@@ -126,14 +126,14 @@ class NeuralCache(LanguageModel):
 
     def start(self, batch_size: int) -> _State:
         network = self.network.start(batch_size)
-        width = self.network.output_vectors(network).shape[1]
+        width = self.network.output_inputs(self.network.settings)
         dtype = self.network.parameters.values.dtype
         tokens = np.empty((batch_size, 0), np.int32)
         return _State(network, np.empty((batch_size, 0, width), dtype), tokens)
 
     def step(self, state: _State, ids: IntArray) -> _State:
         ids = self.checked(ids)
-        before = self.network.output_vectors(state.network)  # (B, D)
+        before = _hidden(self.network, self.network.output_vectors(state.network))  # (B, D)
         network = self.network.step(state.network, ids)
         is_new = self._remembered[ids]
         if not is_new.any():
@@ -149,7 +149,7 @@ class NeuralCache(LanguageModel):
 
     def log_probs(self, state: _State) -> FloatArray:
         own: FloatArray = self.network.log_probs(state.network).astype(np.float64)
-        hidden = self.network.output_vectors(state.network)  # (B, D)
+        hidden = _hidden(self.network, self.network.output_vectors(state.network))  # (B, D)
         for row in range(len(own)):
             tokens = state.tokens[row]
             vectors = state.vectors[row][tokens != _EMPTY]
@@ -250,7 +250,7 @@ class _Reading:
     def __init__(self, model: NeuralCache) -> None:
         self._model = model
         self._network = model.network
-        width = self._network.output_vectors(self._network.start(1)).shape[1]
+        width = self._network.output_inputs(self._network.settings)
         dtype = self._network.parameters.values.dtype
         self._vectors: FloatArray = np.empty((0, width), dtype)  # (M, D)
         self._tokens: IntArray = np.empty(0, np.int32)  # (M,)
@@ -287,8 +287,14 @@ class _Reading:
         positions = len(self._before) + np.flatnonzero(ids != BOS)
         for begin in range(0, len(positions), _AT_ONCE):
             inputs, targets = self._network.examples(whole, positions[begin : begin + _AT_ONCE])
-            yield self._network.example_vectors(inputs, self._carry), targets.ravel()
+            vectors = self._network.example_vectors(inputs, self._carry)
+            yield _hidden(self._network, vectors), targets.ravel()
         self._before = whole[max(0, len(whole) - (self._network.reach or 1)) :]
+
+
+def _hidden(network: NeuralModel, vectors: FloatArray) -> FloatArray:
+    """The hidden vectors (N, D) among what the output layer reads."""
+    return vectors[:, : network.output_inputs(network.settings)]
 
 
 def _softmax(logits: FloatArray) -> Float64Array:

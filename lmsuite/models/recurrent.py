@@ -11,13 +11,16 @@
 Dropout, if any, is on the embeddings, between layers and before the output, but never between time
 steps (Zaremba et al. 2014). With `variational`, all steps of a window have the same mask. With
 `weight_drop`, recurrent weights are left out too.
+
+With `ngram_features`, the last tokens have logits of their own, which are added to y_t
+(`nn.ngram_features`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +28,7 @@ from numpy.typing import NDArray
 from lmsuite.models.blas_threads import blas_threads
 from lmsuite.models.interface import Decoder
 from lmsuite.models.neural import NeuralModel, dropped
+from lmsuite.models.recent_tokens import RecentTokens
 from lmsuite.models.recurrent_scoring import SideBySide
 from lmsuite.models.recurrent_stepping import RecurrentDecoder
 from lmsuite.models.settings import RecurrentSettings as RecurrentSettings
@@ -32,6 +36,7 @@ from lmsuite.nn.cells.cell import Cell
 from lmsuite.nn.drive import DenseDrive, Drive, EmbeddedDrive
 from lmsuite.nn.kernels import CELLS
 from lmsuite.nn.layers import Dropout, Embedding
+from lmsuite.nn.ngram_features import NgramFeatures, with_rows
 from lmsuite.nn.output import Softmax
 from lmsuite.nn.parameter import Parameters
 from lmsuite.nn.reader import Reader
@@ -40,6 +45,9 @@ from lmsuite.text.encoding import TextEncoder
 from lmsuite.text.vocabulary import BOS
 from lmsuite.types import BoolArray, FloatArray, IntArray
 
+Rows: TypeAlias = "NDArray[np.int64] | None"
+"""(T, B, K), of n-gram features; None if there are none."""
+
 _STEPS = 128
 """The tokens of which `Recurrent.layers` reads the vectors at once."""
 
@@ -47,7 +55,8 @@ _STEPS = 128
 class Recurrent(NeuralModel):
     """A softmax over the top hidden vector of a recurrent network.
 
-    A state is one array (L S, B, H): the S state arrays of each of the L layers, h first.
+    A state is one array (L S, B, H): the S state arrays of each of the L layers, h first. With
+    n-gram features, there is one more: the `RecentTokens`.
     """
 
     kind: ClassVar[str] = "rnn"
@@ -59,7 +68,7 @@ class Recurrent(NeuralModel):
     ) -> None:
         super().__init__(encoder, settings, parameters)
         cell = CELLS[settings.cell]
-        self._states = cell.states
+        self.states_a_layer = cell.states
         self._dropout = Dropout(settings.dropout, variational=settings.variational)
         self._embed_dropout = Dropout(settings.embed_dropout, variational=settings.variational)
         self._embedding = Embedding(parameters, "embedding")
@@ -69,14 +78,24 @@ class Recurrent(NeuralModel):
             EmbeddedDrive(first, self._embedding),
             *(DenseDrive(layer) for layer in others),
         ]
+        self.recent: RecentTokens | None = None
+        self._features: NgramFeatures | None = None
+        if settings.ngram_features:
+            self.recent = RecentTokens(settings.ngram_features, settings.feature_rows)
+            self._features = NgramFeatures(parameters, "features", settings.ngram_features)
         self.output = Softmax(
-            parameters, "output", settings.cutoffs, self._embedding if settings.tied else None
+            *(parameters, "output", settings.cutoffs),
+            self._embedding if settings.tied else None,
+            self._features,
         )
 
     @classmethod
     def shapes(cls, vocabulary: int, settings: RecurrentSettings) -> dict[str, tuple[int, ...]]:
         cell = CELLS[settings.cell]
-        shapes = Embedding.shapes("embedding", vocabulary, settings.embed)
+        shapes: dict[str, tuple[int, ...]] = {}
+        if settings.ngram_features:
+            shapes |= NgramFeatures.shapes("features", settings.feature_rows, vocabulary)
+        shapes |= Embedding.shapes("embedding", vocabulary, settings.embed)
         inputs = settings.embed
         for i in range(settings.layers):
             shapes |= cell.shapes(f"layer.{i}", inputs, settings.hidden)
@@ -98,10 +117,11 @@ class Recurrent(NeuralModel):
 
     @property
     def carry_shape(self) -> tuple[int, int]:
-        return (len(self._layers) * self._states, self._settings.hidden)
+        arrays = len(self._layers) * self.states_a_layer
+        return (arrays + (self.recent is not None), self._settings.hidden)
 
     def _state_of(self, layer: int) -> slice:
-        return slice(layer * self._states, (layer + 1) * self._states)
+        return slice(layer * self.states_a_layer, (layer + 1) * self.states_a_layer)
 
     def _forward(
         self,
@@ -109,13 +129,14 @@ class Recurrent(NeuralModel):
         state: FloatArray,
         resets: BoolArray | None,
         rng: np.random.Generator | None = None,
-    ) -> tuple[FloatArray, FloatArray, list[Any]]:
-        """Top hidden vectors (T, B, H) of ids (T, B), the state after them, and the caches.
+    ) -> tuple[FloatArray, Rows, FloatArray, list[Any]]:
+        """Top hidden vectors (T, B, H) of ids (T, B), and the rows of their features.
 
-        With dropout if `rng` is given.
+        And the state after them, and the caches. With dropout if `rng` is given.
         """
         caches: list[Any] = []
         after = np.empty_like(state)
+        rows = self._note_tokens(state, inputs, after)
         resets = resets if resets is not None and resets.any() else None
         below: Any = inputs
         for i, (drive, layer) in enumerate(zip(self._drives, self._layers, strict=True)):
@@ -126,7 +147,18 @@ class Recurrent(NeuralModel):
             x, drive_cache = drive.forward(below, mask)
             below, after[mine], cache = layer.forward(x, state[mine], resets)
             caches.append((drive_cache, cache))
-        return below, after, caches
+        return below, rows, after, caches
+
+    def _note_tokens(self, state: FloatArray, ids: IntArray, after: FloatArray) -> Rows:
+        """Write the last tokens after ids (T, B) into the state `after` them.
+
+        Returns the rows (T, B, K) of their features; None if there are no features.
+        """
+        if self.recent is None:
+            return None
+        recent = self.recent.read(state[-1], ids)
+        self.recent.write(recent[-1], after[-1])
+        return self.recent.rows(recent)
 
     def _backward(self, d_hidden: FloatArray, caches: list[Any]) -> None:
         """The gradients below the output layer, from that of the top hidden vectors (T, B, H)."""
@@ -145,28 +177,38 @@ class Recurrent(NeuralModel):
         rng: np.random.Generator | None,
         rows: IntArray | None = None,
     ) -> float:
-        self._embedding.d_table[... if rows is None else rows] = 0
+        self.clear_tables(rows)
         with weights_dropped(self._layers, self._settings.weight_drop, rng):
-            hidden, carry[...], caches = self._forward(inputs, carry, inputs == BOS, rng)
+            hidden, features, carry[...], caches = self._forward(inputs, carry, inputs == BOS, rng)
             top, mask = dropped(self._dropout, hidden, rng)
-            T, B, H = top.shape
+            vectors = _vectors(top, features)
             loss, d_top = self.output.loss(
-                top.reshape(T * B, H), targets.reshape(-1), weight, self.encoder.impossible
+                *(vectors.reshape(targets.size, -1), targets.reshape(-1)),
+                *(weight, self.encoder.impossible),
             )
-            self._backward(self._dropout.backward(d_top.reshape(T, B, H), mask), caches)
+            self._backward(self._dropout.backward(d_top.reshape(top.shape), mask), caches)
         return loss
+
+    @property
+    def sparse_table(self) -> str | None:
+        return super().sparse_table if self._features is None else "features.table"
+
+    def rows_read(self, inputs: IntArray, carry: FloatArray) -> IntArray:
+        if self.recent is None:
+            return super().rows_read(inputs, carry)
+        return np.unique(self.recent.rows(self.recent.read(carry[-1], inputs)))
 
     def examples(self, ids: IntArray, positions: NDArray[np.int64]) -> tuple[IntArray, IntArray]:
         before = np.where(positions > 0, ids[positions - 1], np.int32(BOS))
         return before[:, None], ids[positions][:, None]
 
     def example_vectors(self, inputs: IntArray, carry: FloatArray) -> FloatArray:
-        hidden, carry[...], _ = self._forward(inputs, carry, inputs == BOS)
-        return hidden[:, 0]
+        hidden, rows, carry[...], _ = self._forward(inputs, carry, inputs == BOS)
+        return _vectors(hidden, rows)[:, 0]
 
     def output_vectors(self, state: FloatArray) -> FloatArray:
-        top: FloatArray = state[-self._states]
-        return top
+        top: FloatArray = state[(len(self._layers) - 1) * self.states_a_layer]
+        return top if self.recent is None else with_rows(top, self.recent.rows_of(state[-1]))
 
     def example(
         self, rng: np.random.Generator, batch_size: int, length: int
@@ -180,8 +222,9 @@ class Recurrent(NeuralModel):
         return np.zeros((arrays, batch_size, H), self.parameters.values.dtype)
 
     def start(self, batch_size: int) -> FloatArray:
-        state = self.zero_state(1)
-        x, _ = self._embedding.forward(np.full((1, 1), BOS))
+        state, begin = self.zero_state(1), np.full((1, 1), BOS)
+        self._note_tokens(state, begin, state)
+        x, _ = self._embedding.forward(begin)
         with blas_threads(1):
             for i, layer in enumerate(self._layers):
                 [drive], mine = layer.drive(x), state[self._state_of(i)]
@@ -200,16 +243,17 @@ class Recurrent(NeuralModel):
     def _by_the_equations(
         self, ids: IntArray, state: FloatArray, resets: BoolArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Top hidden vectors (T, B, H) of ids (T, B), and the state after them.
+        """The output's inputs (T, B, D) after ids (T, B), and the state after them.
 
         Each layer loops over the plain `step` of its cell.
         """
         after = np.empty_like(state)
+        rows = self._note_tokens(state, ids, after)
         x, _ = self._embedding.forward(ids)
         for i, layer in enumerate(self._layers):
             mine = self._state_of(i)
             x, after[mine], _ = Cell.forward(layer, layer.drive(x), state[mine], resets)
-        return x, after
+        return _vectors(x, rows), after
 
     def decoder(self, batch_size: int) -> Decoder:
         return RecurrentDecoder(self, batch_size)
@@ -235,13 +279,18 @@ class Recurrent(NeuralModel):
     def read_window(
         self, readers: list[Reader], ids: IntArray, state: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Top hidden vectors (T, B, H) of ids (T, B) after `state`, and the state after them."""
+        """The output's inputs (T, B, D) after ids (T, B), and the state after them."""
         after = np.empty_like(state)
+        rows = self._note_tokens(state, ids, after)
         below: Any = ids
         for i, reader in enumerate(readers):
             mine = self._state_of(i)
             below, after[mine] = reader.read(below, state[mine])
-        return below, after
+        return _vectors(below, rows), after
+
+    def step_tokens(self, state: FloatArray, ids: IntArray, after: FloatArray) -> None:
+        """The part of a step (B,) that is not the layers': the last tokens, of `after`."""
+        self._note_tokens(state, ids[None], after)
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return SideBySide(self).score(self.checked(ids))
@@ -273,10 +322,11 @@ class Recurrent(NeuralModel):
         """By the cells' `forward`, and by the equations."""
         positions = np.flatnonzero(ids != BOS)
         inputs = np.concatenate([[BOS], ids[:-1]])[:, None]  # (N, 1)
-        fast, _, _ = self._forward(inputs, self.zero_state(1), inputs == BOS)
+        hidden, rows, _, _ = self._forward(inputs, self.zero_state(1), inputs == BOS)
+        fast = _vectors(hidden, rows)
         plain, _ = self._by_the_equations(inputs, self.zero_state(1), inputs == BOS)
         targets = ids[positions]
-        return [self.target_scores(hidden[positions, 0], targets) for hidden in (fast, plain)]
+        return [self.target_scores(vectors[positions, 0], targets) for vectors in (fast, plain)]
 
     def summary(self) -> Mapping[str, Any]:
         settings = self._settings
@@ -290,6 +340,19 @@ class Recurrent(NeuralModel):
             "embedding": f"{settings.embed}{' (tied to the output)' if settings.tied else ''}",
             "dropout": dropout,
             "output layer": self._softmax_note(),
+            **self._features_note(),
             "parameters": len(self.parameters),
             "unknown tokens": self._unknown_note(),
         }
+
+    def _features_note(self) -> dict[str, str]:
+        settings = self._settings
+        if self.recent is None:
+            return {}
+        note = f"of 1 to {settings.ngram_features} tokens, in {settings.feature_rows:,} rows"
+        return {"n-gram features": note}
+
+
+def _vectors(hidden: FloatArray, rows: Rows) -> FloatArray:
+    """The inputs (..., D) of the output layer."""
+    return hidden if rows is None else with_rows(hidden, rows)

@@ -93,9 +93,11 @@ class SideBySide:
         if state is None and first.size == 1 and positions.size <= STEPS_OF_FEW:
             with self._blas_of_few:  # a sentence: one window
                 inputs, start = before[:, None], self._model.zero_state(1)
-                hidden, self._state = self._model.read_window(self._model.readers(1), inputs, start)
+                vectors, self._state = self._model.read_window(
+                    self._model.readers(1), inputs, start
+                )
                 self._unread = before[:0]
-                return self._model.target_scores(hidden[:, 0], self._targets)
+                return self._model.target_scores(vectors[:, 0], self._targets)
         lengths = np.diff(first, append=positions.size)
         long = lengths >= 2 * PIECE[0]
         with one_blas_thread if positions.size >= PIECE[0] else self._blas_of_few:
@@ -237,11 +239,11 @@ class SideBySide:
         positions = first + steps  # (T, B)
         inside = steps < lengths
         inputs = self._before[np.minimum(positions, self._before.size - 1)]
-        hidden, state = self._model.read_window(readers, inputs, state)
+        vectors, state = self._model.read_window(readers, inputs, state)
         if self._targets is None:
             return state
         scored = positions[inside]
-        self._scores[scored] = self._model.target_scores(hidden[inside], self._targets[scored])
+        self._scores[scored] = self._model.target_scores(vectors[inside], self._targets[scored])
         return state
 
 

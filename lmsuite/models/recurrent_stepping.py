@@ -41,8 +41,8 @@ class RecurrentDecoder:
     def __init__(self, model: RecurrentStack, batch_size: int) -> None:
         """Prepare the weights of `model`."""
         self._checked = model.checked
-        self._states = model.carry_shape[0] // model.settings.layers
-        self._top = model.carry_shape[0] - self._states
+        self._states = model.states_a_layer
+        self._vectors, self._step_tokens = model.output_vectors, model.step_tokens
         work = batch_size * model.recurrence_size
         count = thread_count() if work >= THREADED_STEP else 1
         edges = [batch_size * i // count for i in range(count + 1)]
@@ -65,6 +65,7 @@ class RecurrentDecoder:
         if np.count_nonzero(begins):
             state = np.where(begins[:, None], state.dtype.type(0), state)
         after = np.empty_like(state)
+        self._step_tokens(state, ids, after)
         first = self._parts[0]
         with blas_threads(len(ids)):
             if len(ids) <= first.texts.stop:  # the usual case, in as few calls as can be
@@ -97,10 +98,10 @@ class RecurrentDecoder:
             below = after[i * S]
 
     def log_probs(self, state: FloatArray) -> NDArray[np.float64]:
-        """The log-probabilities (B, V) of the next token, from a state's top hidden vectors."""
-        top = state[self._top]  # (B, H)
-        with blas_threads(len(top)):
-            return self._output.log_probs(top)
+        """The log-probabilities (B, V) of the next token."""
+        vectors = self._vectors(state)  # (B, D)
+        with blas_threads(len(vectors)):
+            return self._output.log_probs(vectors)
 
     def score_next(
         self, state: FloatArray, ids: IntArray
@@ -109,4 +110,4 @@ class RecurrentDecoder:
         ids = self._checked(ids)
         after = self.step(state, ids)
         with blas_threads(len(ids)):
-            return self._output.target_log_probs(state[self._top], ids), after
+            return self._output.target_log_probs(self._vectors(state), ids), after

@@ -14,6 +14,10 @@ ACTIVATIONS = ("tanh", "relu", "sigmoid", "hardtanh", "softsign")
 CELLS = ("lstm", "gru", "elman")
 SOFTMAXES = ("full", "adaptive")
 MOST_CLUSTERS = 8
+FEATURE_ROWS = 1 << 16
+"""The rows of a table of n-gram features, unless others are asked for."""
+MOST_ROWS = 1 << 24
+"""At most: a float32 of a state holds every whole number up to this one."""
 
 OF_TRAINING = ("dropout", "embed_dropout", "variational", "weight_drop")
 """The settings of a network that matter in training alone: a finished one predicts without them."""
@@ -140,7 +144,8 @@ class RecurrentSettings:
 
     Raises:
         UsageError: a size is below one, a rate outside [0, 1), a cell unknown; or `tied` is True,
-            but the embeddings and the hidden layers differ in size.
+            but the embeddings and the hidden layers differ in size; or n-gram features lack rows,
+            or have an adaptive softmax, or no room in a state.
     """
 
     cell: str = setting(
@@ -157,6 +162,23 @@ class RecurrentSettings:
     )
     softmax: str = _softmax()
     cutoffs: tuple[int, ...] = _cutoffs()
+    ngram_features: int = setting(
+        0,
+        minimum=0,
+        maximum=16,
+        metavar="K",
+        shown=_CHOSEN,
+        unrecorded=0,
+        help="Learn weights from the last 1, 2, ... K tokens to the next one beside the network.",
+    )
+    feature_rows: int = setting(
+        0,
+        minimum=0,
+        maximum=MOST_ROWS,
+        shown=str(FEATURE_ROWS),
+        unrecorded=0,
+        help="How many contexts of --ngram-features have weights of their own; others share them.",
+    )
     dropout: float = _dropout(_OF_HIDDEN)
     """Between layers and on the output."""
     embed_dropout: float = _dropout(_OF_EMBEDDINGS)
@@ -174,11 +196,29 @@ class RecurrentSettings:
     def __post_init__(self) -> None:
         check(self)
         _check_softmax(self.softmax, self.cutoffs)
+        self._check_features()
         if self.tied and self.embed != self.hidden:
             raise UsageError(
                 f"{{tied}} needs {{embed}} equal to {{hidden}}, not {self.embed} and {self.hidden}",
                 *("tied", "embed", "hidden"),
                 value=True,
+            )
+
+    def _check_features(self) -> None:
+        count = self.ngram_features
+        if bool(count) != bool(self.feature_rows):
+            rule = "needs {feature_rows}" if count else "of 0 has no {feature_rows}"
+            raise UsageError(f"{{ngram_features}} {rule}", "ngram_features", "feature_rows")
+        if count and self.cutoffs:
+            raise UsageError(
+                "{ngram_features} are for small vocabularies, which need {softmax} full",
+                *("ngram_features", "softmax"),
+            )
+        if count > self.hidden:
+            raise UsageError(
+                f"{{ngram_features}} {count} needs {{hidden}} of at least {count}",
+                *("ngram_features", "hidden"),
+                value=count,
             )
 
 

@@ -62,6 +62,7 @@ from lmsuite.nn.losses import (
     softmax_cross_entropy,
     squared_error,
 )
+from lmsuite.nn.ngram_features import NgramFeatures, WithFeatures, context_rows
 from lmsuite.nn.optimizers import (
     OPTIMIZERS,
     SGD,
@@ -97,6 +98,7 @@ __all__ = [
     "EmbeddedDrive",
     "Embedding",
     "Linear",
+    "NgramFeatures",
     "Node",
     "Parameters",
     "ProjectedLinear",
@@ -104,6 +106,7 @@ __all__ = [
     "Sequential",
     "Softmax",
     "TiedLinear",
+    "WithFeatures",
     "adaptive_cross_entropy",
     "adaptive_log_softmax",
     "add_penalty",
@@ -111,6 +114,7 @@ __all__ = [
     "check_gradients",
     "clip_by_global_norm",
     "concatenated",
+    "context_rows",
     "cross_entropy",
     "hinge",
     "length_mask",

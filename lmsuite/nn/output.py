@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from lmsuite.errors import UsageError
 from lmsuite.nn.kernels.softmax import softmax_cross_entropy
 from lmsuite.nn.layers import Embedding, Joined, Linear, ProjectedLinear, Shapes, TiedLinear
 from lmsuite.nn.losses import NOTHING, check_targets, log_softmax, target_log_probs
+from lmsuite.nn.ngram_features import NgramFeatures, WithFeatures
 from lmsuite.nn.parameter import Parameters
 from lmsuite.nn.products import SMALL
 from lmsuite.types import FloatArray, IntArray
@@ -35,9 +36,16 @@ SHRINKING, NARROWEST = 4, 16
 """Each tail's projection has so many times fewer numbers than the one before it, but not fewer than
 `NARROWEST`: below, the exponentials of its logits take longer than their products anyway."""
 
-ToLogits: TypeAlias = Linear | TiedLinear | Joined | ProjectedLinear
-_Prepared: TypeAlias = tuple[FloatArray | None, FloatArray, FloatArray]
-"""A projection or None, weights, and bias."""
+ToLogits: TypeAlias = Linear | TiedLinear | Joined | ProjectedLinear | WithFeatures
+
+
+class _Prepared(NamedTuple):
+    """What forms logits (N, outputs) of vectors (N, D)."""
+
+    projection: FloatArray | None
+    weights: FloatArray
+    bias: FloatArray
+    features: WithFeatures | None
 
 
 def output_loss(
@@ -82,8 +90,13 @@ class Softmax:
         prefix: str,
         cutoffs: Sequence[int] = (),
         embedding: Embedding | None = None,
+        features: NgramFeatures | None = None,
     ) -> None:
-        """Views of the arrays that `shapes` names; with `embedding`, its table is the weights."""
+        """Views of the arrays that `shapes` names.
+
+        With `embedding`, its table is the weights. With `features`, the vectors are those of
+        `WithFeatures`.
+        """
         self.cutoffs = tuple(cutoffs)
         self.words: Linear | TiedLinear  # of the shortlist; of a full softmax all
         self.tails: list[ProjectedLinear | TiedLinear]
@@ -98,8 +111,10 @@ class Softmax:
                 TiedLinear(parameters, name, embedding, ids)
                 for name, ids in zip(names, pairwise(edges[1:]), strict=True)
             ]
-        self.head: Linear | TiedLinear | Joined = self.words
-        if cutoffs:
+        self.head: Linear | TiedLinear | Joined | WithFeatures = self.words
+        if features is not None:
+            self.head = WithFeatures(self.words, features)
+        elif cutoffs:
             self.head = Joined(self.words, Linear(parameters, f"{prefix}.clusters"))
 
     @staticmethod
@@ -247,6 +262,8 @@ class Softmax:
                 sums.append(largest)
             W = layer.W if isinstance(layer, ProjectedLinear) else layer.weights
             sums.append(len(W) * largest * float(np.abs(W).max()) + float(np.abs(layer.b).max()))
+            if isinstance(layer, WithFeatures):
+                sums[-1] += layer.features.count * float(np.abs(layer.features.table).max())
         return max(sums)
 
 
@@ -269,7 +286,7 @@ class SoftmaxReader:
             bias = layer.b.copy()
             if layer is self._softmax.head:
                 bias[self._impossible] = -np.inf
-            yield P, W, bias
+            yield _Prepared(P, W, bias, layer if isinstance(layer, WithFeatures) else None)
 
     def log_probs(self, vectors: FloatArray) -> NDArray[np.float64]:
         """The log-probabilities (N, V) after vectors (N, D)."""
@@ -282,8 +299,17 @@ class SoftmaxReader:
         return self._softmax.target_log_probs(vectors, targets, self._impossible)
 
 
-def _logits(x: FloatArray, P: FloatArray | None, W: FloatArray, b: FloatArray) -> FloatArray:
-    if P is not None:
+def _logits(
+    x: FloatArray,
+    P: FloatArray | None,
+    W: FloatArray,
+    b: FloatArray,
+    with_features: WithFeatures | None,
+) -> FloatArray:
+    rows = None
+    if with_features is not None:
+        x, rows = with_features.divided(x)
+    elif P is not None:
         x = x @ P
     logits = np.empty((len(x), b.size), x.dtype)
     at_once = SMALL // W.size or len(x)
@@ -294,6 +320,8 @@ def _logits(x: FloatArray, P: FloatArray | None, W: FloatArray, b: FloatArray) -
             part = slice(begin, begin + at_once)
             np.matmul(x[part], W, out=logits[part])
     logits += b
+    if with_features is not None and rows is not None:
+        with_features.features.add_to(logits, rows)
     return logits
 
 

@@ -6,8 +6,9 @@ gradients of that slice in a fixed order. When the global norm is known, it clip
 slice. So the result depends on the number of ranks, which decides the order of the sums, and on
 nothing else. The model knows nothing of processes.
 
-With an adaptive softmax, the largest array left is the embedding's table, and a batch reads few of
-its rows. Then the ranks share out those rows beside the slices of all else, and update no others.
+A batch reads few of the rows of a large table: of the embeddings where the softmax is adaptive, or
+of the features of n-grams. Then the ranks share out those rows beside the slices of all else, and
+update no others.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from math import prod
 from types import TracebackType
 from typing import Any, Self
 
@@ -106,10 +108,9 @@ class Engine:
                 ids[:] = batches.ids
             self._batches = batches.reading(ids)
         # A penalty gives every row a gradient.
-        few_rows = model.reads_few_rows and not (settings.l1 or settings.l2)
-        table = model.parameters.slices["embedding.table"]
-        self._table = table if few_rows else slice(0, 0)
-        self._table_shape = model.parameters.shapes["embedding.table"] if few_rows else (0, 1)
+        name = None if settings.l1 or settings.l2 else model.sparse_table
+        self._table = slice(0, 0) if name is None else model.parameters.slices[name]
+        self._table_shape = (0, 1) if name is None else model.parameters.shapes[name]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What a spawned member of the crew gets: no weights, as those are in shared memory."""
@@ -257,12 +258,15 @@ class Engine:
         """Forward and backward over this rank's columns of the batch."""
         batch = self._batches.batch(step)
         inputs, targets, lanes = batch.share(rank, self._crew.size)
+        rows = None
+        if self._table.stop:
+            before = np.zeros_like(self.carry) if batch.fresh else self.carry
+            rows = self._replica.rows_read(batch.inputs, before)
+            self._rows = rows[self._part(rank, rows.size)]
+            self._crew.barrier(rank)  # now the others may change what is carried
         carry = self.carry[:, lanes]
         if batch.fresh:
             carry[...] = 0
-        rows = np.unique(batch.inputs) if self._table.stop else None
-        if rows is not None:
-            self._rows = rows[self._part(rank, rows.size)]
         self._losses[rank] = self._replica.backpropagate(
             inputs,
             targets,
@@ -347,8 +351,9 @@ def crew_size(model: NeuralModel, batches: Batches, settings: TrainingSettings) 
         return 1
     if start_method() != "fork" and getattr(model.settings, "cell", "lstm") not in CELLS:
         return 1  # the other processes would not know this cell
-    table = model.parameters.slices["embedding.table"].stop
-    weights = len(model.parameters) - (table if not model.output.is_tied else 0)
+    tables = {model.sparse_table, "" if model.output.is_tied else "embedding.table"}
+    shapes = model.parameters.shapes
+    weights = sum(prod(shapes[name]) for name in shapes if name not in tables)
     shared = weights * (tokens * PRODUCT + UPDATE)
 
     def nanoseconds(size: int) -> float:

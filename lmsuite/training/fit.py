@@ -29,6 +29,7 @@ from lmsuite.models.interface import LanguageModel
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.models.recurrent import Recurrent
+from lmsuite.models.settings import FEATURE_ROWS
 from lmsuite.ngram.memory import machine_bytes
 from lmsuite.ngram.settings import check_counted
 from lmsuite.ngram.text_counts import OF_VOCABULARY, TextCounts
@@ -369,6 +370,8 @@ def _sizes(recipe: Recipe, chosen: Mapping[str, Any]) -> dict[str, Any]:
         size = hidden[-1] if isinstance(hidden, tuple) else hidden
         settings["embed"] = chosen.get("embed", size)
         settings["tied"] = settings["embed"] == size and not settings.get("direct")
+    if settings.get("ngram_features"):
+        settings.setdefault("feature_rows", FEATURE_ROWS)
     return settings
 
 
@@ -382,6 +385,8 @@ def _softmax(
     if sizes.get("cutoffs"):
         return {"softmax": sizes.get("softmax", "adaptive")}
     softmax = sizes.get("softmax")
+    if sizes.get("ngram_features"):
+        return {}
     if softmax not in (None, "adaptive"):
         return {}
     probe = kind.settings_type(**{name: sizes[name] for name in sizes if name != "softmax"})

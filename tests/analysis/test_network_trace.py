@@ -74,6 +74,10 @@ def gradients(trace: NetworkTrace, model: NeuralModel) -> dict[str, FloatArray]:
         if "W_y" in of:
             found["output.W"] = of["W_y"]
         found["output.b"] = of["b_y"]
+    if "features.table" in model.parameters:
+        found["features.table"] = np.zeros_like(model.parameters["features.table"])
+        for row, gradient in enumerate(found["features.table"]):
+            gradient += of.get(f"F[{row}]", 0)
     if "W_c" in of:  # an adaptive softmax
         found |= {"output.clusters.W": of["W_c"], "output.clusters.b": of["b_c"]}
         for k in range(1, 9):

@@ -44,6 +44,12 @@ RECURRENT = [
     RecurrentSettings(cell=cell, hidden=5, embed=5 if tied else 4, layers=layers, tied=tied)
     for cell, layers, tied in itertools.product(["elman", "gru", "lstm"], [1, 2], [False, True])
 ]
+RECURRENT += [
+    RecurrentSettings(hidden=5, embed=4, ngram_features=3, feature_rows=11),
+    RecurrentSettings(
+        cell="gru", hidden=5, embed=5, layers=2, tied=True, ngram_features=1, feature_rows=50
+    ),
+]
 
 
 def encoder(boundaries: Boundaries = Boundaries.STREAM) -> TextEncoder:

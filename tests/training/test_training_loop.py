@@ -149,7 +149,7 @@ def test_rows_that_no_batch_reads_need_no_update(
     """These optimizers change nothing where a gradient is zero: all rows or some are the same."""
     how = dataclasses.replace(HOW, optimizer=optimizer, learning_rate=0.1, batch=1, epochs=1)
     some = run("ffnn-adaptive", how)
-    monkeypatch.setattr(FeedForward, "reads_few_rows", False)
+    monkeypatch.setattr(FeedForward, "sparse_table", None)
     every = run("ffnn-adaptive", how)
     np.testing.assert_allclose(
         some.model.parameters.values, every.model.parameters.values, rtol=0, atol=1e-4

@@ -1,0 +1,126 @@
+"""Features of n-grams in the output of a network: RNNME, Mikolov et al. (2011), section 5.
+
+A network learns slowly what a table knows at once: which token follows these few. So a maximum
+entropy model is trained together with it. Its logits are added to those of the network,
+
+    y_t = h_t W + b + sum over n = 1 ... K of F[r_n(t)],                                 (1)
+
+where row r_n(t) of F (R, V) belongs to the last n tokens, w_{t-n+1} ... w_t. There are far more
+contexts than rows. So a hash of the context is its row, and contexts may share one (section 5.2):
+
+    s_0 = 1,  s_n = (A s_{n-1} + w_{t-n+1} + 1) mod P,  r_n = (s_n² mod P) mod R.        (2)
+
+The square is there because s_n is linear in the tokens, so that like contexts would share rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmsuite.nn.layers import Layer, Linear, Shapes, TiedLinear, add_rows_by_id
+from lmsuite.nn.parameter import Parameters
+from lmsuite.types import FloatArray, IntArray
+
+FACTOR, PRIME = 742_938_285, (1 << 31) - 1
+"""A and P of equation (2), a generator of Fishman and Moore (1986); no product exceeds 63 bits."""
+
+
+def context_rows(recent: IntArray, rows: int) -> NDArray[np.int64]:
+    """The row of each context of 1, 2, ... K tokens, by equation (2).
+
+    Args:
+        recent: (..., K), the last K tokens, the newest first, each as its id plus one; zero where
+            there are fewer.
+        rows: R.
+
+    Returns:
+        (..., K), from 0 to R - 1.
+    """
+    found = np.empty(recent.shape, np.int64)
+    state = np.ones(recent.shape[:-1], np.int64)
+    for n in range(recent.shape[-1]):
+        state = (FACTOR * state + recent[..., n]) % PRIME
+        found[..., n] = state * state % PRIME % rows
+    return found
+
+
+class NgramFeatures(Layer):
+    """F of equation (1): a row of `table` (R, V) for the contexts of each hash."""
+
+    names = ("table",)
+    table: FloatArray
+    d_table: FloatArray
+
+    def __init__(self, parameters: Parameters, prefix: str, count: int) -> None:
+        """Of contexts of up to `count` = K tokens."""
+        super().__init__(parameters, prefix)
+        self.count = count
+
+    @staticmethod
+    def shapes(prefix: str, rows: int, vocabulary: int) -> Shapes:
+        return {f"{prefix}.table": (rows, vocabulary)}
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Zero, without `rng`: a context that never came says nothing."""
+        self.table[...] = 0
+
+    def add_to(self, logits: FloatArray, rows: NDArray[np.int64]) -> None:
+        """Add the rows (N, K) to the logits (N, V)."""
+        for row in rows.T:
+            logits += self.table.take(row, axis=0)
+
+    def backward(self, d_logits: FloatArray, rows: NDArray[np.int64]) -> None:
+        """Add the gradients (N, V) to those of the rows (N, K)."""
+        for row in rows.T:
+            add_rows_by_id(self.d_table, row, d_logits)
+
+
+class WithFeatures:
+    """Equation (1) as a layer: its inputs are [h | r_1 ... r_K] (N, H + K)."""
+
+    def __init__(self, linear: Linear | TiedLinear, features: NgramFeatures) -> None:
+        self.linear, self.features = linear, features
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        self.linear.initialise(rng)
+        self.features.initialise(rng)
+
+    @property
+    def weights(self) -> FloatArray:
+        """The matrix (H, V) by which hidden vectors are multiplied."""
+        return self.linear.weights
+
+    @property
+    def b(self) -> FloatArray:
+        return self.linear.b
+
+    def divided(self, inputs: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
+        """The hidden vectors (N, H) and the rows (N, K)."""
+        count = self.features.count
+        return inputs[:, :-count], inputs[:, -count:].astype(np.int64)
+
+    def forward(
+        self, inputs: FloatArray
+    ) -> tuple[FloatArray, tuple[FloatArray, NDArray[np.int64]]]:
+        hidden, rows = self.divided(inputs)
+        logits, _ = self.linear.forward(hidden)
+        self.features.add_to(logits, rows)
+        return logits, (hidden, rows)
+
+    def backward(
+        self,
+        d_outputs: FloatArray,
+        cache: tuple[FloatArray, NDArray[np.int64]],
+        *,
+        add: bool = False,
+    ) -> FloatArray:
+        """The gradient by the hidden vectors (N, H); that of the table is always added to."""
+        hidden, rows = cache
+        self.features.backward(d_outputs, rows)
+        return self.linear.backward(d_outputs, hidden, add=add)
+
+
+def with_rows(hidden: FloatArray, rows: NDArray[np.int64]) -> FloatArray:
+    """The inputs (..., H + K) of `WithFeatures`."""
+    return np.concatenate((hidden, rows.astype(hidden.dtype)), axis=-1)
