@@ -84,7 +84,13 @@ NETWORKS = {
         cell="gru", hidden=8, embed=8, tied=True, softmax="adaptive", cutoffs=(7, 12)
     ),
     "lstm-features": RecurrentSettings(
-        hidden=8, embed=4, layers=2, dropout=0.2, ngram_features=3, feature_rows=64
+        hidden=8,
+        embed=4,
+        layers=2,
+        dropout=0.2,
+        ngram_features=3,
+        feature_rows=64,
+        feature_dropout=0.3,
     ),
     "gru-tied-features": RecurrentSettings(
         cell="gru", hidden=8, embed=8, tied=True, ngram_features=2, feature_rows=7

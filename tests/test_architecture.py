@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "ngram": {"text", "files", "executors", "settings", "progress", "errors"},
     "models": {"ngram", "nn", "text", "executors", "files", "settings", "errors"},
     "store": {"models", "text", "sources", "files", "errors"},
-    "exporting": {"models", "text", "files", "errors"},
+    "exporting": {"models", "nn", "text", "files", "errors"},
     "mapped_ngram": {"errors"},
     "generation": {"models", "sampling", "text", "errors"},
     "analysis": {"models", "ngram", "nn", "text", "files", "progress", "errors"},

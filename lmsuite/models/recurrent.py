@@ -36,7 +36,7 @@ from lmsuite.nn.cells.cell import Cell
 from lmsuite.nn.drive import DenseDrive, Drive, EmbeddedDrive
 from lmsuite.nn.kernels import CELLS
 from lmsuite.nn.layers import Dropout, Embedding
-from lmsuite.nn.ngram_features import NgramFeatures, with_rows
+from lmsuite.nn.ngram_features import NgramFeatures, with_features
 from lmsuite.nn.output import Softmax
 from lmsuite.nn.parameter import Parameters
 from lmsuite.nn.reader import Reader
@@ -181,13 +181,20 @@ class Recurrent(NeuralModel):
         with weights_dropped(self._layers, self._settings.weight_drop, rng):
             hidden, features, carry[...], caches = self._forward(inputs, carry, inputs == BOS, rng)
             top, mask = dropped(self._dropout, hidden, rng)
-            vectors = _vectors(top, features)
+            vectors = _vectors(top, features, self._feature_values(features, rng))
             loss, d_top = self.output.loss(
                 *(vectors.reshape(targets.size, -1), targets.reshape(-1)),
                 *(weight, self.encoder.impossible),
             )
             self._backward(self._dropout.backward(d_top.reshape(top.shape), mask), caches)
         return loss
+
+    def _feature_values(self, rows: Rows, rng: np.random.Generator | None) -> FloatArray | None:
+        """Those of the features of these rows, after dropout; None if they are one."""
+        if rows is None or rng is None:
+            return None
+        dropout = Dropout(self._settings.feature_dropout)
+        return dropout.mask(rng, rows.shape, self.parameters.values.dtype)
 
     @property
     def sparse_table(self) -> str | None:
@@ -208,7 +215,7 @@ class Recurrent(NeuralModel):
 
     def output_vectors(self, state: FloatArray) -> FloatArray:
         top: FloatArray = state[(len(self._layers) - 1) * self.states_a_layer]
-        return top if self.recent is None else with_rows(top, self.recent.rows_of(state[-1]))
+        return top if self.recent is None else with_features(top, self.recent.rows_of(state[-1]))
 
     def example(
         self, rng: np.random.Generator, batch_size: int, length: int
@@ -350,9 +357,10 @@ class Recurrent(NeuralModel):
         if self.recent is None:
             return {}
         note = f"of 1 to {settings.ngram_features} tokens, in {settings.feature_rows:,} rows"
+        note += f", dropout {settings.feature_dropout}"
         return {"n-gram features": note}
 
 
-def _vectors(hidden: FloatArray, rows: Rows) -> FloatArray:
+def _vectors(hidden: FloatArray, rows: Rows, values: FloatArray | None = None) -> FloatArray:
     """The inputs (..., D) of the output layer."""
-    return hidden if rows is None else with_rows(hidden, rows)
+    return hidden if rows is None else with_features(hidden, rows, values)

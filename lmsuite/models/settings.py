@@ -19,7 +19,7 @@ FEATURE_ROWS = 1 << 16
 MOST_ROWS = 1 << 24
 """At most: a float32 of a state holds every whole number up to this one."""
 
-OF_TRAINING = ("dropout", "embed_dropout", "variational", "weight_drop")
+OF_TRAINING = ("dropout", "embed_dropout", "variational", "weight_drop", "feature_dropout")
 """The settings of a network that matter in training alone: a finished one predicts without them."""
 
 _CHOSEN = "by the size of the text"
@@ -175,9 +175,17 @@ class RecurrentSettings:
         0,
         minimum=0,
         maximum=MOST_ROWS,
-        shown=str(FEATURE_ROWS),
+        option=None,
         unrecorded=0,
-        help="How many contexts of --ngram-features have weights of their own; others share them.",
+    )
+    """How many contexts have weights of their own; others share them."""
+    feature_dropout: float = setting(
+        0.0,
+        minimum=0,
+        below=1,
+        shown=_CHOSEN,
+        unrecorded=0.0,
+        help="The share of --ngram-features left out at random in training.",
     )
     dropout: float = _dropout(_OF_HIDDEN)
     """Between layers and on the output."""

@@ -15,6 +15,8 @@ The square is there because s_n is linear in the tokens, so that like contexts w
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -65,19 +67,27 @@ class NgramFeatures(Layer):
         """Zero, without `rng`: a context that never came says nothing."""
         self.table[...] = 0
 
-    def add_to(self, logits: FloatArray, rows: NDArray[np.int64]) -> None:
-        """Add the rows (N, K) to the logits (N, V)."""
-        for row in rows.T:
-            logits += self.table.take(row, axis=0)
+    def add_to(self, logits: FloatArray, rows: NDArray[np.int64], values: FloatArray) -> None:
+        """Add the rows (N, K), times the values (N, K) of the features, to the logits (N, V)."""
+        for row, value in zip(rows.T, values.T, strict=True):
+            weights = self.table.take(row, axis=0)
+            weights *= value[:, None]
+            logits += weights
 
-    def backward(self, d_logits: FloatArray, rows: NDArray[np.int64]) -> None:
-        """Add the gradients (N, V) to those of the rows (N, K)."""
-        for row in rows.T:
-            add_rows_by_id(self.d_table, row, d_logits)
+    def backward(self, d_logits: FloatArray, rows: NDArray[np.int64], values: FloatArray) -> None:
+        """Add the gradients (N, V) to those of the rows."""
+        for row, value in zip(rows.T, values.T, strict=True):
+            add_rows_by_id(self.d_table, row, d_logits * value[:, None])
+
+
+_Features: TypeAlias = tuple[FloatArray, NDArray[np.int64], FloatArray]
 
 
 class WithFeatures:
-    """Equation (1) as a layer: its inputs are [h | r_1 ... r_K] (N, H + K)."""
+    """Equation (1) as a layer: its inputs are [h | r_1 ... r_K | v_1 ... v_K] (N, H + 2 K).
+
+    v_n is the value of a feature: one, or what dropout makes of it.
+    """
 
     def __init__(self, linear: Linear | TiedLinear, features: NgramFeatures) -> None:
         self.linear, self.features = linear, features
@@ -95,32 +105,28 @@ class WithFeatures:
     def b(self) -> FloatArray:
         return self.linear.b
 
-    def divided(self, inputs: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
-        """The hidden vectors (N, H) and the rows (N, K)."""
-        count = self.features.count
-        return inputs[:, :-count], inputs[:, -count:].astype(np.int64)
+    def divided(self, inputs: FloatArray) -> _Features:
+        """The hidden vectors (N, H), the rows (N, K), and the values (N, K)."""
+        K = self.features.count
+        return inputs[:, : -2 * K], inputs[:, -2 * K : -K].astype(np.int64), inputs[:, -K:]
 
-    def forward(
-        self, inputs: FloatArray
-    ) -> tuple[FloatArray, tuple[FloatArray, NDArray[np.int64]]]:
-        hidden, rows = self.divided(inputs)
+    def forward(self, inputs: FloatArray) -> tuple[FloatArray, _Features]:
+        hidden, rows, values = self.divided(inputs)
         logits, _ = self.linear.forward(hidden)
-        self.features.add_to(logits, rows)
-        return logits, (hidden, rows)
+        self.features.add_to(logits, rows, values)
+        return logits, (hidden, rows, values)
 
-    def backward(
-        self,
-        d_outputs: FloatArray,
-        cache: tuple[FloatArray, NDArray[np.int64]],
-        *,
-        add: bool = False,
-    ) -> FloatArray:
+    def backward(self, d_outputs: FloatArray, cache: _Features, *, add: bool = False) -> FloatArray:
         """The gradient by the hidden vectors (N, H); that of the table is always added to."""
-        hidden, rows = cache
-        self.features.backward(d_outputs, rows)
+        hidden, rows, values = cache
+        self.features.backward(d_outputs, rows, values)
         return self.linear.backward(d_outputs, hidden, add=add)
 
 
-def with_rows(hidden: FloatArray, rows: NDArray[np.int64]) -> FloatArray:
-    """The inputs (..., H + K) of `WithFeatures`."""
-    return np.concatenate((hidden, rows.astype(hidden.dtype)), axis=-1)
+def with_features(
+    hidden: FloatArray, rows: NDArray[np.int64], values: FloatArray | None = None
+) -> FloatArray:
+    """The inputs (..., H + 2 K) of `WithFeatures`; without values, those are one."""
+    if values is None:
+        values = np.ones(rows.shape, hidden.dtype)
+    return np.concatenate((hidden, rows.astype(hidden.dtype), values), axis=-1)

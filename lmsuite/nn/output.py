@@ -306,9 +306,9 @@ def _logits(
     b: FloatArray,
     with_features: WithFeatures | None,
 ) -> FloatArray:
-    rows = None
+    rows = values = None
     if with_features is not None:
-        x, rows = with_features.divided(x)
+        x, rows, values = with_features.divided(x)
     elif P is not None:
         x = x @ P
     logits = np.empty((len(x), b.size), x.dtype)
@@ -320,8 +320,8 @@ def _logits(
             part = slice(begin, begin + at_once)
             np.matmul(x[part], W, out=logits[part])
     logits += b
-    if with_features is not None and rows is not None:
-        with_features.features.add_to(logits, rows)
+    if with_features is not None and rows is not None and values is not None:
+        with_features.features.add_to(logits, rows, values)
     return logits
 
 

@@ -28,7 +28,8 @@ def network(name: str, boundaries: Boundaries = Boundaries.LINES) -> NeuralModel
     settings = NETWORKS[name]
     kind: type[NeuralModel] = FeedForward if "ffnn" in name else Recurrent
     if kind is Recurrent:
-        settings = replace(settings, dropout=0.0, embed_dropout=0.0, weight_drop=0.0)
+        kept = {"dropout": 0.0, "embed_dropout": 0.0, "weight_drop": 0.0, "feature_dropout": 0.0}
+        settings = replace(settings, **kept)
     encoder, _ = TextEncoder.train(given_to(boundaries, TRAINING), text_of(boundaries))
     model = kind.initial(encoder, settings, np.random.default_rng(1), np.float64)
     model.parameters.values += 0.2 * np.random.default_rng(2).standard_normal(len(model.parameters))

@@ -15,7 +15,7 @@ from lmsuite.nn.ngram_features import (
     NgramFeatures,
     WithFeatures,
     context_rows,
-    with_rows,
+    with_features,
 )
 from lmsuite.nn.parameter import Parameters
 from lmsuite.text.vocabulary import BOS
@@ -43,8 +43,8 @@ def test_the_rows_of_the_contexts_are_added_to_the_logits() -> None:
     made.linear.weights[...] = [[1, 0, -1], [2, 2, 0]]
     made.linear.b[...] = [0.5, 0, 0]
     made.features.table[...] = [[1, 2, 3], [10, 20, 30], [0, 0, 0], [-1, 0, 1]]
-    vectors = with_rows(np.array([[1.0, 1.0], [0.0, 3.0]]), np.array([[0, 1], [3, 3]]))
-    assert vectors.tolist() == [[1, 1, 0, 1], [0, 3, 3, 3]]
+    vectors = with_features(np.array([[1.0, 1.0], [0.0, 3.0]]), np.array([[0, 1], [3, 3]]))
+    assert vectors.tolist() == [[1, 1, 0, 1, 1, 1], [0, 3, 3, 3, 1, 1]]
     logits, cache = made.forward(vectors)
     # [1, 1] W + b = [3.5, 2, -1], plus rows 0 and 1; [0, 3] W + b = [6.5, 6, 0], plus row 3 twice.
     assert logits.tolist() == [[14.5, 24, 32], [4.5, 6, 2]]
@@ -55,6 +55,16 @@ def test_the_rows_of_the_contexts_are_added_to_the_logits() -> None:
     ]  # gradient times W transposed
     # Row 3 was added twice to the second logits.
     assert made.features.d_table.tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 4]]
+
+
+def test_a_feature_counts_by_its_value() -> None:
+    made = layer(rows=2, vocabulary=2, hidden=1, count=2)
+    made.features.table[...] = [[1, 2], [10, 20]]
+    rows, values = np.array([[0, 1], [1, 1]]), np.array([[0.0, 2.0], [0.5, 0.0]])
+    logits, cache = made.forward(with_features(np.zeros((2, 1)), rows, values))
+    assert logits.tolist() == [[20, 40], [5, 10]]  # 0 row 0 + 2 row 1; half of row 1
+    made.backward(np.array([[1.0, -1.0], [4.0, 0.0]]), cache)
+    assert made.features.d_table.tolist() == [[0, 0], [4, -2]]  # 2 (1, -1) + 0.5 (4, 0)
 
 
 def recent(count: int, ids: list[int], before: list[int] | None = None) -> list[list[int]]:
