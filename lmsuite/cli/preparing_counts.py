@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from lmsuite.cli.options import TrainingOptions
 from lmsuite.cli.preparing import Prepared, refuse_other_tokens, validation
 from lmsuite.cli.saving import command_line, reserve
+from lmsuite.cli.settings_options import Given
 from lmsuite.cli.streams import piped_input, read_texts
 from lmsuite.errors import DataError, UsageError
 from lmsuite.store.folder import ModelsFolder
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from lmsuite.models.ngram import NgramModel
     from lmsuite.ngram.text_counts import JoinedCounts, TextCounts
+    from lmsuite.sources.corpus import Origin
     from lmsuite.text.encoding import TextEncoder
     from lmsuite.types import IntArray
 
@@ -60,7 +63,6 @@ def prepare_counts(
         ModelFileError: as `prepare`; or a file of counts is damaged.
     """
     from lmsuite.ngram.text_counts import joined
-    from lmsuite.sources.corpus import Origin
 
     folder = ModelsFolder(options.models)
     name = options.name or kind
@@ -69,7 +71,7 @@ def prepare_counts(
     if not files:
         raise UsageError("{counts} needs files of counts; make one: lm count -o FILE", "counts")
     like = _like(options)
-    parts = [_read(file, options, like, on_disk=on_disk) for file in files]
+    parts = [read_part(file, options.text_settings, like, on_disk=on_disk) for file in files]
     counts = joined(parts, order, options.text_settings, like)
     boundaries = counts.encoder.boundaries
     held_out = validation(options, boundaries, otherwise="0")
@@ -79,13 +81,12 @@ def prepare_counts(
             "a file, or leave it out",
             *("valid", "counts"),
         )
-    digests = {file: _sha256(file) for file in files if file != _STDIN}
     return PreparedFiles(
         name=name,
         folder=folder,
-        origin=Origin(", ".join(files), _sha256_of_all(digests), digests),
+        origin=origin_of(files),
         split=held_out.divide("", boundaries),
-        tokens=_tokens(counts.unigrams),
+        tokens=tokens_of(counts.unigrams),
         command=command_line(context),
         quiet=options.quiet,
         as_json=options.as_json,
@@ -135,7 +136,7 @@ def prepare_second(
         folder=folder,
         origin=corpus.origin,
         split=split,
-        tokens=_tokens(counts.longest.unigrams(len(counts.encoder.vocabulary))),
+        tokens=tokens_of(counts.longest.unigrams(len(counts.encoder.vocabulary))),
         command=command_line(context),
         quiet=options.quiet,
         as_json=options.as_json,
@@ -145,7 +146,7 @@ def prepare_second(
     return prepared, opened.model
 
 
-def _tokens(unigrams: IntArray) -> int:
+def tokens_of(unigrams: IntArray) -> int:
     """How many tokens were counted (V,), with each ``<s>``, which has no count."""
     from lmsuite.text.vocabulary import BOS, EOS
 
@@ -177,17 +178,26 @@ def _like(options: TrainingOptions) -> TextEncoder | None:
     return encoder
 
 
-def _read(
-    file: str, options: TrainingOptions, like: TextEncoder | None, *, on_disk: bool
+def read_part(
+    file: str, given: Given, like: TextEncoder | None = None, *, on_disk: bool = False
 ) -> TextCounts:
+    """The counts in a file, or in standard input; as `read_counts`."""
     from lmsuite.ngram.count_files import listed_counts, read_counts
 
     if file != _STDIN:
-        return read_counts(Path(file), options.text_settings, like, on_disk=on_disk)
+        return read_counts(Path(file), given, like, on_disk=on_disk)
     stdin = piped_input()
     if stdin is None:
         raise DataError("standard input (`-`) is not piped in; name a file")
-    return listed_counts(stdin, "standard input", options.text_settings, like, on_disk=on_disk)
+    return listed_counts(stdin, "standard input", given, like, on_disk=on_disk)
+
+
+def origin_of(files: Sequence[str]) -> Origin:
+    """Where counts come from, of which these are the files."""
+    from lmsuite.sources.corpus import Origin
+
+    digests = {file: _sha256(file) for file in files if file != _STDIN}
+    return Origin(", ".join(files), _sha256_of_all(digests), digests)
 
 
 def _sha256(file: str) -> str:

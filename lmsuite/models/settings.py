@@ -14,10 +14,8 @@ ACTIVATIONS = ("tanh", "relu", "sigmoid", "hardtanh", "softsign")
 CELLS = ("lstm", "gru", "elman")
 SOFTMAXES = ("full", "adaptive")
 MOST_CLUSTERS = 8
-FEATURE_ROWS = 1 << 16
-"""The rows of a table of n-gram features, unless others are asked for."""
 MOST_ROWS = 1 << 24
-"""At most: a float32 of a state holds every whole number up to this one."""
+"""Of n-gram features: a float32 of a vector holds every whole number up to this one."""
 
 OF_TRAINING = ("dropout", "embed_dropout", "variational", "weight_drop", "feature_dropout")
 """The settings of a network that matter in training alone: a finished one predicts without them."""
@@ -217,6 +215,10 @@ class RecurrentSettings:
         if bool(count) != bool(self.feature_rows):
             rule = "needs {feature_rows}" if count else "of 0 has no {feature_rows}"
             raise UsageError(f"{{ngram_features}} {rule}", "ngram_features", "feature_rows")
+        if self.feature_dropout and not count:
+            raise UsageError(
+                "{feature_dropout} needs {ngram_features}", "feature_dropout", "ngram_features"
+            )
         if count and self.cutoffs:
             raise UsageError(
                 "{ngram_features} are for small vocabularies, which need {softmax} full",

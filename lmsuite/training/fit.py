@@ -29,7 +29,6 @@ from lmsuite.models.interface import LanguageModel
 from lmsuite.models.neural import NeuralModel
 from lmsuite.models.ngram import NgramModel, NgramSettings
 from lmsuite.models.recurrent import Recurrent
-from lmsuite.models.settings import FEATURE_ROWS
 from lmsuite.ngram.memory import machine_bytes
 from lmsuite.ngram.settings import check_counted
 from lmsuite.ngram.text_counts import OF_VOCABULARY, TextCounts
@@ -50,7 +49,13 @@ from lmsuite.training.continuing import (
     with_another_text,
 )
 from lmsuite.training.loop import TrainingFiles, TrainingResult, train
-from lmsuite.training.recipes import Recipe, feedforward_recipe, peak_rate, recurrent_recipe
+from lmsuite.training.recipes import (
+    Recipe,
+    feature_rows,
+    feedforward_recipe,
+    peak_rate,
+    recurrent_recipe,
+)
 from lmsuite.training.reporting import Reporter, Silent
 from lmsuite.training.settings import TrainingSettings
 from lmsuite.training.time_budget import TimeBudget, sample_of
@@ -302,7 +307,7 @@ def fit_network(
     tokens_a_step = settings.batch * (settings.bptt if "bptt" in recipe.training else 1)
     if start is None:
         counts = expected_counts(ids, encoder, unknown)
-        sizes = _sizes(recipe, architecture)
+        sizes = _sizes(recipe, architecture, len(encoder.vocabulary))
         softmax = _softmax(sizes, counts, kind, tokens_a_step)
         chosen = kind.settings_type(**sizes | softmax, unknown_share=unknown)
         _refuse_too_large(kind, len(encoder.vocabulary), chosen)
@@ -361,9 +366,14 @@ def _training_settings(training: Mapping[str, Any], recipe: Recipe) -> TrainingS
     return TrainingSettings(**own | recipe.training | {"learning_rate": rate} | dict(training))
 
 
-def _sizes(recipe: Recipe, chosen: Mapping[str, Any]) -> dict[str, Any]:
+def _sizes(recipe: Recipe, chosen: Mapping[str, Any], vocabulary: int) -> dict[str, Any]:
     """The network's settings: the recipe's, replaced by those that the user gave."""
-    settings = recipe.model | dict(chosen)
+    features = {"ngram_features", "feature_rows", "feature_dropout"}
+    of_recipe = dict(recipe.model)
+    if chosen.keys() & {"hidden", "softmax", "cutoffs", "ngram_features"}:
+        # They belong to the recipe's network: one of the user's is as the user says.
+        of_recipe = {name: value for name, value in of_recipe.items() if name not in features}
+    settings = of_recipe | dict(chosen)
     if settings.get("tied") and "tied" not in chosen:
         # Embeddings can be tied only if they have the (last) hidden layer's size, as in the recipe.
         hidden = settings["hidden"]
@@ -371,7 +381,7 @@ def _sizes(recipe: Recipe, chosen: Mapping[str, Any]) -> dict[str, Any]:
         settings["embed"] = chosen.get("embed", size)
         settings["tied"] = settings["embed"] == size and not settings.get("direct")
     if settings.get("ngram_features"):
-        settings.setdefault("feature_rows", FEATURE_ROWS)
+        settings.setdefault("feature_rows", feature_rows(vocabulary))
     return settings
 
 

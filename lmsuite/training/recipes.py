@@ -19,6 +19,9 @@ CHARACTERS = 512
 LITTLE, MUCH = 50_000, 400_000
 """A text of fewer tokens than `LITTLE` is short; a text of at least `MUCH` tokens is long."""
 
+FEATURE_ROWS, FEATURE_WEIGHTS = (1 << 16, 1 << 10), 5_000_000
+"""The most and the fewest rows of n-gram features; and their weights, as far as these allow."""
+
 AMPLE, AMPLE_FOR_WORDS = 4e-6, 1e-5
 """With more minutes per token than this, a larger network with more dropout does better."""
 
@@ -46,7 +49,8 @@ def recurrent_recipe(tokens: int, vocabulary: int, minutes: float | None) -> Rec
     if tokens < MUCH:
         hidden, most = (128, 50) if tokens < LITTLE else (256, 25)
         return Recipe(
-            {"hidden": hidden, "embed": 64, "dropout": 0.3, "embed_dropout": 0.3},
+            {"hidden": hidden, "embed": 64, "dropout": 0.3, "embed_dropout": 0.3}
+            | _features(vocabulary, 5, dropout=0.5),
             _training(tokens, minutes, read=5e6, most=most, batch=32, bptt=64, rate=0.005),
         )
     if minutes is not None and minutes > AMPLE * tokens:
@@ -55,7 +59,7 @@ def recurrent_recipe(tokens: int, vocabulary: int, minutes: float | None) -> Rec
             _training(tokens, minutes, read=0, most=40, batch=64, bptt=64, rate=0.003),
         )
     return Recipe(
-        {"hidden": 256, "embed": 64, "dropout": 0.0},
+        {"hidden": 256, "embed": 64, "dropout": 0.0} | _features(vocabulary, 6, dropout=0.3),
         _training(tokens, minutes, read=8e6, most=8, batch=32, bptt=64, rate=0.005),
     )
 
@@ -93,6 +97,17 @@ def feedforward_recipe(tokens: int, vocabulary: int, minutes: float | None) -> R
         },
         _training(tokens, minutes, read=4e6, most=most, batch=256, rate=0.003),
     )
+
+
+def feature_rows(vocabulary: int) -> int:
+    """The rows of a table of n-gram features: many, but of no more than so many weights."""
+    most, least = FEATURE_ROWS
+    return max(least, min(most, FEATURE_WEIGHTS // vocabulary))
+
+
+def _features(vocabulary: int, longest: int, *, dropout: float) -> dict[str, Any]:
+    rows = feature_rows(vocabulary)
+    return {"ngram_features": longest, "feature_rows": rows, "feature_dropout": dropout}
 
 
 def _training(

@@ -46,6 +46,27 @@ def assert_same_arrays(name: str, other: str) -> None:
     assert [each for each in ours if ours[each].tobytes() != theirs[each].tobytes()] == []
 
 
+def test_counts_are_added_to_a_file_or_a_list(lm: Run, in_texts: Path) -> None:
+    days = [f"{day}.counts" for day in ("monday", "tuesday")]
+    assert lm("count", "monday.txt", "--lines", "--n", 4, "-o", days[0]).done
+    assert lm("count", "tuesday.txt", "--like", days[0], "--n", 4, "-o", days[1]).done
+    said = lm("count", "--counts", *days, "-o", "both.counts").done.out
+    whole = lm("count", "monday.txt", "tuesday.txt", "--lines", "--n", 4, "-o", "whole.counts")
+    assert said.splitlines()[0].split(" of ")[0] == whole.done.out.splitlines()[0].split(" of ")[0]
+    assert "--n 4" in said
+    for name in ("both", "whole"):
+        assert lm("train", "ngram", "--counts", f"{name}.counts", "--n", 4, "--name", name).done
+    assert_same_arrays("both", "whole")
+    lines = lm("count", "--counts", *days, "--n", 2).done.out.splitlines()
+    text = lm("count", "monday.txt", "tuesday.txt", "--lines", "--n", 2).done.out.splitlines()
+    assert sorted(lines) == sorted(text)
+    for option in ("--like", "--memory"):
+        refused = lm("count", "--counts", *days, option, "1G")
+        assert refused.code == 2
+        assert f"leave out {option}" in refused.err
+    assert "--counts needs files of counts" in lm("count", "--counts").err
+
+
 @pytest.mark.parametrize("boundaries", BOUNDARIES)
 def test_counts_of_two_days_make_the_model_of_both_texts(
     lm: Run, in_texts: Path, boundaries: str

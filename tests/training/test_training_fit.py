@@ -85,3 +85,22 @@ def test_interrupted_without_files_the_best_is_kept(play: str) -> None:
         lmsuite.fit("rnn", play[:40_000], tokenizer="char", hidden=64, epochs=10_000)
     assert ended.value.best is not None
     assert np.isfinite(ended.value.best).all()
+
+
+def test_n_gram_features_belong_to_the_network_of_the_recipe(play: str) -> None:
+    def features(**chosen: Any) -> tuple[int, int, float]:
+        how = {"tokenizer": "char", "epochs": 0.1, "threads": 1, **chosen}
+        settings: Any = lmsuite.fit("rnn", play[:3000], **how).settings
+        return settings.ngram_features, settings.feature_rows, settings.feature_dropout
+
+    count, rows, dropout = features()
+    assert count > 0 and rows > 0 and dropout > 0
+    assert features(hidden=8) == features(ngram_features=0) == (0, 0, 0)
+    assert features(hidden=8, ngram_features=2) == (2, rows, 0)
+    assert features(hidden=8, ngram_features=2, feature_dropout=0.5) == (2, rows, 0.5)
+    with pytest.raises(UsageError, match="feature_dropout needs ngram_features"):
+        features(hidden=8, feature_dropout=0.5)
+    with pytest.raises(UsageError, match="are for small vocabularies"):
+        features(ngram_features=2, softmax="adaptive", cutoffs=(10,))
+    with pytest.raises(UsageError, match="ngram_features 9 needs hidden of at least 9"):
+        features(hidden=8, ngram_features=9)

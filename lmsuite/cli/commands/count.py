@@ -6,7 +6,7 @@ import gzip
 import io
 import shlex
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
@@ -34,7 +34,8 @@ from lmsuite.text.settings import TextSettings
 if TYPE_CHECKING:
     from lmsuite.ngram.count_lines import ListedNgrams
     from lmsuite.ngram.longest import LongestNgrams
-    from lmsuite.sources.corpus import Corpus
+    from lmsuite.ngram.text_counts import TextCounts
+    from lmsuite.sources.corpus import Corpus, Origin
     from lmsuite.text.encoding import TextEncoder
     from lmsuite.text.tokenizer import Tokenizer
     from lmsuite.types import IntArray
@@ -58,6 +59,12 @@ def count(
             show_default="text on standard output",
         ),
     ] = None,
+    added: Annotated[
+        bool,
+        typer.Option(
+            "--counts", help="The files hold counts (`lm count`) instead of text; add them up."
+        ),
+    ] = False,
     least: Annotated[
         int,
         typer.Option(
@@ -94,8 +101,8 @@ def count(
       lm count play --n 2 --lines --min 20 | head
 
     Counts of several texts can be added: `lm train ngram --counts a.counts b.counts` makes the
-    model that training on both texts makes. So texts can be counted one by one, where and when
-    they are there.
+    model that training on both texts makes, and `lm count --counts a.counts b.counts -o c.counts`
+    the counts of both. So texts can be counted one by one, where and when they are there.
 
     As text, a line is an n-gram of 1 to n words, a tab and its count, as SRILM's ngram-count writes
     and reads them. White space in a token is written as its code, a space as <0x20>.
@@ -106,36 +113,47 @@ def count(
     from lmsuite.ngram.count_files import save_counts
     from lmsuite.ngram.count_lines import count_lines
     from lmsuite.ngram.memory import bytes_of
-    from lmsuite.ngram.text_counts import TextCounts
 
     settings = NgramSettings(**counting)
     check_trainable(settings)
     allowed = None if memory is None else bytes_of(memory)
     limit_threads(threads)  # of the encoding, too
-    way = _way(like, models, text_settings)
-    corpus = read_texts(texts or [], reading, [way.by.boundaries])
-    encoder, ids = _encoded(corpus, way)
-    with _counted(encoder, ids, settings.order, allowed, threads) as counted:
+    if added:
+        for name, value in (("like", like), ("memory", memory)):
+            if value is not None:
+                raise UsageError(
+                    f"{{counts}} are added as they are, and in memory; leave out {{{name}}}",
+                    *("counts", name),
+                )
+        counting_now: AbstractContextManager[_Counted] = nullcontext(
+            _added(texts or [], text_settings, counting.get("order"))
+        )
+    else:
+        way = _way(like, models, text_settings)
+        corpus = read_texts(texts or [], reading, [way.by.boundaries])
+        counting_now = _of_text(corpus, way, settings.order, allowed, threads)
+    with counting_now as counted:
+        origin, tokens = counted.origin, counted.encoder.vocabulary.tokens
         if is_file:
             assert out is not None
-            counts = TextCounts.of(
-                counted.longest(), corpus.text, encoder, ids, grows=way.grows, name=corpus.name
-            )
-            save_counts(out, counts, corpus_sha256=corpus.sha256, command=command_line(context))
+            command = command_line(context)
+            save_counts(out, counted.whole(), corpus_sha256=origin.sha256, command=command)
         else:
-            lines = count_lines(counted.listed(), encoder.vocabulary.tokens, least)
+            lines = count_lines(counted.listed(), tokens, least)
             if out is None:
                 write_all(map(_as_json, lines) if as_json else map(_as_text, lines))
                 return
             _write(out, map(_as_text, lines))
-    vocabulary, size = len(encoder.vocabulary), out.stat().st_size
+    size = out.stat().st_size
     if as_json:
-        facts = {"file": str(out), "bytes": size, "order": settings.order, "corpus": corpus.name}
-        write_json(facts | {"tokens": len(ids), "vocabulary": vocabulary})
+        facts = {"file": str(out), "bytes": size, "order": counted.order, "corpus": origin.name}
+        write_json(facts | {"tokens": counted.tokens, "vocabulary": len(tokens)})
         return
-    say(f"counted     {len(ids):,} tokens of {corpus.name}, {vocabulary:,} in the vocabulary")
+    say(
+        f"counted     {counted.tokens:,} tokens of {origin.name}, {len(tokens):,} in the vocabulary"
+    )
     say(f"saved       {out} ({size / 1e6:.1f} MB)")
-    next_command = ["lm", "train", "ngram", "--counts", str(out), "--n", str(settings.order)]
+    next_command = ["lm", "train", "ngram", "--counts", str(out), "--n", str(counted.order)]
     say(f"next        {shlex.join(next_command)}")
 
 
@@ -191,11 +209,25 @@ def _encoded(corpus: Corpus, way: _Way) -> tuple[TextEncoder, IntArray]:
     return way.by, ids
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """The n-grams of a text."""
+
+    origin: Origin
+    encoder: TextEncoder
+    tokens: int
+    order: int
+    whole: Callable[[], TextCounts]
+    """The counts as a file holds them."""
+    listed: Callable[[], Iterator[ListedNgrams]]
+    """The n-grams of each order."""
+
+
 @contextmanager
-def _counted(
-    encoder: TextEncoder, ids: IntArray, order: int, memory: int | None, threads: int | None
+def _of_text(
+    corpus: Corpus, way: _Way, order: int, memory: int | None, threads: int | None
 ) -> Iterator[_Counted]:
-    """The n-grams of ids (N,): in parts if that is asked for, or faster."""
+    """Those of a text: counted in parts if that is asked for, or faster."""
     from lmsuite.ngram.blocks import TextSource
     from lmsuite.ngram.count_lines import listed_ngrams
     from lmsuite.ngram.counting import count_ngrams
@@ -203,22 +235,53 @@ def _counted(
     from lmsuite.ngram.estimate import is_long, occurrences
     from lmsuite.ngram.longest import LongestNgrams
     from lmsuite.ngram.packing import Packing
+    from lmsuite.ngram.text_counts import TextCounts
     from lmsuite.ngram.workplace import workplace
 
+    encoder, ids = _encoded(corpus, way)
     size, sentences = len(encoder.vocabulary), encoder.boundaries.has_sequences
+
+    def whole(longest: LongestNgrams) -> TextCounts:
+        return TextCounts.of(longest, corpus.text, encoder, ids, grows=way.grows, name=corpus.name)
+
+    facts = (corpus.origin, encoder, len(ids), order)
     if memory is None and not is_long(len(ids), Packing(size, order)):
         counts = count_ngrams(ids, size, order, sentences=sentences)
-        yield _Counted(lambda: LongestNgrams.of(counts), lambda: listed_ngrams(counts))
+        yield _Counted(
+            *facts, lambda: whole(LongestNgrams.of(counts)), lambda: listed_ngrams(counts)
+        )
         return
     with workplace(threads=threads) as place:
         given = (TextSource(ids, sentences), occurrences(ids, size), order, memory, place)
-        yield _Counted(lambda: longest_in_parts(*given), lambda: listed_in_parts(*given))
+        yield _Counted(
+            *facts, lambda: whole(longest_in_parts(*given)), lambda: listed_in_parts(*given)
+        )
 
 
-@dataclass(frozen=True)
-class _Counted:
-    longest: Callable[[], LongestNgrams]
-    listed: Callable[[], Iterator[ListedNgrams]]
+def _added(files: list[str], given: Given, order: int | None) -> _Counted:
+    """Those of the texts whose counts the files hold; without an order, of the highest they have.
+
+    Raises:
+        UsageError: no file is named.
+        DataError, ModelFileError: a file cannot be read, or they are of different kinds of text.
+    """
+    from lmsuite.cli.preparing_counts import origin_of, read_part, tokens_of
+    from lmsuite.ngram.count_lines import listed_ngrams
+    from lmsuite.ngram.text_counts import joined
+
+    if not files:
+        raise UsageError("{counts} needs files of counts; make one: lm count -o FILE", "counts")
+    parts = [read_part(file, given) for file in files]
+    order = order or min(part.longest.order for part in parts)
+    counts = joined(parts, order, given)
+    return _Counted(
+        origin_of(files),
+        counts.encoder,
+        tokens_of(counts.unigrams),
+        order,
+        counts.whole,
+        lambda: listed_ngrams(counts.counts()),
+    )
 
 
 def _as_text(line: tuple[str, int]) -> str:
