@@ -55,7 +55,10 @@ SUBJECTS = {
     ),
     "characters-rnn": Subject(
         *("rnn", f"{TINY}/train.txt", f"{TINY}/valid.txt", "--tokenizer char"),
-        {"dropout instead": "--dropout 0.4 --weight-drop 0"},
+        {
+            "no n-gram features": "--ngram-features 0",
+            "dropout instead of weight drop": "--dropout 0.4 --weight-drop 0",
+        },
     ),
 }
 

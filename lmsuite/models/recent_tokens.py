@@ -32,6 +32,17 @@ class RecentTokens:
         recent[..., 1:][hidden[..., :-1]] = 0
         return recent
 
+    def step(self, array: FloatArray, ids: IntArray, after: FloatArray) -> None:
+        """As `read` and `write` for one more id (B,) of each text."""
+        K = self.count
+        after[:, 0] = ids
+        after[:, 0] += 1
+        after[:, 1:K] = array[:, : K - 1]
+        after[:, K:] = 0
+        begins = ids == BOS
+        if begins.any():
+            after[begins, 1:] = 0
+
     def write(self, recent: NDArray[np.int64], array: FloatArray) -> None:
         """Write the tokens (B, K) into the array of a state."""
         array[:, : self.count] = recent

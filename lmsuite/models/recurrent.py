@@ -297,7 +297,8 @@ class Recurrent(NeuralModel):
 
     def step_tokens(self, state: FloatArray, ids: IntArray, after: FloatArray) -> None:
         """The part of a step (B,) that is not the layers': the last tokens, of `after`."""
-        self._note_tokens(state, ids[None], after)
+        if self.recent is not None:
+            self.recent.step(state[-1], ids, after[-1])
 
     def score(self, ids: IntArray) -> NDArray[np.float64]:
         return SideBySide(self).score(self.checked(ids))

@@ -15,6 +15,7 @@ The square is there because s_n is linear in the tokens, so that like contexts w
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -39,12 +40,22 @@ def context_rows(recent: IntArray, rows: int) -> NDArray[np.int64]:
     Returns:
         (..., K), from 0 to R - 1.
     """
-    found = np.empty(recent.shape, np.int64)
-    state = np.ones(recent.shape[:-1], np.int64)
-    for n in range(recent.shape[-1]):
-        state = (FACTOR * state + recent[..., n]) % PRIME
-        found[..., n] = state * state % PRIME % rows
-    return found
+    powers, first = _unrolled(recent.shape[-1])
+    state = recent.astype(np.int64, copy=False) @ powers  # of 16 ids below 2^28 at most
+    state += first
+    state %= PRIME
+    state *= state
+    state %= PRIME
+    state %= rows
+    return state
+
+
+@cache
+def _unrolled(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Equation (2) without recursion: s_n = A^n + the sum over j <= n of A^(n-j) w_j, mod P."""
+    power = [pow(FACTOR, n, PRIME) for n in range(count + 1)]
+    powers = [[power[n - j] if j <= n else 0 for n in range(count)] for j in range(count)]
+    return np.array(powers), np.array(power[1:])
 
 
 class NgramFeatures(Layer):
@@ -69,10 +80,8 @@ class NgramFeatures(Layer):
 
     def add_to(self, logits: FloatArray, rows: NDArray[np.int64], values: FloatArray) -> None:
         """Add the rows (N, K), times the values (N, K) of the features, to the logits (N, V)."""
-        for row, value in zip(rows.T, values.T, strict=True):
-            weights = self.table.take(row, axis=0)
-            weights *= value[:, None]
-            logits += weights
+        weights = self.table.take(rows, axis=0)  # (N, K, V)
+        logits += np.matmul(values[:, None], weights)[:, 0]
 
     def backward(self, d_logits: FloatArray, rows: NDArray[np.int64], values: FloatArray) -> None:
         """Add the gradients (N, V) to those of the rows."""

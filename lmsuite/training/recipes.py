@@ -55,7 +55,8 @@ def recurrent_recipe(tokens: int, vocabulary: int, minutes: float | None) -> Rec
         )
     if minutes is not None and minutes > AMPLE * tokens:
         return Recipe(
-            {"hidden": 512, "embed": 128, "dropout": 0.3, "weight_drop": 0.2},
+            {"hidden": 512, "embed": 128, "dropout": 0.3, "weight_drop": 0.2}
+            | _features(vocabulary, 6, dropout=0.5),
             _training(tokens, minutes, read=0, most=40, batch=64, bptt=64, rate=0.003),
         )
     return Recipe(

@@ -90,6 +90,27 @@ def test_a_text_may_be_read_in_pieces(ids: list[int], count: int, data: st.DataO
     assert whole[cut:] == recent(count, ids[cut:], ids[:cut] or None)
 
 
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=12), st.integers(1, 5))
+def test_a_text_may_be_read_token_by_token(ids: list[int], count: int) -> None:
+    tokens, array = RecentTokens(count, 1000), np.zeros((1, 6))
+    for at, expected in enumerate(recent(count, ids)):
+        after = np.full_like(array, np.nan)
+        tokens.step(array, np.array(ids[at : at + 1]), after)
+        assert after[0].tolist() == expected + [0] * (6 - count)
+        array = after
+
+
+def test_rows_are_those_of_the_recursion() -> None:
+    tokens = np.random.default_rng(1).integers(0, 1 << 28, (50, 15))
+    expected = np.empty_like(tokens)
+    for at, context in enumerate(tokens.tolist()):
+        s = 1
+        for n, token in enumerate(context):
+            s = (FACTOR * s + token) % PRIME
+            expected[at, n] = s * s % PRIME % 1000
+    np.testing.assert_array_equal(context_rows(tokens, 1000), expected)
+
+
 @pytest.mark.parametrize("rows", [1 << 10, 1 << 16])
 def test_contexts_are_spread_over_the_rows(rows: int) -> None:
     # So many different contexts of three tokens, thrown at random, hit rows (1 - 1/e) rows.
