@@ -55,7 +55,7 @@ def target(data: bytes) -> None:
         lm(["corpus", "show", name, "--json"])
     lines = read_corpus(name, **reading)
     documents = read_corpus(name, documents=True, **reading)
-    assert lines.files == documents.files
+    assert lines.origin.files == documents.origin.files
     assert len(lines.text) == len(documents.text)
     again = lines.text.replace(DOCUMENT_END, " ")
     assert documents.text.replace(DOCUMENT_END, "\n") == again
