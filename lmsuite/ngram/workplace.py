@@ -284,27 +284,28 @@ def workplace(
         raise UsageError(
             "{resume} goes on with what a folder holds; name it with {scratch}", "resume", "scratch"
         )
+    place: Workplace | None = None
     with ExitStack() as stack:
         if scratch is None:
             folder = stack.enter_context(temporary_scratch())
         else:
             folder = stack.enter_context(locked_scratch(f"{scratch.rstrip('/')}/{_FOLDER}"))
+
+        def end(failure: type[BaseException] | None, *_: object) -> None:
+            if place is not None and not (failure and place.is_left):
+                folder.end()
+
+        stack.push(end)  # when nobody works, and writes, there any more
         engine: StandingProcesses | Cluster
         if cluster_at is None:
-            engine = StandingProcesses(threads or thread_count())
-            stack.callback(engine.close)
+            processes = engine = StandingProcesses(threads or thread_count())
+            stack.push(lambda failure, *_: processes.close(wait=failure is None))
         else:
             engine = stack.enter_context(cluster(cluster_at, threads or thread_count()))
         if isinstance(engine, Cluster) and not (engine.is_local and folder.is_local):
             _require_alike(engine, folder)
         place = Workplace(engine, folder, keeps=scratch is not None, resume=resume, report=report)
-        try:
-            yield place
-        except BaseException:
-            if not place.is_left:
-                folder.end()
-            raise
-        folder.end()
+        yield place
 
 
 def _require_alike(engine: Cluster, scratch: Scratch) -> None:
