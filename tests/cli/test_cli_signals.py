@@ -56,7 +56,7 @@ LONG = ["train", "rnn", "even.txt", "--epochs", "50", "--checkpoint-every", "1",
     ("arguments", "after"),
     [
         ([*LONG, "--threads", "1"], 0.5),
-        (LONG, 3.0),
+        pytest.param(LONG, 3.0, marks=pytest.mark.slow),
         (["train", "ngram", "even.txt", "--n", "9", "--tokenizer", "char", "-q"], 0.6),
         (["tokenize", "even.txt", "--tokenizer", "bpe", "--bpe-size", "20000"], 1.0),
     ],

@@ -75,6 +75,7 @@ def test_what_is_damaged_was_sound(fuzzer: object, sound: Callable[[], tuple[byt
     assert report.accepted == report.inputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fuzzer", [fuzz_models, fuzz_checkpoints, fuzz_arpa, fuzz_counts])
 def test_claims_of_great_size_are_refused_before_they_are_believed(fuzzer: object) -> None:
     """Files below 1 MB that claim 10^12 n-grams, 10^9 layers or an endless nesting."""

@@ -62,6 +62,7 @@ def test_three_hundred_hostile_inputs(fuzzer: ModuleType) -> None:
     _no_failures(fuzzer.target, fuzzer.make_inputs, 300, seed=2)
 
 
+@pytest.mark.slow
 def test_small_files_that_hold_much_are_refused() -> None:
     files = fuzz_forms.bombs()
     report = attack(
