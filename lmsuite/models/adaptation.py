@@ -11,6 +11,9 @@ file does not hold), one step is
     θ_i  <-  θ_i - η g_i / (sqrt(s_i) + ε) + λ (θ_0i - θ_i).
 
 The last term draws the weights back to the model that was trained, which is never changed itself.
+
+A segment reads few rows of a large table. A row that is not read only goes back: after k steps it
+is θ_0 + (1 - λ)^k (θ - θ_0). So it is brought up to date when it is read next.
 """
 
 from __future__ import annotations
@@ -39,6 +42,11 @@ class Learner(Protocol):
     @property
     def carry_shape(self) -> tuple[int, int]: ...
 
+    @property
+    def sparse_table(self) -> str | None: ...
+
+    def rows_read(self, inputs: IntArray, carry: FloatArray) -> IntArray: ...
+
     def checked(self, ids: IntArray) -> IntArray: ...
 
     def with_buffers(self, values: FloatArray, gradients: FloatArray) -> Self: ...
@@ -59,6 +67,7 @@ class Learner(Protocol):
         *,
         weight: float,
         rng: np.random.Generator | None,
+        rows: IntArray | None = None,
     ) -> float: ...
 
 
@@ -74,6 +83,15 @@ class Adaptation:
         self._settings = settings
         self._steps = 0
         self._scratch = np.empty((2, min(_BLOCK, self._values.size)), self._values.dtype)
+        table = slice(0, 0)  # it is the first parameter
+        shape: tuple[int, ...] = (0, 1)
+        if model.sparse_table is not None:
+            table = model.parameters.slices[model.sparse_table]
+            shape = model.parameters.shapes[model.sparse_table]
+        self._dense = table.stop
+        buffers = (self._trained, self._values, self._gradients, self._squares)
+        self._tables = [buffer[table].reshape(shape) for buffer in buffers]
+        self._up_to_date = np.zeros(shape[0], np.int64)  # after which step each row is so
         self._reach = model.reach or 1
         arrays, width = model.carry_shape
         self._carry: FloatArray = np.zeros((arrays, 1, width), self._values.dtype)
@@ -94,33 +112,65 @@ class Adaptation:
         for first in range(0, len(positions), size):
             segment = positions[first : first + size]
             inputs, targets = self._model.examples(ids, segment)
+            rows = self._brought_up_to_date(inputs)
             vectors = self._model.example_vectors(inputs, self._carry.copy())
             scores.append(self._model.target_scores(vectors, targets.ravel())[skipped:])
             skipped = 0
             if len(segment) == size:
-                self._learn(inputs, targets)
+                self._learn(inputs, targets, rows)
             else:
                 start, self._scored = int(segment[0]), len(segment)
         kept = max(0, start - self._reach)
         self._ids, self._begin = ids[kept:], start - kept
         return np.concatenate([np.empty(0), *scores])
 
-    def _learn(self, inputs: IntArray, targets: IntArray) -> None:
+    def _brought_up_to_date(self, inputs: IntArray) -> IntArray | None:
+        """The rows of the large table that a segment reads; None if there is no such table."""
+        if not self._dense:
+            return None
+        rows = self._model.rows_read(inputs, self._carry)
+        trained, values, _, _ = self._tables
+        steps = self._steps - self._up_to_date[rows]
+        left = (1 - self._settings.decay) ** steps.astype(values.dtype)
+        values[rows] = trained[rows] + left[:, None] * (values[rows] - trained[rows])
+        self._up_to_date[rows] = self._steps
+        return rows
+
+    def _learn(self, inputs: IntArray, targets: IntArray, rows: IntArray | None) -> None:
         """One step along the gradient of a segment; the state goes on to its end."""
-        self._model.backpropagate(inputs, targets, self._carry, weight=1 / targets.size, rng=None)
+        self._model.backpropagate(
+            *(inputs, targets, self._carry), weight=1 / targets.size, rng=None, rows=rows
+        )
         self._steps += 1
-        rate = self._settings.rate
-        for begin in range(0, self._values.size, _BLOCK):
+        for begin in range(self._dense, self._values.size, _BLOCK):
             part = slice(begin, begin + _BLOCK)
-            w, g, s = self._values[part], self._gradients[part], self._squares[part]
-            move, root = self._scratch[:, : w.size]
-            s += np.square(g, out=root)
-            np.multiply(s, 1 / self._steps, out=root)
-            np.sqrt(root, out=root)
-            root += 1e-8
-            np.divide(g, root, out=move)
-            move *= rate
-            w -= move
-            np.subtract(self._trained[part], w, out=move)
-            move *= self._settings.decay
-            w += move
+            w = self._values[part]
+            self._move(
+                w,
+                self._gradients[part],
+                self._squares[part],
+                self._trained[part],
+                self._scratch[:, : w.size],
+            )
+        if rows is not None:
+            trained, values, gradients, squares = self._tables
+            w, s = values[rows], squares[rows]
+            self._move(w, gradients[rows], s, trained[rows], np.empty((2, *w.shape), w.dtype))
+            values[rows], squares[rows] = w, s
+            self._up_to_date[rows] = self._steps
+
+    def _move(
+        self, w: FloatArray, g: FloatArray, s: FloatArray, trained: FloatArray, scratch: FloatArray
+    ) -> None:
+        """The step of some weights w, with their sums of squares s; both are changed."""
+        move, root = scratch
+        s += np.square(g, out=root)
+        np.multiply(s, 1 / self._steps, out=root)
+        np.sqrt(root, out=root)
+        root += 1e-8
+        np.divide(g, root, out=move)
+        move *= self._settings.rate
+        w -= move
+        np.subtract(trained, w, out=move)
+        move *= self._settings.decay
+        w += move

@@ -19,7 +19,7 @@ from lmsuite.text.encoding import Boundaries
 from lmsuite.text.vocabulary import BOS
 from tests.contract_cases import OTHER, TRAINING, network, ngram
 
-NAMES = ("ffnn", "lstm", "gru", "elman")
+NAMES = ("ffnn", "lstm", "gru", "elman", "ffnn-adaptive", "lstm-adaptive", "lstm-features")
 MADE = {
     (name, boundaries): network(name, boundaries).make()
     for name in NAMES
@@ -39,13 +39,13 @@ def ids_of(model: LanguageModel, text: str = TRAINING + OTHER) -> np.ndarray:
 def test_two_steps_by_the_formula(name: str) -> None:
     model = MADE[name, Boundaries.STREAM]
     assert isinstance(model, NeuralModel)
-    ids = ids_of(model)[:12]
+    ids = ids_of(model)[:24]
     trained = model.parameters.values
     values, squares = trained.astype(np.float64), np.zeros(trained.size)
     arrays, width = model.carry_shape
     carry = np.zeros((arrays, 1, width), np.float32)
     scores = []
-    for i in range(3):
+    for i in range(6):
         now = model.with_buffers(values.astype(np.float32), np.zeros_like(trained))
         history, own = ids[: 4 * i], ids[4 * i : 4 * i + 4]
         inputs, targets = now.examples(np.concatenate([history, own]), np.arange(4) + 4 * i)
