@@ -25,6 +25,7 @@ SMALL = {
     "elman": "rnn --cell elman --hidden 64 --embed 8 --batch 16 --bptt 32 --layers 2",
     "ffnn": "ffnn --context 5 --embed 8 --hidden 100,50 --batch 512",
     "adaptive": "ffnn --context 5 --embed 8 --hidden 60 --batch 512 --cutoffs 8,12",
+    "features": "rnn --hidden 30 --embed 8 --batch 16 --bptt 32 --ngram-features 3",
     "tied": "ffnn --context 5 --embed 30 --hidden 60,30 --batch 512 --tied",
 }
 

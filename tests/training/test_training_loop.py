@@ -53,6 +53,9 @@ NETWORKS: dict[str, Any] = {
     "ffnn-adaptive": FeedForwardSettings(
         context=4, embed=6, hidden=(12,), softmax="adaptive", cutoffs=(8, 11)
     ),
+    "features": RecurrentSettings(
+        hidden=12, embed=6, ngram_features=3, feature_rows=50, feature_dropout=0.3
+    ),
 }
 
 
@@ -142,15 +145,18 @@ def test_more_processes_change_only_the_rounding(name: str, several: None) -> No
     )
 
 
+@pytest.mark.parametrize("name", ["ffnn-adaptive", "features"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
 def test_rows_that_no_batch_reads_need_no_update(
-    optimizer: str, several: None, monkeypatch: pytest.MonkeyPatch
+    name: str, optimizer: str, several: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """These optimizers change nothing where a gradient is zero: all rows or some are the same."""
-    how = dataclasses.replace(HOW, optimizer=optimizer, learning_rate=0.1, batch=1, epochs=1)
-    some = run("ffnn-adaptive", how)
-    monkeypatch.setattr(FeedForward, "sparse_table", None)
-    every = run("ffnn-adaptive", how)
+    how = dataclasses.replace(HOW, optimizer=optimizer, learning_rate=0.1, batch=2, epochs=1)
+    some = run(name, how)
+    assert some.processes == 2
+    for kind in (FeedForward, Recurrent):
+        monkeypatch.setattr(kind, "sparse_table", None)
+    every = run(name, how)
     np.testing.assert_allclose(
         some.model.parameters.values, every.model.parameters.values, rtol=0, atol=1e-4
     )

@@ -31,6 +31,7 @@ TEXT = "the cat sat on the mat and the dog sat on the cat\n" * 8
 SHARED_MEMORY = Path("/dev/shm")
 NETWORKS: dict[str, tuple[type[NeuralModel], Any]] = {
     "lstm": (Recurrent, RecurrentSettings(hidden=8, embed=8, dropout=0.2)),
+    "features": (Recurrent, RecurrentSettings(hidden=8, embed=4, ngram_features=2, feature_rows=9)),
     "ffnn-adaptive": (
         FeedForward,
         FeedForwardSettings(context=2, embed=4, hidden=(6,), softmax="adaptive", cutoffs=(5, 7)),
