@@ -15,6 +15,7 @@ from lmsuite.cli.settings_options import Given
 from lmsuite.cli.streams import note
 from lmsuite.cli.training_progress import reporter_for
 from lmsuite.errors import ModelFileError
+from lmsuite.settings import declarations
 
 if TYPE_CHECKING:
     from lmsuite.models.neural import NeuralModel
@@ -75,14 +76,18 @@ def train_network(
 
 def _announce(prepared: PreparedText, model: NeuralModel, settings: TrainingSettings) -> None:
     """Print the network and its settings before training, so that a user can change them."""
-    facts = model.settings_dict()
-    facts.pop("unknown_share")
-    options = {name: value for name, value in facts.items() if value is not False}
+    declared = declarations(type(model.settings))
+    options = {}
+    for name, value in model.settings_dict().items():
+        option = declared[name].option
+        if option is not None and value is not False:
+            options[option.partition("/")[0]] = value
     if settings.epochs is not None:
-        options["epochs"] = round(settings.epochs, 2)
-    options |= {"batch": settings.batch, "lr": settings.learning_rate, "threads": settings.threads}
+        options["--epochs"] = round(settings.epochs, 2)
+    options |= {"--batch": settings.batch, "--lr": settings.learning_rate}
+    options["--threads"] = settings.threads
     network = " ".join(
-        f"--{name.replace('_', '-')} {_typed(value)}" for name, value in options.items()
+        name if value is True else f"{name} {_typed(value)}" for name, value in options.items()
     )
     note(
         f"{prepared.read}: {len(prepared.ready.ids):,} tokens, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -46,6 +47,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelsFolder:
 def arguments(network: str, text: Path, *more: str) -> list[str]:
     common = ["--tokenizer", "char", "--epochs", "4", "--threads", "2"]
     return ["train", *SMALL[network].split(), str(text), *common, *more]
+
+
+def test_the_network_is_told_in_options_that_make_it_again(
+    lm: Run, text: Path, folder: ModelsFolder
+) -> None:
+    for chosen in ("--tokenizer char", "--tied --embed 9 --hidden 9", "--layers 2 --variational"):
+        own = ["--tokenizer", "char"] if "char" in chosen else []
+        command = ("train", "rnn", text, *chosen.split(), "--epochs", "0.1", "--name", "one")
+        told = lm(*command).done.err
+        [options] = re.findall(r"^rnn: [\d,]+ parameters, (--.*)$", told, flags=re.M)
+        assert lm("train", "rnn", text, *own, *options.split(), "--name", "two").done
+        one, two = (load_file(folder.path(name)) for name in ("one", "two"))
+        assert {name: array.tobytes() for name, array in one.items()} == {
+            name: array.tobytes() for name, array in two.items()
+        }
 
 
 @pytest.mark.parametrize("network", SMALL)
