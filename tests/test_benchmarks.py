@@ -185,6 +185,7 @@ def test_growth_is_drawn_from_its_numbers(tmp_path: Path) -> None:
     assert "<!-- lmsuite -->" in picture and "<!-- PyTorch -->" not in picture
 
 
+@pytest.mark.slow
 def test_an_ablation_is_the_recipe_and_its_changes(tmp_path: Path) -> None:
     for name in ("train", "valid"):
         (tmp_path / name).write_text("the cat sat on the mat\nthe dog sat on the log\n" * 20)

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 def test_a_save_killed_at_each_of_its_steps_leaves_the_old_or_the_new() -> None:
     """Every file opened, flushed, renamed or removed: killed just before it."""
     writer = WRITERS["ngram"]

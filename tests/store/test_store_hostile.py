@@ -49,6 +49,7 @@ def clean(report: Report) -> Report:
     return report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fuzzer", [fuzz_models, fuzz_checkpoints, fuzz_arpa, fuzz_counts])
 def test_damaged_files_are_refused_in_a_sentence_or_work(fuzzer: object) -> None:
     """No traceback, no warning, no NaN, no hang, no gigabyte, no file elsewhere, no code run."""
