@@ -68,10 +68,8 @@ def prepare_counts(
     name = options.name or kind
     reserve(context, folder.new_path(name))
     files = options.texts or []
-    if not files:
-        raise UsageError("{counts} needs files of counts; make one: lm count -o FILE", "counts")
     like = _like(options)
-    parts = [read_part(file, options.text_settings, like, on_disk=on_disk) for file in files]
+    parts = read_parts(files, options.text_settings, like, on_disk=on_disk)
     counts = joined(parts, order, options.text_settings, like)
     boundaries = counts.encoder.boundaries
     held_out = validation(options, boundaries, otherwise="0")
@@ -178,10 +176,21 @@ def _like(options: TrainingOptions) -> TextEncoder | None:
     return encoder
 
 
-def read_part(
-    file: str, given: Given, like: TextEncoder | None = None, *, on_disk: bool = False
-) -> TextCounts:
-    """The counts in a file, or in standard input; as `read_counts`."""
+def read_parts(
+    files: Sequence[str], given: Given, like: TextEncoder | None = None, *, on_disk: bool = False
+) -> list[TextCounts]:
+    """The counts in each file; as `read_counts`.
+
+    Raises:
+        UsageError: no file is named.
+        DataError, ModelFileError: a file cannot be read.
+    """
+    if not files:
+        raise UsageError("{counts} needs files of counts; make one: lm count -o FILE", "counts")
+    return [_read(file, given, like, on_disk=on_disk) for file in files]
+
+
+def _read(file: str, given: Given, like: TextEncoder | None, *, on_disk: bool) -> TextCounts:
     from lmsuite.ngram.count_files import listed_counts, read_counts
 
     if file != _STDIN:

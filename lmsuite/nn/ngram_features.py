@@ -41,7 +41,8 @@ def context_rows(recent: IntArray, rows: int) -> NDArray[np.int64]:
         (..., K), from 0 to R - 1.
     """
     powers, first = _unrolled(recent.shape[-1])
-    state = recent.astype(np.int64, copy=False) @ powers  # of 16 ids below 2^28 at most
+    # No sum exceeds 63 bits: there are at most 16 tokens below 2^28, and powers are below 2^31.
+    state = recent.astype(np.int64, copy=False) @ powers
     state += first
     state %= PRIME
     state *= state

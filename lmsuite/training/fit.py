@@ -370,7 +370,8 @@ def _sizes(recipe: Recipe, chosen: Mapping[str, Any], vocabulary: int) -> dict[s
     """The network's settings: the recipe's, replaced by those that the user gave."""
     features = {"ngram_features", "feature_rows", "feature_dropout"}
     of_recipe = dict(recipe.model)
-    if chosen.keys() & {"hidden", "softmax", "cutoffs", "ngram_features"}:
+    is_adaptive = chosen.get("softmax") == "adaptive"
+    if is_adaptive or chosen.keys() & {"hidden", "cutoffs", "ngram_features"}:
         # They belong to the recipe's network: one of the user's is as the user says.
         of_recipe = {name: value for name, value in of_recipe.items() if name not in features}
     settings = of_recipe | dict(chosen)

@@ -60,8 +60,8 @@ def test_counts_are_added_to_a_file_or_a_list(lm: Run, in_texts: Path) -> None:
     lines = lm("count", "--counts", *days, "--n", 2).done.out.splitlines()
     text = lm("count", "monday.txt", "tuesday.txt", "--lines", "--n", 2).done.out.splitlines()
     assert sorted(lines) == sorted(text)
-    for option in ("--like", "--memory"):
-        refused = lm("count", "--counts", *days, option, "1G")
+    for option, value in (("--like", "x"), ("--memory", "1G"), ("--threads", 2)):
+        refused = lm("count", "--counts", *days, option, value)
         assert refused.code == 2
         assert f"leave out {option}" in refused.err
     assert "--counts needs files of counts" in lm("count", "--counts").err

@@ -117,9 +117,8 @@ def count(
     settings = NgramSettings(**counting)
     check_trainable(settings)
     allowed = None if memory is None else bytes_of(memory)
-    limit_threads(threads)  # of the encoding, too
     if added:
-        for name, value in (("like", like), ("memory", memory)):
+        for name, value in (("like", like), ("memory", memory), ("threads", threads)):
             if value is not None:
                 raise UsageError(
                     f"{{counts}} are added as they are, and in memory; leave out {{{name}}}",
@@ -129,6 +128,7 @@ def count(
             _added(texts or [], text_settings, counting.get("order"))
         )
     else:
+        limit_threads(threads)  # of the encoding, too
         way = _way(like, models, text_settings)
         corpus = read_texts(texts or [], reading, [way.by.boundaries])
         counting_now = _of_text(corpus, way, settings.order, allowed, threads)
@@ -265,13 +265,11 @@ def _added(files: list[str], given: Given, order: int | None) -> _Counted:
         UsageError: no file is named.
         DataError, ModelFileError: a file cannot be read, or they are of different kinds of text.
     """
-    from lmsuite.cli.preparing_counts import origin_of, read_part, tokens_of
+    from lmsuite.cli.preparing_counts import origin_of, read_parts, tokens_of
     from lmsuite.ngram.count_lines import listed_ngrams
     from lmsuite.ngram.text_counts import joined
 
-    if not files:
-        raise UsageError("{counts} needs files of counts; make one: lm count -o FILE", "counts")
-    parts = [read_part(file, given) for file in files]
+    parts = read_parts(files, given)
     order = order or min(part.longest.order for part in parts)
     counts = joined(parts, order, given)
     return _Counted(
